@@ -1,0 +1,141 @@
+"""The model card: what a model segments, on which scans, how well, under which licence.
+
+The card is the JSON under ``kaf_card`` in the header of a ``.safetensors`` file.  Reading it needs json and
+struct only, so that Slicer can list models before anything is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kaf.errors import ModelError
+
+CARD_KEY = "kaf_card"
+_MAX_HEADER = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Label:
+    """One structure: its voxel value (1..255), its name, its colour (0..255) and its standard code.
+
+    ``terminology`` is Slicer's terminology entry string for the segment, or empty.
+    """
+
+    value: int
+    name: str
+    colour: tuple[int, int, int]
+    terminology: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything that must travel with weights.
+
+    ``spacing`` is the in-plane pixel size in mm that slices are resampled to; ``slice_spacing`` the median
+    distance between slices of the training scans (mm; no resampling, a warning when a scan is far from it).
+    ``slicing_axis`` is "largest-spacing" or the anatomical plane "axial", "coronal" or "sagittal".
+    ``slice_context`` is the number of neighbouring slices on each side that the network also sees.
+    ``network`` and ``normalisation`` are the settings objects as dicts.  ``digest`` is the SHA-256 of the
+    tensor data, ``card_digest`` that of the card without the two digests.
+    """
+
+    name: str
+    version: str
+    description: str
+    labels: tuple[Label, ...]
+    modality: str  # "MR", "CT" or "any"
+    spacing: float
+    slice_spacing: float
+    slicing_axis: str
+    slice_context: int
+    normalisation: dict[str, Any]
+    network: dict[str, Any]
+    weights_licence: str
+    training_data: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    keypoints: dict[str, Any] = field(default_factory=dict)
+    trained_modules: tuple[str, ...] = ("encoder", "decoder", "head")
+    seed: int = 0
+    code_version: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+    card_digest: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def digest_of_words(self) -> str:
+        """SHA-256 of the card's content without its digests."""
+        values = asdict(self)
+        del values["digest"], values["card_digest"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def label_names(self) -> dict[int, str]:
+        return {label.value: label.name for label in self.labels}
+
+
+def card_from_json(text: str, source: object = "model card") -> Card:
+    """The card from its JSON; :class:`ModelError` names what is missing or unknown."""
+    try:
+        values = json.loads(text)
+        values["labels"] = tuple(
+            Label(int(v["value"]), str(v["name"]), tuple(v["colour"]), v.get("terminology", ""))
+            for v in values["labels"]
+        )
+        values["trained_modules"] = tuple(values.get("trained_modules", ()))
+        return Card(**values)
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            source, f"its model card cannot be read ({error})", "Get the file again, or update KAF."
+        ) from error
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file (tensor name -> dtype, shape, data_offsets; ``__metadata__``).
+
+    Raises:
+        ModelError: the file is missing, too short, a pickle, or not safetensors.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+                raise ModelError(
+                    path, "this is a pickle (PyTorch .pth style), which can run code when it is opened",
+                    "KAF never opens pickles; ask for the model as a .safetensors file.",
+                )
+            (length,) = struct.unpack("<Q", start)
+            if not 2 <= length <= min(_MAX_HEADER, size - 8):
+                raise ValueError(f"header of {length} bytes in a file of {size}")
+            header = json.loads(file.read(length))
+            if not isinstance(header, dict):
+                raise ValueError("header is not an object")
+    except OSError as error:
+        raise ModelError(
+            path, f"cannot be opened ({error.strerror})", "Check the path, or list models with `kaf models list`."
+        ) from error
+    except (struct.error, ValueError) as error:
+        raise ModelError(
+            path, f"is not a model file, or is damaged ({error})",
+            "A KAF model is one .safetensors file; copy or download it again.",
+        ) from error
+    return header
+
+
+def read_card(path: str | Path) -> Card:
+    """The model card of a model file, read without loading any weight."""
+    metadata = read_header(path).get("__metadata__") or {}
+    if CARD_KEY not in metadata:
+        raise ModelError(
+            path, "holds weights but no KAF model card",
+            "Use a file written by `kaf finetune` or `kaf models export`.",
+        )
+    return card_from_json(metadata[CARD_KEY], path)

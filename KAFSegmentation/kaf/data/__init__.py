@@ -1,0 +1,1 @@
+"""From a folder of scans to batches: discovery, splits, cache, patches and their random changes."""

@@ -1,0 +1,124 @@
+"""Batches of labelled patches: every one is a function of (seed, step), so a resumed run sees the same data."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from kaf.data.cache import CachedCase
+from kaf.data.geometry import sample_warp
+from kaf.data.intensity import change_intensity
+from kaf.keypoints import fallback_grid, pad_keypoints
+from kaf.prepare import stack_context
+from kaf.settings import AugmentationSettings
+
+T = TypeVar("T")
+
+
+@dataclass
+class Batch:
+    """image (B, C, H, W) float32, labels (B, H, W) uint8, keypoints (B, N, 2) float32, mask (B, N) bool."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    keypoints: np.ndarray
+    mask: np.ndarray
+
+
+def patch_keypoints(positions: np.ndarray, size: tuple[int, int], rng: np.random.Generator | None = None,
+                    dropout: float = 0.0) -> np.ndarray:
+    """Keypoints that lie in the patch, some left out at random; a coarse grid where none is left."""
+    inside = ((positions >= -0.5) & (positions < np.array(size) - 0.5)).all(1)
+    positions = positions[inside]
+    if rng is not None and dropout > 0 and len(positions) > 1:
+        positions = positions[rng.random(len(positions)) >= rng.uniform(0, dropout)]
+    return positions if len(positions) else fallback_grid(*size)
+
+
+class LabelledSlices:
+    """Slices of labelled cases, drawn at random; slices with a structure are drawn more often.
+
+    ``foreground`` is the share of draws that ask for a slice that holds a label.
+    """
+
+    def __init__(self, cases: Sequence[CachedCase], size: tuple[int, int], context: int,
+                 augmentation: AugmentationSettings | None, seed: int, foreground: float = 0.5,
+                 slices: Sequence[tuple[int, int]] | None = None):
+        self._cases, self._size, self._context = list(cases), size, context
+        self._augmentation, self._seed, self._foreground = augmentation, seed, foreground
+        self._all = list(slices) if slices is not None else [
+            (c, s) for c, case in enumerate(self._cases) for s in range(len(case.image))]
+        self._labelled = [(c, s) for c, s in self._all if self._labels(c)[s].any()] or self._all
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def _labels(self, case: int) -> np.ndarray:
+        labels = self._cases[case].labels
+        assert labels is not None, "labelled slices need labels"
+        return labels
+
+    def batch(self, step: int, count: int) -> Batch:
+        """The ``count`` patches of training step ``step``."""
+        rng = np.random.default_rng([self._seed, step])
+        images, labels, points = zip(*(self._patch(rng) for _ in range(count)), strict=True)
+        keypoints, mask = pad_keypoints(points)
+        return Batch(np.stack(images), np.stack(labels), keypoints, mask)
+
+    def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pool = self._labelled if rng.random() < self._foreground else self._all
+        c, s = pool[rng.integers(len(pool))]
+        case, settings = self._cases[c], self._augmentation
+        warp = sample_warp(rng, case.image.shape[1:], self._size, settings)
+        image = warp.image(stack_context(case.image, s, self._context))
+        labels = warp.labels(np.ascontiguousarray(self._labels(c)[s]))
+        positions = warp.keypoints(case.keypoints[s].positions)
+        dropout = settings.keypoint_dropout if settings else 0.0
+        if settings is not None:
+            image = change_intensity(rng, image, settings.intensity)
+        return image, labels, patch_keypoints(positions, self._size, rng, dropout)
+
+
+class Prefetch(Generic[T]):
+    """Makes the items of steps first, first + 1, ... in a thread, a few ahead.  An error comes out at ``next``."""
+
+    def __init__(self, make: Callable[[int], T], first: int = 0, ahead: int = 3):
+        self._queue: queue.Queue[T | BaseException] = queue.Queue(ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(make, first), daemon=True)
+        self._thread.start()
+
+    def _run(self, make: Callable[[int], T], step: int) -> None:
+        while not self._stop.is_set():
+            item: T | BaseException
+            try:
+                item = make(step)
+            except BaseException as error:
+                item = error
+            while not self._stop.is_set():
+                try:
+                    self._queue.put(item, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+            if isinstance(item, BaseException):
+                return
+            step += 1
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)

@@ -1,0 +1,108 @@
+"""What fine-tuning decides from the data where the settings leave it open, written down with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from kaf.data.folder import Case
+from kaf.errors import InputError
+from kaf.events import OnEvent, Ticker, ignore
+from kaf.grid import canonical_grid
+from kaf.settings import FinetuneSettings, NetworkSettings, NormalisationSettings
+from kaf.volume import guess_modality, read_labels, read_volume
+
+_ISOTROPIC = 1.2  # largest over smallest spacing up to which every plane is as sharp as the others
+_LOOK_AT = 12
+_PATCH_LIMIT = 192
+_PLANES = ("axial", "coronal", "sagittal")
+_CT_WINDOW = (-200.0, 300.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Resolved choices: mm, plane, pixels, label values present, normalisation, network, slices' distance."""
+
+    spacing: float
+    slicing_axis: str
+    patch: int
+    values: tuple[int, ...]
+    modality: str
+    normalisation: NormalisationSettings
+    network: NetworkSettings
+    slice_spacing: float
+
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        values["normalisation"] = self.normalisation.model_dump()
+        values["network"] = self.network.model_dump()
+        return values
+
+
+def compact_network(classes: int, context: int) -> NetworkSettings:
+    """The small KAF that a laptop's processor trains and runs."""
+    return NetworkSettings(in_channels=2 * context + 1, classes=classes, width=16, decoder_width=16, blocks=2,
+                           token_width=64, heads=4, diffusion_width=16)
+
+
+def make_plan(cases: Sequence[Case], settings: FinetuneSettings, on_event: OnEvent = ignore) -> Plan:
+    """Look at the labels of all cases and the images of some, and choose what the settings leave open."""
+    ticker = Ticker(on_event, "looking at the labelled cases", len(cases))
+    values: set[int] = set()
+    together = dict.fromkeys(_PLANES, 0.0)
+    grids, modalities = [], []
+    sample = {round(i) for i in np.linspace(0, len(cases) - 1, min(_LOOK_AT, len(cases)))}
+    for index, case in enumerate(cases):
+        assert case.label is not None
+        labels = read_labels(case.label)
+        values |= set(np.flatnonzero(np.bincount(labels.voxels.reshape(-1), minlength=256)).tolist()) - {0}
+        grids.append((labels.voxels.shape, labels.affine))
+        if index in sample:
+            modalities.append(guess_modality(read_volume(case.image)))
+            for plane in _PLANES:
+                together[plane] += _labels_per_slice(labels.voxels, labels.affine, plane)
+        ticker.update(index + 1)
+    if not values:
+        raise InputError(settings.data, "no label map holds any structure (all voxels are 0)",
+                         "Check that these are label maps, with 1, 2, ... for the structures.")
+    axis = _slicing_axis(settings, grids, together)
+    native = [canonical_grid(shape, affine, None, axis).spacing for shape, affine in grids]
+    spacing = settings.spacing or float(np.median([max(s[1:]) for s in native]))
+    sizes = [max(canonical_grid(shape, affine, spacing, axis).size) for shape, affine in grids]
+    fitted = int(np.ceil(np.percentile(sizes, 90) / 16) * 16)
+    modality = settings.modality
+    if modality == "any" and len(set(modalities)) == 1 and modalities[0] in ("CT", "MR"):
+        modality = modalities[0]  # type: ignore[assignment]
+    normalisation = settings.normalisation or (
+        NormalisationSettings(kind="window", low=_CT_WINDOW[0], high=_CT_WINDOW[1]) if modality == "CT"
+        else NormalisationSettings())
+    classes = max(values) + 1
+    network = settings.network or compact_network(classes, settings.slice_context)
+    network = network.model_copy(update={"classes": classes, "in_channels": 2 * settings.slice_context + 1})
+    return Plan(spacing, axis, settings.patch or min(fitted, _PATCH_LIMIT), tuple(sorted(values)), modality,
+                normalisation, network, float(np.median([s[0] for s in native])))
+
+
+def _labels_per_slice(labels: np.ndarray, affine: np.ndarray, plane: str) -> float:
+    """Mean number of different structures in the slices of a plane that hold any."""
+    stack = canonical_grid(labels.shape, affine, None, plane).labels_to_canonical(labels)
+    counts = [len(np.unique(s)) - 1 for s in stack if s.any()]
+    return float(np.mean(counts)) if counts else 0.0
+
+
+def _slicing_axis(settings: FinetuneSettings, grids: Sequence[tuple[tuple[int, ...], np.ndarray]],
+                  together: dict[str, float]) -> str:
+    """Thick slices stay as they are; of equally sharp planes the one that shows the most structures at once,
+    so that the network sees where one ends and the next begins."""
+    if settings.slicing_axis != "auto":
+        return settings.slicing_axis
+    ratios = []
+    for _, affine in grids:
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        ratios.append(lengths.max() / lengths.min())
+    if float(np.median(ratios)) > _ISOTROPIC:
+        return "largest-spacing"
+    return max(_PLANES, key=lambda plane: round(together[plane], 3))

@@ -1,0 +1,80 @@
+"""Where a network runs: device, threads, precision, each with its reason in words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from kaf.errors import ResourceError
+from kaf.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device, the number type of the network's inner work, and why these."""
+
+    device: torch.device
+    bf16: bool
+    reason: str
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.bf16:
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def put(self, network: nn.Module) -> nn.Module:
+        return network.to(self.device, memory_format=torch.channels_last)
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is in the hardware; elsewhere on a CPU it is up to five times slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "cpu":
+        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(bool(getattr(torch.cpu, name)()) for name in probes if hasattr(torch.cpu, name))
+    return False
+
+
+def choose_place(settings: RunSettings) -> Place:
+    """The device of the settings; "auto" takes the first GPU, then Apple's, then the processor.
+
+    Raises:
+        ResourceError: the device that was asked for is not there.
+    """
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        reason = {"cuda": "a GPU is there", "mps": "an Apple GPU is there", "cpu": "no GPU was found"}[name]
+    else:
+        reason = "as asked"
+    there = {"cpu": True, "mps": torch.backends.mps.is_available()}.get(name)
+    if there is None:
+        index = int(name.partition(":")[2] or 0)
+        there = torch.cuda.is_available() and index < torch.cuda.device_count()
+    if not there:
+        raise ResourceError(f"device {name}", f"is not available to torch {torch.__version__}",
+                            "Use --device auto or --device cpu, or install a torch build for this GPU.")
+    device = torch.device(name)
+    if device.type == "cpu":
+        torch.set_num_threads(settings.threads or physical_cores())
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and native_bf16(device))
+    return Place(device, bf16, f"{name} ({reason}{', bf16' if bf16 else ''})")
+
+
+def physical_cores() -> int:
+    """Cores this process may use, counting each physical core once where Linux tells."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores = set()
+    for cpu in allowed:
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
+                cores.add(file.read().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))

@@ -1,0 +1,296 @@
+"""``kaf evaluate``: score segmentations against references, and write a table, the numbers and a report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaf._version import __version__
+from kaf.card import Label
+from kaf.errors import InputError, OutputError
+from kaf.events import Message, Metric, OnEvent, Ticker, ignore
+from kaf.files import atomic_write, check_output
+from kaf.metrics import (
+    ABSENT, MISSED, SCORED, SPURIOUS, LabelMetrics, Statistic, absent, case_metrics, pooled_dice, statistic,
+)
+from kaf.pairs import Pair, find_pairs, named_labels, plain_label, require_same_grid
+from kaf.settings import EvaluateSettings
+from kaf.volume import read_labels
+
+NOT_CONTOURED = "not contoured"
+TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"
+
+_NAN = float("nan")
+_STATISTICS = ("dice", "hd95", "assd", "nsd", "difference_ml", "relative_difference")
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One scored case; ``metrics`` holds one entry per label of the evaluation, in its order."""
+
+    pair: Pair
+    metrics: tuple[LabelMetrics, ...]
+
+    @property
+    def dice(self) -> float:
+        """Mean over the labels that have a Dice."""
+        return statistic(metrics.dice for metrics in self.metrics).mean
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """One label over all cases.
+
+    ``counts`` tells in how many cases it was scored, missed, spurious, absent or not contoured; ``statistics``
+    has one :class:`Statistic` per field of :class:`LabelMetrics` named dice, hd95, assd, nsd, difference_ml and
+    relative_difference; ``pooled_dice`` is Dice over the voxels of all cases together.
+    """
+
+    label: Label
+    counts: dict[str, int]
+    statistics: dict[str, Statistic]
+    pooled_dice: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All results, as they are written to the output folder.
+
+    ``not_scored`` holds a sentence for every file that was left out; ``remarks`` what is odd about labels.
+    """
+
+    settings: EvaluateSettings
+    cases: tuple[CaseResult, ...]
+    labels: tuple[LabelSummary, ...]
+    not_scored: tuple[str, ...]
+    remarks: tuple[str, ...]
+    created: str
+    code_version: str = __version__
+
+    def overview(self) -> dict[str, Any]:
+        """The few figures and the paths that a panel or a terminal shows, JSON-ready."""
+        output = Path(self.settings.output)
+        return _plain({
+            "report": str(output / REPORT), "table": str(output / TABLE), "numbers": str(output / NUMBERS),
+            "cases": len(self.cases), "not_scored": len(self.not_scored), "dice": self.mean("dice"),
+            "hd95_mm": self.mean("hd95"), "nsd": self.mean("nsd"), "pooled_dice": self.pooled_dice,
+        })
+
+    def mean(self, name: str) -> float:
+        """The mean over labels of the mean over cases of one of the statistics, e.g. ``mean("dice")``."""
+        return statistic(label.statistics[name].mean for label in self.labels).mean
+
+    @property
+    def pooled_dice(self) -> float:
+        """Mean over labels of pooled Dice: the figure of the KAF paper."""
+        return statistic(label.pooled_dice for label in self.labels).mean
+
+
+def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluation:
+    """Scores every case and writes evaluation.csv, evaluation.json and report.html.
+
+    A case that cannot be scored (no partner, another grid, a damaged file) is an error with ``strict`` or when
+    nothing else remains; otherwise it is left out, with a warning here and a notice in the report.
+
+    Raises:
+        InputError: paths, names, grids or files as above.
+        OutputError: the folder cannot be written, or holds an evaluation and ``overwrite`` is not set.
+    """
+    output = _prepare_output(settings)
+    pairs, not_scored = find_pairs(settings.prediction, settings.reference, settings.images)
+    if settings.strict and not_scored:
+        raise InputError(settings.prediction, f"not every case has a partner: {' '.join(not_scored)}",
+                         "Add the missing files, or leave `strict` out.")
+    cases: list[CaseResult] = []
+    catalogue = _Catalogue(settings.labels)
+    ticker = Ticker(on_event, "evaluate", len(pairs))
+    for done, pair in enumerate(pairs, start=1):
+        try:
+            case = _score(pair, settings, catalogue)
+        except InputError as error:
+            if settings.strict or (done == len(pairs) and not cases):
+                raise
+            not_scored.append(str(error))
+        else:
+            cases.append(case)
+            if math.isfinite(case.dice):
+                on_event(Metric(done, {"Dice": case.dice}))
+        ticker.update(done)
+    evaluation = _gather(settings, cases, catalogue, not_scored)
+    for text in (*not_scored, *evaluation.remarks):
+        on_event(Message(text, "warning"))
+    _write(evaluation, output, on_event)
+    return evaluation
+
+
+class _Catalogue:
+    """The labels met so far: what they are called, in which maps they occur, what is odd about them."""
+
+    def __init__(self, wanted: dict[int, str]):
+        self.wanted = wanted
+        self.labels = {value: plain_label(value, name) for value, name in wanted.items()}
+        self.in_references: set[int] = set()
+        self.remarks: dict[str, None] = {}  # an ordered set
+        self._named: dict[int, tuple[Label, Path]] = {}
+
+    def learn_names(self, path: Path) -> None:
+        for value, label in named_labels(path).items():
+            known, source = self._named.setdefault(value, (label, path))
+            if known.name.casefold() != label.name.casefold():
+                self.remark(f"Value {value} is called '{known.name}' in {source} and '{label.name}' in {path}: "
+                            "labels are compared by value, so check that both mean the same structure.")
+
+    def values(self, prediction: np.ndarray, reference: np.ndarray) -> list[int]:
+        """The labels of one case, to be scored."""
+        found = [_values(prediction), _values(reference)]
+        self.in_references |= found[1]
+        if not self.wanted:
+            self.labels.update({value: plain_label(value) for value in found[0] | found[1]})
+            return sorted(found[0] | found[1])
+        if others := sorted((found[0] | found[1]) - self.wanted.keys()):
+            self.remark(f"Values {', '.join(map(str, others))} occur in the maps but are not among the labels "
+                        "asked for; they were left out.")
+        return sorted(self.wanted)
+
+    def remark(self, text: str) -> None:
+        self.remarks[text] = None
+
+    def resolved(self) -> list[Label]:
+        """All labels in order of value; names given in the settings win over those in the files."""
+        result = []
+        for value in sorted(self.labels):
+            named = self._named.get(value, (self.labels[value], None))[0]
+            name = self.wanted.get(value, named.name)
+            result.append(replace(named, name=name))
+        return result
+
+
+def _score(pair: Pair, settings: EvaluateSettings, catalogue: _Catalogue) -> CaseResult:
+    prediction, reference = read_labels(pair.prediction), read_labels(pair.reference)
+    require_same_grid(prediction, reference)
+    for volume in (reference, prediction):
+        catalogue.learn_names(Path(volume.source))
+        for warning in volume.warnings:
+            catalogue.remark(f"{volume.source}: {warning}")
+    values = catalogue.values(prediction.voxels, reference.voxels)
+    return CaseResult(pair, tuple(case_metrics(
+        prediction.voxels, reference.voxels, reference.spacing[::-1], values, settings.tolerance)))
+
+
+def _values(labels: np.ndarray) -> set[int]:
+    """The values of a uint8 label map without background; slice by slice, as bincount works on int64."""
+    counts = sum(np.bincount(part.ravel(), minlength=256) for part in labels)
+    return set(np.flatnonzero(counts).tolist()) - {0}
+
+
+def _gather(settings: EvaluateSettings, cases: list[CaseResult], catalogue: _Catalogue,
+            not_scored: list[str]) -> Evaluation:
+    """Every case gets every label; labels get their statistics."""
+    labels = catalogue.resolved()
+    if not labels:
+        raise InputError(settings.reference, "no label occurs in any map", "Check that these are segmentations.")
+    if strangers := [label for label in labels if label.value not in catalogue.in_references]:
+        words = ", ".join(f"{label.value} ({label.name})" for label in strangers)
+        catalogue.remark(f"No reference has the label {words}: check that both sides number structures alike.")
+    full = []
+    for case in cases:
+        known = {metrics.label: metrics for metrics in case.metrics}
+        row = [known.get(label.value) or absent(label.value) for label in labels]
+        if settings.ignore_missing:
+            row = [_not_contoured(metrics) for metrics in row]
+        full.append(replace(case, metrics=tuple(row)))
+    summaries = [_summary(label, [case.metrics[i] for case in full]) for i, label in enumerate(labels)]
+    return Evaluation(settings, tuple(full), tuple(summaries), tuple(not_scored), tuple(catalogue.remarks),
+                      time.strftime("%Y-%m-%d %H:%M:%S %z"))
+
+
+def _not_contoured(metrics: LabelMetrics) -> LabelMetrics:
+    """A label that the reference lacks says nothing about the prediction, where it may just not be drawn."""
+    if metrics.reference_voxels:
+        return metrics
+    return replace(metrics, status=NOT_CONTOURED, dice=_NAN, nsd=_NAN, difference_ml=_NAN)
+
+
+def _summary(label: Label, column: list[LabelMetrics]) -> LabelSummary:
+    counted = [metrics for metrics in column if metrics.status != NOT_CONTOURED]
+    pooled = pooled_dice(
+        np.array([[metrics.intersection_voxels] for metrics in counted]).reshape(-1, 1),
+        np.array([[metrics.prediction_voxels + metrics.reference_voxels] for metrics in counted]).reshape(-1, 1),
+    )
+    kinds = (SCORED, MISSED, SPURIOUS, ABSENT, NOT_CONTOURED)
+    present = [metrics for metrics in counted if metrics.status != ABSENT]
+    return LabelSummary(
+        label, {kind: sum(metrics.status == kind for metrics in column) for kind in kinds},
+        {name: statistic(getattr(metrics, name) for metrics in present) for name in _STATISTICS},
+        float(pooled[0]),
+    )
+
+
+def _prepare_output(settings: EvaluateSettings) -> Path:
+    output = Path(settings.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(output, f"the folder cannot be made ({error.strerror})", "Choose another.") from error
+    for name in (TABLE, NUMBERS, REPORT):
+        check_output(output / name, settings.overwrite)
+    return output
+
+
+def _write(evaluation: Evaluation, output: Path, on_event: OnEvent) -> None:
+    from kaf.evaluation_page import evaluation_page
+
+    atomic_write(output / TABLE, to_csv(evaluation), overwrite=True)
+    atomic_write(output / NUMBERS, json.dumps(to_json(evaluation), indent=1, allow_nan=False), overwrite=True)
+    atomic_write(output / REPORT, evaluation_page(evaluation, on_event), overwrite=True)
+
+
+def to_csv(evaluation: Evaluation) -> str:
+    """One row per case and label; an undefined number is an empty cell."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    units = {"hd95": "hd95_mm", "assd": "assd_mm"}
+    fields = list(LabelMetrics.__dataclass_fields__)
+    rows.writerow(["case", "name", *(units.get(field, field) for field in fields), "prediction", "reference"])
+    for case in evaluation.cases:
+        for metrics, summary in zip(case.metrics, evaluation.labels):
+            values = [_plain(value) for value in asdict(metrics).values()]
+            rows.writerow([case.pair.name, summary.label.name, *("" if v is None else v for v in values),
+                           case.pair.prediction, case.pair.reference])
+    return text.getvalue()
+
+
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything, JSON-ready; an undefined number is null."""
+    return _plain({
+        "kaf_version": evaluation.code_version,
+        "created": evaluation.created,
+        "settings": evaluation.settings.model_dump(),
+        "mean_over_labels": {name: evaluation.mean(name) for name in _STATISTICS}
+        | {"pooled_dice": evaluation.pooled_dice},
+        "labels": [asdict(summary) for summary in evaluation.labels],
+        "cases": [
+            {"case": case.pair.name, "prediction": str(case.pair.prediction), "reference": str(case.pair.reference),
+             "dice": case.dice, "labels": [asdict(metrics) for metrics in case.metrics]}
+            for case in evaluation.cases
+        ],
+        "not_scored": list(evaluation.not_scored),
+        "remarks": list(evaluation.remarks),
+    })
+
+
+def _plain(value: Any) -> Any:
+    """NaN and infinity have no place in JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,219 @@
+"""The report of an evaluation: for the clinician who must trust a segmentation and whoever must publish it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kaf import report
+from kaf.events import OnEvent, ignore
+from kaf.metrics import ABSENT, MISSED, SCORED, SPURIOUS
+from kaf.report import NOTHING, Cell, Column, amount, number, spread
+from kaf.report_chart import Strip, strip_chart
+
+if TYPE_CHECKING:
+    from kaf.evaluate import CaseResult, Evaluation, LabelSummary
+
+_WORST = 4  # cases with a picture
+_WIDE = 6  # so many labels get a column each in the table of cases
+
+
+def evaluation_page(evaluation: Evaluation, on_event: OnEvent = ignore) -> str:
+    """The whole report as HTML; pictures are drawn from the files of the worst cases."""
+    from kaf.evaluation_pictures import worst_cases
+
+    settings = evaluation.settings
+    n_labels = len(evaluation.labels)
+    facts = [
+        f"{_count(len(evaluation.cases), 'case')} scored", _count(n_labels, "structure"),
+        f"prediction: {settings.prediction}", f"reference: {settings.reference}", evaluation.created,
+    ]
+    parts = [_tiles(evaluation), *_notices(evaluation), _structures(evaluation), _charts(evaluation)]
+    if pictures := worst_cases(evaluation, _WORST, on_event):
+        parts.append(report.section(
+            "Where it goes wrong", report.gallery(*pictures),
+            report.legend([(s.label.name, s.label.colour) for s in evaluation.labels]),
+            lead="The cases with the lowest Dice, each on the slice with the most voxels that disagree. "
+            "Coloured outline: prediction. White outline: reference.",
+        ))
+    parts += [_cases(evaluation), _meanings(evaluation), _protocol(evaluation)]
+    title = f"{Path(settings.prediction).name} against {Path(settings.reference).name}"
+    return report.page(title, "Segmentation evaluation", facts, parts,
+                       f"Written by KAF {evaluation.code_version}. The numbers behind this page are in "
+                       "evaluation.csv and evaluation.json beside it.")
+
+
+def _tiles(evaluation: Evaluation) -> str:
+    scored = sum(label.counts[SCORED] for label in evaluation.labels)
+    drawn = scored + sum(label.counts[MISSED] for label in evaluation.labels)
+    missed, spurious = (sum(label.counts[kind] for label in evaluation.labels) for kind in (MISSED, SPURIOUS))
+    over = "" if len(evaluation.labels) == 1 else f", then over {len(evaluation.labels)} structures"
+    return report.tiles([
+        ("Dice", number(evaluation.mean("dice")), f"per case, mean over cases{over}"),
+        ("Pooled Dice", number(evaluation.pooled_dice), "all slices of all cases counted together"),
+        ("HD95", _with_unit(number(evaluation.mean("hd95"), 1), "mm"), f"mean of {scored} found structures"),
+        (f"NSD at {_mm(evaluation)}", number(evaluation.mean("nsd")), "share of the surface within tolerance"),
+        ("Missed structures", f"{missed} of {drawn}", f"and {spurious} predicted where the reference has none"),
+    ])
+
+
+def _notices(evaluation: Evaluation) -> list[str]:
+    boxes = []
+    if evaluation.not_scored:
+        total = len(evaluation.not_scored)
+        boxes.append(report.notice(f"Not in these numbers: {_count(total, 'file')} could not be scored.",
+                                   evaluation.not_scored))
+    if evaluation.remarks:
+        boxes.append(report.notice("Please check", evaluation.remarks))
+    return boxes
+
+
+def _structures(evaluation: Evaluation) -> str:
+    columns = [
+        Column("Structure", numeric=False), Column("n", "cases"), Column("Dice", "mean ± sd"), Column("Dice", "median"),
+        Column("HD95", "mm, mean ± sd"), Column("HD95", "mm, median"), Column("ASSD", "mm, mean"),
+        Column("NSD", f"at {_mm(evaluation)}"), Column("Volume bias", "mL, mean ± sd"), Column("Pooled", "Dice"),
+        Column("Missed"), Column("Spurious"),
+    ]
+    rows = [_structure(summary) for summary in evaluation.labels]
+    if len(evaluation.labels) > 1:
+        rows.append([
+            Cell("Mean"), Cell(""), Cell(number(evaluation.mean("dice"))), Cell(""),
+            Cell(number(evaluation.mean("hd95"), 2)), Cell(""), Cell(number(evaluation.mean("assd"), 2)),
+            Cell(number(evaluation.mean("nsd"))), Cell(""), Cell(number(evaluation.pooled_dice)),
+            *(Cell(str(sum(s.counts[kind] for s in evaluation.labels))) for kind in (MISSED, SPURIOUS)),
+        ])
+    return report.section("By structure", report.table(columns, rows, "Agreement by structure"),
+                          lead=_who_counts(evaluation))
+
+
+def _structure(summary: LabelSummary) -> list[Cell]:
+    dice, hd95, assd, nsd, bias = (summary.statistics[name] for name in
+                                   ("dice", "hd95", "assd", "nsd", "difference_ml"))
+    relative = summary.statistics["relative_difference"].mean
+    volume = amount(bias.mean, signed=True)
+    if math.isfinite(bias.sd):
+        volume += f" ± {amount(bias.sd)}"
+    if math.isfinite(relative):
+        volume += f" ({number(100 * relative, 0, signed=True)} %)"
+    missed, spurious = summary.counts[MISSED], summary.counts[SPURIOUS]
+    return [
+        Cell(summary.label.name, colour=summary.label.colour), Cell(str(dice.n)),
+        Cell(spread(dice.mean, dice.sd)), Cell(number(dice.median)),
+        Cell(spread(hd95.mean, hd95.sd, 2)), Cell(number(hd95.median, 2)), Cell(number(assd.mean, 2)),
+        Cell(number(nsd.mean)), Cell(volume), Cell(number(summary.pooled_dice)),
+        Cell(str(missed), alarming=missed > 0), Cell(str(spurious), alarming=spurious > 0),
+    ]
+
+
+def _who_counts(evaluation: Evaluation) -> str:
+    from kaf.evaluate import NOT_CONTOURED
+
+    words = "A missed or spurious structure counts with Dice 0 and NSD 0; its distances do not exist, so HD95 and " \
+            "ASSD describe the structures that were found."
+    absent = sum(label.counts[ABSENT] for label in evaluation.labels)
+    skipped = sum(label.counts[NOT_CONTOURED] for label in evaluation.labels)
+    if absent:
+        words += f" In {absent} places neither map has the structure: those are left out."
+    if skipped:
+        words += f" In {skipped} places the reference is not contoured: those are left out."
+    return words
+
+
+def _charts(evaluation: Evaluation) -> str:
+    def strips(name: str) -> list[Strip]:
+        return [
+            Strip(summary.label.name, summary.label.colour,
+                  [(case.pair.name, getattr(case.metrics[i], name)) for case in evaluation.cases])
+            for i, summary in enumerate(evaluation.labels)
+        ]
+
+    how = "One dot per case. Box: middle half of the cases; thick line: median."
+    return report.section("Every case", report.gallery(
+        strip_chart(strips("dice"), "Dice", f"{how} Right is better.", limits=(None, 1.0)),
+        strip_chart(strips("hd95"), "HD95 in mm", f"{how} Left is better.", "mm", 1, limits=(0.0, None)),
+    ))
+
+
+def _cases(evaluation: Evaluation) -> str:
+    wide = len(evaluation.labels) <= _WIDE
+    columns = [Column("Case", numeric=False), Column("Dice", "mean")]
+    columns += [Column(summary.label.name, "Dice") for summary in evaluation.labels] if wide and len(
+        evaluation.labels) > 1 else []
+    columns += [Column("HD95", "largest, mm"), Column("NSD", "mean"), Column("Remarks", numeric=False)]
+    rows = [_case(case, evaluation, len(columns) > 5) for case in by_dice(evaluation)]
+    return report.section("Cases", report.table(columns, rows, "All cases", sortable=True),
+                          lead="Worst first. Click a column's head to sort by it.")
+
+
+def _case(case: CaseResult, evaluation: Evaluation, each: bool) -> list[Cell]:
+    distances = [metrics.hd95 for metrics in case.metrics if math.isfinite(metrics.hd95)]
+    surface = [metrics.nsd for metrics in case.metrics if math.isfinite(metrics.nsd)]
+    largest = max(distances, default=math.nan)
+    nsd = sum(surface) / len(surface) if surface else math.nan
+    names = [summary.label.name for summary in evaluation.labels]
+    remarks = [f"{kind}: {', '.join(found)}" for kind in (MISSED, SPURIOUS)
+               if (found := [name for name, m in zip(names, case.metrics) if m.status == kind])]
+    return [
+        Cell(case.pair.name, case.pair.name), _dice(case.dice),
+        *(_dice(metrics.dice) for metrics in case.metrics if each),
+        Cell(number(largest, 1), largest), Cell(number(nsd), nsd),
+        Cell("; ".join(remarks), "; ".join(remarks), alarming=True),
+    ]
+
+
+def _dice(value: float) -> Cell:
+    return Cell(number(value), value, share=value if math.isfinite(value) else None)
+
+
+def by_dice(evaluation: Evaluation) -> list[CaseResult]:
+    """The cases, lowest mean Dice first, those without one last."""
+    return sorted(evaluation.cases, key=lambda case: (math.isnan(case.dice), case.dice, case.pair.name))
+
+
+def _meanings(evaluation: Evaluation) -> str:
+    return report.section("What the numbers mean", report.definitions([
+        ("Dice (0 to 1)", "Overlap: twice the common volume over the sum of both. 1 is identical, 0 is apart. Small "
+         "structures lose more for the same shift of the border."),
+        ("HD95 (mm)", "95 % of each surface lies closer than this to the other surface. Lower is better; shows "
+         "outliers such as a stray island."),
+        ("ASSD (mm)", "Average distance between the two surfaces. Lower is better."),
+        (f"NSD at {_mm(evaluation)} (0 to 1)", f"Share of both surfaces that lies within {_mm(evaluation)} of the "
+         "other: what a reader who accepts that tolerance would leave as it is."),
+        ("Volume bias (mL, %)", "Predicted minus reference volume. Positive: drawn too large on average."),
+        ("Pooled Dice (0 to 1)", "Dice over the voxels of all slices of all cases at once. Large cases weigh more; "
+         "compare it only with numbers that are pooled too, such as those of the KAF paper."),
+        ("Missed", "The reference has the structure, the prediction has nothing of it."),
+        ("Spurious", "The prediction has the structure, the reference has nothing of it."),
+    ]))
+
+
+def _protocol(evaluation: Evaluation) -> str:
+    settings = evaluation.settings
+    entries = [
+        ("Scoring", "On full volumes at the resolution of the reference, each case by itself, nothing resampled."),
+        ("Matching", "Files by name; prediction and reference must share their grid within 0.01 mm."),
+        ("Surfaces", "Voxels with a face neighbour outside the structure, each counted once; distances in mm between "
+         "voxel centres with the spacing of the file. HD95 is the larger of both directions (MONAI's definitions)."),
+        ("Spread", "sd is the sample standard deviation over cases. Scans of one patient are not independent, so it "
+         "is not a confidence interval."),
+        ("Structure missing in both", "Left out of every mean."),
+        ("Structure missing in the reference", "Treated as not contoured and left out." if settings.ignore_missing
+         else "A prediction there is spurious: Dice 0, NSD 0."),
+        ("Labels", ", ".join(f"{s.label.value} = {s.label.name}" for s in evaluation.labels)),
+        ("Scans for the pictures", settings.images or NOTHING),
+    ]
+    return report.section("Protocol", report.definitions(entries))
+
+
+def _mm(evaluation: Evaluation) -> str:
+    return f"{evaluation.settings.tolerance:g} mm"
+
+
+def _with_unit(text: str, unit: str) -> str:
+    return text if text == NOTHING else f"{text} {unit}"
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"

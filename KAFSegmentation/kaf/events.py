@@ -1,0 +1,105 @@
+"""What a run tells its watcher: a callback in Python, JSON lines between processes, a bar on a terminal.
+
+No torch, no heavy import.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``done`` of ``total`` steps of ``stage``; ``seconds_left`` is None until it can be told."""
+
+    stage: str
+    done: float
+    total: float
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Named numbers at one step of a run, e.g. ``{"loss": 0.4, "learning rate": 1e-3}``."""
+
+    step: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture was written to ``path``."""
+
+    title: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """Words for the user; ``level`` is info, warning or error."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The run is over and this is what it made (JSON-ready)."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Error:
+    """The run failed: the words for the user, the kind of error, and the detail for the log."""
+
+    text: str
+    kind: str = "KafError"
+    detail: str = ""
+
+
+Event = Progress | Metric | Picture | Message | Result | Error
+OnEvent = Callable[[Event], None]
+_KINDS = {kind.__name__.lower(): kind for kind in (Progress, Metric, Picture, Message, Result, Error)}
+
+
+def ignore(_: Event) -> None:
+    """The watcher of somebody who does not watch."""
+
+
+def to_json(event: Event) -> str:
+    """One line of ASCII JSON with the kind under ``event``."""
+    return json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
+
+
+def from_json(line: str) -> Event:
+    """The inverse of :func:`to_json`; raises ValueError for a line that is no event."""
+    values = json.loads(line)
+    try:
+        return _KINDS[values.pop("event")](**values)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not an event: {line[:200]!r}") from error
+
+
+class Ticker:
+    """Counts steps of a stage and sends :class:`Progress` with the time left, at most ten times a second."""
+
+    def __init__(self, on_event: OnEvent, stage: str, total: float, every: float = 0.1):
+        self._send, self._stage, self._total, self._every = on_event, stage, total, every
+        self._start = time.monotonic()
+        self._last = -float("inf")
+        self.update(0)
+
+    def update(self, done: float) -> None:
+        now = time.monotonic()
+        if done < self._total and now - self._last < self._every and done > 0:
+            return
+        self._last = now
+        left = None
+        if done > 0:
+            left = max(0.0, (now - self._start) * (self._total - done) / done)
+        self._send(Progress(self._stage, done, self._total, left))

@@ -1,0 +1,92 @@
+"""Files are whole or absent: written under a temporary name in the same folder, fsynced, then renamed.
+
+No torch, no heavy import.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kaf.errors import OutputError
+
+_WORDS = {
+    errno.ENOSPC: ("there is no space left on the disk", "Free some space or choose another folder."),
+    errno.EDQUOT: ("your disk quota is used up", "Free some space or choose another folder."),
+    errno.EACCES: ("you may not write there", "Choose another folder, or have its permissions changed."),
+    errno.EPERM: ("you may not write there", "Choose another folder, or have its permissions changed."),
+    errno.EROFS: ("the disk is read-only", "Choose a folder on another disk."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name or folder."),
+    errno.EFBIG: ("the file grows larger than the disk or a limit allows", "Choose a folder on another disk."),
+}
+
+
+def check_output(path: str | Path, overwrite: bool = False) -> Path:
+    """The path, if a file may be made there; asked before hours of work rather than after.
+
+    Raises:
+        OutputError: it exists and ``overwrite`` is not set, is a folder, or its folder is missing or not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(path, "is a folder", "Give the name of a file in it.")
+    if path.exists() and not overwrite:
+        raise OutputError(path, "exists already", "Choose another name, or pass --overwrite to replace it.")
+    if not path.parent.is_dir():
+        raise OutputError(path, f"its folder {path.parent} does not exist", "Make the folder first, or mend the path.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(path, *_WORDS[errno.EACCES])
+    return path
+
+
+@contextmanager
+def atomic_path(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Gives a hidden temporary path beside ``path``; on success it becomes ``path``, else it is removed.
+
+    The temporary name ends like the real one, because writers choose their format by the suffix.
+
+    Raises:
+        OutputError: as :func:`check_output`, or the disk refuses (any OSError inside the block).
+    """
+    path = check_output(path, overwrite)
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield temporary
+        _sync(temporary)
+        if not overwrite:
+            check_output(path)  # somebody may have written it meanwhile
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        words = _WORDS.get(error.errno or 0, (f"cannot be written ({error.strerror or error})", "Check the disk."))
+        raise OutputError(path, *words) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | Path, content: bytes | str, overwrite: bool = True) -> None:
+    """Writes bytes, or text as UTF-8, so that the file is at any moment the old one or the new one."""
+    with atomic_path(path, overwrite) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the rename itself durable; folders cannot be opened on Windows."""
+    if os.name == "nt":
+        return
+    with suppress(OSError):  # some network file systems refuse; the file itself is safe
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,89 @@
+"""What travels between two processes of ours: voxels by ``.npy`` file, everything else as one line of JSON.
+
+Only the standard library and numpy: Slicer's own process uses this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaf.errors import InputError, ResourceError
+
+
+def write_array(name: str, array: np.ndarray, path: Path) -> Path:
+    """Writes an array in C order and native byte order; returns ``path``.
+
+    Args:
+        name: what to call it in an error.
+
+    Raises:
+        InputError: an array of Python objects.
+        ResourceError: the file cannot be written, most often because the disk is full.
+    """
+    array = np.asarray(array)
+    if array.dtype.hasobject:
+        raise InputError(name, f"is an array of {array.dtype}", "Give an array of a number type.")
+    order = np.require(array, array.dtype.newbyteorder("="), "C")
+    try:
+        np.save(path, order, allow_pickle=False)
+    except OSError as error:
+        remove(path)
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(path.parent).free
+            raise ResourceError(
+                path.parent, f"cannot take '{name}' ({array.nbytes / 1e6:.0f} MB; {free / 1e6:.0f} MB are free)",
+                "Free space there or point TMPDIR (TEMP on Windows) at a larger disk, then restart.") from error
+        raise ResourceError(path.parent, f"cannot be written ({error})",
+                            "Check that nothing else empties the temporary folder, then restart.") from error
+    return path
+
+
+def map_array(path: str | os.PathLike) -> np.ndarray:
+    """The array in ``path``, memory-mapped and read-only."""
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def take_array(path: str | os.PathLike) -> np.ndarray:
+    """The array in ``path``, memory-mapped copy-on-write; its file goes at once where the system allows it."""
+    array = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    remove(Path(path))
+    return array
+
+
+def remove(path: Path) -> None:
+    """Deletes a file if that can be done; on Windows a mapped one stays until its folder goes."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def check_affine(name: str, affine: Any) -> list[list[float]]:
+    """A 4x4 affine as lists, ready for JSON, exactly.
+
+    Raises:
+        InputError: another shape, or numbers that are not finite.
+    """
+    try:
+        matrix = np.asarray(affine, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise InputError(name, f"has an affine that is not 4x4 finite numbers (shape {matrix.shape})",
+                         "Give the matrix that takes (column, row, slice, 1) to RAS mm.")
+    return matrix.tolist()
+
+
+def plain(value: Any) -> Any:
+    """For ``json.dumps(default=...)``: paths as words, numpy's numbers and arrays as numbers and lists."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,0 +1,57 @@
+"""One model, one file: a network's weights with its card in the header."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kaf.card import CARD_KEY, Card, card_from_json, read_card
+from kaf.errors import ModelError
+from kaf.network import build_network
+from kaf.settings import NetworkSettings, build
+from kaf.weights import digest_of, load_weights, save_weights
+
+
+def save_model(path: Path, network: nn.Module, card: Card, half: bool = True, overwrite: bool = False) -> Card:
+    """Write the weights (floats as float16 when ``half``) and the card; returns the card with its digests.
+
+    The two digests are the SHA-256 of the tensor data and of the card's words.
+    """
+    tensors = {name: _stored(value, half) for name, value in network.state_dict().items()
+               if not name.endswith("num_batches_tracked")}
+    card = replace(card, digest=digest_of(tensors))
+    card = replace(card, card_digest=card.digest_of_words())
+    save_weights(path, tensors, {CARD_KEY: card.to_json(), "format": "pt"}, overwrite=overwrite)
+    return card
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    return value.to(torch.float16) if half and value.is_floating_point() else value
+
+
+def load_tensors(path: Path) -> tuple[Card, dict[str, Tensor]]:
+    """The card and the weights as float32, after all digests were checked."""
+    read_card(path)  # a file without a card is told apart from a damaged one
+    tensors, metadata = load_weights(path)
+    card = card_from_json(metadata[CARD_KEY], path)
+    words = card.digest_of_words()
+    if card.card_digest != words:
+        raise ModelError(path, f"its card has SHA-256 {words[:16]}... but states {card.card_digest[:16]}...",
+                         "The card was changed after the model was written; get the file again from its source.")
+    return card, {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def load_model(path: Path) -> tuple[nn.Module, Card]:
+    """The network, ready for inference (eval, fp32, on the CPU), and its card."""
+    card, tensors = load_tensors(path)
+    network = build_network(build(NetworkSettings, card.network, path))
+    counters = {n: v for n, v in network.state_dict().items() if n.endswith("num_batches_tracked")}
+    try:
+        network.load_state_dict({**counters, **tensors})
+    except RuntimeError as error:
+        raise ModelError(path, f"its weights do not fit the network of its card ({str(error).splitlines()[0]})",
+                         "Get the file again, or update KAF.") from error
+    return network.eval(), card

@@ -1,0 +1,116 @@
+"""Keypoint tokens: normalisation over real tokens, positional encoding, residual self-attention (KAF 1.2)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kaf.network.sites import Sites
+
+
+class TokenNorm(nn.BatchNorm1d):
+    """Batch normalisation over the keypoints of a batch: padding never counts, colliding keypoints count each.
+
+    (B, M, C) tokens with (B, M) weights -> (B, M, C).  With fewer than two keypoints in the batch there is no
+    variance: the running statistics are used.
+    """
+
+    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
+        total = weights.sum()
+        if not self.training or float(total) < 2:
+            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+            return tokens * scale + (self.bias - self.running_mean * scale)
+        flat, weight = tokens.float().flatten(0, 1), weights.float().flatten()[:, None]
+        mean = (flat * weight).sum(0) / total
+        centred = flat - mean
+        variance = (centred.square() * weight).sum(0) / total
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * total / (total - 1), self.momentum)
+        out = centred * (self.weight * torch.rsqrt(variance + self.eps)) + self.bias
+        return out.view_as(tokens).to(tokens.dtype)
+
+
+class TokenLayerNorm(nn.LayerNorm):
+    """Layer normalisation with the call of :class:`TokenNorm`; independent of the batch."""
+
+    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
+        return super().forward(tokens)
+
+
+def token_norm(kind: str, width: int) -> nn.Module:
+    return TokenNorm(width) if kind == "batch" else TokenLayerNorm(width)
+
+
+class TokenMLP(nn.Module):
+    """Linear layers with normalisation and ReLU between them; the last bias starts at zero (KAF 1.2)."""
+
+    def __init__(self, widths: list[int], norm: str):
+        super().__init__()
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.norms = nn.ModuleList(token_norm(norm, width) for width in widths[1:-1])
+        nn.init.zeros_(self.linears[-1].bias)
+
+    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
+        for linear, norm in zip(self.linears[:-1], self.norms, strict=True):
+            tokens = F.relu(norm(linear(tokens), weights))
+        return self.linears[-1](tokens)
+
+
+class PositionalEncoder(TokenMLP):
+    """(row, column) of a site -> token, after centring on the map and scaling by 0.7 of its longer side."""
+
+    def __init__(self, width: int, norm: str):
+        super().__init__([2, width // 8, width // 4, width // 2, width, width], norm)
+
+    def forward(self, sites: Sites) -> Tensor:  # type: ignore[override]
+        size = sites.positions.new_tensor([sites.height, sites.width])
+        return super().forward((sites.positions - size / 2) / (0.7 * float(size.max())), sites.counts)
+
+
+class AttentionBlock(nn.Module):
+    """x + MLP(concat(x, MHA(x, x, x))): the residual block of the keypoint branch (KAF 1.2 step 4)."""
+
+    def __init__(self, width: int, heads: int, norm: str):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.merge = nn.Linear(width, width)
+        self.mlp = TokenMLP([2 * width, 2 * width, width], norm)
+
+    def forward(self, tokens: Tensor, sites: Sites, bias: Tensor, capture: bool = False
+                ) -> tuple[Tensor, Tensor | None]:
+        """(B, M, D) tokens -> the same, and the attention (B, heads, M, M) when it is captured."""
+        batch, count, width = tokens.shape
+        q, k, v = self.qkv(tokens).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        bias = bias.to(q.dtype)
+        attention = None
+        if capture:
+            attention = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + bias).float().softmax(-1)
+            message = attention.to(v.dtype) @ v
+        else:
+            message = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        message = self.merge(message.transpose(1, 2).reshape(batch, count, width))
+        return tokens + self.mlp(torch.cat([tokens, message], -1), sites.counts), attention
+
+
+def attention_bias(sites: Sites) -> Tensor:
+    """(B, 1, 1, M) added to the logits: log(count), so that a site weighs as its keypoints do; -inf on padding."""
+    bias = sites.counts.log()
+    empty = ~sites.mask.any(1)
+    if bool(empty.any()):  # a slice without any keypoint: keep the softmax finite, its tokens are never used
+        bias = torch.where(empty[:, None], 0.0, bias)
+    return bias[:, None, None, :]
+
+
+def to_keypoint_attention(attention: Tensor, sites: Sites) -> Tensor:
+    """(B, heads, M, M) between sites -> (B, heads, N, N) between keypoints; rows still sum to one."""
+    share = attention / sites.counts.clamp(min=1)[:, None, None, :]
+    heads, inverse = attention.shape[1], sites.inverse
+    count = inverse.shape[1]
+    rows = share.gather(2, inverse[:, None, :, None].expand(-1, heads, -1, share.shape[-1]))
+    return rows.gather(3, inverse[:, None, None, :].expand(-1, heads, count, -1))

@@ -1,0 +1,52 @@
+"""Settings -> network: ours, or one of MONAI's behind the same call."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kaf.network.kafunet import Features, KAFUNet
+from kaf.settings import NetworkSettings
+
+_MULTIPLE = 32
+
+
+class ReferenceNetwork(nn.Module):
+    """A MONAI network with :class:`KAFUNet`'s call; keypoints are taken and not used."""
+
+    def __init__(self, settings: NetworkSettings):
+        super().__init__()
+        self.settings = settings
+        self.body = _monai_body(settings)
+
+    def forward(self, image: Tensor, keypoints: Tensor | None = None, mask: Tensor | None = None,
+                capture: bool = False) -> Features:
+        height, width = image.shape[2:]
+        image = F.pad(image, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
+        logits = self.body(image)[:, :, :height, :width]
+        return Features(logits, [], logits, [], [] if capture else None)
+
+
+def _monai_body(settings: NetworkSettings) -> nn.Module:
+    from monai.networks import nets
+
+    inputs, outputs, width = settings.in_channels, settings.classes, settings.width
+    if settings.kind == "unet":
+        return nets.UNet(2, inputs, outputs, channels=tuple(width * 2 ** s for s in range(5)),
+                         strides=(2, 2, 2, 2), num_res_units=2)
+    if settings.kind == "basicunet":
+        return nets.BasicUNet(2, inputs, outputs, features=(width, width, 2 * width, 4 * width, 8 * width, width))
+    if settings.kind == "dynunet":
+        return nets.DynUNet(2, inputs, outputs, kernel_size=[3] * 5, strides=[1, 2, 2, 2, 2],
+                            upsample_kernel_size=[2] * 4, filters=[width * 2 ** s for s in range(5)])
+    feature_size = max(12, width // 12 * 12)  # SwinUNETR asks for a multiple of 12
+    return nets.SwinUNETR(in_channels=inputs, out_channels=outputs, feature_size=feature_size, spatial_dims=2)
+
+
+def build_network(settings: NetworkSettings) -> nn.Module:
+    """A network with random weights; torch's generator decides them."""
+    return KAFUNet(settings) if settings.kind == "kaf" else ReferenceNetwork(settings)
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

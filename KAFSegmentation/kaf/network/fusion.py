@@ -1,0 +1,72 @@
+"""The fusion layer: keypoint tokens attend to each other and are spread back over the map (KAF 1.2).
+
+Paper: F_out = Concat(F, D(F_s)), where F_s holds the tokens at their pixels and zero elsewhere and D is two
+3x3 convolutions.  The first of them acts on a map that is zero but at a few sites, so it is computed from the
+sites: bias + sum over the nine offsets of W_offset x token.  The dense 256-channel map never exists.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kaf.network.attention import AttentionBlock, PositionalEncoder, attention_bias, to_keypoint_attention
+from kaf.network.sites import Sites
+
+
+def norm2d(kind: str, channels: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+def sparse_conv3x3(tokens: Tensor, sites: Sites, weight: Tensor, bias: Tensor) -> Tensor:
+    """3x3 convolution (padding 1) of the map that holds (B, M, D) tokens at their sites and zero elsewhere.
+
+    weight: (C, D, 3, 3); bias: (C,).  Returns (B, C, H, W) in channels-last memory.
+    """
+    batch, count, _ = tokens.shape
+    channels = weight.shape[0]
+    height, width = sites.height + 2, sites.width + 2
+    # Offset (a, b) of the kernel carries a token from its cell to the output 1 - (a, b) away; +1 for the border.
+    stamps = F.linear(tokens, weight.permute(2, 3, 0, 1).reshape(9 * channels, -1))
+    stamps = (stamps * sites.mask[..., None]).view(batch, count * 9, channels)
+    offsets = torch.arange(3, device=tokens.device)
+    offsets = ((2 - offsets)[:, None] * width + (2 - offsets)[None, :]).flatten()
+    corner = torch.div(sites.cells, sites.width, rounding_mode="floor") * width + sites.cells % sites.width
+    image = torch.arange(batch, device=tokens.device)[:, None] * (height * width)
+    target = ((corner + image)[..., None] + offsets).flatten()
+    canvas = bias.to(stamps.dtype).expand(batch * height * width, channels)
+    canvas = canvas.index_add(0, target, stamps.flatten(0, 1))
+    return canvas.view(batch, height, width, channels).permute(0, 3, 1, 2)[:, :, 1:-1, 1:-1]
+
+
+class KeypointFusion(nn.Module):
+    """Map (B, c, H, W) and its sites -> diffused map (B, c, H, W), tokens of sites (B, M, D), attention."""
+
+    def __init__(self, channels: int, token_width: int, blocks: int, heads: int, diffusion_width: int, norm: str):
+        super().__init__()
+        self.embed = nn.Linear(channels, token_width)
+        self.position = PositionalEncoder(token_width, norm)
+        self.blocks = nn.ModuleList(AttentionBlock(token_width, heads, norm) for _ in range(blocks))
+        self.spread = nn.Conv2d(token_width, diffusion_width, 3, padding=1)
+        self.spread_norm = norm2d(norm, diffusion_width)
+        self.diffuse = nn.Conv2d(diffusion_width, channels, 3, padding=1)
+
+    def forward(self, features: Tensor, sites: Sites, capture: bool = False
+                ) -> tuple[Tensor, Tensor, Tensor | None]:
+        batch, channels = features.shape[:2]
+        index = sites.cells[:, None].expand(-1, channels, -1)
+        gathered = features.flatten(2).gather(2, index).transpose(1, 2)
+        tokens = self.embed(gathered) + self.position(sites)
+        bias = attention_bias(sites)
+        captured = []
+        for block in self.blocks:
+            tokens, attention = block(tokens, sites, bias, capture)
+            if attention is not None:
+                captured.append(to_keypoint_attention(attention, sites))
+        dense = sparse_conv3x3(tokens, sites, self.spread.weight, self.spread.bias)
+        dense = self.diffuse(F.relu(self.spread_norm(dense)))
+        return dense, tokens, torch.stack(captured, 1) if captured else None

@@ -1,0 +1,63 @@
+"""From a volume to what a network sees: canonical slices, standard intensities, keypoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kaf.grid import Grid, canonical_grid
+from kaf.keypoints import Keypoints, detect_slices
+from kaf.settings import KeypointSettings, NormalisationSettings
+from kaf.volume import Volume
+
+_SAMPLES = 400_000
+
+
+def normalise(voxels: np.ndarray, settings: NormalisationSettings) -> tuple[float, float, float, float]:
+    """(low, high, offset, scale): clip to low..high, then (x - offset) / scale.
+
+    "tissue": percentiles of the whole volume; mean and standard deviation over the voxels above a tenth of
+    that range, so that the amount of air around the patient does not matter.  "window": the fixed range
+    becomes -1..1.
+    """
+    if settings.kind == "window":
+        low, high = settings.low, settings.high
+        return low, high, (low + high) / 2, (high - low) / 2
+    flat = voxels.reshape(-1)
+    sample = flat[:: max(1, flat.size // _SAMPLES)].astype(np.float64)
+    low, high = np.percentile(sample, [settings.low, settings.high])
+    if high <= low:
+        return float(low), float(low) + 1.0, float(low), 1.0
+    tissue = np.clip(sample, low, high)
+    tissue = tissue[tissue > low + 0.1 * (high - low)]
+    if tissue.size < 2 or tissue.std() == 0:
+        return float(low), float(high), float(low), float(high - low)
+    return float(low), float(high), float(tissue.mean()), float(tissue.std())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Canonical slices of one volume: image (S, H, W) float32, keypoints per slice, and the way back."""
+
+    image: np.ndarray
+    keypoints: list[Keypoints]
+    grid: Grid
+
+
+def prepare(volume: Volume, spacing: float | None, slicing_axis: str, normalisation: NormalisationSettings,
+            keypoints: KeypointSettings, describe: bool = False, threads: int = 2) -> Prepared:
+    """Resample in-plane, standardise intensities, detect keypoints."""
+    grid = canonical_grid(volume.voxels.shape, volume.affine, spacing, slicing_axis)
+    low, high, offset, scale = normalise(volume.voxels, normalisation)
+    image = grid.to_canonical(volume.voxels)
+    np.clip(image, low, high, out=image)
+    image -= np.float32(offset)
+    image /= np.float32(scale)
+    return Prepared(image, detect_slices(image, keypoints, describe, threads), grid)
+
+
+def stack_context(image: np.ndarray, index: int, context: int) -> np.ndarray:
+    """(2 * context + 1, H, W): slice ``index`` with its neighbours; the ends are repeated."""
+    around = np.clip(np.arange(index - context, index + context + 1), 0, len(image) - 1)
+    return image[around]

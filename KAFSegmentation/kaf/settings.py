@@ -1,0 +1,239 @@
+"""One frozen settings object per verb: the panel, a JSON file, the command line and Python all fill this one.
+
+Unknown keys are errors that name the nearest known key.  No torch here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kaf.errors import SettingsError
+
+S = TypeVar("S", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, strict about names, with suggestions for misspelt ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def verb(cls) -> str:
+        """The command that takes these settings."""
+        return cls.__name__.removesuffix("Settings").lower()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suggest(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in values:
+                if key not in cls.model_fields:
+                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
+                    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cls.model_fields)}"
+                    raise ValueError(f"unknown setting '{key}'; {hint}")
+        return values
+
+
+def build(cls: type[S], values: dict[str, Any], source: object = "settings") -> S:
+    """``cls(**values)`` with pydantic's report turned into one :class:`SettingsError` paragraph."""
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"])
+            words = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{where}: {words}" if where else words)
+        raise SettingsError(
+            source, "; ".join(problems), f"See `kaf {cls.verb()} --help` for every setting and its range."
+        ) from error
+
+
+def load(cls: type[S], path: str | Path) -> S:
+    """Settings from a JSON file."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
+    except ValueError as error:
+        raise SettingsError(path, f"is not valid JSON ({error})", "Mend the file at that place.") from error
+    if not isinstance(values, dict):
+        raise SettingsError(path, "is not a JSON object", "Write {\"name\": value, ...}.")
+    return build(cls, values, path)
+
+
+class NetworkSettings(Settings):
+    """The network's size and kind.  The published KAF is the default (width 32, 16 blocks per scale).
+
+    ``fusion`` is what joins each encoder map: the keypoint branch, a copy of the map itself (the capacity
+    control "UNet (c2)" of the KAF paper), or nothing ("UNet (c1)").
+    """
+
+    kind: Literal["kaf", "unet", "basicunet", "dynunet", "swinunetr"] = "kaf"
+    in_channels: int = Field(1, ge=1, le=32)
+    classes: int = Field(2, ge=2, le=256, description="output channels, background included")
+    width: int = Field(32, ge=4, le=256, description="channels of the first encoder stage")
+    decoder_width: int | None = Field(None, ge=4, le=512, description="channels of the last decoder stage; "
+                                      "default twice the width with fusion, else the width")
+    fusion: Literal["keypoints", "copy", "none"] = "keypoints"
+    scales: tuple[bool, bool, bool, bool] = Field((True,) * 4, description="which encoder stages are fused")
+    blocks: int = Field(16, ge=0, le=64, description="self-attention blocks per fused scale")
+    token_width: int = Field(256, ge=8, le=1024)
+    heads: int = Field(4, ge=1, le=32)
+    diffusion_width: int = Field(64, ge=4, le=512, description="channels inside the diffusion convolution")
+    norm: Literal["batch", "group"] = "batch"
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> NetworkSettings:
+        if self.token_width % self.heads:
+            raise ValueError(f"token_width {self.token_width} is not a multiple of heads {self.heads}")
+        return self
+
+    @property
+    def resolved_decoder_width(self) -> int:
+        return self.decoder_width or (self.width if self.fusion == "none" else 2 * self.width)
+
+
+class KeypointSettings(Settings):
+    """Detection of keypoints on a slice (SIFT)."""
+
+    limit: int = Field(128, ge=1, le=4096, description="keypoints kept per slice, the strongest ones")
+    spacing: float = Field(3.0, ge=0, le=64, description="least distance between two keypoints (pixels)")
+    contrast: float = Field(0.02, gt=0, le=1, description="SIFT's contrast threshold; lower finds more")
+
+
+class NormalisationSettings(Settings):
+    """Intensities: "tissue" clips to percentiles and standardises over tissue; "window" is fixed (CT, HU)."""
+
+    kind: Literal["tissue", "window"] = "tissue"
+    low: float = Field(0.5, description="lower percentile, or lower end of the window")
+    high: float = Field(99.5, description="upper percentile, or upper end of the window")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NormalisationSettings:
+        if self.high <= self.low:
+            raise ValueError(f"normalisation: high {self.high} must be above low {self.low}")
+        return self
+
+
+class EvaluateSettings(Settings):
+    """Compare predictions with references, case by case."""
+
+    prediction: str = Field(description="a segmentation, or a folder of them")
+    reference: str = Field(description="the reference segmentation, or a folder of them")
+    output: str = Field(description="folder for the table, the numbers and the report")
+    labels: dict[int, str] = Field({}, description="voxel value -> name; default: what the files say")
+    images: str = Field("", description="the scans, for the pictures of the report")
+    tolerance: float = Field(2.0, gt=0, description="tolerance of the surface Dice, NSD (mm)")
+    ignore_missing: bool = Field(False, description="a label absent from a reference was not contoured: skip it")
+    strict: bool = Field(False, description="a case without a partner is an error")
+    overwrite: bool = False
+
+
+Device = str
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class RunSettings(Settings):
+    """Where and how a network runs."""
+
+    device: Device = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+                           description="auto, cpu, cuda, cuda:1, mps")
+    threads: int = Field(0, ge=0, le=1024, description="processor threads; 0: all physical cores")
+    precision: Precision = Field("auto", description="bf16 only where the processor has it natively")
+    batch: int = Field(8, ge=1, le=1024, description="slices at a time")
+
+
+class SegmentSettings(RunSettings):
+    """Segment one volume."""
+
+    model: str = Field(description="name in the library, or a .safetensors file")
+    flips: bool = Field(False, description="average over mirrored copies: slower, a little better")
+    uncertainty: bool = Field(False, description="also give the predictive entropy, 0 (sure) to 1")
+    attention: bool = Field(False, description="also give the keypoint saliency map")
+    roi: tuple[float, float, float, float, float, float] | None = Field(
+        None, description="only inside this box: R, A, S minimum then R, A, S maximum (mm)")
+    largest_component: tuple[int, ...] = Field(
+        (), description="labels of which only the largest connected part is kept")
+
+
+class ExplainSettings(RunSettings):
+    """Show where the network looked."""
+
+    model: str = Field(description="name in the library, or a .safetensors file")
+    point: tuple[float, float, float] | None = Field(
+        None, description="R, A, S in mm: the attention of the nearest keypoint of that slice")
+    slice: int | None = Field(None, ge=0, description="canonical slice; default: that of the point, or all")
+    direction: Literal["saliency", "from", "to"] = Field(
+        "saliency", description="saliency: how much each keypoint is attended; from: where the chosen keypoint "
+        "attends; to: which keypoints attend to it")
+    scale: int | None = Field(None, ge=0, le=3, description="fused scale, 0 finest; default: mean over scales")
+    head: int | None = Field(None, ge=0, description="attention head; default: mean over heads")
+    combine: Literal["mean", "rollout"] = Field("rollout", description="over the blocks of a scale")
+    smooth: float = Field(6.0, gt=0, description="width of a keypoint's spot in the map (pixels)")
+
+
+class AugmentationSettings(Settings):
+    """Random changes of training slices; every spatial one moves keypoints exactly."""
+
+    rotation: float = Field(180.0, ge=0, le=180, description="degrees either way")
+    scale: float = Field(1.3, ge=1, le=3, description="zoom factor either way")
+    flips: tuple[bool, bool] = Field((True, True), description="mirror rows, mirror columns")
+    elastic: float = Field(0.2, ge=0, le=1, description="probability of an elastic deformation")
+    elastic_pixels: float = Field(6.0, ge=0, le=30, description="largest elastic displacement")
+    intensity: float = Field(1.0, ge=0, le=3, description="strength of intensity changes; 0 for none")
+    keypoint_dropout: float = Field(0.3, ge=0, lt=1, description="largest share of keypoints left out")
+
+
+class FinetuneSettings(RunSettings):
+    """Train a segmentation network on labelled cases."""
+
+    data: str = Field(description="folder of scans and labels")
+    output: str = Field(description="run folder; the model is written there as model.safetensors")
+    name: str = Field("my-model", min_length=1, max_length=80, description="name of the model")
+    description: str = ""
+    labels: dict[int, str] = Field({}, description="voxel value -> name")
+    terminology: dict[int, str] = Field({}, description="voxel value -> Slicer terminology entry")
+    modality: Literal["MR", "CT", "any"] = "any"
+    cases: tuple[str, ...] = Field((), description="only these cases or patients; default: all")
+    validation: float = Field(0.0, ge=0, lt=1, description="share of the patients kept for validation")
+    validation_cases: tuple[str, ...] = Field((), description="these patients for validation")
+    few_shot: int | None = Field(None, ge=1, description="train on so many patients only, drawn by seed")
+    spacing: float | None = Field(None, gt=0, description="in-plane pixel size in mm; default: the median")
+    slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = "auto"
+    slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices seen on each side")
+    patch: int | None = Field(None, ge=16, le=1024, description="training patch in pixels; default: fitted")
+    network: NetworkSettings | None = Field(None, description="default: the compact KAF")
+    normalisation: NormalisationSettings | None = Field(None, description="default: by the modality")
+    keypoints: KeypointSettings = KeypointSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    phantoms: int = Field(0, ge=0, le=1000, description="procedural cardiac phantoms mixed into training")
+    init_from: str = Field("", description="weights to start from: a model or a pretraining result")
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(2e-3, gt=0, le=10)
+    weight_decay: float = Field(1e-2, ge=0, le=1)
+    clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the moving average of weights")
+    batch: int = Field(16, ge=1, le=1024)
+    epochs: float | None = Field(None, gt=0, description="passes over the slices; or use minutes")
+    minutes: float | None = Field(None, gt=0, description="time for training; default 20 when no epochs")
+    patience: int = Field(0, ge=0, description="stop after so many validations without a gain; 0: never")
+    validate_every: float = Field(60.0, gt=0, description="seconds between validations")
+    checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
+    seed: int = Field(0, ge=0, le=2 ** 31 - 1)
+    resume: bool = Field(False, description="go on with the run in the output folder")
+    overwrite: bool = Field(False, description="start again in an output folder that is in use")
+    cache: str = Field("", description="folder for preprocessed slices; default: the user's cache")
+    weights_licence: str = Field("unspecified", description="licence of the weights, for the card")
+    training_data: str = Field("", description="what it was trained on and under which licence, for the card")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> FinetuneSettings:
+        if self.resume and self.overwrite:
+            raise ValueError("resume and overwrite exclude each other")
+        return self

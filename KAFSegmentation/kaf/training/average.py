@@ -1,0 +1,30 @@
+"""Moving average of weights: the network that is validated and kept."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Average:
+    """Exponential moving average of a network's weights and buffers.
+
+    The decay starts low and grows to ``decay``, min(decay, (1 + t) / (10 + t)), so that short runs are averaged
+    over their own end and not over their random start.
+    """
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        mine, theirs = self.network.state_dict(), network.state_dict()
+        floats = [name for name, value in mine.items() if value.is_floating_point()]
+        torch._foreach_lerp_([mine[n] for n in floats], [theirs[n] for n in floats], 1 - decay)
+        for name, value in mine.items():
+            if not value.is_floating_point():
+                value.copy_(theirs[name])

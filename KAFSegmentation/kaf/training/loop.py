@@ -1,0 +1,204 @@
+"""The training loop: one for fine-tuning and pretraining, which bring the batches and the loss."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from kaf.data.batches import Prefetch
+from kaf.device import Place
+from kaf.errors import ResourceError
+from kaf.events import Message, Metric, OnEvent, Progress, ignore
+from kaf.training.average import Average
+from kaf.training.checkpoint import load_checkpoint, save_checkpoint
+
+_WARM_UP = 0.05
+_PATIENCE_WITH_NAN = 3
+_REPORT_EVERY = 10
+
+
+class Task(Protocol):
+    """What the loop trains.  ``batch`` runs in a background thread and must depend on its step alone."""
+
+    network: nn.Module
+
+    def batch(self, step: int) -> Any: ...
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def validate(self, network: nn.Module) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a run goes: its optimiser, its budget (steps or seconds) and how often it looks up."""
+
+    learning_rate: float
+    weight_decay: float
+    clip: float
+    ema: float
+    optimiser: str = "adamw"
+    steps: int | None = None
+    seconds: float | None = None
+    patience: int = 0
+    validate_every: float = 60.0
+    checkpoint_every: float = 120.0
+
+
+@dataclass
+class State:
+    """Where a run is; saved with every checkpoint."""
+
+    step: int = 0
+    elapsed: float = 0.0
+    best: float = -math.inf
+    without_gain: int = 0
+    waited: float = 0.0
+    validations: list[dict[str, float]] = field(default_factory=list)
+
+
+def learning_rate_at(progress: float, peak: float) -> float:
+    """Linear warm-up over the first 5 % of the run, then a cosine to 1 % of the peak."""
+    if progress < _WARM_UP:
+        return peak * max(0.02, progress / _WARM_UP)
+    along = min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW or SGD with momentum 0.9; biases and normalisation are not decayed."""
+    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
+    free = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    if schedule.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=schedule.learning_rate)
+
+
+class Loop:
+    """Runs a task to the end of its budget.
+
+    ``checkpoints`` is the folder of checkpoints; with ``resume`` the newest sound one there is continued: same
+    weights, averages, optimiser, schedule, data order.
+    """
+
+    def __init__(self, task: Task, schedule: Schedule, place: Place, checkpoints: Path, resume: bool = False,
+                 on_event: OnEvent = ignore, stop: Callable[[], bool] = lambda: False):
+        self.task, self.schedule, self.place = task, schedule, place
+        self._checkpoints, self._send, self._stop = checkpoints, on_event, stop
+        self.network = place.put(task.network)
+        self.average = Average(self.network, schedule.ema)
+        self._optimiser = make_optimiser(self.network, schedule)
+        self.state = State()
+        if resume:
+            saved = load_checkpoint(checkpoints, self._modules(), self._optimiser, on_event)
+            if saved is not None:
+                self.state = State(**saved)
+                on_event(Message(f"Going on from step {self.state.step}."))
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"network": self.network, "average": self.average.network}
+
+    def progress(self) -> float:
+        """0..1: how much of the budget is used."""
+        s = self.schedule
+        parts = [self.state.step / s.steps] if s.steps else []
+        parts += [self.state.elapsed / s.seconds] if s.seconds else []
+        return min(1.0, max(parts))
+
+    def run(self) -> nn.Module:
+        """Train to the end of the budget; the averaged network."""
+        state, last = self.state, time.monotonic()
+        checked = saved = state.elapsed
+        bad = 0
+        batches = Prefetch(self.task.batch, state.step)
+        try:
+            while self.progress() < 1 and not self._stop():
+                begin = time.monotonic()
+                batch = next(batches)
+                state.waited += time.monotonic() - begin
+                terms = self._step(batch)
+                bad = 0 if terms else bad + 1
+                if bad == _PATIENCE_WITH_NAN:
+                    raise self._diverged()
+                now = time.monotonic()
+                state.elapsed, last = state.elapsed + now - last, now
+                if terms and state.step % _REPORT_EVERY == 0:
+                    self._report(terms)
+                if state.elapsed - checked >= self.schedule.validate_every:
+                    if self._validate():
+                        break
+                    state.elapsed, last = state.elapsed + time.monotonic() - last, time.monotonic()
+                    checked = state.elapsed
+                if bad == 0 and state.elapsed - saved >= self.schedule.checkpoint_every:
+                    self.save()
+                    saved = state.elapsed
+        finally:
+            batches.close()
+        self.save()
+        self._validate()
+        return self.average.network
+
+    def _step(self, batch: Any) -> dict[str, float]:
+        """One optimiser step; the loss terms, or nothing when they are not finite (the step is left out)."""
+        rate = learning_rate_at(self.progress(), self.schedule.learning_rate)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with self.place.autocast():
+            loss, terms = self.task.loss(batch)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip)
+        self.state.step += 1
+        if not bool(torch.isfinite(norm + loss.detach())):
+            return {}
+        self._optimiser.step()
+        self.average.update(self.network, self.state.step)
+        if self.state.step % _REPORT_EVERY:
+            return {"loss": 0.0}
+        values = {"loss": loss.detach(), "gradient norm": norm, **terms}
+        return {name: float(value) for name, value in values.items()} | {"learning rate": rate}
+
+    def _diverged(self) -> ResourceError:
+        step = self.state.step
+        return ResourceError(
+            f"training step {step}", f"the loss was not a number {_PATIENCE_WITH_NAN} times in a row "
+            f"(batches {step - _PATIENCE_WITH_NAN + 1} to {step})",
+            f"Lower the learning rate (now {self.schedule.learning_rate:g}) and resume: the last good checkpoint "
+            f"is kept in {self._checkpoints}.")
+
+    def _report(self, terms: dict[str, float]) -> None:
+        state, progress = self.state, self.progress()
+        terms["seconds per step"] = state.elapsed / max(1, state.step)
+        terms["share waiting for data"] = state.waited / max(state.elapsed, 1e-9)
+        self._send(Metric(state.step, terms))
+        left = state.elapsed * (1 - progress) / max(progress, 1e-9)
+        self._send(Progress("training", progress, 1.0, left))
+
+    def _validate(self) -> bool:
+        """Validate the averaged network; True when it is time to stop early."""
+        values = self.task.validate(self.average.network)
+        if not values:
+            return False
+        state = self.state
+        self._send(Metric(state.step, {f"validation {name}": value for name, value in values.items()}))
+        state.validations.append({"step": state.step, **values})
+        score = values["Dice"]
+        state.without_gain = 0 if score > state.best else state.without_gain + 1
+        state.best = max(state.best, score)
+        if self.schedule.patience and state.without_gain >= self.schedule.patience:
+            self._send(Message(f"No gain in {state.without_gain} validations: stopping early."))
+            return True
+        return False
+
+    def save(self) -> Path:
+        return save_checkpoint(self._checkpoints, self.state.step, self._modules(), self._optimiser,
+                               vars(self.state).copy())

@@ -1,0 +1,59 @@
+"""The folder of a run: what was asked, what happened, what came out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kaf.errors import OutputError
+from kaf.events import OnEvent, to_json
+from kaf.files import atomic_write
+from kaf.settings import Settings
+
+
+class RunFolder:
+    """``settings.json``, ``events.jsonl`` and whatever the verb adds, in one folder.
+
+    A folder that is in use is refused unless ``resume`` (go on with it) or ``overwrite`` (empty it first).
+    """
+
+    def __init__(self, path: Path, settings: Settings, resume: bool, overwrite: bool):
+        self.path = path
+        used = path.is_dir() and any(path.iterdir())
+        if used and not (path / "settings.json").is_file():
+            raise OutputError(path, "is a folder with other files in it", "Choose an empty or a new folder.")
+        if used and overwrite:
+            shutil.rmtree(path)
+        elif used and not resume:
+            raise OutputError(path, "already holds a run",
+                              "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
+        elif resume and not used:
+            raise OutputError(path, "holds no run to go on with", "Check the folder, or start without --resume.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self.write_json("settings.json", settings.model_dump(mode="json"))
+            self._events = (path / "events.jsonl").open("a", encoding="ascii")
+        except OSError as error:
+            raise OutputError(path, f"cannot be written ({error.strerror})",
+                              "Choose a folder that you can write to.") from error
+
+    def write_json(self, name: str, values: Any) -> None:
+        atomic_write(self.path / name, json.dumps(values, indent=1, sort_keys=True) + "\n", overwrite=True)
+
+    def recording(self, on_event: OnEvent) -> OnEvent:
+        """``on_event`` that also appends every event to events.jsonl."""
+        def send(event: Any) -> None:
+            self._events.write(to_json(event) + "\n")
+            self._events.flush()
+            on_event(event)
+        return send
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._events.close()

@@ -1,0 +1,191 @@
+"""One scan from a folder of DICOM files, or the reason why its slices are no regular stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaf.errors import InputError
+
+MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
+_UNEVEN = 0.05  # a slice may lie this share of the spacing away from its place on the even grid
+_IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Whether a file bears the DICOM mark after its 128-byte preamble."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def read_series(folder: Path, series: str | None) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    """Voxels (slice, row, column), affine to RAS, warnings and modality of the one series, or of the one asked for.
+
+    Raises:
+        InputError: no image, several series and none chosen, colour, or slices that differ in orientation or
+            size, share a position, are unevenly spaced or tilted.
+    """
+    files = [str(file) for file in _files_of(folder, series)]
+    headers = [_header(folder, file) for file in files]
+    sizes = {header.GetSize() for header in headers}
+    if len(sizes) > 1:
+        raise InputError(
+            folder, f"its slices differ in size ({', '.join(map(str, sorted(sizes)))})",
+            "Keep one kind of slice: move localisers and other images into a folder of their own.",
+        )
+    if headers[0].GetNumberOfComponents() > 1:
+        raise InputError(folder, "holds colour images", "KAF needs one grey value per voxel.")
+    if len(files) == 1:
+        return _single(folder, headers[0])
+    positions = np.array([_numbers(folder, header, _POSITION, 3) for header in headers])
+    orientations = np.array([_numbers(folder, header, _ORIENTATION, 6) for header in headers])
+    row_spacing, column_spacing = headers[0].GetSpacing()[1], headers[0].GetSpacing()[0]
+    order, affine = stack_geometry(folder, positions, orientations, (row_spacing, column_spacing))
+    return _voxels(folder, [files[index] for index in order]), affine, [], header_text(headers[0], MODALITY)
+
+
+def stack_geometry(
+    folder: Path, positions: np.ndarray, orientations: np.ndarray, pixel_spacing: tuple[float, float]
+) -> tuple[list[int], np.ndarray]:
+    """The order of the slices along their normal, and the affine to RAS of the stack.
+
+    Args:
+        folder: named in errors.
+        positions: (N, 3) Image Position (Patient), LPS mm, N > 1.
+        orientations: (N, 6) Image Orientation (Patient).
+        pixel_spacing: (between rows, between columns), mm.
+    """
+    along_row, along_column = orientations[0, :3], orientations[0, 3:]
+    normal = np.cross(along_row, along_column)
+    normals = np.cross(orientations[:, :3], orientations[:, 3:])
+    turned = max(_angle(orientations[:, :3], along_row), _angle(normals, normal))
+    if not np.isfinite(turned) or turned > 0.1:
+        raise InputError(
+            folder, f"its slices are not parallel: they differ by up to {turned:.1f} degrees",
+            "Keep the slices of one stack: move localisers and other stacks into folders of their own.",
+        )
+    heights = positions @ normal
+    order = np.argsort(heights, kind="stable")
+    heights, positions = heights[order], positions[order]
+    gaps = np.diff(heights)
+    if gaps.min() < 0.01:
+        shared = int(np.count_nonzero(gaps < 0.01))
+        raise InputError(
+            folder, f"{shared} pairs of slices share a position: it seems to hold several phases or echoes",
+            "Put one phase into a folder of its own, or load it in Slicer and save one volume.",
+        )
+    step = (heights[-1] - heights[0]) / (len(heights) - 1)
+    misplaced = np.abs(heights - heights[0] - step * np.arange(len(heights))).max()
+    if misplaced > max(_UNEVEN * step, 0.01):
+        raise InputError(
+            folder, f"its slices are unevenly spaced: {gaps.min():.2f} to {gaps.max():.2f} mm apart (slices may be "
+            "missing)", "Add the missing files, or load it in Slicer with acquisition transform and resample it.",
+        )
+    across = positions[-1] - positions[0]
+    sideways = np.linalg.norm(across - (across @ normal) * normal)
+    if sideways > 0.5 * min(pixel_spacing):
+        tilt = np.degrees(np.arctan2(sideways, across @ normal))
+        raise InputError(
+            folder, f"its slices are tilted by {tilt:.1f} degrees against the stack (gantry tilt), which shifts them "
+            f"by {sideways:.1f} mm", "Load it in Slicer, harden the acquisition transform or resample it, and save it.",
+        )
+    lps = np.eye(4)
+    lps[:3, 0], lps[:3, 1] = along_row * pixel_spacing[1], along_column * pixel_spacing[0]
+    lps[:3, 2], lps[:3, 3] = normal * step, positions[0]
+    return [int(index) for index in order], np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+
+
+def _angle(vectors: np.ndarray, reference: np.ndarray) -> float:
+    """The largest angle in degrees between rows of (N, 3) and one vector."""
+    return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(vectors, reference), axis=1), vectors @ reference).max()))
+
+
+def _files_of(folder: Path, series: str | None) -> list[str]:
+    import SimpleITK
+
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise InputError(folder, f"cannot be read ({error.strerror})", "Check its permissions.") from error
+    uids = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    found = {uid: list(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in uids}
+    found = {uid: files for uid, files in found.items() if files}
+    if not found:
+        raise InputError(folder, "holds no DICOM image", _where_else(folder, names))
+    titles = {uid: header_text(_header(folder, files[0]), _DESCRIPTION) for uid, files in found.items()}
+    chosen = [uid for uid in found if series in (None, uid)] or [uid for uid in found if titles[uid] == series]
+    if len(chosen) == 1:
+        return found[chosen[0]]
+    listed = "; ".join(f"{uid} ({titles[uid] or 'no description'}, {len(found[uid])} files)" for uid in found)
+    reason = f"holds {len(found)} DICOM series" if series is None or chosen else f"has no single series '{series}'"
+    raise InputError(
+        folder, f"{reason}: {listed}",
+        "Give a folder with one of them, or name one with `series` (UID or description).",
+    )
+
+
+def _where_else(folder: Path, names: list[str]) -> str:
+    images = [name for name in names if name.lower().endswith(_IMAGE_SUFFIXES)]
+    if images:
+        return f"Give one file, for instance {images[0]}."
+    inside = [name for name in names if (folder / name).is_dir()]
+    if inside:
+        return f"Name the folder that holds the slices, for instance {folder / inside[0]}."
+    return "Give a folder with the slices of one series, or an image file."
+
+
+def _header(folder: Path, file: str) -> Any:
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(file)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(
+            folder, f"its file {Path(file).name} cannot be read as a DICOM image", "Copy or export the series again."
+        ) from error
+    return reader
+
+
+def header_text(header: Any, key: str) -> str:
+    """A DICOM tag of a SimpleITK reader as text, empty where it is absent."""
+    return header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""
+
+
+def _numbers(folder: Path, header: Any, key: str, count: int) -> list[float]:
+    try:
+        values = [float(part) for part in header_text(header, key).split("\\")]
+    except ValueError:
+        values = []
+    if len(values) != count or not np.isfinite(values).all():
+        raise InputError(
+            folder, f"its file {Path(header.GetFileName()).name} does not say where its slice lies (tag {key})",
+            "Export the series with positions, or save it as one volume from Slicer.",
+        )
+    return values
+
+
+def _single(folder: Path, header: Any) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    """A series of one file: one slice, or an enhanced multi-frame object that ITK stacks itself."""
+    voxels = _voxels(folder, [header.GetFileName()])
+    direction = np.reshape(header.GetDirection(), (3, 3))
+    lps = np.eye(4)
+    lps[:3, :3], lps[:3, 3] = direction * header.GetSpacing(), header.GetOrigin()
+    warnings = ["the series has one slice."] if len(voxels) == 1 else []
+    return voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, warnings, header_text(header, MODALITY)
+
+
+def _voxels(folder: Path, files: list[str]) -> np.ndarray:
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage(files if len(files) > 1 else files[0])
+    except RuntimeError as error:
+        line = str(error).strip().splitlines()[-1].strip()
+        raise InputError(folder, f"its images cannot be read ({line})", "Copy or export the series again.") from error
+    view = SimpleITK.GetArrayViewFromImage(image)
+    voxels = view.astype(np.float32) if view.dtype == np.float64 else view.copy()
+    return voxels.reshape((-1, *voxels.shape[-2:]))
