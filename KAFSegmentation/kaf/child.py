@@ -20,7 +20,7 @@ from pathlib import Path
 from kaf.errors import WorkerError
 
 _SHORT_OF_MEMORY = (
-    "Close other programs, crop the volume to the region you need or choose a smaller batch, and run it again."
+    "Close other programs, crop the volume to the region you need or choose a smaller batch."
 )
 _AGAIN = "Run it again; a fresh worker is started. If it comes back, please report it with the log."
 # What each signal or Windows status usually means: (what happened, what to do).
@@ -191,7 +191,7 @@ def _apart() -> dict:
 
 
 def _death_name(code: int | None) -> str:
-    """``SIGKILL``, ``0xC0000005`` or ``exit code 3``; a launcher reports its child's signal as 128 + signal."""
+    """``SIGKILL``, ``0xC0000005`` or ``exit code 3``; a launcher passes a signal on as 128 + signal."""
     if code is None:
         return "still ending"
     if sys.platform == "win32":
@@ -201,3 +201,34 @@ def _death_name(code: int | None) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"exit code {code}"
+
+
+def default_log() -> Path:
+    """``worker.log`` where this system keeps a user's logs."""
+    home = Path(os.path.expanduser("~"))
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "kaf" / "Logs"
+    elif sys.platform == "darwin":
+        folder = home / "Library" / "Logs" / "kaf"
+    else:
+        folder = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "kaf" / "log"
+    return folder / "worker.log"
+
+
+def open_log(path: Path, fallback: Path, rotate: bool) -> Path:
+    """Makes sure that a log can be written and returns where.
+
+    Args:
+        path: where it is wanted.
+        fallback: folder for it if it cannot be there.
+        rotate: move an existing one aside, to ``<name>.1<suffix>``.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if rotate and path.exists():
+            with contextlib.suppress(PermissionError):  # Windows, while another worker writes to it
+                path.replace(path.with_name(f"{path.stem}.1{path.suffix}"))
+        path.open("ab").close()
+    except OSError:
+        return fallback / path.name
+    return path

@@ -29,7 +29,7 @@ import numpy as np
 
 from kaf import errors
 from kaf._version import __version__
-from kaf.child import Child
+from kaf.child import Child, default_log, open_log
 from kaf.errors import Cancelled, KafError, ResourceError, SettingsError, WorkerError
 from kaf.events import Error, OnEvent, Result, from_json, ignore
 from kaf.handover import check_affine, plain, remove, take_array, write_array
@@ -42,13 +42,14 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 class Job:
     """One request on its way, made by :meth:`Client.submit`. All its methods belong to one thread."""
 
-    def __init__(self, child: Child, number: int, verb: str, on_event: OnEvent, timeout: float | None,
-                 start_timeout: float, folder: Path):
+    def __init__(self, client: Client, child: Child, number: int, verb: str, on_event: OnEvent,
+                 timeout: float | None, folder: Path):
         self.verb = verb
         self.detail = ""
         """The worker's traceback after an error, for a log or a "more" button."""
         self._child, self._number, self._on_event, self._folder = child, number, on_event, folder
-        self._timeout, self._start_timeout = timeout, start_timeout
+        self._client = client  # which would end the worker if nobody held it
+        self._timeout = timeout
         self._sent = time.monotonic()
         self._result: dict | None = None
         self._error: KafError | None = None
@@ -95,7 +96,7 @@ class Job:
         return self._result
 
     def cancel(self) -> None:
-        """Kills the worker with all it started; the next request starts a fresh one. No effect if finished."""
+        """Kills the worker and all it started; the next request starts a fresh one. No effect if finished."""
         if not self.finished:
             self._child.kill()
             self._end(error=Cancelled(self.verb))
@@ -158,15 +159,15 @@ class Job:
         if child.exited():
             child.kill()  # ends what it has left behind: its last lines and the end mark then arrive
         elif not child.ready:
-            if now - child.started > self._start_timeout:
-                self._give_up(f"the worker did not start within {self._start_timeout:g} s")
+            if now - child.started > self._client.start_timeout:
+                self._give_up(f"the worker did not start within {self._client.start_timeout:g} s")
         elif self._timeout is not None and now - max(child.heard, self._sent) > self._timeout:
             self._give_up(f"nothing was heard from the worker for {self._timeout:g} s")
 
     def _give_up(self, what: str) -> None:
         self._end(error=WorkerError(
-            self.verb, f"{what} and it was ended", "Run it again, with a longer time limit if this computer is "
-            f"busy. The log is {self._child.log}."))
+            self.verb, f"{what} and it was ended",
+            f"Run it again, with a longer limit if this computer is busy. The log is {self._child.log}."))
 
     def _end(self, result: dict | None = None, error: KafError | None = None) -> None:
         self._result, self._error = result, error
@@ -177,13 +178,15 @@ class Job:
             return
         for path in self._folder.glob("in-*.npy"):
             remove(path)
+        with contextlib.suppress(OSError):  # not empty: it holds pictures
+            self._folder.rmdir()
 
 
 class Client:
     """Starts the worker at the first request and keeps it, warm, until :meth:`close`.
 
     The voxels pass through a private folder, which goes with :meth:`close` or at exit; that of a client that
-    was killed goes when the next one starts. Usable in a ``with`` statement; all methods belong to one thread.
+    was killed goes when the next one starts. Works in a ``with`` statement; all methods belong to one thread.
 
     Args:
         python: the interpreter to run it with; this one unless given. In Slicer: the PythonSlicer launcher.
@@ -191,8 +194,9 @@ class Client:
         log: file for what the worker and its libraries print; one in the user's log folder unless given. The
             one of the client before is kept beside it as ``<name>.1<suffix>``.
         verbs: ``module:TABLE`` with more verbs (see ``kaf.worker``).
-        env: changes to this process's environment: a value to set, None to remove. A foreign interpreter
-            started from within Slicer wants ``{"PYTHONHOME": None, "PYTHONPATH": None}``; PythonSlicer does not.
+        env: changes to this process's environment: a value to set, None to remove. An interpreter foreign to
+            Slicer but started from it wants ``{"PYTHONHOME": None, "PYTHONPATH": None}``; PythonSlicer must
+            not have that.
         start_timeout: seconds within which the worker must say that it is ready.
     """
 
@@ -201,7 +205,7 @@ class Client:
                  env: Mapping[str, str | None] | None = None, start_timeout: float = 60.0):
         self.start_timeout = start_timeout
         self._python, self._threads, self._verbs, self._env = python, threads, verbs, dict(env or {})
-        self._log = Path(log) if log is not None else _default_log()
+        self._log = Path(log) if log is not None else default_log()
         self._rotated = False
         self._numbers, self._files = itertools.count(1), itertools.count(1)
         self._handed: dict[str, tuple[Hashable, Path]] = {}
@@ -229,7 +233,9 @@ class Client:
         command = [os.fspath(self._python or sys.executable or "python"), "-m", "kaf.worker", "--own-group"]
         if self._verbs:
             command += ["--verbs", self._verbs]
-        self._children.append(Child(command, self._environment(), self._open_log(folder)))
+        log = open_log(self._log, folder, rotate=not self._rotated)
+        self._rotated = True
+        self._children.append(Child(command, self._environment(), log))
 
     def submit(self, verb: str, settings: Mapping[str, Any] | None = None,
                volumes: Mapping[str, tuple[np.ndarray, Any]] | None = None, on_event: OnEvent = ignore,
@@ -271,7 +277,7 @@ class Client:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         child = self._children[0]
-        self._job = Job(child, number, verb, on_event, timeout, self.start_timeout, folder)
+        self._job = Job(self, child, number, verb, on_event, timeout, folder)
         child.send(line)
         return self._job
 
@@ -297,13 +303,13 @@ class Client:
         self._handed.clear()
 
     def _private_folder(self) -> Path:
-        if self._scratch is None:
+        if self._scratch is None or not self._scratch.path.is_dir():  # some systems tidy up behind our back
             try:
                 self._scratch = Scratch()
             except OSError as error:
                 raise ResourceError("temporary folder", f"cannot be written ({error})",
-                                    "Point TMPDIR (TEMP on Windows) at a folder on a disk with space.") from error
-            # Made after the folder's own finaliser, so it runs before that: first the worker goes, then its files.
+                                    "Point TMPDIR (TEMP on Windows) at a disk with space.") from error
+            # Made after the folder's own finaliser, it runs before that: first the worker, then its files.
             weakref.finalize(self, _kill_all, self._children, os.getpid())
         return self._scratch.path
 
@@ -314,7 +320,7 @@ class Client:
             return write_array(name, array, folder / f"in-{next(self._files)}.npy")
         if name in self._handed:
             known, path = self._handed[name]
-            if known == key:
+            if known == key and path.exists():
                 return path
             remove(path)
             del self._handed[name]
@@ -338,36 +344,11 @@ class Client:
             values.update(dict.fromkeys(_THREADS, str(self._threads)))
         return values
 
-    def _open_log(self, folder: Path) -> Path:
-        """The log, the one of the client before moved aside; in the private folder if its own is barred."""
-        try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            if not self._rotated and self._log.exists():
-                with contextlib.suppress(PermissionError):  # Windows, while another client's worker writes
-                    self._log.replace(self._log.with_name(f"{self._log.stem}.1{self._log.suffix}"))
-            self._log.open("ab").close()
-        except OSError:
-            return folder / "worker.log"
-        self._rotated = True
-        return self._log
-
 
 def _kill_all(children: list[Child], owner: int) -> None:
     if os.getpid() == owner:  # a forked child that exits has no business here
         while children:
             children.pop().kill()
-
-
-def _default_log() -> Path:
-    """``worker.log`` where this system keeps a user's logs."""
-    home = Path(os.path.expanduser("~"))
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "kaf" / "Logs"
-    elif sys.platform == "darwin":
-        folder = home / "Library" / "Logs" / "kaf"
-    else:
-        folder = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "kaf" / "log"
-    return folder / "worker.log"
 
 
 def _request_line(request: dict) -> str:

@@ -19,16 +19,26 @@ from kaf.errors import InputError, OutputError
 from kaf.events import Message, Metric, OnEvent, Ticker, ignore
 from kaf.files import atomic_write, check_output
 from kaf.metrics import (
-    ABSENT, MISSED, SCORED, SPURIOUS, LabelMetrics, Statistic, absent, case_metrics, pooled_dice, statistic,
+    ABSENT,
+    MISSED,
+    NOT_CONTOURED,
+    SCORED,
+    SPURIOUS,
+    LabelMetrics,
+    Statistic,
+    absent,
+    case_metrics,
+    not_contoured,
+    pooled_dice,
+    statistic,
 )
 from kaf.pairs import Pair, find_pairs, named_labels, plain_label, require_same_grid
 from kaf.settings import EvaluateSettings
 from kaf.volume import read_labels
 
-NOT_CONTOURED = "not contoured"
 TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"
 
-_NAN = float("nan")
+_SAID = 5  # so many left-out files are named in messages; the report names all
 _STATISTICS = ("dice", "hd95", "assd", "nsd", "difference_ml", "relative_difference")
 
 
@@ -49,9 +59,9 @@ class CaseResult:
 class LabelSummary:
     """One label over all cases.
 
-    ``counts`` tells in how many cases it was scored, missed, spurious, absent or not contoured; ``statistics``
-    has one :class:`Statistic` per field of :class:`LabelMetrics` named dice, hd95, assd, nsd, difference_ml and
-    relative_difference; ``pooled_dice`` is Dice over the voxels of all cases together.
+    ``counts`` tells in how many cases it was scored, missed, spurious, absent or not contoured.
+    ``statistics`` has the distributions of dice, hd95, assd, nsd, difference_ml and relative_difference,
+    which are fields of :class:`LabelMetrics`.  ``pooled_dice`` is Dice over the voxels of all cases together.
     """
 
     label: Label
@@ -97,8 +107,8 @@ class Evaluation:
 def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluation:
     """Scores every case and writes evaluation.csv, evaluation.json and report.html.
 
-    A case that cannot be scored (no partner, another grid, a damaged file) is an error with ``strict`` or when
-    nothing else remains; otherwise it is left out, with a warning here and a notice in the report.
+    A case that cannot be scored (no partner, another grid, a damaged file) is an error with ``strict`` or
+    when nothing else remains; otherwise it is left out, with a warning here and a notice in the report.
 
     Raises:
         InputError: paths, names, grids or files as above.
@@ -109,6 +119,8 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
     if settings.strict and not_scored:
         raise InputError(settings.prediction, f"not every case has a partner: {' '.join(not_scored)}",
                          "Add the missing files, or leave `strict` out.")
+    import monai.metrics.utils  # noqa: F401 - seconds that would spoil the estimate of the time left
+
     cases: list[CaseResult] = []
     catalogue = _Catalogue(settings.labels)
     ticker = Ticker(on_event, "evaluate", len(pairs))
@@ -125,8 +137,10 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
                 on_event(Metric(done, {"Dice": case.dice}))
         ticker.update(done)
     evaluation = _gather(settings, cases, catalogue, not_scored)
-    for text in (*not_scored, *evaluation.remarks):
+    for text in (*not_scored[:_SAID], *evaluation.remarks):
         on_event(Message(text, "warning"))
+    if len(not_scored) > _SAID:
+        on_event(Message(f"{len(not_scored)} files were left out in all; the report lists them.", "warning"))
     _write(evaluation, output, on_event)
     return evaluation
 
@@ -145,8 +159,8 @@ class _Catalogue:
         for value, label in named_labels(path).items():
             known, source = self._named.setdefault(value, (label, path))
             if known.name.casefold() != label.name.casefold():
-                self.remark(f"Value {value} is called '{known.name}' in {source} and '{label.name}' in {path}: "
-                            "labels are compared by value, so check that both mean the same structure.")
+                self.remark(f"Value {value} is '{known.name}' in {source} and '{label.name}' in {path}. "
+                            "Labels are compared by value, so check that both mean the same structure.")
 
     def values(self, prediction: np.ndarray, reference: np.ndarray) -> list[int]:
         """The labels of one case, to be scored."""
@@ -156,8 +170,8 @@ class _Catalogue:
             self.labels.update({value: plain_label(value) for value in found[0] | found[1]})
             return sorted(found[0] | found[1])
         if others := sorted((found[0] | found[1]) - self.wanted.keys()):
-            self.remark(f"Values {', '.join(map(str, others))} occur in the maps but are not among the labels "
-                        "asked for; they were left out.")
+            self.remark(f"Left out, as they are not among the labels asked for: values "
+                        f"{', '.join(map(str, others))}.")
         return sorted(self.wanted)
 
     def remark(self, text: str) -> None:
@@ -196,41 +210,32 @@ def _gather(settings: EvaluateSettings, cases: list[CaseResult], catalogue: _Cat
     """Every case gets every label; labels get their statistics."""
     labels = catalogue.resolved()
     if not labels:
-        raise InputError(settings.reference, "no label occurs in any map", "Check that these are segmentations.")
+        raise InputError(settings.reference, "no label occurs in any map", "Check that these are label maps.")
     if strangers := [label for label in labels if label.value not in catalogue.in_references]:
         words = ", ".join(f"{label.value} ({label.name})" for label in strangers)
-        catalogue.remark(f"No reference has the label {words}: check that both sides number structures alike.")
+        catalogue.remark(f"No reference has the label {words}: check that both sides number them alike.")
     full = []
     for case in cases:
         known = {metrics.label: metrics for metrics in case.metrics}
         row = [known.get(label.value) or absent(label.value) for label in labels]
         if settings.ignore_missing:
-            row = [_not_contoured(metrics) for metrics in row]
+            row = [not_contoured(metrics) for metrics in row]
         full.append(replace(case, metrics=tuple(row)))
     summaries = [_summary(label, [case.metrics[i] for case in full]) for i, label in enumerate(labels)]
     return Evaluation(settings, tuple(full), tuple(summaries), tuple(not_scored), tuple(catalogue.remarks),
                       time.strftime("%Y-%m-%d %H:%M:%S %z"))
 
 
-def _not_contoured(metrics: LabelMetrics) -> LabelMetrics:
-    """A label that the reference lacks says nothing about the prediction, where it may just not be drawn."""
-    if metrics.reference_voxels:
-        return metrics
-    return replace(metrics, status=NOT_CONTOURED, dice=_NAN, nsd=_NAN, difference_ml=_NAN)
-
-
 def _summary(label: Label, column: list[LabelMetrics]) -> LabelSummary:
     counted = [metrics for metrics in column if metrics.status != NOT_CONTOURED]
-    pooled = pooled_dice(
-        np.array([[metrics.intersection_voxels] for metrics in counted]).reshape(-1, 1),
-        np.array([[metrics.prediction_voxels + metrics.reference_voxels] for metrics in counted]).reshape(-1, 1),
-    )
+    both = np.array([m.intersection_voxels for m in counted]).reshape(-1, 1)
+    sums = np.array([m.prediction_voxels + m.reference_voxels for m in counted]).reshape(-1, 1)
     kinds = (SCORED, MISSED, SPURIOUS, ABSENT, NOT_CONTOURED)
     present = [metrics for metrics in counted if metrics.status != ABSENT]
     return LabelSummary(
         label, {kind: sum(metrics.status == kind for metrics in column) for kind in kinds},
         {name: statistic(getattr(metrics, name) for metrics in present) for name in _STATISTICS},
-        float(pooled[0]),
+        float(pooled_dice(both, sums)[0]),
     )
 
 
@@ -239,7 +244,7 @@ def _prepare_output(settings: EvaluateSettings) -> Path:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(output, f"the folder cannot be made ({error.strerror})", "Choose another.") from error
+        raise OutputError(output, f"it cannot be made ({error.strerror})", "Choose another.") from error
     for name in (TABLE, NUMBERS, REPORT):
         check_output(output / name, settings.overwrite)
     return output
@@ -261,7 +266,7 @@ def to_csv(evaluation: Evaluation) -> str:
     fields = list(LabelMetrics.__dataclass_fields__)
     rows.writerow(["case", "name", *(units.get(field, field) for field in fields), "prediction", "reference"])
     for case in evaluation.cases:
-        for metrics, summary in zip(case.metrics, evaluation.labels):
+        for metrics, summary in zip(case.metrics, evaluation.labels, strict=True):
             values = [_plain(value) for value in asdict(metrics).values()]
             rows.writerow([case.pair.name, summary.label.name, *("" if v is None else v for v in values),
                            case.pair.prediction, case.pair.reference])
@@ -278,8 +283,8 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         | {"pooled_dice": evaluation.pooled_dice},
         "labels": [asdict(summary) for summary in evaluation.labels],
         "cases": [
-            {"case": case.pair.name, "prediction": str(case.pair.prediction), "reference": str(case.pair.reference),
-             "dice": case.dice, "labels": [asdict(metrics) for metrics in case.metrics]}
+            {"case": case.pair.name, "dice": case.dice, "prediction": str(case.pair.prediction),
+             "reference": str(case.pair.reference), "labels": [asdict(metrics) for metrics in case.metrics]}
             for case in evaluation.cases
         ],
         "not_scored": list(evaluation.not_scored),

@@ -1,4 +1,4 @@
-"""The report of an evaluation: for the clinician who must trust a segmentation and whoever must publish it."""
+"""The report of an evaluation: for those who must trust a segmentation and those who publish."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaf import report
+from kaf.evaluation_pictures import by_dice, worst_cases
 from kaf.events import OnEvent, ignore
-from kaf.metrics import ABSENT, MISSED, SCORED, SPURIOUS
+from kaf.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS
+from kaf.pairs import GRID_TOLERANCE
 from kaf.report import NOTHING, Cell, Column, amount, number, spread
 from kaf.report_chart import Strip, strip_chart
 
@@ -21,8 +23,6 @@ _WIDE = 6  # so many labels get a column each in the table of cases
 
 def evaluation_page(evaluation: Evaluation, on_event: OnEvent = ignore) -> str:
     """The whole report as HTML; pictures are drawn from the files of the worst cases."""
-    from kaf.evaluation_pictures import worst_cases
-
     settings = evaluation.settings
     n_labels = len(evaluation.labels)
     facts = [
@@ -35,35 +35,35 @@ def evaluation_page(evaluation: Evaluation, on_event: OnEvent = ignore) -> str:
             "Where it goes wrong", report.gallery(*pictures),
             report.legend([(s.label.name, s.label.colour) for s in evaluation.labels]),
             lead="The cases with the lowest Dice, each on the slice with the most voxels that disagree. "
-            "Coloured outline: prediction. White outline: reference.",
+            "Coloured: prediction. Dashed white: reference.",
         ))
-    parts += [_cases(evaluation), _meanings(evaluation), _protocol(evaluation)]
-    title = f"{Path(settings.prediction).name} against {Path(settings.reference).name}"
-    return report.page(title, "Segmentation evaluation", facts, parts,
-                       f"Written by KAF {evaluation.code_version}. The numbers behind this page are in "
-                       "evaluation.csv and evaluation.json beside it.")
+    parts += [_meanings(evaluation), _protocol(evaluation), _cases(evaluation)]
+    foot = (f"Written by KAF {evaluation.code_version}. The numbers behind this page are in evaluation.csv "
+            "and evaluation.json beside it.")
+    title = f"Evaluation of {Path(settings.prediction).name}"
+    return report.page(title, "Segmentation evaluation", facts, parts, foot)
 
 
 def _tiles(evaluation: Evaluation) -> str:
     scored = sum(label.counts[SCORED] for label in evaluation.labels)
-    drawn = scored + sum(label.counts[MISSED] for label in evaluation.labels)
     missed, spurious = (sum(label.counts[kind] for label in evaluation.labels) for kind in (MISSED, SPURIOUS))
+    drawn = scored + missed
     over = "" if len(evaluation.labels) == 1 else f", then over {len(evaluation.labels)} structures"
     return report.tiles([
         ("Dice", number(evaluation.mean("dice")), f"per case, mean over cases{over}"),
         ("Pooled Dice", number(evaluation.pooled_dice), "all slices of all cases counted together"),
-        ("HD95", _with_unit(number(evaluation.mean("hd95"), 1), "mm"), f"mean of {scored} found structures"),
-        (f"NSD at {_mm(evaluation)}", number(evaluation.mean("nsd")), "share of the surface within tolerance"),
-        ("Missed structures", f"{missed} of {drawn}", f"and {spurious} predicted where the reference has none"),
+        ("HD95", _with_unit(number(evaluation.mean("hd95"), 1), "mm"),
+         f"mean over structures, {scored} of {drawn} found"),
+        (f"NSD at {_mm(evaluation)}", number(evaluation.mean("nsd")), "share of surface within tolerance"),
+        ("Missed structures", f"{missed} of {drawn}", f"{spurious} predicted where the reference has none"),
     ])
 
 
 def _notices(evaluation: Evaluation) -> list[str]:
     boxes = []
     if evaluation.not_scored:
-        total = len(evaluation.not_scored)
-        boxes.append(report.notice(f"Not in these numbers: {_count(total, 'file')} could not be scored.",
-                                   evaluation.not_scored))
+        title = f"Not in these numbers: {_count(len(evaluation.not_scored), 'file')} left out."
+        boxes.append(report.notice(title, evaluation.not_scored))
     if evaluation.remarks:
         boxes.append(report.notice("Please check", evaluation.remarks))
     return boxes
@@ -71,16 +71,16 @@ def _notices(evaluation: Evaluation) -> list[str]:
 
 def _structures(evaluation: Evaluation) -> str:
     columns = [
-        Column("Structure", numeric=False), Column("n", "cases"), Column("Dice", "mean ± sd"), Column("Dice", "median"),
-        Column("HD95", "mm, mean ± sd"), Column("HD95", "mm, median"), Column("ASSD", "mm, mean"),
-        Column("NSD", f"at {_mm(evaluation)}"), Column("Volume bias", "mL, mean ± sd"), Column("Pooled", "Dice"),
-        Column("Missed"), Column("Spurious"),
+        Column("Structure", numeric=False), Column("n", "cases"), Column("Dice", "mean ± sd"),
+        Column("HD95", "mm, mean ± sd"), Column("ASSD", "mm, mean"), Column("NSD", f"at {_mm(evaluation)}"),
+        Column("Volume bias", "mL, mean ± sd"), Column("Pooled", "Dice"), Column("Missed"),
+        Column("Spurious"),
     ]
     rows = [_structure(summary) for summary in evaluation.labels]
     if len(evaluation.labels) > 1:
         rows.append([
-            Cell("Mean"), Cell(""), Cell(number(evaluation.mean("dice"))), Cell(""),
-            Cell(number(evaluation.mean("hd95"), 2)), Cell(""), Cell(number(evaluation.mean("assd"), 2)),
+            Cell("Mean"), Cell(""), Cell(number(evaluation.mean("dice"))),
+            Cell(number(evaluation.mean("hd95"), 2)), Cell(number(evaluation.mean("assd"), 2)),
             Cell(number(evaluation.mean("nsd"))), Cell(""), Cell(number(evaluation.pooled_dice)),
             *(Cell(str(sum(s.counts[kind] for s in evaluation.labels))) for kind in (MISSED, SPURIOUS)),
         ])
@@ -91,27 +91,21 @@ def _structures(evaluation: Evaluation) -> str:
 def _structure(summary: LabelSummary) -> list[Cell]:
     dice, hd95, assd, nsd, bias = (summary.statistics[name] for name in
                                    ("dice", "hd95", "assd", "nsd", "difference_ml"))
-    relative = summary.statistics["relative_difference"].mean
-    volume = amount(bias.mean, signed=True)
-    if math.isfinite(bias.sd):
-        volume += f" ± {amount(bias.sd)}"
-    if math.isfinite(relative):
-        volume += f" ({number(100 * relative, 0, signed=True)} %)"
+    relative = number(100 * summary.statistics["relative_difference"].mean, 1, signed=True)
     missed, spurious = summary.counts[MISSED], summary.counts[SPURIOUS]
     return [
         Cell(summary.label.name, colour=summary.label.colour), Cell(str(dice.n)),
-        Cell(spread(dice.mean, dice.sd)), Cell(number(dice.median)),
-        Cell(spread(hd95.mean, hd95.sd, 2)), Cell(number(hd95.median, 2)), Cell(number(assd.mean, 2)),
-        Cell(number(nsd.mean)), Cell(volume), Cell(number(summary.pooled_dice)),
+        Cell(spread(dice.mean, dice.sd), note=f"median {number(dice.median)}"),
+        Cell(spread(hd95.mean, hd95.sd, 2), note=f"median {number(hd95.median, 2)}"),
+        Cell(number(assd.mean, 2)), Cell(number(nsd.mean)),
+        Cell(amount(bias.mean, bias.sd), note=_with_unit(relative, "%")), Cell(number(summary.pooled_dice)),
         Cell(str(missed), alarming=missed > 0), Cell(str(spurious), alarming=spurious > 0),
     ]
 
 
 def _who_counts(evaluation: Evaluation) -> str:
-    from kaf.evaluate import NOT_CONTOURED
-
-    words = "A missed or spurious structure counts with Dice 0 and NSD 0; its distances do not exist, so HD95 and " \
-            "ASSD describe the structures that were found."
+    words = ("A missed or spurious structure counts with Dice 0 and NSD 0; its distances do not exist, so "
+             "HD95 and ASSD describe the structures that were found.")
     absent = sum(label.counts[ABSENT] for label in evaluation.labels)
     skipped = sum(label.counts[NOT_CONTOURED] for label in evaluation.labels)
     if absent:
@@ -154,7 +148,7 @@ def _case(case: CaseResult, evaluation: Evaluation, each: bool) -> list[Cell]:
     nsd = sum(surface) / len(surface) if surface else math.nan
     names = [summary.label.name for summary in evaluation.labels]
     remarks = [f"{kind}: {', '.join(found)}" for kind in (MISSED, SPURIOUS)
-               if (found := [name for name, m in zip(names, case.metrics) if m.status == kind])]
+               if (found := [name for name, m in zip(names, case.metrics, strict=True) if m.status == kind])]
     return [
         Cell(case.pair.name, case.pair.name), _dice(case.dice),
         *(_dice(metrics.dice) for metrics in case.metrics if each),
@@ -167,23 +161,19 @@ def _dice(value: float) -> Cell:
     return Cell(number(value), value, share=value if math.isfinite(value) else None)
 
 
-def by_dice(evaluation: Evaluation) -> list[CaseResult]:
-    """The cases, lowest mean Dice first, those without one last."""
-    return sorted(evaluation.cases, key=lambda case: (math.isnan(case.dice), case.dice, case.pair.name))
-
-
 def _meanings(evaluation: Evaluation) -> str:
+    within = _mm(evaluation)
     return report.section("What the numbers mean", report.definitions([
-        ("Dice (0 to 1)", "Overlap: twice the common volume over the sum of both. 1 is identical, 0 is apart. Small "
-         "structures lose more for the same shift of the border."),
-        ("HD95 (mm)", "95 % of each surface lies closer than this to the other surface. Lower is better; shows "
-         "outliers such as a stray island."),
+        ("Dice (0 to 1)", "Overlap: twice the common volume over the sum of both. 1 is identical, 0 is "
+         "apart. Small structures lose more for the same shift of the border."),
+        ("HD95 (mm)", "95 % of each surface lies closer than this to the other surface. Lower is better; "
+         "it shows outliers such as a stray island."),
         ("ASSD (mm)", "Average distance between the two surfaces. Lower is better."),
-        (f"NSD at {_mm(evaluation)} (0 to 1)", f"Share of both surfaces that lies within {_mm(evaluation)} of the "
-         "other: what a reader who accepts that tolerance would leave as it is."),
+        (f"NSD at {within} (0 to 1)", f"Share of both surfaces that lies within {within} of the other: what "
+         "a reader who accepts that tolerance would leave as it is."),
         ("Volume bias (mL, %)", "Predicted minus reference volume. Positive: drawn too large on average."),
-        ("Pooled Dice (0 to 1)", "Dice over the voxels of all slices of all cases at once. Large cases weigh more; "
-         "compare it only with numbers that are pooled too, such as those of the KAF paper."),
+        ("Pooled Dice (0 to 1)", "Dice over the voxels of all slices of all cases at once. Large cases weigh "
+         "more; compare it only with numbers that are pooled too, such as those of the KAF paper."),
         ("Missed", "The reference has the structure, the prediction has nothing of it."),
         ("Spurious", "The prediction has the structure, the reference has nothing of it."),
     ]))
@@ -191,20 +181,21 @@ def _meanings(evaluation: Evaluation) -> str:
 
 def _protocol(evaluation: Evaluation) -> str:
     settings = evaluation.settings
-    entries = [
-        ("Scoring", "On full volumes at the resolution of the reference, each case by itself, nothing resampled."),
-        ("Matching", "Files by name; prediction and reference must share their grid within 0.01 mm."),
-        ("Surfaces", "Voxels with a face neighbour outside the structure, each counted once; distances in mm between "
-         "voxel centres with the spacing of the file. HD95 is the larger of both directions (MONAI's definitions)."),
-        ("Spread", "sd is the sample standard deviation over cases. Scans of one patient are not independent, so it "
-         "is not a confidence interval."),
+    undrawn = ("Treated as not contoured and left out." if settings.ignore_missing
+               else "A prediction there is spurious: Dice 0, NSD 0.")
+    return report.section("Protocol", report.definitions([
+        ("Scoring", "On full volumes at the resolution of the reference, each case by itself, nothing "
+         "resampled."),
+        ("Matching", f"Files by name; both maps of a case share their grid within {GRID_TOLERANCE:g} mm."),
+        ("Surfaces", "Voxels with a face neighbour outside the structure, each counted once; distances in mm "
+         "between voxel centres. HD95 is the larger of both directions (MONAI's definitions)."),
+        ("Spread", "sd is the sample standard deviation over cases. Scans of one patient are not independent, "
+         "so it is not a confidence interval."),
         ("Structure missing in both", "Left out of every mean."),
-        ("Structure missing in the reference", "Treated as not contoured and left out." if settings.ignore_missing
-         else "A prediction there is spurious: Dice 0, NSD 0."),
+        ("Structure missing in the reference", undrawn),
         ("Labels", ", ".join(f"{s.label.value} = {s.label.name}" for s in evaluation.labels)),
         ("Scans for the pictures", settings.images or NOTHING),
-    ]
-    return report.section("Protocol", report.definitions(entries))
+    ]))
 
 
 def _mm(evaluation: Evaluation) -> str:

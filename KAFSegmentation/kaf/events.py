@@ -91,11 +91,13 @@ class Ticker:
     def __init__(self, on_event: OnEvent, stage: str, total: float, every: float = 0.1):
         self._send, self._stage, self._total, self._every = on_event, stage, total, every
         self._start = time.monotonic()
+        self.done = 0.0
         self._last = -float("inf")
         self.update(0)
 
     def update(self, done: float) -> None:
         now = time.monotonic()
+        self.done = done
         if done < self._total and now - self._last < self._every and done > 0:
             return
         self._last = now

@@ -21,7 +21,7 @@ _WORDS = {
     errno.EPERM: ("you may not write there", "Choose another folder, or have its permissions changed."),
     errno.EROFS: ("the disk is read-only", "Choose a folder on another disk."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name or folder."),
-    errno.EFBIG: ("the file grows larger than the disk or a limit allows", "Choose a folder on another disk."),
+    errno.EFBIG: ("the file grows larger than a limit allows", "Choose a folder on another disk."),
 }
 
 
@@ -29,7 +29,8 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     """The path, if a file may be made there; asked before hours of work rather than after.
 
     Raises:
-        OutputError: it exists and ``overwrite`` is not set, is a folder, or its folder is missing or not writable.
+        OutputError: it exists and ``overwrite`` is not set, is a folder, or its folder is missing or not
+            writable.
     """
     path = Path(path)
     if path.is_dir():
@@ -37,7 +38,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     if path.exists() and not overwrite:
         raise OutputError(path, "exists already", "Choose another name, or pass --overwrite to replace it.")
     if not path.parent.is_dir():
-        raise OutputError(path, f"its folder {path.parent} does not exist", "Make the folder first, or mend the path.")
+        raise OutputError(path, f"the folder {path.parent} does not exist", "Make it, or mend the path.")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(path, *_WORDS[errno.EACCES])
     return path
@@ -62,8 +63,8 @@ def atomic_path(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        words = _WORDS.get(error.errno or 0, (f"cannot be written ({error.strerror or error})", "Check the disk."))
-        raise OutputError(path, *words) from error
+        other = (f"cannot be written ({error.strerror or error})", "Check the disk.")
+        raise OutputError(path, *_WORDS.get(error.errno or 0, other)) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The canonical grid of a slice model, and the exact way back to the grid of the input.
 
 A 2-D model always sees the same picture of the same anatomy, however the file stores it: the array is
-(slice, row, column), slices are stacked along one voxel axis, and the axes point in fixed anatomical directions:
+(slice, row, column), slices are stacked along one voxel axis, and the axes run in fixed directions:
 
 =========  ==========  =========  ============
 plane      slices to   rows to    columns to
@@ -12,8 +12,8 @@ sagittal   left        inferior   posterior
 =========  ==========  =========  ============
 
 Axes are only permuted and flipped, so an oblique volume keeps its own slices.  Pixels are resampled in the
-plane, never across slices.  Sizes are matched by extent with half-pixel centres (the edge of the first and last
-pixel stay where they are), so nothing shifts.
+plane, never across slices.  Sizes are matched by extent with half-pixel centres (the outer edges of the first
+and last pixel stay where they are), so nothing shifts.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Grid:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Canonical (slice, row, column) spacing in mm: what the pixels really measure after rounding of sizes."""
+        """Canonical (slice, row, column) spacing in mm, as it is after sizes were rounded to pixels."""
         lengths = np.linalg.norm(self.canonical_affine[:3, :3], axis=0)
         return (float(lengths[2]), float(lengths[1]), float(lengths[0]))
 
@@ -124,22 +124,19 @@ class Grid:
         return result
 
     def labels_to_input(self, labels: np.ndarray) -> np.ndarray:
-        """Canonical label map (slice, row, column) as uint8 on the input grid (k, j, i), nearest pixel."""
+        """Canonical label map (slice, row, column) as uint8 on the input grid (k, j, i), nearest pixel.
+
+        A voxel that lies just between two pixels takes the lower value, so that nothing moves to one side.
+        """
         labels = self._checked(labels, self.canonical_shape).astype(np.uint8, copy=False)
-        if self.pixels_resampled:
-            rows, columns = (
-                np.minimum(((np.arange(n) + 0.5) * m / n).astype(int), m - 1)
-                for n, m in zip(self.native_size, self.size, strict=True)
-            )
-            labels = labels[:, rows[:, None], columns]
-        return self.place(labels)
+        return self.place(_nearest(_nearest(labels, 1, self.native_size[0]), 2, self.native_size[1]))
 
     def logits_to_input_slices(self, logits: Tensor) -> np.ndarray:
-        """Scores (B, K, row, column) of some canonical slices as uint8 labels (B, R, C) at the input's resolution.
+        """Scores (B, K, row, column) of canonical slices as uint8 labels (B, R, C) at the input's resolution.
 
-        The result is still in canonical order; :meth:`place` puts the whole stack on the input grid.  Each class
-        is resized by itself and competes with the best so far: the scores of all classes at full resolution
-        never exist at once.  A tie goes to the lower class.
+        The result is still in canonical order; :meth:`place` puts the whole stack on the input grid.  Each
+        class is resized by itself and competes with the best so far: the scores of all classes at full
+        resolution never exist at once.  A tie goes to the lower class.
         """
         if tuple(logits.shape[2:]) != self.size:
             raise ValueError(f"logits of {tuple(logits.shape[2:])} pixels for a grid of {self.size}")
@@ -151,14 +148,14 @@ class Grid:
         return _running_argmax(scores)
 
     def place(self, stack: np.ndarray) -> np.ndarray:
-        """A stack (slice, R, C) in canonical order at the input's resolution as an array on the input grid."""
+        """A stack (slice, R, C) in canonical order at the input's resolution, on the input grid (k, j, i)."""
         stack = self._checked(stack, (self.n_slices, *self.native_size))
         result = np.empty(self.shape, stack.dtype)
         self._view(result)[...] = stack
         return result
 
     def map_to_input(self, values: np.ndarray) -> np.ndarray:
-        """A canonical map of numbers (slice, row, column) as float32 on the input grid (k, j, i), bilinear."""
+        """A canonical map of numbers (slice, row, column) as float32 on the input grid, bilinear."""
         values = self._checked(values, self.canonical_shape)
         if not self.pixels_resampled:
             return self.place(values.astype(np.float32, copy=False))
@@ -169,7 +166,7 @@ class Grid:
         return result
 
     def points_to_input(self, points: np.ndarray) -> np.ndarray:
-        """Canonical positions (N, 3) as (slice, row, column), in pixels, as input positions (N, 3) as (i, j, k)."""
+        """Positions (N, 3) in canonical pixels (slice, row, column) to (N, 3) in input voxels (i, j, k)."""
         scale, offset = self._steps()
         moved = np.asarray(points, np.float64).reshape(-1, 3) * scale + offset
         result = np.empty_like(moved)
@@ -226,8 +223,8 @@ def canonical_grid(
         spacing: wanted in-plane pixel size in mm; None keeps the pixels.  A side of n pixels of s mm becomes
             max(1, round(n s / spacing)) pixels over the same extent.
         slicing_axis: "axial", "coronal", "sagittal", or "largest-spacing": the voxel axis with the largest
-            spacing; among axes within 1 % of it the one nearest to superior, then anterior, so that the choice
-            does not depend on how the file stores the axes.
+            spacing; among axes within 1 % of it the one nearest to superior, then anterior, so that the
+            choice does not depend on how the file stores the axes.
 
     Voxel axes and anatomical directions are paired so that the sum of |cosines| is largest.
 
@@ -238,7 +235,7 @@ def canonical_grid(
     affine = np.array(affine, np.float64)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not (lengths > 0).all():
-        raise InputError("affine", "it is not a finite 4 x 4 matrix with three axes", "Mend the file's geometry.")
+        raise InputError("affine", "is not a finite 4 x 4 matrix of three axes", "Mend its geometry.")
     if spacing is not None and not (np.isfinite(spacing) and spacing > 0):
         raise InputError("spacing", f"{spacing} mm is not a pixel size", "Give a positive number, or none.")
     cosines = affine[:3, :3] / lengths  # rows R, A, S; columns i, j, k
@@ -259,16 +256,16 @@ def canonical_grid(
                 native, size)
 
 
-def _pair(cosines: np.ndarray) -> tuple[int, ...]:
-    """For R, A, S the voxel axis (0 = i) that goes with it: the largest sum of |cosines|, the first of equals.
+def _pair(cosines: np.ndarray) -> tuple[int, int, int]:
+    """For R, A, S the voxel axis (0 = i) that goes with it: the largest sum of |cosines|.
 
-    Equal within 1e-6, so that rounding in the file does not decide at 45 degrees.
+    The first of those that are equal within 1e-6, so that rounding in the file does not decide at 45 degrees.
     """
     best, chosen = -np.inf, (0, 1, 2)
-    for candidate in permutations(range(3)):
-        total = sum(abs(cosines[anatomical, axis]) for anatomical, axis in enumerate(candidate))
+    for i, j, k in permutations(range(3)):
+        total = abs(cosines[0, i]) + abs(cosines[1, j]) + abs(cosines[2, k])
         if total > best + 1e-6:
-            best, chosen = total, candidate
+            best, chosen = total, (i, j, k)
     return chosen
 
 
@@ -293,7 +290,7 @@ def _tensor(array: np.ndarray) -> Tensor:
     import torch
 
     array = np.ascontiguousarray(array, np.float32)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of read-only memory
+    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of read-only
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -301,11 +298,23 @@ def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     from torch.nn.functional import interpolate
 
     shrinks = size[0] < images.shape[1] or size[1] < images.shape[2]
-    return interpolate(images[:, None], size=size, mode="bilinear", align_corners=False, antialias=shrinks)[:, 0]
+    resized = interpolate(images[:, None], size, mode="bilinear", align_corners=False, antialias=shrinks)
+    return resized[:, 0]
+
+
+def _nearest(labels: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """One axis resized by the nearest pixel, in whole numbers so that ties are seen for certain."""
+    n = labels.shape[axis]
+    if n == size:
+        return labels
+    above, rest = np.divmod((2 * np.arange(size) + 1) * n, 2 * size)
+    below = np.where(rest == 0, above - 1, above)
+    result = np.take(labels, above, axis)
+    return np.minimum(result, np.take(labels, below, axis)) if (rest == 0).any() else result
 
 
 def _running_argmax(scores: Any) -> np.ndarray:
-    """The position of the largest of an iterable of equally shaped tensors, as uint8 numpy; first of equals."""
+    """Which of an iterable of equally shaped tensors is the largest, as uint8 numpy; the first of equals."""
     import torch
 
     best = winner = None

@@ -29,19 +29,22 @@ def write_array(name: str, array: np.ndarray, path: Path) -> Path:
     array = np.asarray(array)
     if array.dtype.hasobject:
         raise InputError(name, f"is an array of {array.dtype}", "Give an array of a number type.")
-    order = np.require(array, array.dtype.newbyteorder("="), "C")
+    ordered = np.require(array, array.dtype.newbyteorder("="), "C")
     try:
-        np.save(path, order, allow_pickle=False)
+        np.save(path, ordered, allow_pickle=False)
     except OSError as error:
         remove(path)
-        with contextlib.suppress(OSError):
-            free = shutil.disk_usage(path.parent).free
-            raise ResourceError(
-                path.parent, f"cannot take '{name}' ({array.nbytes / 1e6:.0f} MB; {free / 1e6:.0f} MB are free)",
-                "Free space there or point TMPDIR (TEMP on Windows) at a larger disk, then restart.") from error
-        raise ResourceError(path.parent, f"cannot be written ({error})",
-                            "Check that nothing else empties the temporary folder, then restart.") from error
+        raise ResourceError(
+            path.parent, f"cannot take '{name}', {array.nbytes / 1e6:.0f} MB ({_free(path.parent)}{error})",
+            "Free space there, or point TMPDIR (TEMP on Windows) at a larger disk and restart.") from error
     return path
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB are free; "
+    except OSError:
+        return ""
 
 
 def map_array(path: str | os.PathLike) -> np.ndarray:
@@ -50,7 +53,7 @@ def map_array(path: str | os.PathLike) -> np.ndarray:
 
 
 def take_array(path: str | os.PathLike) -> np.ndarray:
-    """The array in ``path``, memory-mapped copy-on-write; its file goes at once where the system allows it."""
+    """The array in ``path``, memory-mapped copy-on-write; the file goes at once where the system allows."""
     array = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
     remove(Path(path))
     return array

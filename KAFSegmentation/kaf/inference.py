@@ -19,7 +19,7 @@ from kaf.keypoints import Keypoints, pad_keypoints
 from kaf.network import Features
 from kaf.prepare import stack_context
 
-_FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+_MIRRORS: tuple[tuple[int, ...], ...] = ((2,), (3,), (2, 3))
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
@@ -54,26 +54,23 @@ class SlicePredictor:
     flips: bool = False
     on_event: OnEvent = ignore
 
-    def __call__(self, image: np.ndarray, keypoints: Sequence[Keypoints], slices: Sequence[int] | None = None
-                 ) -> Iterator[tuple[list[int], Tensor]]:
-        """Yields (slice indices, logits (B, K, H, W) float32 on the device) over (S, H, W)."""
+    def __call__(self, image: np.ndarray, keypoints: Sequence[Keypoints], slices: Sequence[int] | None = None,
+                 capture: bool = False) -> Iterator[tuple[list[int], Features]]:
+        """Yields (slice indices, features of them with float32 logits) over (S, H, W).
+
+        With ``capture`` the features hold the attention of the slices as they are (not of mirrored copies).
+        """
         wanted = list(range(len(image))) if slices is None else list(slices)
         start = 0
         while start < len(wanted):
             part = wanted[start:start + self.batch]
             try:
-                logits = self._logits(image, keypoints, part)
+                features = self._features(image, keypoints, part, capture)
             except RuntimeError as error:
                 self._make_room(error)
                 continue
-            yield part, logits
+            yield part, features
             start += len(part)
-
-    def features(self, image: np.ndarray, keypoints: Sequence[Keypoints], index: int) -> Features:
-        """One slice with everything that explains it, attention included, in fp32."""
-        inputs = self._inputs(image, keypoints, [index])
-        with torch.inference_mode():
-            return self.network(*inputs, capture=True)
 
     def _inputs(self, image: np.ndarray, keypoints: Sequence[Keypoints], part: list[int]
                 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,21 +80,25 @@ class SlicePredictor:
         return (torch.from_numpy(stack).to(device, memory_format=torch.channels_last),
                 torch.from_numpy(positions).to(device), torch.from_numpy(mask).to(device))
 
-    def _logits(self, image: np.ndarray, keypoints: Sequence[Keypoints], part: list[int]) -> Tensor:
+    def _features(self, image: np.ndarray, keypoints: Sequence[Keypoints], part: list[int], capture: bool
+                  ) -> Features:
         stack, positions, mask = self._inputs(image, keypoints, part)
         with torch.inference_mode(), self.place.autocast():
-            if not self.flips:
-                return self.network(stack, positions, mask).logits.float()
-            total: Tensor | None = None
-            for dims in _FLIPS:
-                moved = positions.clone()
-                for dim in dims:
-                    moved[..., dim - 2] = stack.shape[dim] - 1 - moved[..., dim - 2]
-                logits = self.network(stack.flip(dims), moved, mask).logits.float().flip(dims)
-                probability = F.softmax(logits, 1)
-                total = probability if total is None else total + probability
-            assert total is not None
-            return (total / len(_FLIPS)).clamp_min(1e-9).log()
+            features = self.network(stack, positions, mask, capture)
+            features.logits = features.logits.float()
+            if self.flips:
+                features.logits = self._mirrored(stack, positions, mask, features.logits)
+        return features
+
+    def _mirrored(self, stack: Tensor, positions: Tensor, mask: Tensor, logits: Tensor) -> Tensor:
+        """Logarithm of the probabilities averaged over the slices and their three mirrored copies."""
+        total = F.softmax(logits, 1)
+        for dims in _MIRRORS:
+            moved = positions.clone()
+            for dim in dims:
+                moved[..., dim - 2] = stack.shape[dim] - 1 - moved[..., dim - 2]
+            total += F.softmax(self.network(stack.flip(dims), moved, mask).logits.float(), 1).flip(dims)
+        return (total / (1 + len(_MIRRORS))).clamp_min(1e-9).log()
 
     def _make_room(self, error: RuntimeError) -> None:
         """After a GPU ran out of memory: half the batch, then the processor; other errors go on their way."""

@@ -17,6 +17,8 @@ Empty masks, decided once and for all:
   means (a score of 1 would reward cases in which there was nothing to find).
 * ``missed``: only the reference has it.  Dice and NSD are 0; the distances do not exist and are NaN.
 * ``spurious``: only the prediction has it.  As missed; the relative volume difference does not exist either.
+* ``not contoured``: the reference lacks it and whoever asked knows that lacking means undrawn
+  (:func:`not_contoured`).  Nothing can be said about the prediction, so every agreement is NaN.
 
 Whoever averages distances must therefore state the numbers of missed and spurious beside the mean.
 """
@@ -24,13 +26,13 @@ Whoever averages distances must therefore state the numbers of missed and spurio
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kaf.errors import InputError
 
-SCORED, MISSED, SPURIOUS, ABSENT = "scored", "missed", "spurious", "absent"
+SCORED, MISSED, SPURIOUS, ABSENT, NOT_CONTOURED = "scored", "missed", "spurious", "absent", "not contoured"
 
 # On a grid most distances are exact multiples of the spacing, and file headers round spacings to six or seven
 # digits: without this slack (mm) a whole shell of voxels at exactly the tolerance would fall outside of it.
@@ -95,7 +97,14 @@ def case_metrics(
 
 def absent(label: int) -> LabelMetrics:
     """The metrics of a label that neither map has."""
-    return LabelMetrics(label, ABSENT, *[_NAN] * 4, 0.0, 0.0, 0.0, _NAN, 0, 0, 0)
+    return LabelMetrics(label, ABSENT, _NAN, _NAN, _NAN, _NAN, 0.0, 0.0, 0.0, _NAN, 0, 0, 0)
+
+
+def not_contoured(metrics: LabelMetrics) -> LabelMetrics:
+    """The same for a reference in which a label that is lacking was just not drawn."""
+    if metrics.reference_voxels:
+        return metrics
+    return replace(metrics, status=NOT_CONTOURED, dice=_NAN, nsd=_NAN, difference_ml=_NAN)
 
 
 def _union_box(label: int, *boxes: list[tuple[slice, ...] | None]) -> tuple[slice, ...] | None:
@@ -109,7 +118,8 @@ def _union_box(label: int, *boxes: list[tuple[slice, ...] | None]) -> tuple[slic
     present = [box for box in found if box is not None]
     if not present:
         return None
-    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*present))
+    axes = zip(*present, strict=True)
+    return tuple(slice(min(part.start for part in axis), max(part.stop for part in axis)) for axis in axes)
 
 
 def _label_metrics(
@@ -203,4 +213,5 @@ def statistic(values: Iterable[float]) -> Statistic:
         return Statistic(0, *[_NAN] * 7)
     lower, median, upper = (float(q) for q in np.percentile(data, [25, 50, 75]))
     sd = float(data.std(ddof=1)) if data.size > 1 else _NAN
-    return Statistic(data.size, float(data.mean()), sd, median, lower, upper, float(data.min()), float(data.max()))
+    ends = float(data.min()), float(data.max())
+    return Statistic(data.size, float(data.mean()), sd, median, lower, upper, *ends)

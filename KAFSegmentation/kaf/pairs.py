@@ -1,7 +1,7 @@
 """Which prediction belongs to which reference and scan, whether they share a grid, and what their labels are.
 
-Two files belong together when their names are equal once the extension and the usual endings for segmentations
-(``_gt``, ``-seg``, ``_label`` ...) are taken off.
+Two files belong together when their names are equal without the extension and without the usual endings for
+segmentations (``_gt``, ``-seg``, ``_label`` ...).
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ def find_pairs(prediction: str | Path, reference: str | Path,
     """
     predictions, references = _by_case(Path(prediction)), _by_case(Path(reference))
     if Path(prediction).is_file() and Path(reference).is_file():
-        (name,) = references
         predictions = dict.fromkeys(references, Path(prediction))
     scans = _by_case(Path(images), scans=True) if str(images) else {}
     if len(references) == 1 and Path(images).is_file():
@@ -143,7 +142,8 @@ def require_same_grid(first: Volume, second: Volume) -> None:
         sizes = [" x ".join(str(n) for n in reversed(volume.shape)) for volume in (first, second)]
         reason = f"has {sizes[0]} voxels where {second.source} has {sizes[1]}"
     else:
-        corners = np.array([(*corner, 1.0) for corner in product(*((0, n - 1) for n in reversed(first.shape)))])
+        ends = ((0, n - 1) for n in reversed(first.shape))
+        corners = np.array([(*corner, 1.0) for corner in product(*ends)])
         apart = float(np.linalg.norm(corners @ (first.affine - second.affine).T, axis=1).max())
         if apart <= GRID_TOLERANCE:
             return
@@ -193,6 +193,6 @@ def _colour(text: str, value: int) -> tuple[int, int, int]:
 
 # Told apart on black, on white and with the common colour-vision deficiencies (after Okabe and Ito, 2008).
 _PALETTE = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178), (240, 228, 66),
-    (148, 103, 189), (140, 180, 60), (127, 127, 127),
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178),
+    (240, 228, 66), (148, 103, 189), (140, 180, 60), (127, 127, 127),
 )

@@ -29,12 +29,11 @@ def number(value: float, digits: int = 3, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def amount(value: float, signed: bool = False) -> str:
-    """A number of any size with three significant digits, e.g. a volume in mL."""
-    if not math.isfinite(value):
-        return NOTHING
-    digits = 2 if value == 0 else min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
-    return number(value, digits, signed)
+def amount(value: float, sd: float = math.nan) -> str:
+    """A difference of any size with its sign, and its "± sd" if there is one, to three significant digits."""
+    sizes = [abs(size) for size in (value, sd) if math.isfinite(size) and size]
+    digits = min(4, max(0, 2 - math.floor(math.log10(max(sizes))))) if sizes else 2
+    return spread(value, sd, digits, signed=True)
 
 
 def spread(mean: float, sd: float, digits: int = 3, signed: bool = False) -> str:
@@ -47,11 +46,13 @@ def spread(mean: float, sd: float, digits: int = 3, signed: bool = False) -> str
 class Cell:
     """One cell of a table: what is read, what it is sorted by (NaN: always last) and how it looks.
 
-    ``share`` in 0..1 draws a faint bar behind the number; ``colour`` (red, green, blue, 0..255) a swatch.
+    ``note`` is a second line in small print; ``share`` in 0..1 draws a bar below the number; ``colour`` (red,
+    green, blue, 0..255) a swatch.
     """
 
     text: str
     order: float | str = ""
+    note: str = ""
     share: float | None = None
     colour: tuple[int, int, int] | None = None
     alarming: bool = False
@@ -66,7 +67,8 @@ class Column:
     numeric: bool = True
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], caption: str, sortable: bool = False) -> str:
+def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], caption: str,
+          sortable: bool = False) -> str:
     """A table; the first cell of each row is its head."""
     heads = []
     for column in columns:
@@ -78,11 +80,12 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], caption: st
         heads.append(f'<th scope="col"{_class("number" if column.numeric else "")}>{words}</th>')
     body = []
     for row in rows:
-        cells = [_cell(cell, column, first=not i) for i, (cell, column) in enumerate(zip(row, columns))]
+        pairs = zip(row, columns, strict=True)
+        cells = [_cell(cell, column, first=not i) for i, (cell, column) in enumerate(pairs)]
         body.append(f"<tr>{''.join(cells)}</tr>")
     return (
-        f'<div class="scroll"><table{_class("sortable" if sortable else "")}><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f'<div class="scroll"><table{_class("sortable" if sortable else "")}>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
@@ -91,9 +94,10 @@ def _cell(cell: Cell, column: Column, first: bool) -> str:
     names = " ".join(name for name, wanted in (
         ("number", column.numeric), ("bar", cell.share is not None), ("alarm", cell.alarming)) if wanted)
     order = "" if isinstance(cell.order, float) and math.isnan(cell.order) else str(cell.order)
-    style = "" if cell.share is None else f' style="--share:{100 * cell.share:.1f}%"'
+    note = f"<small>{escape(cell.note)}</small>" if cell.note else ""
+    style = "" if cell.share is None else f' style="--share:{cell.share:.3f}"'
     return (f'<{tag}{_class(names)}{style} data-order="{escape(order)}">'
-            f"{swatch(cell.colour)}{escape(cell.text)}</{tag[:2]}>")
+            f"{swatch(cell.colour)}{escape(cell.text)}{note}</{tag[:2]}>")
 
 
 def _class(names: str) -> str:
@@ -128,11 +132,7 @@ def notice(title: str, items: Iterable[str]) -> str:
 def definitions(entries: Iterable[tuple[str, str]]) -> str:
     """Terms and what they mean."""
     return '<dl class="terms">' + "".join(
-        f"<div><dt>{escape(term)}</dt><dd>{escape(meaning)}</dd></div>" for term, meaning in entries) + "</dl>"
-
-
-def paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
+        f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in entries) + "</dl>"
 
 
 def picture(png: bytes, caption: str, remark: str, alt: str) -> str:
@@ -142,10 +142,10 @@ def picture(png: bytes, caption: str, remark: str, alt: str) -> str:
             f"<figcaption><b>{escape(caption)}</b><span>{escape(remark)}</span></figcaption></figure>")
 
 
-def legend(entries: Iterable[tuple[str, tuple[int, int, int]]], remark: str = "") -> str:
-    """Which colour is which label."""
+def legend(entries: Iterable[tuple[str, tuple[int, int, int]]]) -> str:
+    """Which colour is which label: (name, colour) each."""
     words = "".join(f"<span>{swatch(colour)}{escape(name)}</span>" for name, colour in entries)
-    return f'<p class="legend">{words}{f"<span>{escape(remark)}</span>" if remark else ""}</p>'
+    return f'<p class="legend">{words}</p>'
 
 
 def gallery(*parts: str) -> str:

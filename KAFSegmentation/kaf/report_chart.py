@@ -86,25 +86,27 @@ def _row(strip: Strip, top: float, across, unit: str, digits: int) -> str:
     points = [(case, value) for case, value in strip.points if math.isfinite(value)]
     found, colour, middle = statistic(value for _, value in points), hexadecimal(strip.colour), top + 40
     summary = f"median {number(found.median, digits)}{f' {unit}' if unit else ''}, n = {found.n}"
-    words = (f'<text x="{_LEFT}" y="{top + 16:.0f}" font-weight="600">{escape(_short(strip.name))}</text>'
-             f'<text class="soft" x="{_WIDTH - _RIGHT}" y="{top + 16:.0f}" text-anchor="end">{summary}</text>')
+    words = (
+        f'<text x="{_LEFT}" y="{top + 16:.0f}" font-weight="600">{escape(_short(strip.name))}</text>'
+        f'<text class="soft" x="{_WIDTH - _RIGHT}" y="{top + 16:.0f}" text-anchor="end">{summary}</text>'
+    )
     if not points:
         return words
     left, right = across(found.lower), across(found.upper)
     box = (
         f'<line class="whisker" x1="{across(found.smallest):.1f}" x2="{across(found.largest):.1f}" '
         f'y1="{middle}" y2="{middle}"/>'
-        f'<rect class="box" x="{left:.1f}" width="{max(1.0, right - left):.1f}" y="{middle - 12}" height="24" '
-        f'rx="3" style="fill:{colour}"/>'
+        f'<rect class="box" x="{left:.1f}" width="{max(1.0, right - left):.1f}" y="{middle - 12}" '
+        f'height="24" rx="3" style="fill:{colour}"/>'
     )
     median = across(found.median)
     line = (f'<line class="median" x1="{median:.1f}" x2="{median:.1f}" y1="{middle - 12}" '
             f'y2="{middle + 12}"/>')
     places = [across(value) for _, value in points]
     dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{middle + y:.1f}" r="{_RADIUS}" style="fill:{colour}"><title>{escape(case)}: '
-        f"{number(value, digits)}{f' {unit}' if unit else ''}</title></circle>"
-        for (case, value), x, y in zip(points, places, _swarm(places)))
+        f'<circle cx="{x:.1f}" cy="{middle + y:.1f}" r="{_RADIUS}" style="fill:{colour}">'
+        f"<title>{escape(case)}: {number(value, digits)}{f' {unit}' if unit else ''}</title></circle>"
+        for (case, value), x, y in zip(points, places, _swarm(places), strict=True))
     return words + box + dots + line
 
 

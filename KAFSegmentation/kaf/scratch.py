@@ -72,11 +72,11 @@ def _abandoned(folder: Path) -> bool:
     mark = folder / _MARK
     if sys.platform == "win32":
         mark.unlink()
-        return True
-    if folder.stat().st_uid != os.getuid():
-        return False
-    with mark.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        if folder.stat().st_uid != os.getuid():
+            return False
+        with mark.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return True
 
 

@@ -39,23 +39,27 @@ class Settings(BaseModel):
         return values
 
 
+def problems_of(error: ValidationError) -> str:
+    """pydantic's report in one line: "setting: what is wrong; ..."."""
+    problems = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        words = item["msg"].removeprefix("Value error, ")
+        problems.append(f"{where}: {words}" if where else words)
+    return "; ".join(problems)
+
+
 def build(cls: type[S], values: dict[str, Any], source: object = "settings") -> S:
     """``cls(**values)`` with pydantic's report turned into one :class:`SettingsError` paragraph."""
     try:
         return cls(**values)
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"])
-            words = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{where}: {words}" if where else words)
-        raise SettingsError(
-            source, "; ".join(problems), f"See `kaf {cls.verb()} --help` for every setting and its range."
-        ) from error
+        raise SettingsError(source, problems_of(error),
+                            f"See `kaf {cls.verb()} --help` for every setting and its range.") from error
 
 
-def load(cls: type[S], path: str | Path) -> S:
-    """Settings from a JSON file."""
+def load_values(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file; :class:`SettingsError` says what is wrong with it."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -63,8 +67,8 @@ def load(cls: type[S], path: str | Path) -> S:
     except ValueError as error:
         raise SettingsError(path, f"is not valid JSON ({error})", "Mend the file at that place.") from error
     if not isinstance(values, dict):
-        raise SettingsError(path, "is not a JSON object", "Write {\"name\": value, ...}.")
-    return build(cls, values, path)
+        raise SettingsError(path, "is not a JSON object", 'Write {"name": value, ...}.')
+    return values
 
 
 class NetworkSettings(Settings):

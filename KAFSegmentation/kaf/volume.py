@@ -6,23 +6,19 @@ which is Slicer's IJKToRAS.  SimpleITK reads the files, so that KAF and Slicer s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kaf import volume_nifti
+from kaf import volume_itk, volume_nifti
 from kaf.errors import InputError
-from kaf.volume_dicom import MODALITY, header_text, looks_like_dicom, read_series
+from kaf.volume_dicom import MODALITY, header_text, is_cut_short, looks_like_dicom, read_series
 from kaf.volume_write import write_labels, write_map
 
 __all__ = ["Volume", "guess_modality", "read_labels", "read_volume", "write_labels", "write_map"]
-
-_ORTHOGONAL = 1e-3  # largest |cosine| between two voxel axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +52,13 @@ class Volume:
         return (float(i), float(j), float(k))
 
 
+class _Loaded(NamedTuple):
+    voxels: np.ndarray
+    affine: np.ndarray
+    warnings: list[str]
+    modality: str = ""
+
+
 def read_volume(path: str | Path, frame: int | None = None, series: str | None = None) -> Volume:
     """One scalar 3-D scan from a NIfTI, NRRD or MetaImage file, a DICOM file or a DICOM folder.
 
@@ -64,20 +67,20 @@ def read_volume(path: str | Path, frame: int | None = None, series: str | None =
         frame: which frame of a 4-D file, 0..n-1; needed where there is more than one.
         series: UID or description of one series of a folder that holds several.
 
-    The voxels keep their dtype (float64 becomes float32).  Non-finite voxels become the smallest finite value,
-    with a warning.  A 2-D image is a volume of one slice.
+    The voxels keep their dtype (float64 becomes float32).  Non-finite voxels become the smallest finite one
+    (in NIfTI 0, which is what ITK makes of them), with a warning.  A 2-D image is a volume of one slice.
 
     Raises:
-        InputError: the file is missing, damaged, cut short, empty, in colour, complex or 4-D without ``frame``;
-            its geometry is not finite, sheared or has no extent; or the slices of a DICOM series do not form a
-            regular stack.
+        InputError: the file is missing, damaged, cut short, empty, in colour, complex, or 4-D without
+            ``frame``; its geometry is not finite, sheared or has no extent; or the slices of a DICOM series
+            do not form a regular stack.
     """
     voxels, affine, warnings, modality = _load(Path(path), frame, series)
     if voxels.dtype.kind == "f":
-        voxels, lost = _mend(voxels, path)
-        warnings += lost
+        voxels, mended = _mend(voxels, path)
+        warnings = warnings + mended
     if voxels.min() == voxels.max():
-        warnings.append(f"every voxel has the same value ({voxels.flat[0]}).")
+        warnings = [*warnings, f"every voxel has the same value ({voxels.flat[0]})."]
     return Volume(voxels, affine, str(path), tuple(warnings), modality)
 
 
@@ -89,12 +92,12 @@ def read_labels(path: str | Path) -> Volume:
             segmentation whose segments overlap.
     """
     voxels, affine, warnings, _ = _load(Path(path), None, None)
-    lowest, highest = voxels.min(), voxels.max()
     if voxels.dtype.kind == "f" and not (np.isfinite(voxels).all() and (voxels == np.rint(voxels)).all()):
         raise InputError(
             path, "is not a label map: it has values that are not whole numbers",
             "Give the segmentation, not the scan or a probability map.",
         )
+    lowest, highest = voxels.min(), voxels.max()
     if lowest < 0 or highest > 255:
         raise InputError(
             path, f"is not a label map KAF can use: its values run from {lowest:g} to {highest:g}",
@@ -106,9 +109,9 @@ def read_labels(path: str | Path) -> Volume:
 def guess_modality(volume: Volume) -> str:
     """"CT", "MR" or "unknown", for a warning about a scan of the wrong kind; DICOM's word where there is one.
 
-    From intensities it is careful.  CT: whole Hounsfield numbers that reach below -200, nearly all of them (but
-    for padding) between air and soft tissue.  MR: no negative value, unless it may be a CT without its offset
-    (much of it near 1000, where water would lie) or an 8-bit export.  All else is "unknown".
+    From intensities it is careful.  CT: whole Hounsfield numbers that reach below -200, nearly all of them
+    (but for padding) between air and soft tissue.  MR: no negative value, unless it may be a CT without its
+    offset (much of it near 1000, where water would lie) or an 8-bit export.  All else is "unknown".
     """
     if volume.modality:
         return volume.modality if volume.modality in ("CT", "MR") else "unknown"
@@ -117,7 +120,8 @@ def guess_modality(volume: Volume) -> str:
     lowest, highest = sample.min(), sample.max()
     if lowest >= 0:
         water = np.mean((sample > 900) & (sample < 1200))
-        return "unknown" if lowest == highest or volume.voxels.dtype.itemsize == 1 or water > 0.25 else "MR"
+        odd = lowest == highest or volume.voxels.dtype.itemsize == 1 or water > 0.25
+        return "unknown" if odd else "MR"
     inside = sample[sample > -1100]
     if lowest > -200 or inside.size == 0 or np.mean(np.abs(inside - np.rint(inside)) < 1e-3) < 0.9:
         return "unknown"
@@ -125,85 +129,97 @@ def guess_modality(volume: Volume) -> str:
     return "CT" if tissue > 0.05 and patient > 0.85 else "unknown"
 
 
-def _load(path: Path, frame: int | None, series: str | None) -> tuple[np.ndarray, np.ndarray, list[str], str]:
-    """Voxels, affine, warnings and modality; the geometry is sound, the voxels are real numbers, nothing is missing."""
+def _load(path: Path, frame: int | None, series: str | None) -> _Loaded:
+    """What is in the file or folder: a sound geometry, real numbers, and nothing missing."""
     if path.is_dir():
-        with _quiet_itk():
-            return read_series(path, series)
+        with volume_itk.quiet():
+            return _Loaded(*read_series(path, series))
     if series is not None:
         raise InputError(path, "is a file, and `series` picks among those of a folder", "Leave `series` out.")
+    _refuse_unreadable(path)
+    if volume_nifti.is_nifti(path):
+        return _load_nifti(path, frame)
+    dicom = looks_like_dicom(path)
+    if dicom and is_cut_short(path):
+        raise InputError(path, "is cut short", volume_itk.COPY_AGAIN)
+    with volume_itk.quiet():
+        loaded = _read_image(path, frame)
+    if dicom and len(loaded.voxels) == 1:
+        return loaded._replace(warnings=["one DICOM slice was read; give the folder for the whole series."])
+    return loaded
+
+
+def _refuse_unreadable(path: Path) -> None:
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        missing = isinstance(error, FileNotFoundError)
+        reason = "does not exist" if missing else f"cannot be read ({error.strerror})"
         raise InputError(path, reason, "Check the path and its permissions.") from error
     if empty:
-        raise InputError(path, "is an empty file", "Copy or export it again.")
+        raise InputError(path, "is an empty file", volume_itk.COPY_AGAIN)
     if path.suffix.lower() == ".zip":
         raise InputError(path, "is a zip archive", "Unpack it and give the folder or file inside.")
-    if not volume_nifti.is_nifti(path):
-        voxels, affine, modality = _read_image(path, frame)
-        single = looks_like_dicom(path) and len(voxels) == 1
-        warnings = ["one DICOM slice was read; give the folder for the whole series."] if single else []
-        return voxels, affine, warnings, modality
+
+
+def _load_nifti(path: Path, frame: int | None) -> _Loaded:
+    """ITK fills what is missing from a damaged NIfTI with rubbish and says nothing.
+
+    The file is therefore unpacked once more to its checksum, in a thread while ITK reads: no time is lost.
+    """
     header = volume_nifti.read_header(path)
-    # ITK fills what is missing from a damaged .nii.gz with rubbish and says nothing: unpack it once more beside.
-    with ThreadPoolExecutor(1) as pool:
+    with volume_itk.quiet(), ThreadPoolExecutor(1) as pool:
         complete = pool.submit(volume_nifti.check_complete, path, header)
         try:
-            voxels, affine, _ = _read_image(path, frame)
+            loaded = _read_image(path, frame)
         except InputError:
             complete.result()
             header.refuse_shear(path)
             raise
-        complete.result()
-    return voxels, affine, header.doubts(affine, voxels.shape), ""
+        not_finite = complete.result()
+    warnings = header.doubts(loaded.affine, loaded.voxels.shape)
+    if not_finite:
+        warnings.append(f"{not_finite} voxels are NaN or infinite; they were read as 0, as in Slicer.")
+    return loaded._replace(warnings=warnings)
 
 
-def _read_image(path: Path, frame: int | None) -> tuple[np.ndarray, np.ndarray, str]:
+def _read_image(path: Path, frame: int | None) -> _Loaded:
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
-    with _quiet_itk():
-        _itk(path, reader.ReadImageInformation)
-        size = list(reader.GetSize())
-        if 0 in size:
-            raise InputError(path, f"is empty: its size is {_times(size)}", "Export the volume again.")
-        _refuse_unreal(path, reader)
-        if len(size) > 4:
-            raise InputError(path, f"has {len(size)} dimensions", "Save one 3-D volume of it.")
-        frames = size[3] if len(size) == 4 else 1
-        if frames > 1 and frame is None:
-            raise InputError(
-                path, f"is 4-D with {frames} frames",
-                f"Choose one with `frame` (`--frame`), 0 to {frames - 1}.",
-            )
-        if frame is not None and not 0 <= frame < frames:
-            raise InputError(
-                path, f"has no frame {frame}", f"It has {frames}: `frame` (`--frame`) runs from 0 to {frames - 1}."
-            )
-        if len(size) == 4:
-            reader.SetExtractIndex([0, 0, 0, frame or 0])
-            reader.SetExtractSize([*size[:3], 0])
-        image = _itk(path, reader.Execute)
-    view = SimpleITK.GetArrayViewFromImage(image)
-    with np.errstate(over="ignore"):
-        voxels = view.astype(np.float32) if view.dtype == np.float64 else view.copy()
-    voxels = voxels.reshape((1,) * (3 - voxels.ndim) + voxels.shape)
-    return voxels, _affine(path, image), header_text(reader, MODALITY)
+    volume_itk.run(path, reader.ReadImageInformation)
+    size = list(reader.GetSize())
+    if 0 in size:
+        raise InputError(path, f"is empty: its size is {volume_itk.times(size)}", "Export the volume again.")
+    _refuse_unreal(path, reader)
+    if len(size) > 4:
+        raise InputError(path, f"has {len(size)} dimensions", "Save one 3-D volume of it.")
+    frames = size[3] if len(size) == 4 else 1
+    choose = f"Choose one with `frame` (`--frame`), 0 to {frames - 1}."
+    if frames > 1 and frame is None:
+        raise InputError(path, f"is 4-D with {frames} frames", choose)
+    if frame is not None and not 0 <= frame < frames:
+        raise InputError(path, f"has {frames} frames and no frame {frame}", choose)
+    if len(size) == 4:
+        reader.SetExtractIndex([0, 0, 0, frame or 0])
+        reader.SetExtractSize([*size[:3], 0])
+    affine = volume_itk.affine_of(path, reader)
+    image = volume_itk.run(path, reader.Execute)
+    return _Loaded(volume_itk.array_of(image), affine, [], header_text(reader, MODALITY))
 
 
 def _refuse_unreal(path: Path, reader: Any) -> None:
     """Colour, vectors and complex numbers are not one grey value per voxel."""
     import SimpleITK
 
-    kind, components = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID()), reader.GetNumberOfComponents()
+    kind = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+    components = reader.GetNumberOfComponents()
     if reader.HasMetaDataKey("Segment0_ID") and components > 1:
         raise InputError(
             path, f"is a segmentation whose segments overlap: it has {components} layers",
-            "In Slicer, export it to a labelmap volume and save that; where segments overlap, one has to win.",
+            "In Slicer, export it to a labelmap volume and save that; one segment wins where two overlap.",
         )
     if "complex" in kind:
         raise InputError(path, f"holds complex numbers ({kind})", "Save the magnitude image.")
@@ -212,26 +228,6 @@ def _refuse_unreal(path: Path, reader: Any) -> None:
             path, f"holds {components} numbers per voxel (colour, vectors or a list of frames), not one",
             "Save one scalar volume: one channel or one frame.",
         )
-
-
-def _affine(path: Path, image: Any) -> np.ndarray:
-    """Voxel index to RAS from ITK's LPS origin, spacing and direction; refuses what is not a regular grid."""
-    n = image.GetDimension()
-    direction, spacing, origin = np.eye(3), np.ones(3), np.zeros(3)
-    direction[:n, :n] = np.reshape(image.GetDirection(), (n, n))
-    spacing[:n], origin[:n] = image.GetSpacing(), image.GetOrigin()
-    if not (np.isfinite(direction).all() and np.isfinite(spacing).all() and np.isfinite(origin).all()):
-        raise InputError(path, "its geometry holds numbers that are not finite", volume_nifti.MEND_GEOMETRY)
-    lengths = spacing * np.linalg.norm(direction, axis=0)
-    if not (lengths > 0).all() or not (spacing > 0).all():
-        raise InputError(path, f"its voxels measure {_times(lengths)} mm", volume_nifti.MEND_GEOMETRY)
-    cosines = direction.T @ direction
-    worst = np.abs(cosines - np.diag(np.diag(cosines))).max()
-    if worst > _ORTHOGONAL:
-        raise volume_nifti.sheared(path, direction)
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = direction * spacing, origin
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 def _mend(voxels: np.ndarray, path: str | Path) -> tuple[np.ndarray, list[str]]:
@@ -247,41 +243,3 @@ def _mend(voxels: np.ndarray, path: str | Path) -> tuple[np.ndarray, list[str]]:
     return np.where(finite, voxels, lowest), [
         f"{lost} voxels ({share:.2g} %) are NaN or infinite; they were set to the smallest value, {lowest:g}."
     ]
-
-
-def _itk(path: Path, call: Callable[[], Any]) -> Any:
-    """The call's result, or ITK's complaint in words."""
-    try:
-        return call()
-    except RuntimeError as error:
-        text = str(error)
-        if "orthonormal" in text or "determinant" in text:
-            raise InputError(path, "its axes do not form a rectangular grid", volume_nifti.MEND_GEOMETRY) from error
-        if "spacing" in text.lower():
-            raise InputError(path, "one of its voxel sizes is zero or negative", volume_nifti.MEND_GEOMETRY) from error
-        if "Unable to determine ImageIO" in text:
-            raise InputError(
-                path, "is not an image in a format KAF can read",
-                "Give NIfTI, NRRD, MetaImage or a DICOM folder.",
-            ) from error
-        line = next((part.strip() for part in reversed(text.splitlines()) if part.strip()), "no reason given")
-        raise InputError(
-            path, f"cannot be read; it is damaged or cut short ({line})", "Copy or export it again."
-        ) from error
-
-
-@contextmanager
-def _quiet_itk() -> Iterator[None]:
-    """ITK prints warnings to stderr about what is checked here and said in words."""
-    import SimpleITK
-
-    before = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        SimpleITK.ProcessObject.SetGlobalWarningDisplay(before)
-
-
-def _times(numbers: Any) -> str:
-    return " x ".join(f"{number:g}" for number in numbers)

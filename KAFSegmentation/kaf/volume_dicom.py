@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kaf.errors import InputError
+from kaf.volume_itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line
 
 MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
 _UNEVEN = 0.05  # a slice may lie this share of the spacing away from its place on the even grid
+_PIXELS, _END_OF_SEQUENCE = b"\xe0\x7f\x10\x00", b"\xfe\xff\xdd\xe0"
+_IMPLICIT = b"1.2.840.10008.1.2\0"  # the transfer syntax whose elements do not name their type
 _IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 
 
@@ -20,8 +25,33 @@ def looks_like_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+def is_cut_short(path: Path) -> bool:
+    """Whether a DICOM file ends before its pixels do, which GDCM fills up without a word.
+
+    Seen from the length that the pixel data element (7FE0,0010) announces, or from the missing end mark of
+    compressed pixels; a file that is laid out otherwise counts as whole.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        implicit = _IMPLICIT in content[:2048]
+        header = 8 if implicit else 12
+        place = content.find(_PIXELS)
+        while 0 <= place <= size - header:
+            if not implicit and content[place + 4 : place + 6] not in (b"OW", b"OB"):
+                place = content.find(_PIXELS, place + 4)
+                continue
+            start = place + header
+            (length,) = struct.unpack("<I", content[start - 4 : start])
+            if length == 0xFFFFFFFF:
+                return content.rfind(_END_OF_SEQUENCE) < place
+            if start + length > size:
+                return True
+            place = content.find(_PIXELS, start + length)  # a preview in the header has pixels of its own
+    return False
+
+
 def read_series(folder: Path, series: str | None) -> tuple[np.ndarray, np.ndarray, list[str], str]:
-    """Voxels (slice, row, column), affine to RAS, warnings and modality of the one series, or of the one asked for.
+    """Voxels (slice, row, column), affine to RAS, warnings and modality of the only or the named series.
 
     Raises:
         InputError: no image, several series and none chosen, colour, or slices that differ in orientation or
@@ -80,26 +110,29 @@ def stack_geometry(
     misplaced = np.abs(heights - heights[0] - step * np.arange(len(heights))).max()
     if misplaced > max(_UNEVEN * step, 0.01):
         raise InputError(
-            folder, f"its slices are unevenly spaced: {gaps.min():.2f} to {gaps.max():.2f} mm apart (slices may be "
-            "missing)", "Add the missing files, or load it in Slicer with acquisition transform and resample it.",
+            folder,
+            f"its slices are unevenly spaced ({gaps.min():.2f} to {gaps.max():.2f} mm); some may be missing",
+            "Add the missing files, or load it in Slicer with acquisition transform and resample it.",
         )
     across = positions[-1] - positions[0]
     sideways = np.linalg.norm(across - (across @ normal) * normal)
     if sideways > 0.5 * min(pixel_spacing):
         tilt = np.degrees(np.arctan2(sideways, across @ normal))
         raise InputError(
-            folder, f"its slices are tilted by {tilt:.1f} degrees against the stack (gantry tilt), which shifts them "
-            f"by {sideways:.1f} mm", "Load it in Slicer, harden the acquisition transform or resample it, and save it.",
+            folder,
+            f"its slices are tilted by {tilt:.1f} degrees (gantry tilt) and so shifted by {sideways:.1f} mm",
+            "Load it in Slicer with acquisition transform, harden or resample it, and save it.",
         )
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1] = along_row * pixel_spacing[1], along_column * pixel_spacing[0]
     lps[:3, 2], lps[:3, 3] = normal * step, positions[0]
-    return [int(index) for index in order], np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+    return [int(index) for index in order], LPS_RAS @ lps
 
 
 def _angle(vectors: np.ndarray, reference: np.ndarray) -> float:
     """The largest angle in degrees between rows of (N, 3) and one vector."""
-    return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(vectors, reference), axis=1), vectors @ reference).max()))
+    across = np.linalg.norm(np.cross(vectors, reference), axis=1)
+    return float(np.degrees(np.arctan2(across, vectors @ reference)).max())
 
 
 def _files_of(folder: Path, series: str | None) -> list[str]:
@@ -114,16 +147,44 @@ def _files_of(folder: Path, series: str | None) -> list[str]:
     found = {uid: files for uid, files in found.items() if files}
     if not found:
         raise InputError(folder, "holds no DICOM image", _where_else(folder, names))
+    _refuse_left_out(folder, names, [Path(file) for files in found.values() for file in files])
     titles = {uid: header_text(_header(folder, files[0]), _DESCRIPTION) for uid, files in found.items()}
-    chosen = [uid for uid in found if series in (None, uid)] or [uid for uid in found if titles[uid] == series]
+    chosen = [uid for uid in found if series in (None, uid)]
+    chosen = chosen or [uid for uid in found if titles[uid] == series]
     if len(chosen) == 1:
         return found[chosen[0]]
     listed = "; ".join(f"{uid} ({titles[uid] or 'no description'}, {len(found[uid])} files)" for uid in found)
-    reason = f"holds {len(found)} DICOM series" if series is None or chosen else f"has no single series '{series}'"
+    reason = f"holds {len(found)} DICOM series" if series is None or chosen else f"has no series '{series}'"
     raise InputError(
         folder, f"{reason}: {listed}",
         "Give a folder with one of them, or name one with `series` (UID or description).",
     )
+
+
+def _refuse_left_out(folder: Path, names: list[str], used: list[Path]) -> None:
+    """GDCM leaves a damaged slice out without a word, and the others may still be evenly spaced."""
+    kinds, suffixes = {_kind(file) for file in used}, {file.suffix for file in used}
+    taken = {file.name for file in used}
+    for file in (folder / name for name in names if name not in taken):
+        if not file.is_file():
+            continue
+        slice_of_these = _kind(file) in kinds if looks_like_dicom(file) else file.suffix in suffixes - {""}
+        if slice_of_these:
+            raise InputError(
+                folder, f"its file {file.name} is no readable DICOM image; it may be cut short",
+                "Copy or export it again, or take it out of the folder if it does not belong there.",
+            )
+
+
+def _kind(file: Path) -> bytes:
+    """The SOP class (CT image, structure set ...) from the file's meta header, empty without one."""
+    with file.open("rb") as content:
+        start = content.read(1024)
+    place = start.find(b"\x02\x00\x02\x00UI")
+    if place < 0:
+        return b""
+    length = int.from_bytes(start[place + 6 : place + 8], "little")
+    return start[place + 8 : place + 8 + length]
 
 
 def _where_else(folder: Path, names: list[str]) -> str:
@@ -145,7 +206,7 @@ def _header(folder: Path, file: str) -> Any:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError(
-            folder, f"its file {Path(file).name} cannot be read as a DICOM image", "Copy or export the series again."
+            folder, f"its file {Path(file).name} cannot be read as a DICOM image", COPY_AGAIN
         ) from error
     return reader
 
@@ -162,7 +223,7 @@ def _numbers(folder: Path, header: Any, key: str, count: int) -> list[float]:
         values = []
     if len(values) != count or not np.isfinite(values).all():
         raise InputError(
-            folder, f"its file {Path(header.GetFileName()).name} does not say where its slice lies (tag {key})",
+            folder, f"its file {Path(header.GetFileName()).name} does not say where its slice lies ({key})",
             "Export the series with positions, or save it as one volume from Slicer.",
         )
     return values
@@ -171,21 +232,19 @@ def _numbers(folder: Path, header: Any, key: str, count: int) -> list[float]:
 def _single(folder: Path, header: Any) -> tuple[np.ndarray, np.ndarray, list[str], str]:
     """A series of one file: one slice, or an enhanced multi-frame object that ITK stacks itself."""
     voxels = _voxels(folder, [header.GetFileName()])
-    direction = np.reshape(header.GetDirection(), (3, 3))
-    lps = np.eye(4)
-    lps[:3, :3], lps[:3, 3] = direction * header.GetSpacing(), header.GetOrigin()
     warnings = ["the series has one slice."] if len(voxels) == 1 else []
-    return voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, warnings, header_text(header, MODALITY)
+    return voxels, affine_of(folder, header), warnings, header_text(header, MODALITY)
 
 
 def _voxels(folder: Path, files: list[str]) -> np.ndarray:
     import SimpleITK
 
+    for file in files:
+        if is_cut_short(Path(file)):
+            raise InputError(folder, f"its file {Path(file).name} is cut short", COPY_AGAIN)
     try:
         image = SimpleITK.ReadImage(files if len(files) > 1 else files[0])
     except RuntimeError as error:
-        line = str(error).strip().splitlines()[-1].strip()
-        raise InputError(folder, f"its images cannot be read ({line})", "Copy or export the series again.") from error
-    view = SimpleITK.GetArrayViewFromImage(image)
-    voxels = view.astype(np.float32) if view.dtype == np.float64 else view.copy()
-    return voxels.reshape((-1, *voxels.shape[-2:]))
+        reason = f"its images cannot be read ({last_line(str(error))})"
+        raise InputError(folder, reason, COPY_AGAIN) from error
+    return array_of(image)

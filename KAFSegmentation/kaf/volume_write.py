@@ -11,6 +11,7 @@ import numpy as np
 from kaf import volume_nifti
 from kaf.errors import InputError, OutputError
 from kaf.files import atomic_path
+from kaf.volume_itk import image_of, last_line
 
 if TYPE_CHECKING:
     from kaf.card import Label
@@ -23,8 +24,8 @@ _SUFFIXES = (SEGMENTATION, ".nrrd", ".nii.gz", ".nii", ".mha")
 def write_labels(path: str | Path, volume: Volume, labels: Sequence[Label], overwrite: bool = False) -> None:
     """Writes a label map (voxel values 0..255) as uint8 on exactly the volume's grid.
 
-    A ``.seg.nrrd`` is a Slicer segmentation with one segment per label: name, colour and terminology.  ``.nrrd``,
-    ``.nii``, ``.nii.gz`` and ``.mha`` hold the values alone.
+    A ``.seg.nrrd`` is a Slicer segmentation with one segment per label: name, colour and terminology.
+    ``.nrrd``, ``.nii``, ``.nii.gz`` and ``.mha`` hold the values alone.
 
     Raises:
         OutputError: another suffix, the file exists and ``overwrite`` is not set, or the disk refuses.
@@ -33,9 +34,9 @@ def write_labels(path: str | Path, volume: Volume, labels: Sequence[Label], over
     voxels = volume.voxels.astype(np.uint8, copy=False)
     if voxels is not volume.voxels and not np.array_equal(voxels, volume.voxels):
         raise ValueError("label maps hold whole numbers in 0..255")
-    image = _image(voxels, volume.affine)
+    image = image_of(voxels, volume.affine)
     if check_suffix(path) == SEGMENTATION:
-        for key, value in _segment_keys(labels, volume.shape).items():
+        for key, value in _segment_keys(labels, volume).items():
             image.SetMetaData(key, value)
     _write(path, image, overwrite)
 
@@ -47,8 +48,8 @@ def write_map(path: str | Path, volume: Volume, overwrite: bool = False) -> None
         OutputError: as for :func:`write_labels`.
     """
     if check_suffix(path) == SEGMENTATION:
-        raise OutputError(path, "a map of numbers is no segmentation", "Use the suffix .nrrd, .nii.gz or .mha.")
-    _write(path, _image(volume.voxels.astype(np.float32, copy=False), volume.affine), overwrite)
+        raise OutputError(path, "a map of numbers is no segmentation", "Use .nrrd, .nii.gz or .mha.")
+    _write(path, image_of(volume.voxels.astype(np.float32, copy=False), volume.affine), overwrite)
 
 
 def check_suffix(path: str | Path) -> str:
@@ -56,21 +57,28 @@ def check_suffix(path: str | Path) -> str:
     name = Path(path).name.lower()
     suffix = next((known for known in _SUFFIXES if name.endswith(known)), None)
     if suffix is None:
-        raise OutputError(path, "its suffix names no format KAF writes", f"Use one of {', '.join(_SUFFIXES)}.")
+        raise OutputError(path, "its suffix is none that KAF writes", f"Use one of {', '.join(_SUFFIXES)}.")
     return suffix
 
 
-def _segment_keys(labels: Sequence[Label], shape: tuple[int, int, int]) -> dict[str, str]:
-    """The NRRD key/value pairs of Slicer's segmentation files: one shared layer, every segment in full extent."""
+def _segment_keys(labels: Sequence[Label], volume: Volume) -> dict[str, str]:
+    """The NRRD key/value pairs of Slicer's segmentation files: one shared layer, segments in full extent.
+
+    The reference geometry makes later edits and DICOM export use the whole grid of the scan.
+    """
+    ends = [n - 1 for n in reversed(volume.shape)]
+    extent = " ".join(f"0 {end}" for end in ends)
+    geometry = [*volume.affine.ravel().tolist(), *(number for end in ends for number in (0, end))]
     keys = {
         "Segmentation_MasterRepresentation": "Binary labelmap",  # up to Slicer 5.2
         "Segmentation_SourceRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+        "Segmentation_ConversionParameters":
+            "Reference image geometry|" + "".join(f"{number!r};" for number in geometry) + "|&",
     }
-    extent = " ".join(f"0 {n - 1}" for n in reversed(shape))
     for number, label in enumerate(labels):
-        tags = "Segmentation.Status:completed|"
+        tags = "Segmentation.Status:inprogress|"
         if label.terminology:
             tags += f"TerminologyEntry:{_line(label.terminology)}|"
         keys |= {
@@ -92,19 +100,6 @@ def _line(text: str) -> str:
     return " ".join(text.replace("|", " ").split())
 
 
-def _image(voxels: np.ndarray, affine: np.ndarray) -> Any:
-    """A SimpleITK image (LPS) of an array (slice, row, column) with an affine to RAS."""
-    import SimpleITK
-
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(voxels))
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    return image
-
-
 def _write(path: str | Path, image: Any, overwrite: bool) -> None:
     import SimpleITK
 
@@ -117,9 +112,9 @@ def _write(path: str | Path, image: Any, overwrite: bool) -> None:
             writer.Execute(image)
             _check_whole(temporary)
         except (InputError, RuntimeError) as error:
-            line = str(error).strip().splitlines()[-1].strip()
+            reason = last_line(str(error)).replace(temporary.name, Path(path).name)
             raise OutputError(
-                path, f"could not be written whole ({line.replace(temporary.name, Path(path).name)})",
+                path, f"could not be written whole ({reason})",
                 "The disk may be full: free some space or choose another folder.",
             ) from error
 

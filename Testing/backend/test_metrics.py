@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-
 from kaf.errors import InputError
 from kaf.metrics import ABSENT, MISSED, SCORED, SPURIOUS, case_metrics, pooled_dice, statistic
 
@@ -33,7 +32,8 @@ def plain_metrics(first, second, spacing, tolerance):
     there, back = between.min(1), between.min(0)
     every = np.concatenate([there, back])
     dice = 2 * (first & second).sum() / (first.sum() + second.sum())
-    return dice, max(np.percentile(there, 95), np.percentile(back, 95)), every.mean(), (every <= tolerance).mean()
+    hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
+    return dice, hd95, every.mean(), (every <= tolerance).mean()
 
 
 def blobs(seed, shape=(7, 20, 18)):
@@ -48,8 +48,8 @@ def blobs(seed, shape=(7, 20, 18)):
 
 
 def ball(shape, spacing, centre, radius):
-    grid = np.meshgrid(*[np.arange(n) * mm for n, mm in zip(shape, spacing)], indexing="ij")
-    return (sum((g - c) ** 2 for g, c in zip(grid, centre)) <= radius**2).astype(np.uint8)
+    grid = np.meshgrid(*[np.arange(n) * mm for n, mm in zip(shape, spacing, strict=True)], indexing="ij")
+    return (sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2).astype(np.uint8)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -72,7 +72,11 @@ def test_every_number_is_that_of_the_plain_formula(seed, spacing):
 
 def test_agrees_with_monai_on_the_whole_uncropped_volume():
     import torch
-    from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
+    from monai.metrics import (
+        compute_average_surface_distance,
+        compute_hausdorff_distance,
+        compute_surface_dice,
+    )
 
     prediction, reference = (np.pad(v, ((2, 3), (5, 4), (3, 6))) for v in blobs(3))
     p, r = (torch.from_numpy(np.stack([v == label for label in (1, 2, 3)])[None].astype(np.float32))
@@ -99,7 +103,7 @@ def test_parallel_plates_are_as_far_apart_as_drawn():
 
 def test_concentric_balls_on_an_anisotropic_grid():
     spacing, shape = (2.0, 0.8, 1.0), (40, 90, 72)
-    centre = [n * mm / 2 for n, mm in zip(shape, spacing)]
+    centre = [n * mm / 2 for n, mm in zip(shape, spacing, strict=True)]
     inner, outer = (ball(shape, spacing, centre, radius) for radius in (22.0, 28.0))
     (found,) = case_metrics(inner, outer, spacing, [1], tolerance=8.0)
     assert found.dice == pytest.approx(2 * 22**3 / (22**3 + 28**3), abs=0.005)

@@ -75,7 +75,10 @@ class LabelledSlices:
         c, s = pool[rng.integers(len(pool))]
         case, settings = self._cases[c], self._augmentation
         warp = sample_warp(rng, case.image.shape[1:], self._size, settings)
-        image = warp.image(stack_context(case.image, s, self._context))
+        stack = stack_context(case.image, s, self._context)
+        if settings is not None and rng.random() < 0.5:
+            stack = stack[::-1]  # stacks are stored from either end
+        image = warp.image(stack)
         labels = warp.labels(np.ascontiguousarray(self._labels(c)[s]))
         positions = warp.keypoints(case.keypoints[s].positions)
         dropout = settings.keypoint_dropout if settings else 0.0

@@ -1,7 +1,7 @@
 """What file and folder names say: image or label map, which case, which patient.
 
-Words only, nothing is opened.  The conventions are those of the Medical Segmentation Decathlon, nnU-Net, BIDS,
-BraTS, KiTS, LiTS, BTCV, MM-WHS, PROMISE12, SegTHOR, HVSMR and ACDC.
+Words only, nothing is opened.  The conventions are those of the Medical Segmentation Decathlon, nnU-Net,
+BIDS, BraTS, KiTS, LiTS, BTCV, MM-WHS, PROMISE12, SegTHOR, HVSMR and ACDC.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 
 # In order of preference where the same image lies there twice.
-EXTENSIONS = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".seg.nhdr", ".nhdr", ".mha", ".mhd")
+EXTENSIONS = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".seg.nhdr", ".nhdr", ".mha", ".mhd", ".hdr")
 # Most trusted first: where a case has both, a reference (gt) is meant and a mask is often the field of view.
 LABEL_WORDS = ("gt", "groundtruth", "ground_truth", "dseg", "labels", "label", "labelmap", "segmentation",
                "segmentations", "seg", "manual", "annotation", "contour", "masks", "mask", "roi")
-_MODALITIES = ("t1w", "t1", "t1n", "t1ce", "t1c", "t1gd", "t2w", "t2", "t2f", "flair", "t2star", "pdw", "pd", "ct",
-               "cta", "cbct", "mr", "mri", "pet", "suv", "adc", "dwi", "bssfp", "lge", "cine", "unit1", "mp2rage")
+_MODALITIES = ("t1w", "t1", "t1n", "t1ce", "t1c", "t1gd", "t2w", "t2", "t2f", "flair", "t2star", "pdw", "pd",
+               "ct", "cta", "cbct", "mr", "mri", "pet", "suv", "adc", "dwi", "bssfp", "lge", "cine", "unit1",
+               "mp2rage")
 _IMAGES = ("image", "img", "imaging", "volume", "vol", "scan", "orig", "dicom", "dicom_anon", "dcm")
 _ANY_LABEL = "|".join(sorted(LABEL_WORDS, key=len, reverse=True))
 _LABEL_END = re.compile(rf"(?:^|[._ -])({_ANY_LABEL})$")
@@ -49,7 +50,7 @@ def split_extension(name: str) -> tuple[str, str]:
 
 
 def folder_role(name: str) -> tuple[str, str]:
-    """("image" | "label" | "", "train" | "test" | "validation" | "") of a folder name such as ``labelsTr``."""
+    """("label", "train") of ``labelsTr``: what a folder's name says of its files; "" for each if nothing."""
     for role, pattern in (("label", _LABEL_FOLDER), ("image", _IMAGE_FOLDER)):
         if match := pattern.match(name.casefold()):
             return role, _SPLITS.get(match[1] or match[2] or "", "")
@@ -59,6 +60,16 @@ def folder_role(name: str) -> tuple[str, str]:
 def is_split(name: str) -> bool:
     """Whether a folder is a part of a data set, ``train`` or ``test``."""
     return name.casefold() in _SPLITS
+
+
+def is_modality(name: str) -> bool:
+    """Whether a folder name says no more than the kind of scan, ``CT``."""
+    return name.casefold() in _MODALITIES
+
+
+def is_series(stem: str) -> bool:
+    """ACDC and M&Ms name the whole cine ``patient001_4d``."""
+    return stem.casefold().endswith(("_4d", "-4d"))
 
 
 def case_name(stem: str) -> str:
@@ -76,23 +87,26 @@ def label_word(stem: str, extension: str = "") -> str:
     return "seg" if extension.startswith(".seg.") else ""
 
 
-def case_key(stem: str) -> str:
-    """What a scan and its label map have in common; "" where the name only says what the file is."""
+def bare(stem: str) -> str:
+    """The name without words for "label" and "image", in lower case: ``t1w`` of ``T1w_seg-manual``."""
     key = _DERIVED.sub("", stem.casefold())
     before = None
     while key != before:
         before = key
-        key = _LABEL_END.sub("", key)
-        key = _IMAGE_END.sub("", key)
-        key = _LABEL_START.sub("", key, count=1)
-        key = _IMAGE_START.sub("", key, count=1)
-    return "" if key in _MODALITIES else key
+        for pattern in (_LABEL_END, _IMAGE_END, _LABEL_START, _IMAGE_START):
+            key = pattern.sub("", key, count=1)
+    return key
 
 
-def without_modality(key: str) -> str:
-    """``case01`` of ``case01_t1``; "" where no modality ends the key."""
+def case_key(name: str) -> str:
+    """What a scan and its label map have in common; "" where the name only says what the file is."""
+    return "" if name in _MODALITIES else name
+
+
+def without_modality(key: str) -> str | None:
+    """``case01`` of ``case01_t1``, "" of ``t1``; None where no modality ends the key."""
     head, _, tail = key.replace("-", "_").rpartition("_")
-    return key[: len(head)] if head and tail in _MODALITIES else ""
+    return key[: len(head)] if tail in _MODALITIES else None
 
 
 def modality_rank(key: str) -> int:
@@ -105,8 +119,8 @@ _NAMED = re.compile(rf"^(.*?(?:^|[-_ .])(?:{_PERSON})[-_ ]?\d+)(?=[-_ .]|$)", re
 _BIDS = re.compile(r"(?:^|[_/])(sub-[A-Za-z0-9]+)")
 _KNOWN = re.compile(r"^(BraTS-[A-Za-z]+-\d{5}|BraTS\d*_[A-Za-z]+_\d{3}|TCGA-\w\w-\w{4}|LIDC-IDRI-\d{4})")
 _VISIT = re.compile(
-    r"[-_ .](?:frame|fr|time|tp|t|ses|session|visit|v|phase|run|scan|series|fu|followup|day|week|month|m|year|y)"
-    r"[-_ ]?\d+$|[-_ .](?:ed|es|sys|dia|pre|post|baseline|followup|left|right|l|r|lh|rh|sa|la|sax|lax|"
+    r"[-_ .](?:frame|fr|time|tp|t|ses|session|visit|v|phase|run|scan|series|fu|followup|day|week|month|m|"
+    r"year|y)[-_ ]?\d+$|[-_ .](?:ed|es|sys|dia|pre|post|baseline|followup|left|right|l|r|lh|rh|sa|la|sax|lax|"
     r"art|ven|arterial|venous|portal|delayed|native|contrast|"
     + "|".join((*_MODALITIES, *_IMAGES)) + r")$", re.IGNORECASE)
 _DATE = re.compile(r"[-_ .](?:19|20)\d\d[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])$")
@@ -116,8 +130,8 @@ _PATIENT_FOLDER = re.compile(rf"^(?:{_PERSON}|id|p|s)?[-_ ]?\d+$", re.IGNORECASE
 def patient_of(name: str) -> str:
     """The patient that a case name speaks of: visit, phase, frame, side and modality are cut off its end.
 
-    ``patient001_frame12`` -> ``patient001``, ``sub-01_ses-2_T1w`` -> ``sub-01``, ``case_03_ED`` -> ``case_03``,
-    ``train_pt_31`` and ``hippocampus_001`` -> themselves.
+    ``patient001_frame12`` -> ``patient001``, ``sub-01_ses-2_T1w`` -> ``sub-01``, ``case_03_ED`` ->
+    ``case_03``, ``train_pt_31`` and ``hippocampus_001`` -> themselves.
     """
     for pattern in (_BIDS, _KNOWN, _NAMED):
         if match := pattern.search(name):

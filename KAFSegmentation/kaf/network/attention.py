@@ -86,16 +86,24 @@ class AttentionBlock(nn.Module):
                 ) -> tuple[Tensor, Tensor | None]:
         """(B, M, D) tokens -> the same, and the attention (B, heads, M, M) when it is captured."""
         batch, count, width = tokens.shape
-        q, k, v = self.qkv(tokens).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        bias = bias.to(q.dtype)
-        attention = None
-        if capture:
-            attention = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + bias).float().softmax(-1)
-            message = attention.to(v.dtype) @ v
+        qkv = self.qkv(tokens)
+        if qkv.device.type == "cpu":
+            # On processors bf16 makes this no faster and its backward pass nine times slower.
+            with torch.autocast("cpu", enabled=False):
+                message, attention = self._attend(qkv.float(), bias, capture)
         else:
-            message = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+            message, attention = self._attend(qkv, bias.to(qkv.dtype), capture)
         message = self.merge(message.transpose(1, 2).reshape(batch, count, width))
         return tokens + self.mlp(torch.cat([tokens, message], -1), sites.counts), attention
+
+    def _attend(self, qkv: Tensor, bias: Tensor, capture: bool) -> tuple[Tensor, Tensor | None]:
+        """(B, M, 3D) -> message (B, heads, M, D / heads); captured weights are those that were used."""
+        batch, count, _ = qkv.shape
+        q, k, v = qkv.view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if not capture:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias), None
+        attention = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + bias).softmax(-1)
+        return attention @ v, attention
 
 
 def attention_bias(sites: Sites) -> Tensor:

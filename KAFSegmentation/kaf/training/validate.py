@@ -29,8 +29,8 @@ def validate_cases(network: nn.Module, place: Place, cases: Sequence[CachedCase]
         assert case.labels is not None
         prediction = np.empty(case.labels.shape, np.uint8)
         classes = 0
-        for index, logits in predictor(case.image, case.keypoints):
-            prediction[index], classes = labels_of(logits), logits.shape[1]
+        for index, features in predictor(case.image, case.keypoints):
+            prediction[index], classes = labels_of(features.logits), features.logits.shape[1]
         a, b = overlap(prediction, np.asarray(case.labels), classes)
         inside.append(a)
         sizes.append(b)

@@ -9,7 +9,7 @@ PySide6's own `true_property` feature cannot be used for this: it removes the se
 import inspect
 
 import shiboken6
-from PySide6.QtCore import QObject
+from PySide6.QtCore import Property, QObject, SignalInstance
 
 from .names import qtObjectClasses
 
@@ -24,7 +24,7 @@ def adapt() -> None:
     readers = {cls: _readers(cls) for cls in qtObjectClasses()}  # all found before any is replaced
     for cls, found in readers.items():
         for name, reader in found.items():
-            setattr(cls, name, valueOf(name, reader, getattr(cls, name, None)))
+            setattr(cls, name, _asValue(name, reader, getattr(cls, name, None)))
         if "__setattr__" in cls.__dict__:
             cls.__setattr__ = _setAttribute
             cls.__delattr__ = _deleteAttribute
@@ -34,7 +34,7 @@ def adapt() -> None:
         if "__getattribute__" in cls.__dict__:
             # With a hook of its own, a class no longer inherits QObject's.
             cls.__getattr__ = _missingAttribute
-    QObject.name = valueOf("objectName", None)
+    QObject.name = _asValue("objectName", None)
     QObject.className = lambda self: self.metaObject().className()
     QObject.delete = lambda self: shiboken6.delete(self)
 
@@ -82,34 +82,39 @@ class _Value(property):
         return super().__get__(instance, owner)
 
 
-def valueOf(name: str, reader, onClass=None) -> property:
+def _asValue(name: str, reader, onClass=None) -> property:
     """The value `name` of an object: read with `reader` (or the metaobject), written through the metaobject."""
     def read(self):
         return reader(self) if reader is not None else QObject.property(self, name)
 
-    def write(self, value):
-        index = self.metaObject().indexOfProperty(name)
-        if index >= 0 and not self.metaObject().property(index).isWritable():
-            raise AttributeError(f"Property '{name}' of {self.className()} object is not writable")
-        if not QObject.setProperty(self, name, value):
-            raise AttributeError(
-                f"Property '{name}' of {self.className()} does not accept an object of type "
-                f"{type(value).__name__} ({value!r})"
-            )
-
-    value = _Value(read, write)
+    value = _Value(read, lambda self, new: _write(self, name, new))
     value.onClass = onClass
     return value
 
 
+def _write(self, name: str, value) -> None:
+    index = self.metaObject().indexOfProperty(name)
+    if index >= 0 and not self.metaObject().property(index).isWritable():
+        raise AttributeError(f"Property '{name}' of {self.className()} object is not writable")
+    if not QObject.setProperty(self, name, list(value) if isinstance(value, tuple) else value):
+        raise AttributeError(
+            f"Property '{name}' of {self.className()} does not accept an object of type "
+            f"{type(value).__name__} ({value!r})"
+        )
+
+
 def _setAttribute(self, name: str, value) -> None:
     declared = inspect.getattr_static(type(self), name, _MISSING)
+    if isinstance(declared, Property):  # made in Python; libpyside has no __set__ for it
+        _write(self, name, value)
+        return
     if isinstance(declared, property):
         if declared.fset is None:
             raise AttributeError(f"Property '{name}' of {self.className()} object is not writable")
         declared.fset(self, value)
         return
-    if isCppClass(type(self)) and not name.startswith("_"):
+    keptByPySide = isinstance(value, SignalInstance)  # it stores an object's signal at the first look
+    if isCppClass(type(self)) and not name.startswith("_") and not keptByPySide:
         if name in _dynamicProperties(self):
             QObject.setProperty(self, name, value)
             return

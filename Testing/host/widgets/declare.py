@@ -2,16 +2,13 @@
 
 from PySide6.QtCore import Property
 
-from ..pythonqt.attributes import markAsStandIn, valueOf
+from ..pythonqt.attributes import markAsStandIn
 
 _standIns: dict[str, type] = {}
 
 
 def standIn(cls: type) -> type:
     """Class decorator: `cls` plays the C++ class of the same name."""
-    for name, declared in list(cls.__dict__.items()):
-        if isinstance(declared, Property):
-            setattr(cls, name, valueOf(name, declared.fget))
     _standIns[cls.__name__] = cls
     return markAsStandIn(cls)
 

@@ -1,0 +1,97 @@
+"""The command line: ``kaf <command>``, every setting a flag or a key of a JSON file.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.  Results go to stdout, progress and words to stderr; with
+``--events`` all of it is JSON lines on stdout.  Heavy libraries are imported when a run starts, not for help.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from kaf._version import __version__
+from kaf.console import Console
+from kaf.errors import Cancelled, KafError
+
+# command -> (module:function, one line of help); "models" and "data" have commands of their own.
+COMMANDS = {
+    "segment": ("kaf.commands:segment", "segment a scan with a model"),
+    "explain": ("kaf.commands:explain", "show where the network looked"),
+    "finetune": ("kaf.commands:finetune", "train a model on labelled scans"),
+    "evaluate": ("kaf.commands:evaluate", "compare segmentations with references"),
+    "demo": ("kaf.demo:main", "segment a scan, or a made-up heart, and draw what was found"),
+    "models": ("kaf.commands_models:models", "list, show, add, export and remove models"),
+    "data": ("kaf.commands_models:data", "data scan FOLDER: say what a folder of scans holds"),
+    "worker": ("kaf.worker:main", "the resident process that programs talk to"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if given else 2
+    if given[0] in ("-V", "--version"):
+        print(f"kaf {__version__}")
+        return 0
+    command = COMMANDS.get(given[0])
+    if command is None:
+        near = difflib.get_close_matches(given[0], COMMANDS, n=1)
+        hint = f"did you mean 'kaf {near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
+        print(f"kaf: there is no command '{given[0]}'; {hint}", file=sys.stderr)
+        return 2
+    return _run(command[0], given[1:])
+
+
+def _run(target: str, arguments: list[str]) -> int:
+    module, _, function = target.partition(":")
+    console = Console("--events" in arguments)
+    arguments = [argument for argument in arguments if argument != "--events"]
+    try:
+        code = getattr(importlib.import_module(module), function)(arguments, console)
+        sys.stdout.flush()
+        return code or 0
+    except KeyboardInterrupt:
+        console.fail(Cancelled())
+        return 1
+    except KafError as error:
+        console.fail(error)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        console.fail(KafError(f"Python package '{error.name}'", "is not installed",
+                              "Install KAF with its dependencies: `make setup`, or `pip install .`."))
+        return 1
+    except MemoryError:
+        console.fail(KafError("memory", "this computer ran out of memory",
+                              "Close other programs, or use a smaller --batch."))
+        return 1
+    finally:
+        console.close()
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {words}" for name, (_, words) in COMMANDS.items()]
+    return "\n".join([
+        f"kaf {__version__}: keypoint-augmented segmentation of medical scans", "",
+        "usage: kaf COMMAND [options]; kaf COMMAND --help tells its options", "", *lines, "",
+        "  --events   (any command) progress, messages and results as JSON lines on stdout"])
+
+
+def entry() -> None:
+    """The ``kaf`` script."""
+    if hasattr(signal, "SIGTERM"):  # a polite kill is a Ctrl-C: temporary files go, a checkpoint is kept
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,270 @@
+"""A look into every file of a dataset before hours are spent on it: what is there, and what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaf.data.folder import Case, Dataset
+from kaf.data.pairing import count, some
+from kaf.errors import InputError
+from kaf.events import OnEvent, Ticker, ignore
+from kaf.volume import Volume, guess_modality, read_labels, read_volume
+
+_OUTLIER = 2.0  # a spacing beyond this factor of the median is named
+_RARE = 0.05  # a label value in a smaller share of the cases is named
+_SAME_GRID = 1e-2  # mm by which the affines of a scan and its label map may differ, as in training
+_FLAT = 0.7  # a scan where so many voxels equal their neighbour looks like a label map
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What one case holds.
+
+    ``shape`` is (slices, rows, columns), ``spacing`` mm between (columns, rows, slices); both are empty where
+    the scan cannot be read.  ``values`` counts the voxels of each label value above 0; it is None without a
+    label map or with one that cannot be read.  ``digest`` is the same for scans with the same voxels.
+    """
+
+    name: str
+    patient: str
+    image: str
+    label: str | None
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    dtype: str = ""
+    modality: str = "unknown"
+    values: dict[int, int] | None = None
+    digest: str = ""
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a dataset holds; ``problems`` concern more than one case, those of one case are with it.
+
+    ``label_names`` come from a ``dataset.json`` of the Medical Segmentation Decathlon or nnU-Net, if any.
+    """
+
+    root: str
+    layout: str
+    cases: tuple[CaseReport, ...]
+    problems: tuple[str, ...] = ()
+    label_names: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def all_problems(self) -> tuple[str, ...]:
+        """Every problem in words, that of a case after its name."""
+        own = (f"{case.name}: {problem}" for case in self.cases for problem in case.problems)
+        return (*self.problems, *own)
+
+    @property
+    def label_cases(self) -> dict[int, int]:
+        """The number of cases that hold each label value, by value."""
+        held = Counter(value for case in self.cases for value in case.values or ())
+        return dict(sorted(held.items()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; label values are strings there, as JSON has no other keys."""
+        values = asdict(self)
+        values["label_names"] = {str(value): name for value, name in self.label_names.items()}
+        values["label_cases"] = {str(value): number for value, number in self.label_cases.items()}
+        for case in values["cases"]:
+            if case["values"] is not None:
+                case["values"] = {str(value): number for value, number in case["values"].items()}
+        return json.loads(json.dumps(values))
+
+    def text(self) -> str:
+        """A plain-text page: what was understood, then what is wrong."""
+        labelled = [case for case in self.cases if case.label]
+        patients, with_labels = ({case.patient for case in cases} for cases in (self.cases, labelled))
+        lines = [self.root, f"Layout: {self.layout}",
+                 f"Cases: {count(self.cases, 'scan')} of {count(patients, 'patient')}; "
+                 f"{len(labelled)} with a label map ({count(with_labels, 'patient')})"]
+        readable = [case for case in self.cases if case.shape]
+        if readable:
+            kinds = Counter(case.modality for case in readable)
+            lines += [f"Modality: {', '.join(f'{kind} ({number})' for kind, number in kinds.most_common())}",
+                      f"Numbers: {', '.join(sorted({case.dtype for case in readable}))}",
+                      "Size (columns x rows x slices): " + _spread([case.shape[::-1] for case in readable]),
+                      "Spacing (mm, likewise): " + _spread([case.spacing for case in readable])]
+        if self.label_cases:
+            lines.append("Label values:")
+        voxels: Counter[int] = Counter()
+        for case in labelled:
+            voxels.update(case.values or {})
+        for value, number in self.label_cases.items():
+            name = f" {self.label_names[value]}" if value in self.label_names else ""
+            share = f"in {number} of {count(labelled, 'case')}"
+            lines.append(f"  {value}{name}: {share}, voxels: {voxels[value]}")
+        found = self.all_problems
+        lines.append(f"Problems ({len(found)}):" if found else "Problems: none")
+        return "\n".join([*lines, *(f"  - {problem}" for problem in found)]) + "\n"
+
+
+def inspect_dataset(dataset: Dataset, on_event: OnEvent = ignore) -> Inspection:
+    """Read every scan and label map once, one at a time, and say what they hold.
+
+    A file that cannot be read is named among the problems of its case and does not stop the others.
+    """
+    ticker = Ticker(on_event, "looking into the scans", len(dataset.cases))
+    reports = []
+    for case in dataset.cases:
+        reports.append(_report(case))
+        ticker.update(len(reports))
+    problems = (*dataset.problems, *_duplicates(reports), *_modalities(reports), *_spacings(reports),
+                *_rare_labels(reports))
+    return Inspection(str(dataset.root), dataset.layout, tuple(reports), problems, label_names(dataset.root))
+
+
+def label_names(root: str | Path) -> dict[int, str]:
+    """Names by label value from ``dataset.json`` in the folder, written either way round; empty without."""
+    try:
+        labels = json.loads(Path(root, "dataset.json").read_text(encoding="utf-8"))["labels"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    found = {}
+    for key, value in labels:
+        if isinstance(value, str) and key.isdigit():
+            found[int(key)] = value
+        elif isinstance(value, int):
+            found[value] = key
+    return {value: name for value, name in sorted(found.items()) if value > 0}
+
+
+def _report(case: Case) -> CaseReport:
+    start = CaseReport(case.name, case.patient, str(case.image), str(case.label) if case.label else None)
+    values = asdict(start)
+    problems: list[str] = []
+    scan = labels = None
+    try:
+        scan = read_volume(case.image)
+    except InputError as error:
+        problems.append(f"the scan cannot be used: {error.reason}")
+    if scan is not None:
+        problems += scan.warnings
+        values.update(shape=scan.shape, spacing=tuple(round(mm, 4) for mm in scan.spacing),
+                      dtype=str(scan.voxels.dtype), modality=guess_modality(scan),
+                      digest=_digest(scan.voxels))
+        if _looks_like_labels(scan.voxels):
+            problems.append("the scan may be a label map: few voxels differ from their neighbour")
+    try:
+        labels = read_labels(case.label) if case.label else None
+    except InputError as error:
+        problems.append(f"the label map cannot be used: {error.reason}")
+    if labels is not None:
+        numbers = np.bincount(labels.voxels.reshape(-1), minlength=256)
+        values["values"] = {int(value): int(numbers[value]) for value in np.flatnonzero(numbers) if value}
+        if not values["values"]:
+            problems.append("the label map is empty: every voxel is 0")
+        if scan is not None:
+            problems += _grid(scan, labels)
+    values["problems"] = tuple(problems)
+    return CaseReport(**values)
+
+
+def _grid(scan: Volume, labels: Volume) -> list[str]:
+    """What keeps a label map from lying on the voxels of its scan."""
+    if scan.shape != labels.shape:
+        sizes = [" x ".join(map(str, volume.shape[::-1])) for volume in (labels, scan)]
+        return [f"the label map has {sizes[0]} voxels, the scan {sizes[1]}"]
+    ends = [(-0.5, n - 0.5) for n in scan.shape[::-1]]
+    corners = np.array([[i, j, k, 1] for i in ends[0] for j in ends[1] for k in ends[2]])
+    apart = float(np.linalg.norm((corners @ (scan.affine - labels.affine).T)[:, :3], axis=1).max())
+    if np.allclose(scan.affine, labels.affine, atol=_SAME_GRID):
+        return []
+    return [f"the label map lies up to {apart:.2f} mm away from the scan"]
+
+
+def _digest(voxels: np.ndarray) -> str:
+    """A fingerprint of the values, whatever their type; "" where all are the same."""
+    if voxels.min() == voxels.max():
+        return ""
+    sha = hashlib.sha256(str(voxels.shape).encode())
+    for plane in voxels:
+        sha.update(np.ascontiguousarray(plane, np.float32).data)
+    return sha.hexdigest()
+
+
+def _looks_like_labels(voxels: np.ndarray) -> bool:
+    if voxels.min() < 0 or voxels.max() > 255 or voxels.shape[2] < 2:
+        return False
+    some_planes = voxels[:: max(1, len(voxels) // 16)]
+    here, before = some_planes[..., 1:], some_planes[..., :-1]
+    inside = here > 0
+    if not inside.any() or (here != np.rint(here)).any():
+        return False
+    return float(np.mean(here[inside] == before[inside])) > _FLAT
+
+
+def _duplicates(reports: Sequence[CaseReport]) -> list[str]:
+    groups: dict[str, list[CaseReport]] = defaultdict(list)
+    for case in reports:
+        if case.digest:
+            groups[case.digest].append(case)
+    problems = []
+    for same in groups.values():
+        if len(same) < 2:
+            continue
+        listed = some(case.name for case in same)
+        patients = {case.patient for case in same}
+        problems.append(
+            f"the same voxels under {len(same)} names: {listed}" if len(patients) == 1 else
+            f"the same voxels count as {len(patients)} patients, a leak from training to test: {listed}")
+    return problems
+
+
+def _modalities(reports: Sequence[CaseReport]) -> list[str]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for case in reports:
+        if case.modality != "unknown":
+            groups[case.modality].append(case.name)
+    if len(groups) < 2:
+        return []
+    kinds = sorted(groups.items(), key=lambda item: len(item[1]))
+    return ["mixed modalities: " + "; ".join(f"{kind} in {count(listed, 'case')} ({some(listed, 3)})"
+                                             for kind, listed in kinds)]
+
+
+def _spacings(reports: Sequence[CaseReport]) -> list[str]:
+    """Cases with a finest, middle or coarsest spacing far from the median of all."""
+    readable = [case for case in reports if case.spacing]
+    if len(readable) < 3:
+        return []
+    spacings = np.sort([case.spacing for case in readable], axis=1)
+    median = np.median(spacings, axis=0)
+    far = np.abs(np.log(spacings / median)).max(axis=1) > np.log(_OUTLIER)
+    outliers = [f"{case.name} ({_times(case.spacing)})"
+                for case, is_far in zip(readable, far, strict=True) if is_far]
+    if not outliers:
+        return []
+    return [f"{count(outliers, 'scan')} with a spacing far from the median of {_times(median)} mm: "
+            f"{some(outliers)}"]
+
+
+def _rare_labels(reports: Sequence[CaseReport]) -> list[str]:
+    labelled = [case for case in reports if case.values]
+    holders: dict[int, list[str]] = defaultdict(list)
+    for case in labelled:
+        for value in case.values or ():
+            holders[value].append(case.name)
+    return [f"label value {value} is in {len(listed)} of {len(labelled)} label maps only: {some(listed)}"
+            for value, listed in sorted(holders.items()) if len(listed) < _RARE * len(labelled)]
+
+
+def _spread(rows: Sequence[Sequence[float]]) -> str:
+    table = np.asarray(rows, np.float64)
+    ranges = " x ".join(f"{low:g}-{high:g}" if low != high else f"{low:g}"
+                        for low, high in zip(table.min(axis=0), table.max(axis=0), strict=True))
+    return f"median {_times(np.median(table, axis=0))}, range {ranges}"
+
+
+def _times(numbers: Sequence[float] | np.ndarray) -> str:
+    return " x ".join(f"{number:.3g}" for number in numbers)

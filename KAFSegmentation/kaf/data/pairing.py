@@ -1,0 +1,260 @@
+"""Which files are scans, which are label maps, and which belong together, by their places and names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kaf.data import names
+
+_CHANNEL = re.compile(r"^(.+)_(\d{4})$")
+_MOST_CHANNELS = 16  # "_0000" to "_0015" may be channels; a higher number counts cases
+# BIDS folders of time series and field maps.
+_NOT_SCANS = frozenset(("func", "dwi", "fmap", "perf", "eeg", "meg", "ieeg", "beh", "motion", "nirs", "micr"))
+
+
+@dataclass(frozen=True)
+class Item:
+    """A volume file, or a folder of DICOM files.
+
+    ``folder`` is its place below the root without words such as "images" and "labels", so that a scan and its
+    label map share it; ``full`` and ``key`` are what their names share, with and without the modality.
+    """
+
+    path: Path
+    relative: tuple[str, ...]
+    stem: str
+    extension: str  # "" for DICOM
+    folder: tuple[str, ...] = ()
+    label: str = ""  # the word that makes it a label map
+    labels_folder: str = ""
+    images_folder: str = ""
+    full: str = ""
+    key: str = ""
+
+    @property
+    def shown(self) -> str:
+        return "/".join((*self.relative[-1:], self.path.name))
+
+
+def classify(items: Sequence[Item], problems: list[str]) -> list[Item]:
+    """Scans and label maps with their keys; what is neither is left out and named in ``problems``."""
+    stems = {(item.relative, item.stem.casefold()) for item in items}
+    kept: list[Item] = []
+    series: list[str] = []
+    derived: list[str] = []
+    for item in items:
+        item = _described(item, stems)
+        bids = any(part.startswith("sub-") or part == "derivatives" for part in item.relative)
+        if not item.label and bids and "derivatives" in item.relative:
+            derived.append(item.path.name)
+        elif not item.label and (names.is_series(item.stem) or (bids and _NOT_SCANS & {*item.relative})):
+            series.append(item.path.name)
+        else:
+            kept.append(item)
+    astray = _astray(kept)
+    if astray:
+        problems.append(f"{count(astray, 'label map')} among the images: {some(astray)}")
+    if series:
+        problems.append(f"{count(series, 'time series', 'time series')} left out: {some(series)}")
+    if derived:
+        problems.append(f"{count(derived, 'derived image')} under derivatives left out: {some(derived)}")
+    return kept
+
+
+def _described(item: Item, stems: set[tuple[tuple[str, ...], str]]) -> Item:
+    """The item with its role, told by the innermost folder that speaks of one and by its name."""
+    roles = [names.folder_role(part) for part in item.relative]
+    role = next((role for role, _ in reversed(roles) if role), "")
+    word, stem = names.label_word(item.stem, item.extension), item.stem
+    middle = names.LABEL_MIDDLE.match(stem.casefold())
+    if not word and middle and (item.relative, middle[1]) in stems:  # ct_seg_heart beside ct
+        word, stem = middle[2], stem[: len(middle[1])]
+    if not item.extension:
+        word = ""
+    named = {role: part for part, (role, _) in zip(item.relative, roles, strict=True)}
+    if role == "label":
+        word = word or names.label_word(named["label"]) or "label"
+    outside = [split if role else part for part, (role, split) in zip(item.relative, roles, strict=True)]
+    # In BIDS a scan and its label map lie in different trees below the same folder.
+    bids = (n for n, part in enumerate(outside) if part.startswith("sub-") or part == "derivatives")
+    subject = next(bids, None)
+    full = names.bare(stem)
+    return replace(item, folder=tuple(part for part in outside[:subject] if part), label=word,
+                   labels_folder=named.get("label", ""), images_folder=named.get("image", ""),
+                   full=full, key=names.case_key(full))
+
+
+def _astray(items: Sequence[Item]) -> list[str]:
+    """Label maps by name that lie among the images although a folder of label maps stands beside."""
+    def above(item: Item, folder: str) -> tuple[str, ...]:
+        return item.relative[: item.relative.index(folder)]
+
+    parents = {above(item, item.labels_folder) for item in items if item.labels_folder}
+    return [item.shown for item in items if item.label and item.images_folder and not item.labels_folder
+            and above(item, item.images_folder) in parents]
+
+
+def distinct(images: Iterable[Item], problems: list[str]) -> list[Item]:
+    """One item per scan: a scan in two formats counts once; scans that share a key get their full names."""
+    groups: dict[object, dict[object, list[Item]]] = defaultdict(lambda: defaultdict(list))
+    for item in images:
+        groups[item.folder, item.key][item.relative, item.stem].append(item)
+    result = []
+    for stems in groups.values():
+        for same in stems.values():
+            same.sort(key=_preference)
+            if len(same) > 1:
+                listed = [item.path.name for item in same]
+                problems.append(f"the same scan {len(same)} times: {some(listed)}; {listed[0]} is used")
+            result.append(same[0] if len(stems) == 1 else replace(same[0], key=same[0].full))
+    return result
+
+
+def _preference(item: Item) -> int:
+    return names.EXTENSIONS.index(item.extension) if item.extension else -1
+
+
+def first_channels(
+    images: list[Item], labels: Sequence[Item], problems: list[str]
+) -> tuple[list[Item], bool]:
+    """nnU-Net's ``case_0000``, ``case_0001``: the first channel stands for the case, the others are named.
+
+    Returns the scans that stay, and whether the names were of this kind: every scan ends in four digits, and
+    either label maps bear the names without them or every case has a channel 0000.
+    """
+    matches = [_CHANNEL.match(item.key) for item in images]
+    groups: dict[tuple[tuple[str, ...], str], list[Item]] = defaultdict(list)
+    for item, match in zip(images, matches, strict=True):
+        if not match or int(match[2]) >= _MOST_CHANNELS:
+            return images, False
+        groups[item.folder, match[1]].append(item)
+    label_keys = {item.key for item in labels}
+    named_by_labels = any(head in label_keys for _, head in groups)
+    all_have_first = len(groups) > 1 and all(any(i.key.endswith("_0000") for i in g) for g in groups.values())
+    if label_keys & {item.key for item in images} or not (named_by_labels or all_have_first):
+        return images, False
+    result = []
+    for (_, head), group in groups.items():
+        first = min(group, key=lambda item: item.key)
+        result.append(replace(first, key=head, full=head, stem=names.case_name(first.stem)[:-5]))
+    several = [head for (_, head), group in groups.items() if len(group) > 1]
+    if several:
+        problems.append(f"{count(several, 'case')} with several channels ({some(several)}): multi-channel is "
+                        "not supported yet, the first channel (0000) is used")
+    return result, True
+
+
+def pair(images: Sequence[Item], labels: Sequence[Item], problems: list[str]) -> dict[Path, Item]:
+    """The label map of each scan's path; label maps without a scan, or too many for one, are named."""
+    index = _Index(images)
+    found: dict[Path, list[Item]] = defaultdict(list)
+    lost = []
+    exact = [index.exact(label) for label in labels]
+    labelled = {image.path for image in exact if image}
+    for label, image in zip(labels, exact, strict=True):
+        image = image or index.only_fit(label, labelled)
+        if image is None:
+            lost.append(label.shown)
+        else:
+            found[image.path].append(label)
+    if lost:
+        problems.append(f"{count(lost, 'label map')} without a scan: {some(lost)}")
+    if index.shared:
+        problems.append(f"{count(index.shared, 'label map')} with several scans each: multi-channel is not "
+                        f"supported yet, one scan is used ({some(index.shared, 2)})")
+    return _chosen(found, problems)
+
+
+class _Index:
+    """Scans by place and name; ``shared`` says which label maps were found to fit several contrasts."""
+
+    def __init__(self, images: Sequence[Item]):
+        self._full, self._exact, self._folder, self._key, self._contrast = (_groups() for _ in range(5))
+        self.shared: list[str] = []
+        for item in images:
+            self._full[item.folder, item.full].append(item)
+            self._exact[item.folder, item.key].append(item)
+            self._folder[item.folder].append(item)
+            self._key[item.key].append(item)
+            head = names.without_modality(item.key)
+            if head is not None:
+                self._contrast[item.folder, head].append(item)
+
+    def exact(self, label: Item) -> Item | None:
+        """The scan of the same place and name."""
+        for group in (self._full[label.folder, label.full], self._exact[label.folder, label.key]):
+            if len(group) == 1:
+                return group[0]
+        return None
+
+    def only_fit(self, label: Item, labelled: set[Path]) -> Item | None:
+        """The only scan that the label map can belong to; of several contrasts the first."""
+        contrasts = sorted(self._contrast[label.folder, label.key], key=lambda i: names.modality_rank(i.key))
+        if contrasts:
+            if len(contrasts) > 1:
+                self.shared.append(f"{label.shown}: {contrasts[0].stem} of {some(i.stem for i in contrasts)}")
+            return contrasts[0]
+        inside = self._folder[label.folder]
+        own_folder = bool(label.folder) and names.is_patient_folder(label.folder[-1], label.stem)
+        if len(inside) == 1 and (not label.key or (own_folder and _same_numbers(label.key, inside[0].key))):
+            return inside[0]
+        elsewhere = self._key[label.key] if label.key else []
+        return elsewhere[0] if len(elsewhere) == 1 and elsewhere[0].path not in labelled else None
+
+
+def _groups() -> dict[object, list[Item]]:
+    return defaultdict(list)
+
+
+def _same_numbers(one: str, other: str) -> bool:
+    """False where two names of one folder count differently (``visit1``, ``visit2``)."""
+    first, second = ({int(digits) for digits in re.findall(r"\d+", name)} for name in (one, other))
+    return not first or not second or first == second
+
+
+def _chosen(found: dict[Path, list[Item]], problems: list[str]) -> dict[Path, Item]:
+    """One label map per scan; none where several fit equally well, which means one per structure."""
+    rank = names.LABEL_WORDS.index
+    pairs: dict[Path, Item] = {}
+    preferred, undecided = [], []
+    structures: set[str] = set()
+    for path, fitting in found.items():
+        fitting = sorted(fitting, key=lambda i: (rank(i.label), i.relative, i.stem, _preference(i)))
+        first = fitting[0]
+        pairs[path] = first
+        if any(i.label == first.label and (i.relative, i.stem) != (first.relative, first.stem)
+               for i in fitting):
+            undecided.append(f"{path.parent.name}/{path.name}: {some(i.shown for i in fitting)}")
+            structures |= {item.full for item in fitting}
+            del pairs[path]
+        elif len(fitting) > 1:
+            preferred.append(f"{first.shown} of {some(i.shown for i in fitting)}")
+    if preferred:
+        problems.append(f"{count(preferred, 'scan')} with several label maps, one is used: "
+                        f"{some(preferred, 2)}")
+    if undecided:
+        problems.append(f"{count(undecided, 'scan')} with several label maps, none is used "
+                        f"({some(undecided, 2)}): join them into one label map")
+    # Where other cases have a file per structure, a lone "aorta" is not a whole label map either.
+    partial = {path: label for path, label in pairs.items()
+               if label.full in structures and not path.name.casefold().startswith(label.full)}
+    if partial:
+        problems.append(f"{count(partial, 'scan')} with a label map of one structure, which is not used: "
+                        f"{some(label.shown for label in partial.values())}")
+    return {path: label for path, label in pairs.items() if path not in partial}
+
+
+def count(things: Sized, word: str, plural: str = "") -> str:
+    """"1 scan", "3 scans"."""
+    return f"{len(things)} {word if len(things) == 1 else plural or word + 's'}"
+
+
+def some(things: Iterable[object], limit: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    listed = [str(thing) for thing in things]
+    more = len(listed) - limit
+    return ", ".join(listed[:limit]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,142 @@
+"""Who trains, who validates, who is tested: by patient, so that no patient is on two sides.
+
+The order of patients is drawn with ``random.Random(seed).random()``, one number per patient in sorted order:
+the one part of Python's random module whose sequence is promised never to change (``shuffle``, ``sample`` and
+numpy's ``permutation`` carry no such promise).  The same patients and seed therefore give the same split on
+every machine and Python, whatever the order in which the patients were found.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kaf.errors import InputError
+from kaf.files import atomic_write
+
+_PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Patients of each part, the seed they were drawn with, and where the split comes from, in words."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    seed: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for part in _PARTS:
+            object.__setattr__(self, part, tuple(getattr(self, part)))
+
+    def save(self, path: str | Path) -> None:
+        """Write as JSON, whole or not at all; an older file is replaced.
+
+        Raises:
+            InputError: a patient is in two parts.
+            OutputError: the file cannot be written.
+        """
+        check_no_leak(self)
+        atomic_write(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Split:
+        """The inverse of :meth:`save`.
+
+        Raises:
+            InputError: the file is missing, is not a split, or has a patient in two parts.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
+        except ValueError as error:
+            raise InputError(path, f"is not valid JSON ({error})", "Mend the file at that place.") from error
+        try:
+            for part in _PARTS:
+                if not isinstance(values.get(part, []), list) or not all(
+                        isinstance(patient, str) for patient in values.get(part, [])):
+                    raise TypeError(f"{part} is not a list of names")
+            split = cls(**values)
+        except (AttributeError, TypeError) as error:
+            raise InputError(
+                path, f"is not a split ({error})",
+                'Write {"train": [names], "validation": [names], "test": [names], "seed": 0, "note": ""}.',
+            ) from error
+        check_no_leak(split, path)
+        return split
+
+
+def check_no_leak(split: Split, subject: object = "split") -> None:
+    """:class:`InputError` that names the patients who are in two parts, or twice in one."""
+    seen: dict[str, str] = {}
+    twice = []
+    for part in _PARTS:
+        for patient in getattr(split, part):
+            if patient in seen:
+                where = f"twice in {part}" if seen[patient] == part else f"in {seen[patient]} and in {part}"
+                twice.append(f"{patient} is {where}")
+            seen.setdefault(patient, part)
+    if twice:
+        more = f", and {len(twice) - 5} more" if len(twice) > 5 else ""
+        raise InputError(subject, f"patient {', patient '.join(twice[:5])}{more}",
+                         "Keep each patient in one part only: scores would be too good otherwise.")
+
+
+def few_shot(patients: Iterable[str], m: int, seed: int) -> list[str]:
+    """``m`` patients drawn by ``seed``, in the order they were drawn.
+
+    Draws are nested: for one seed the first two of six are the two that ``m=2`` gives, so that results over
+    ``m`` differ by the patients added and nothing else.
+
+    Raises:
+        InputError: fewer than ``m`` patients, or ``m`` below 1.
+    """
+    order = _drawn(patients, seed)
+    if not 1 <= m <= len(order):
+        raise InputError(f"few-shot draw of {m}", f"there are {len(order)} patients to draw from",
+                         f"Ask for 1 to {len(order)} patients." if order else "Give labelled cases.")
+    return order[:m]
+
+
+def k_folds(patients: Iterable[str], k: int, seed: int) -> list[tuple[list[str], list[str]]]:
+    """``k`` pairs (train, test), each sorted: every patient is tested once, fold sizes differ by one at most.
+
+    Raises:
+        InputError: fewer than 2 folds, or more folds than patients.
+    """
+    order = _drawn(patients, seed)
+    if not 2 <= k <= len(order):
+        raise InputError(f"{k} folds", f"cannot be made of {len(order)} patients",
+                         f"Ask for 2 to {len(order)} folds." if len(order) > 1 else "Give two patients.")
+    return [(sorted(set(order) - set(order[fold::k])), sorted(order[fold::k])) for fold in range(k)]
+
+
+def holdout(patients: Iterable[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """(kept, held out), each sorted; ``share`` of the patients is held out, rounded, but at least one.
+
+    A share of 0 holds nobody out.
+
+    Raises:
+        InputError: the share is not in 0..1, or nobody would be left to train on.
+    """
+    order = _drawn(patients, seed)
+    if not 0 <= share < 1:
+        raise InputError(f"share {share}", "is not a share of the patients", "Give a number in 0..1.")
+    count = max(1, round(share * len(order))) if share else 0
+    if count and count >= len(order):
+        raise InputError(f"share {share}",
+                         f"would hold out {count} of {len(order)} patients and leave nobody to train on",
+                         "Hold out a smaller share, or add patients.")
+    return sorted(order[count:]), sorted(order[:count])
+
+
+def _drawn(patients: Iterable[str], seed: int) -> list[str]:
+    """Every patient once, in the order of a random number each."""
+    source = random.Random(seed)
+    return [patient for _, patient in sorted((source.random(), patient) for patient in sorted(set(patients)))]

@@ -1,0 +1,100 @@
+"""Pictures of the worst cases of an evaluation: where prediction and reference part."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kaf import report
+from kaf.errors import InputError
+from kaf.events import Message, OnEvent
+from kaf.grid import Grid, canonical_grid
+from kaf.metrics import NOT_CONTOURED
+from kaf.pairs import require_same_grid
+from kaf.picture import encode_png, slice_picture
+from kaf.report import number
+from kaf.volume import Volume, read_labels, read_volume
+
+if TYPE_CHECKING:
+    from kaf.evaluate import CaseResult, Evaluation
+
+_MARGIN = 0.25  # of the structures' size, shown around them
+_SMALLEST = 48  # rows of the slice that are shown at least
+_ASPECT = 1.36  # width over height of the figure on a wide screen
+_SIDE = 640  # pixels of the picture's longer side, about
+
+
+def by_dice(evaluation: Evaluation) -> list[CaseResult]:
+    """The cases, lowest mean Dice first, those without one last."""
+    return sorted(evaluation.cases, key=lambda case: (math.isnan(case.dice), case.dice, case.pair.name))
+
+
+def worst_cases(evaluation: Evaluation, count: int, on_event: OnEvent) -> list[str]:
+    """Figures of the ``count`` lowest cases that have a Dice, each on the slice with the most wrong voxels.
+
+    Where there is no scan, or it cannot be used, the outlines lie on black.
+    """
+    cases = [case for case in by_dice(evaluation)[:count] if math.isfinite(case.dice)]
+    return [_figure(case, evaluation, on_event) for case in cases]
+
+
+def _figure(case: CaseResult, evaluation: Evaluation, on_event: OnEvent) -> str:
+    prediction, reference = read_labels(case.pair.prediction), read_labels(case.pair.reference)
+    grid = square_grid(reference)
+    scored = [m.label for m in case.metrics if m.status != NOT_CONTOURED]
+    drawn, truth = (np.where(np.isin(labels, scored), labels, 0).astype(np.uint8)
+                    for labels in map(grid.labels_to_canonical, (prediction.voxels, reference.voxels)))
+    index = int(np.argmax(np.count_nonzero(drawn != truth, axis=(1, 2))))
+    window = (slice(index, index + 1), *_window((drawn[index] > 0) | (truth[index] > 0)))
+    scan = grid.to_canonical(_scan(case, reference, on_event))[window]
+    scale = max(1, round(_SIDE / max(scan.shape)))
+    pixels = slice_picture(scan, drawn[window], [s.label for s in evaluation.labels], 0, truth[window], scale)
+    place = f"slice {grid.n_slices - index if grid.flipped[0] else index + 1} of {grid.n_slices}"
+    return report.picture(
+        encode_png(pixels), case.pair.name, f"{_words(case, evaluation)}; {place}",
+        f"{case.pair.name}, {place}: outlines of prediction and reference",
+    )
+
+
+def square_grid(volume: Volume) -> Grid:
+    """The canonical grid of a volume with square pixels of the finer in-plane spacing: shapes look right."""
+    native = canonical_grid(volume.shape, volume.affine)
+    return canonical_grid(volume.shape, volume.affine, spacing=min(native.spacing[1:]))
+
+
+def _scan(case: CaseResult, reference: Volume, on_event: OnEvent) -> np.ndarray:
+    if case.pair.image is not None:
+        try:
+            scan = read_volume(case.pair.image)
+            require_same_grid(scan, reference)
+            return scan.voxels
+        except InputError as error:
+            on_event(Message(f"No scan in the picture of {case.pair.name}. {error}", "warning"))
+    return np.zeros(reference.shape, np.uint8)
+
+
+def _window(structures: np.ndarray) -> tuple[slice, slice]:
+    """The part of a slice (row, column) around its structures, shaped like the figure if there is room."""
+    places = np.argwhere(structures)
+    if not places.size:
+        return slice(None), slice(None)
+    low, high = places.min(axis=0), places.max(axis=0) + 1
+    height, width = (1 + 2 * _MARGIN) * (high - low)
+    height = max(_SMALLEST, height, width / _ASPECT)
+    sides = round(height), round(height * _ASPECT)
+    parts = []
+    for start, stop, size, side in zip(low, high, structures.shape, sides, strict=True):
+        first = min(max(0, (int(start) + int(stop) - side) // 2), max(0, size - side))
+        parts.append(slice(first, min(size, first + side)))
+    return parts[0], parts[1]
+
+
+def _words(case: CaseResult, evaluation: Evaluation) -> str:
+    """Dice of every label while that fits in a caption, else of the lowest."""
+    rows = zip(evaluation.labels, case.metrics, strict=True)
+    dice = [(summary.label.name, found.dice) for summary, found in rows if math.isfinite(found.dice)]
+    if len(dice) > 4:
+        dice = sorted(dice, key=lambda entry: entry[1])[:3]
+    return f"Dice {number(case.dice)}: " + ", ".join(f"{name} {number(value, 2)}" for name, value in dice)

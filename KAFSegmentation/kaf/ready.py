@@ -1,0 +1,73 @@
+"""A model made ready for a volume: loaded once, folded, put in its place, and the checks of the volume by its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from kaf.card import Card
+from kaf.device import Place, choose_place
+from kaf.events import OnEvent, ignore
+from kaf.inference import SlicePredictor, fold_norms
+from kaf.library import find_model
+from kaf.model import load_model
+from kaf.prepare import Prepared, prepare
+from kaf.settings import KeypointSettings, NormalisationSettings, RunSettings, build
+from kaf.volume import Volume, guess_modality
+
+_FAR = 2.0  # a slice distance this many times larger or smaller than the model's is worth a warning
+_FEW_PIXELS = 24
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A network for inference and its card."""
+
+    network: nn.Module
+    card: Card
+    place: Place
+
+    def prepare(self, volume: Volume, threads: int = 2) -> Prepared:
+        card = self.card
+        return prepare(volume, card.spacing, card.slicing_axis,
+                       build(NormalisationSettings, card.normalisation, card.name),
+                       build(KeypointSettings, card.keypoints, card.name), threads=threads)
+
+    def predictor(self, settings: RunSettings, flips: bool = False, on_event: OnEvent = ignore) -> SlicePredictor:
+        return SlicePredictor(self.network, self.place, self.card.slice_context, settings.batch, flips, on_event)
+
+    def warnings(self, volume: Volume, prepared: Prepared) -> list[str]:
+        """What about this volume is unlike what the model was made for, in sentences."""
+        card, found = self.card, []
+        modality = {"CT": "CT", "MR": "MR"}.get(volume.modality) or guess_modality(volume)
+        if card.modality in ("CT", "MR") and modality in ("CT", "MR") and modality != card.modality:
+            found.append(f"This scan looks like {modality}, but {card.name} was made for {card.modality}: "
+                         "do not trust the result.")
+        slices = prepared.grid.spacing[0]
+        if not 1 / _FAR <= slices / card.slice_spacing <= _FAR:
+            found.append(f"Slices lie {slices:.1f} mm apart; {card.name} was made for about "
+                         f"{card.slice_spacing:.1f} mm.")
+        if min(prepared.grid.size) < _FEW_PIXELS:
+            rows, columns = prepared.grid.size
+            found.append(f"Slices have only {rows} x {columns} pixels at the model's {card.spacing:.2f} mm.")
+        return found
+
+
+def make_ready(settings: RunSettings, model: str, cache: dict[Any, Any] | None = None) -> Ready:
+    """The model of this name or path, ready; taken from ``cache`` while its file is unchanged."""
+    path = find_model(model)
+    place = choose_place(settings)
+    stamp = path.stat()
+    key = ("model", str(path.resolve()), stamp.st_mtime_ns, stamp.st_size, str(place.device))
+    if cache is not None and key in cache:
+        network, card = cache[key]
+    else:
+        network, card = load_model(path)
+        network = place.put(fold_norms(network))
+        if cache is not None:
+            for old in [k for k in cache if isinstance(k, tuple) and k[0] == "model"]:
+                del cache[old]  # one warm model at a time
+            cache[key] = network, card
+    return Ready(network, card, place)

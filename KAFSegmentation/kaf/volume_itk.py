@@ -1,0 +1,116 @@
+"""Between SimpleITK and our arrays: voxels, geometry, and ITK's complaints in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaf.errors import InputError
+
+COPY_AGAIN = "Copy or export it again."
+MEND_GEOMETRY = "Open it in Slicer, mend spacing and axes in the Volumes module, and save it again."
+LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_ORTHOGONAL = 1e-3  # largest |cosine| between two voxel axes
+
+
+def array_of(image: Any) -> np.ndarray:
+    """The voxels as an array of at least three axes; float64 becomes float32, all else keeps its dtype."""
+    import SimpleITK
+
+    view = SimpleITK.GetArrayViewFromImage(image)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which is dealt with as such
+        voxels = view.astype(np.float32) if view.dtype == np.float64 else view.copy()
+    return voxels.reshape((1,) * (3 - voxels.ndim) + voxels.shape)
+
+
+def affine_of(path: Path, image: Any) -> np.ndarray:
+    """Voxel index (i, j, k, 1) to RAS mm of an image or reader of up to three axes.
+
+    Raises:
+        InputError: not finite, without extent, or sheared by more than about 0.06 degrees.
+    """
+    n = min(3, image.GetDimension())
+    direction, spacing, origin = np.eye(3), np.ones(3), np.zeros(3)
+    direction[:n, :n] = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)[:n, :n]
+    spacing[:n], origin[:n] = image.GetSpacing()[:n], image.GetOrigin()[:n]
+    if not (np.isfinite(spacing).all() and (spacing > 0).all()):
+        raise InputError(path, f"its voxels measure {times(spacing)} mm", MEND_GEOMETRY)
+    if not (np.isfinite(direction).all() and np.isfinite(origin).all()):
+        raise InputError(path, "its axes or its origin are not finite numbers", MEND_GEOMETRY)
+    if largest_cosine(direction) > _ORTHOGONAL:
+        raise sheared(path, direction)
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = direction * spacing, origin
+    return LPS_RAS @ affine
+
+
+def image_of(voxels: np.ndarray, affine: np.ndarray) -> Any:
+    """The SimpleITK image of an array (slice, row, column) and its affine to RAS."""
+    import SimpleITK
+
+    lps = LPS_RAS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(voxels))
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def largest_cosine(axes: np.ndarray) -> float:
+    """The largest |cosine| between two of the columns, 0 for axes at right angles."""
+    units = axes / np.linalg.norm(axes, axis=0)
+    return float(np.abs(units.T @ units)[np.triu_indices(3, 1)].max())
+
+
+def sheared(path: str | Path, axes: np.ndarray) -> InputError:
+    """The error for axes (columns) that are not at right angles."""
+    angle = np.degrees(np.arccos(min(1.0, largest_cosine(axes))))
+    return InputError(
+        path, f"its axes are sheared: two of them meet at {angle:.2f} degrees instead of 90",
+        "Resample it to a rectangular grid (in Slicer: Resample Scalar/Vector/DWI Volume), and use that.",
+    )
+
+
+def run(path: Path, call: Callable[[], Any]) -> Any:
+    """The call's result, or ITK's complaint as an :class:`InputError`."""
+    try:
+        return call()
+    except RuntimeError as error:
+        text = str(error)
+        reason, remedy = f"cannot be read; it is damaged or cut short ({last_line(text)})", COPY_AGAIN
+        if "orthonormal" in text or "determinant" in text:
+            reason, remedy = "its axes do not form a rectangular grid", MEND_GEOMETRY
+        elif "spacing" in text.lower():
+            reason, remedy = "one of its voxel sizes is zero or negative", MEND_GEOMETRY
+        elif "Unable to determine ImageIO" in text:
+            reason = "is not an image in a format KAF can read"
+            remedy = "Give NIfTI, NRRD, MetaImage or a DICOM folder."
+        raise InputError(path, reason, remedy) from error
+
+
+def last_line(text: str) -> str:
+    """ITK puts what went wrong last; after a MetaImage cut short it says that the file is not there."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "No such file" not in line), "no reason given")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """ITK prints warnings to stderr about what is checked here and said in words."""
+    import SimpleITK
+
+    before = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def times(numbers: Any) -> str:
+    return " x ".join(f"{number:g}" for number in numbers)

@@ -1,0 +1,197 @@
+"""DICOM folders: one even stack of slices, or the reason why it is none."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from kaf.errors import InputError
+from kaf.volume import guess_modality, read_volume
+from kaf.volume_dicom import is_cut_short
+
+
+def scan(shape=(5, 7, 9), dtype=np.int16) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 100, shape).astype(dtype)
+
+
+AXIAL, SAGITTAL = "1\\0\\0\\0\\1\\0", "0\\1\\0\\0\\0\\-1"
+
+
+def dicom(folder: Path, positions, orientation=AXIAL, uid="1.2.3", title="T1", names=None) -> np.ndarray:
+    """One file per position (LPS strings); slice n holds scan()[n]."""
+    folder.mkdir(exist_ok=True)
+    voxels = scan((len(positions), 7, 9))
+    orientations = [orientation] * len(positions) if isinstance(orientation, str) else orientation
+    for n, (position, axes) in enumerate(zip(positions, orientations, strict=True)):
+        image = SimpleITK.GetImageFromArray(voxels[n : n + 1])
+        image.SetSpacing((0.5, 0.8, 1.0))
+        tags = {
+            "0008|0060": "MR", "0008|103e": title, "0020|000e": uid, "0020|000d": "1.2", "0020|0013": str(n),
+            "0008|0018": f"{uid}.{n}", "0020|0032": position, "0020|0037": axes,
+        }
+        for key, value in tags.items():
+            image.SetMetaData(key, value)
+        writer = SimpleITK.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / f"{uid}-{names[n] if names else n}.dcm"))
+        writer.Execute(image)
+    return voxels
+
+
+def along_z(heights) -> list[str]:
+    return [f"-10\\-20\\{height}" for height in heights]
+
+
+def test_series_is_sorted_by_position_not_by_name(tmp_path):
+    voxels = dicom(tmp_path, along_z((30, 33, 36, 39)), names=[2, 0, 3, 1])
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.voxels, voxels)
+    expected = [[-0.5, 0, 0, 10], [0, -0.8, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]
+    np.testing.assert_allclose(volume.affine, expected, atol=1e-9)
+    assert volume.modality == "MR"
+    assert guess_modality(volume) == "MR"
+
+
+def test_sagittal_series(tmp_path):
+    voxels = dicom(tmp_path, [f"{x}\\-20\\30" for x in (5, 3, 1)], SAGITTAL)
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.voxels, voxels)  # the normal of these slices runs to the right
+    expected = [[0, 0, 2, -5], [-0.5, 0, 0, 20], [0, -0.8, 0, 30], [0, 0, 0, 1]]
+    np.testing.assert_allclose(volume.affine, expected)
+
+
+@pytest.mark.parametrize(
+    ("positions", "orientation", "words"),
+    [
+        (along_z((0, 5, 10, 20)), AXIAL, r"unevenly spaced \(5\.00 to 10\.00 mm\).*resample"),
+        (along_z((0, 5, 5, 10)), AXIAL, "1 pairs of slices share a position"),
+        ([f"-10\\{-20 + 2 * n}\\{5 * n}" for n in range(4)], AXIAL, r"tilted by 21\.8 degrees.*6\.0 mm"),
+        (along_z((0, 5, 10)), [AXIAL, AXIAL, SAGITTAL], r"not parallel.* 90\.0 degrees"),
+    ],
+    ids=["uneven", "shared", "tilted", "turned"],
+)
+def test_slices_that_form_no_stack(tmp_path, positions, orientation, words):
+    dicom(tmp_path / "s", positions, orientation)
+    with pytest.raises(InputError, match=words) as caught:
+        read_volume(tmp_path / "s")
+    assert caught.value.subject == str(tmp_path / "s")
+
+
+def test_missing_slice_in_a_long_series_is_noticed_near_its_end(tmp_path):
+    heights = [float(n) for n in range(60) if n != 58]
+    dicom(tmp_path, along_z(heights))
+    with pytest.raises(InputError, match=r"unevenly spaced \(1\.00 to 2\.00 mm\)"):
+        read_volume(tmp_path)
+
+
+def test_rounded_positions_are_even_enough(tmp_path):
+    dicom(tmp_path, along_z((0, 0.67, 1.33, 2.0)))
+    assert read_volume(tmp_path).spacing == pytest.approx((0.5, 0.8, 2 / 3))
+
+
+def test_several_series_in_a_folder(tmp_path):
+    first = dicom(tmp_path, along_z((0, 2, 4)), uid="1.2.3", title="T1")
+    second = dicom(tmp_path, along_z((0, 5)), uid="1.2.4", title="T2 star")
+    with pytest.raises(InputError, match=r"2 DICOM series: 1\.2\.3 \(T1, 3 files\); 1\.2\.4 \(T2 star, 2"):
+        read_volume(tmp_path)
+    np.testing.assert_array_equal(read_volume(tmp_path, series="1.2.3").voxels, first)
+    np.testing.assert_array_equal(read_volume(tmp_path, series="T2 star").voxels, second)
+    with pytest.raises(InputError, match=r"no series 'T3'.*1\.2\.3"):
+        read_volume(tmp_path, series="T3")
+    with pytest.raises(InputError, match="Leave `series` out"):
+        read_volume(tmp_path / "1.2.3-0.dcm", series="1.2.3")
+
+
+def test_single_slices(tmp_path):
+    voxels = dicom(tmp_path, along_z((7,)))
+    for path, words in ((tmp_path, "has one slice"), (tmp_path / "1.2.3-0.dcm", "give the folder")):
+        volume = read_volume(path)
+        np.testing.assert_array_equal(volume.voxels, voxels)
+        np.testing.assert_allclose(volume.affine[:3, 3], (10, 20, 7))
+        assert words in volume.warnings[0]
+
+
+def test_folders_without_an_image(tmp_path):
+    with pytest.raises(InputError, match=r"no DICOM image.*Give a folder"):
+        read_volume(tmp_path)
+    (tmp_path / "series").mkdir()
+    with pytest.raises(InputError, match=r"for instance .*series"):
+        read_volume(tmp_path)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(scan((5, 7, 9))), str(tmp_path / "a.nrrd"))
+    with pytest.raises(InputError, match=r"Give one file, for instance a\.nrrd"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("lost", [1, 60, 140, 400, 830])
+def test_file_of_a_series_cut_short(tmp_path, lost):
+    """GDCM alone would leave the slice out, read the two others and say nothing."""
+    dicom(tmp_path, along_z((0, 2, 4)))
+    damaged = tmp_path / "1.2.3-1.dcm"
+    damaged.write_bytes(damaged.read_bytes()[:-lost])
+    for path in (tmp_path, damaged):
+        with pytest.raises(InputError, match=r"cut short|cannot be read|not an image"):
+            read_volume(path)
+
+
+def test_implicit_and_compressed_files_cut_short(tmp_path):
+    pixels = b"\xe0\x7f\x10\x00"
+    start = bytes(128) + b"DICM"
+    implicit = start + b"1.2.840.10008.1.2\0" + pixels + struct.pack("<I", 40) + bytes(40)
+    preview = start + pixels + b"OW\0\0" + struct.pack("<I", 4) + pixels
+    icon = preview + pixels + b"OW\0\0" + struct.pack("<I", 40) + bytes(40)
+    packed = start + pixels + b"OB\0\0\xff\xff\xff\xff" + bytes(40) + b"\xfe\xff\xdd\xe0" + bytes(4)
+    for content in (implicit, icon, packed):
+        (tmp_path / "whole").write_bytes(content)
+        (tmp_path / "short").write_bytes(content[:-9])
+        assert not is_cut_short(tmp_path / "whole")
+        assert is_cut_short(tmp_path / "short")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("gantrytilting", r"tilted by 14\.0 degrees"),
+        ("sliceincrement", r"5\.00 to 10\.00 mm"),
+        ("sliceorientation", "not parallel"),
+    ],
+)
+def test_real_series_that_form_no_stack(shared_data, folder, words):
+    with pytest.raises(InputError, match=words):
+        read_volume(shared_data / "single_volumes/dicom_d2n/failing" / folder / "001")
+
+
+@pytest.mark.data
+def test_two_compressions_of_a_series_hold_the_same_voxels(shared_data):
+    generic = shared_data / "single_volumes/dicom_d2n/generic"
+    plain, jpeg, rle = (read_volume(generic / kind / "001")
+                        for kind in ("anatomical", "compressed_jpegls", "compressed_rle"))
+    assert plain.shape == jpeg.shape == (4, 256, 256)
+    np.testing.assert_array_equal(jpeg.voxels, rle.voxels)
+    np.testing.assert_allclose(jpeg.affine, plain.affine)
+    np.testing.assert_allclose(rle.affine, plain.affine)
+
+
+@pytest.mark.data
+def test_real_zipped_series(shared_data, tmp_path):
+    for name in ("dicom_small_CT_series", "dicom_hippocampus_crops_udacity"):
+        with zipfile.ZipFile(shared_data / f"single_volumes/{name}.zip") as archive:
+            archive.extractall(tmp_path / name)
+    series = {path.parent for path in tmp_path.rglob("*.dcm")}
+    volumes = [read_volume(folder) for folder in sorted(series)]
+    shapes = sorted(volume.shape for volume in volumes)
+    assert shapes == [(17, 128, 88), (32, 51, 35), (35, 48, 36), (40, 50, 34)]
+    assert [volume.modality for volume in volumes].count("CT") == 1
+    assert {volume.warnings for volume in volumes} == {()}
+
+
+@pytest.mark.data
+def test_series_beside_structure_sets(shared_data):
+    folder = shared_data / "single_volumes/dicom_rtstruct"
+    assert read_volume(folder).shape == (2, 512, 512)
+    with pytest.raises(InputError, match="not an image"):
+        read_volume(folder / "rt.dcm")

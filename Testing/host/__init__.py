@@ -1,0 +1,73 @@
+"""A host for testing Slicer's scripted modules without the desktop application.
+
+Real: the MRML scene, the logics, the displayable managers and slicer.util (slicer-core from PyPI), Qt (PySide6).
+Stand-ins: the CTK and MRML widgets, slicer.app, PythonQt's dialect of Qt, and unless Slicer's own files are given,
+ScriptedLoadableModule, parameterNodeWrapper and i18n.
+
+    import host
+    host.start()
+    module = host.load_module("KAFSegmentation/KAFSegmentation.py")
+    module.show()
+    host.click(module.ui.applyButton)
+    host.wait_until(lambda: module.ui.applyButton.text == "Apply")
+    host.screenshot(module, "panel.png")
+"""
+
+from .startup import dialogs, start
+
+__all__ = [
+    "NotClickable",
+    "UnansweredDialog",
+    "check_errors",
+    "choose",
+    "click",
+    "click_view",
+    "close_scene",
+    "dialogs",
+    "lint_keyword_arguments",
+    "lint_ui",
+    "load_module",
+    "main_window",
+    "pixels",
+    "press_key",
+    "pump",
+    "screenshot",
+    "set_testing",
+    "start",
+    "take_errors",
+    "type_text",
+    "wait_until",
+]
+
+# These need the started host, or at least PySide6 and slicer-core.
+_LATER = {
+    "NotClickable": "actions",
+    "UnansweredDialog": "modal",
+    "check_errors": "errors",
+    "choose": "actions",
+    "click": "actions",
+    "click_view": "actions",
+    "lint_keyword_arguments": "lint.keywords",
+    "lint_ui": "lint.ui",
+    "load_module": "session",
+    "close_scene": "session",
+    "main_window": "session",
+    "set_testing": "session",
+    "pixels": "actions",
+    "press_key": "actions",
+    "pump": "actions",
+    "screenshot": "actions",
+    "take_errors": "errors",
+    "type_text": "actions",
+    "wait_until": "actions",
+}
+
+
+def __getattr__(name: str):
+    if name not in _LATER:
+        raise AttributeError(f"module 'host' has no attribute '{name}'")
+    from importlib import import_module
+
+    if not _LATER[name].startswith("lint"):
+        start()
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)

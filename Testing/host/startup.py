@@ -1,0 +1,124 @@
+"""Starting the host: one Slicer-like application per process."""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SLICER_FILES = ("ScriptedLoadableModule.py", "parameterNodeWrapper", "i18n.py")
+_started: dict[str, object] = {}
+
+
+def start(
+    slicerSources: str | Path | None = None,
+    viewSize: tuple[int, int] = (400, 400),
+    version: tuple[int, int] = (5, 12),
+):
+    """Make `import slicer`, `import qt` and `import ctk` work as inside Slicer; returns slicer.app.
+
+    A second call returns the application of the first.
+
+    slicerSources: a folder with Slicer's own ScriptedLoadableModule.py, parameterNodeWrapper and i18n.py
+      (Base/Python/slicer of its source tree), used in place of this host's.  The environment variable
+      SLICER_PYTHON_SOURCES names it too.  The folder is not part of this project.
+    viewSize: width and height of each view in pixels before it is shown in a window.
+    version: what slicer.app.majorVersion and minorVersion say.
+    """
+    if _started:
+        return _started["app"]
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    if os.environ["QT_QPA_PLATFORM"] == "offscreen":
+        os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+    folder = Path(tempfile.mkdtemp(prefix="slicer-host-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _addPythonPaths(slicerSources or os.environ.get("SLICER_PYTHON_SOURCES"))
+    _started["app"] = app = _application(folder, version)
+    _addWidgets()
+    _addScene(app, folder, viewSize)
+    return app
+
+
+def _addPythonPaths(slicerSources: str | Path | None) -> None:
+    sys.path.insert(0, str(HERE / "toplevel"))
+    if str(HERE.parent) not in sys.path:
+        sys.path.insert(0, str(HERE.parent))
+    import slicer
+
+    slicer.__path__.append(str(HERE / "slicer_python"))
+    if slicerSources:
+        folder = Path(slicerSources)
+        missing = [name for name in SLICER_FILES if not (folder / name).exists()]
+        if missing:
+            raise FileNotFoundError(f"{folder} lacks Slicer's {', '.join(missing)}")
+        slicer.__path__.insert(0, str(folder))
+
+
+def _application(folder: Path, version: tuple[int, int]):
+    from PySide6.QtCore import QSettings
+
+    from .pythonqt import attributes, signals
+
+    attributes.adapt()
+    signals.adapt()
+    QSettings.setDefaultFormat(QSettings.IniFormat)
+    QSettings.setPath(QSettings.IniFormat, QSettings.UserScope, str(folder / "settings"))
+
+    import slicer
+
+    from .application import qSlicerApplication
+    from . import errors
+    from .modal import Dialogs
+
+    slicer.app = qSlicerApplication(folder, version)
+    _started["dialogs"] = Dialogs()
+    _started["dialogs"].install()
+    errors.install()
+    return slicer.app
+
+
+def _addWidgets() -> None:
+    """slicer.qMRML... and slicer.qSlicer... for every stand-in."""
+    import slicer
+
+    from . import modules
+    from .views import layout_manager
+    from .widgets import (
+        ctk_buttons,
+        ctk_collapsible,
+        ctk_numbers,
+        ctk_paths,
+        ctk_ranges,
+        mrml_widget,
+        node_selector,
+    )
+    from .widgets.declare import standIns
+
+    del modules, layout_manager, ctk_buttons, ctk_collapsible, ctk_numbers, ctk_paths, ctk_ranges
+    del mrml_widget, node_selector
+    for name, cls in standIns().items():
+        if name.startswith("q"):
+            setattr(slicer, name, cls)
+
+
+def _addScene(app, folder: Path, viewSize: tuple[int, int]) -> None:
+    import slicer
+    import slicer.util
+
+    from .files import qSlicerCoreIOManager
+    from .modules import addBuiltInModules
+    from .scene import SceneSetup
+    from .views.layout_manager import qSlicerLayoutManager
+
+    app._scene = SceneSetup(folder / "home", folder / "cache")
+    app._ioManager = qSlicerCoreIOManager(app._scene)
+    addBuiltInModules(app._scene.logics)
+    app._layoutManager = qSlicerLayoutManager(app._scene.applicationLogic, viewSize)
+    slicer.selfTests = {}
+
+
+def dialogs():
+    """The record of the modal dialogs of this process."""
+    return _started["dialogs"]

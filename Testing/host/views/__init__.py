@@ -1,0 +1,1 @@
+"""Slice and 3D views: real slice logics and displayable managers, drawn off screen by VTK."""
