@@ -26,7 +26,7 @@ COMMANDS = {
     "demo": ("kaf.demo:main", "segment a scan, or a made-up heart, and draw what was found"),
     "models": ("kaf.commands_models:models", "list, show, add, export and remove models"),
     "data": ("kaf.commands_models:data", "data scan FOLDER: say what a folder of scans holds"),
-    "worker": ("kaf.worker:main", "the resident process that programs talk to"),
+    "worker": ("kaf.commands:worker", "the resident process that programs talk to"),
 }
 
 

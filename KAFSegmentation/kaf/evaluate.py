@@ -7,6 +7,7 @@ import io
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from kaf.volume import read_labels
 
 TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"
 
-_SAID = 5  # so many left-out files are named in messages; the report names all
+_SAID = 5  # so many things of a kind are said in messages; the report says all
 _STATISTICS = ("dice", "hd95", "assd", "nsd", "difference_ml", "relative_difference")
 
 
@@ -115,13 +116,18 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
         OutputError: the folder cannot be written, or holds an evaluation and ``overwrite`` is not set.
     """
     output = _prepare_output(settings)
-    pairs, not_scored = find_pairs(settings.prediction, settings.reference, settings.images)
-    if settings.strict and not_scored:
-        raise InputError(settings.prediction, f"not every case has a partner: {' '.join(not_scored)}",
-                         "Add the missing files, or leave `strict` out.")
+    pairs, alone = find_pairs(settings.prediction, settings.reference, settings.images)
+    if settings.strict and alone:
+        more = f" (and {len(alone) - _SAID} more)" if len(alone) > _SAID else ""
+        raise InputError(
+            settings.prediction,
+            f"not every case has a partner: {' '.join(alone[:_SAID]).rstrip('.')}{more}",
+            "Add the missing files, or leave `strict` out.",
+        )
     import monai.metrics.utils  # noqa: F401 - seconds that would spoil the estimate of the time left
 
     cases: list[CaseResult] = []
+    failed: list[str] = []
     catalogue = _Catalogue(settings.labels)
     ticker = Ticker(on_event, "evaluate", len(pairs))
     for done, pair in enumerate(pairs, start=1):
@@ -130,19 +136,25 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
         except InputError as error:
             if settings.strict or (done == len(pairs) and not cases):
                 raise
-            not_scored.append(str(error))
+            failed.append(str(error))
         else:
             cases.append(case)
             if math.isfinite(case.dice):
                 on_event(Metric(done, {"Dice": case.dice}))
         ticker.update(done)
+    not_scored = failed + alone
     evaluation = _gather(settings, cases, catalogue, not_scored)
-    for text in (*not_scored[:_SAID], *evaluation.remarks):
-        on_event(Message(text, "warning"))
-    if len(not_scored) > _SAID:
-        on_event(Message(f"{len(not_scored)} files were left out in all; the report lists them.", "warning"))
+    _warn(not_scored, "files were left out", on_event)
+    _warn(evaluation.remarks, "remarks were made", on_event)
     _write(evaluation, output, on_event)
     return evaluation
+
+
+def _warn(texts: Sequence[str], what: str, on_event: OnEvent) -> None:
+    for text in texts[:_SAID]:
+        on_event(Message(text, "warning"))
+    if len(texts) > _SAID:
+        on_event(Message(f"{len(texts)} {what} in all; the report lists them.", "warning"))
 
 
 class _Catalogue:
@@ -244,7 +256,8 @@ def _prepare_output(settings: EvaluateSettings) -> Path:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(output, f"it cannot be made ({error.strerror})", "Choose another.") from error
+        reason = f"this folder cannot be made ({error.strerror})"
+        raise OutputError(output, reason, "Choose another folder.") from error
     for name in (TABLE, NUMBERS, REPORT):
         check_output(output / name, settings.overwrite)
     return output

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kaf import report
 from kaf.evaluation_pictures import by_dice, worst_cases
 from kaf.events import OnEvent, ignore
-from kaf.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS
+from kaf.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS, statistic
 from kaf.pairs import GRID_TOLERANCE
 from kaf.report import NOTHING, Cell, Column, amount, number, spread
 from kaf.report_chart import Strip, strip_chart
@@ -131,29 +131,34 @@ def _charts(evaluation: Evaluation) -> str:
 
 
 def _cases(evaluation: Evaluation) -> str:
-    wide = len(evaluation.labels) <= _WIDE
+    names = [summary.label.name for summary in evaluation.labels]
     columns = [Column("Case", numeric=False), Column("Dice", "mean")]
-    columns += [Column(summary.label.name, "Dice") for summary in evaluation.labels] if wide and len(
-        evaluation.labels) > 1 else []
+    if 1 < len(names) <= _WIDE:
+        columns += [Column(name, "Dice") for name in names]
+    elif len(names) > _WIDE:
+        columns.append(Column("Lowest", "structure, Dice"))
     columns += [Column("HD95", "largest, mm"), Column("NSD", "mean"), Column("Remarks", numeric=False)]
-    rows = [_case(case, evaluation, len(columns) > 5) for case in by_dice(evaluation)]
+    rows = [_case(case, names) for case in by_dice(evaluation)]
     return report.section("Cases", report.table(columns, rows, "All cases", sortable=True),
                           lead="Worst first. Click a column's head to sort by it.")
 
 
-def _case(case: CaseResult, evaluation: Evaluation, each: bool) -> list[Cell]:
-    distances = [metrics.hd95 for metrics in case.metrics if math.isfinite(metrics.hd95)]
-    surface = [metrics.nsd for metrics in case.metrics if math.isfinite(metrics.nsd)]
-    largest = max(distances, default=math.nan)
-    nsd = sum(surface) / len(surface) if surface else math.nan
-    names = [summary.label.name for summary in evaluation.labels]
-    remarks = [f"{kind}: {', '.join(found)}" for kind in (MISSED, SPURIOUS)
-               if (found := [name for name, m in zip(names, case.metrics, strict=True) if m.status == kind])]
+def _case(case: CaseResult, names: list[str]) -> list[Cell]:
+    hd95 = statistic(metrics.hd95 for metrics in case.metrics).largest
+    nsd = statistic(metrics.nsd for metrics in case.metrics).mean
+    named = list(zip(names, case.metrics, strict=True))
+    remarks = "; ".join(f"{kind}: {', '.join(found)}" for kind in (MISSED, SPURIOUS)
+                        if (found := [name for name, metrics in named if metrics.status == kind]))
+    each = []
+    if 1 < len(names) <= _WIDE:
+        each = [_dice(metrics.dice) for metrics in case.metrics]
+    elif len(names) > _WIDE:
+        scores = [(metrics.dice, name) for name, metrics in named if math.isfinite(metrics.dice)]
+        dice, name = min(scores, default=(math.nan, ""))
+        each = [Cell(f"{name} {number(dice, 2)}", dice)]
     return [
-        Cell(case.pair.name, case.pair.name), _dice(case.dice),
-        *(_dice(metrics.dice) for metrics in case.metrics if each),
-        Cell(number(largest, 1), largest), Cell(number(nsd), nsd),
-        Cell("; ".join(remarks), "; ".join(remarks), alarming=True),
+        Cell(case.pair.name, case.pair.name), _dice(case.dice), *each, Cell(number(hd95, 1), hd95),
+        Cell(number(nsd), nsd), Cell(remarks, remarks, alarming=True),
     ]
 
 
@@ -187,10 +192,10 @@ def _protocol(evaluation: Evaluation) -> str:
         ("Scoring", "On full volumes at the resolution of the reference, each case by itself, nothing "
          "resampled."),
         ("Matching", f"Files by name; both maps of a case share their grid within {GRID_TOLERANCE:g} mm."),
-        ("Surfaces", "Voxels with a face neighbour outside the structure, each counted once; distances in mm "
-         "between voxel centres. HD95 is the larger of both directions (MONAI's definitions)."),
-        ("Spread", "sd is the sample standard deviation over cases. Scans of one patient are not independent, "
-         "so it is not a confidence interval."),
+        ("Surfaces", "Voxels with a face neighbour outside the structure, each counted once; distances in "
+         "mm between voxel centres. HD95 is the larger of both directions (MONAI's definitions)."),
+        ("Spread", "sd is the sample standard deviation over cases. Scans of one patient are not "
+         "independent, so it is not a confidence interval."),
         ("Structure missing in both", "Left out of every mean."),
         ("Structure missing in the reference", undrawn),
         ("Labels", ", ".join(f"{s.label.value} = {s.label.name}" for s in evaluation.labels)),

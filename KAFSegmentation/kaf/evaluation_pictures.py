@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _MARGIN = 0.25  # of the structures' size, shown around them
 _SMALLEST = 48  # rows of the slice that are shown at least
 _ASPECT = 1.36  # width over height of the figure on a wide screen
-_SIDE = 640  # pixels of the picture's longer side, about
+_THICK = 2.0  # slices so many times as thick as pixels are wide are not worth reformatting
+_SIDE, _LARGEST = 600, 8  # pixels of the picture's longer side, about; largest magnification
 
 
 def by_dice(evaluation: Evaluation) -> list[CaseResult]:
@@ -49,7 +50,7 @@ def _figure(case: CaseResult, evaluation: Evaluation, on_event: OnEvent) -> str:
     index = int(np.argmax(np.count_nonzero(drawn != truth, axis=(1, 2))))
     window = (slice(index, index + 1), *_window((drawn[index] > 0) | (truth[index] > 0)))
     scan = grid.to_canonical(_scan(case, reference, on_event))[window]
-    scale = max(1, round(_SIDE / max(scan.shape)))
+    scale = max(1, min(_LARGEST, round(_SIDE / max(scan.shape))))
     pixels = slice_picture(scan, drawn[window], [s.label for s in evaluation.labels], 0, truth[window], scale)
     place = f"slice {grid.n_slices - index if grid.flipped[0] else index + 1} of {grid.n_slices}"
     return report.picture(
@@ -59,9 +60,14 @@ def _figure(case: CaseResult, evaluation: Evaluation, on_event: OnEvent) -> str:
 
 
 def square_grid(volume: Volume) -> Grid:
-    """The canonical grid of a volume with square pixels of the finer in-plane spacing: shapes look right."""
-    native = canonical_grid(volume.shape, volume.affine)
-    return canonical_grid(volume.shape, volume.affine, spacing=min(native.spacing[1:]))
+    """The canonical grid of a volume with square pixels of the finer in-plane spacing: shapes look right.
+
+    Thick slices are shown as they were acquired, nearly isotropic volumes in axial slices.
+    """
+    thick = max(volume.spacing) >= _THICK * min(volume.spacing)
+    plane = "largest-spacing" if thick else "axial"
+    native = canonical_grid(volume.shape, volume.affine, slicing_axis=plane)
+    return canonical_grid(volume.shape, volume.affine, min(native.spacing[1:]), plane)
 
 
 def _scan(case: CaseResult, reference: Volume, on_event: OnEvent) -> np.ndarray:

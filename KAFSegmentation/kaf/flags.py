@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as CommandLineError
 
@@ -29,6 +27,8 @@ class Command(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True,
         cli_avoid_json=True, cli_exit_on_error=False, nested_model_default_partial_update=True, case_sensitive=True)
+
+    settings: str = Field("", description="a JSON file with any of these settings; flags go before it")
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
@@ -70,8 +70,3 @@ def _nearest(command: type[Command], words: str) -> str:
     flags = ["--" + name.replace("_", "-") for name in command.model_fields]
     near = difflib.get_close_matches(unknown.group(1), flags, n=1)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def print_json(values: Any) -> None:
-    json.dump(values, sys.stdout, indent=1)
-    print()

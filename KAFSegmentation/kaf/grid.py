@@ -37,7 +37,7 @@ _PLANES = {
     "sagittal": ((-1, 0, 0), (0, 0, -1), (0, -1, 0)),
 }
 _ANATOMICAL = {"sagittal": 0, "coronal": 1, "axial": 2}  # the RAS axis along which slices are stacked
-_CHUNK_BYTES = 32 * 1024 * 1024
+_CHUNK_BYTES = 16 * 1024 * 1024
 _TIE = 0.01  # spacings within 1 % of the largest count as equally large
 
 

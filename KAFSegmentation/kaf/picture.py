@@ -24,7 +24,7 @@ _TILE = 380  # pixels of the longer side of a slice in the overview
 _GAP, _MARGIN, _HEADING = 14, 30, 50
 _NARROWEST = 560
 _CONTEXT = 0.5  # of the structures' size, shown on each side of them
-_SIDES = {"axial": ("A", "R"), "coronal": ("S", "R"), "sagittal": ("S", "A")}  # what lies at the top and at the left
+_SIDES = {"axial": ("A", "R"), "coronal": ("S", "R"), "sagittal": ("S", "A")}  # at the top and at the left
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -69,11 +69,12 @@ def overview(
     path: str | Path | None = None,
     slices: int = 4,
     title: str = "",
+    slicing_axis: str = "largest-spacing",
 ) -> np.ndarray:
     """A sheet that shows a result at a glance.
 
-    Columns are slices, spread over those with labels.  Rows are the scan with outlines, where the model looked,
-    and how unsure it is, as far as the maps are given.  Structures are listed with their volumes in mL.
+    Columns are slices, spread over those with labels.  Rows are the scan with outlines, where the model
+    looked, and how unsure it is, as far as the maps are given.  Structures are listed with their volumes.
 
     Args:
         volume: the scan.
@@ -85,6 +86,7 @@ def overview(
         path: where to write the sheet as PNG; an existing file is replaced.
         slices: how many slices at most.
         title: headline, e.g. the name of the case.
+        slicing_axis: as on the model card.
 
     Returns:
         RGB uint8 (H, W, 3).
@@ -99,10 +101,13 @@ def overview(
                 other.source or "map", f"has {other.shape} voxels where the scan has {volume.shape}",
                 "Give maps that lie on the grid of the scan.",
             )
-    grid = canonical_grid(volume.shape, volume.affine)
+    grid = canonical_grid(volume.shape, volume.affine, slicing_axis=slicing_axis)
     scan, drawn = grid.to_canonical(volume.voxels), grid.labels_to_canonical(labels.voxels)
     reference = None if truth is None else grid.labels_to_canonical(truth.voxels)
-    shown = np.isin(drawn if reference is None else np.maximum(drawn, reference), [c.value for c in card_labels])
+    values = [label.value for label in card_labels]
+    shown = np.isin(drawn, values)
+    if reference is not None:
+        shown |= np.isin(reference, values)
     view = _view(grid, shown, slices)
     levels = window(view.cut(scan, view.slices))
     plain = [grey(view.cut(scan, k), view.size, levels) for k in view.slices]
@@ -118,15 +123,12 @@ def overview(
         (uncertainty, "Where the model is unsure", ("sure", "unsure"), "unsure"),
     ):
         if given is not None:
-            values = stretched(grid.to_canonical(given.voxels))
+            seen = stretched(grid.to_canonical(given.voxels))
             page.bar(page.width - _MARGIN, y + _HEADING - 17, ramp(table), *words)
             y = _row(page, y, heading, [
-                heated(pixels, view.cut(values, k), table) for k, pixels in zip(view.slices, plain, strict=True)])
-    for column, k in enumerate(view.slices):
-        number = grid.n_slices - k if grid.flipped[0] else k + 1
-        left = _MARGIN + column * (view.size[1] + _GAP)
-        page.text(left, y + 18, f"slice {number} of {grid.n_slices}", 15)
-        page.text(left + view.size[1], y + 18, _place(grid, k), 15, QUIET, "r")
+                heated(pixels, view.cut(seen, k), table)
+                for k, pixels in zip(view.slices, plain, strict=True)])
+    _captions(page, grid, view, y + 18)
     sheet = page.render(y + 18 + _MARGIN)
     if path is not None:
         atomic_write(path, encode_png(sheet))
@@ -182,17 +184,18 @@ def _head(
     if title:
         page.text(_MARGIN, y + 12, shortened(title, 26, room), 26)
         y += 38
-    size, spacing = (" × ".join(f"{n:.4g}" for n in numbers) for numbers in (volume.shape[::-1], volume.spacing))
+    size, spacing = (" × ".join(f"{n:.4g}" for n in three) for three in (volume.shape[::-1], volume.spacing))
     page.text(_MARGIN, y + 8, f"{size} voxels of {spacing} mm", 15, QUIET)
     millilitres = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000  # per voxel
-    counts = [np.bincount(given.voxels.ravel(), minlength=256) for given in (labels, truth) if given is not None]
+    maps = [labels] if truth is None else [labels, truth]
+    counts = [np.bincount(given.voxels.ravel(), minlength=256) for given in maps]
     entries: list[tuple[Colour | None, str, str]] = []
     for label in card_labels:
         own, *others = (_amount(count[label.value] * millilitres) for count in counts)
         entries.append((label.colour, label.name, own + "".join(f" (reference {other})" for other in others)))
     if truth is not None:
         entries.append((None, "reference", ""))
-    return y + 30 + page.entries(y + 30, entries)
+    return y + 30 + (page.entries(y + 30, entries) if entries else 0)
 
 
 def _row(page: Page, y: int, heading: str, tiles: list[np.ndarray]) -> int:
@@ -207,13 +210,23 @@ def _marks(page: Page, grid: Grid, view: _View, top: int) -> None:
     """On the first slice: what lies at the top and the left, and a scale bar."""
     height, width = view.size
     above, beside = _SIDES[grid.plane]
-    page.text(_MARGIN + width / 2, top + 13, above, 14, QUIET, "m")
-    page.text(_MARGIN + 8, top + height / 2, beside, 14, QUIET)
+    page.text(_MARGIN + width / 2, top + 14, above, 15, BRIGHT, "m", on_picture=True)
+    page.text(_MARGIN + 9, top + height / 2, beside, 15, BRIGHT, on_picture=True)
     mm = next((mm for mm in (100, 50, 20, 10, 5, 2, 1) if mm * view.scale < 0.35 * width), 1)
-    bar = np.full((3, max(1, round(mm * view.scale)), 3), 225, np.uint8)
+    bar = np.zeros((5, max(3, round(mm * view.scale) + 2), 3), np.uint8)
+    bar[1:-1, 1:-1] = BRIGHT
     left = _MARGIN + width - 14 - bar.shape[1]
-    page.picture(left, top + height - 16, bar, rounded=False)
-    page.text(left + bar.shape[1] / 2, top + height - 28, f"{mm} mm", 13, BRIGHT, "m")
+    page.picture(left, top + height - 17, bar, rounded=False)
+    page.text(left + bar.shape[1] / 2, top + height - 29, f"{mm} mm", 14, BRIGHT, "m", on_picture=True)
+
+
+def _captions(page: Page, grid: Grid, view: _View, middle: int) -> None:
+    """Below each column the number of the slice in the file, from 1, and where it lies."""
+    for column, k in enumerate(view.slices):
+        number = grid.n_slices - k if grid.flipped[0] else k + 1
+        left = _MARGIN + column * (view.size[1] + _GAP)
+        page.text(left, middle, f"slice {number} of {grid.n_slices}", 15)
+        page.text(left + view.size[1], middle, _place(grid, k), 15, QUIET, "r")
 
 
 def _place(grid: Grid, index: int) -> str:

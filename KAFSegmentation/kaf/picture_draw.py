@@ -15,15 +15,16 @@ _TABLES = {"looked": cv2.COLORMAP_INFERNO, "unsure": cv2.COLORMAP_VIRIDIS}
 
 
 def window(scan: np.ndarray) -> tuple[float, float]:
-    """Grey values shown black and white."""
+    """The values shown black and white: all but the extreme 0.5 % on either side lie between."""
     low, high = np.percentile(scan, (0.5, 99.5))
     return float(low), float(high if high > low else low + 1)
 
 
-def grey(scan: np.ndarray, size: tuple[int, int], window: tuple[float, float]) -> np.ndarray:
-    """A slice as RGB (height, width, 3)."""
-    grey = np.clip((scan.astype(np.float32) - window[0]) / (window[1] - window[0]), 0, 1)
-    return np.repeat(np.rint(_resized(grey, size) * 255).astype(np.uint8)[..., None], 3, axis=2)
+def grey(scan: np.ndarray, size: tuple[int, int], levels: tuple[float, float]) -> np.ndarray:
+    """A slice (rows, columns) as a picture (height, width, 3) between the levels of black and white."""
+    low, high = levels
+    values = _resized(np.clip((scan.astype(np.float32) - low) / (high - low), 0, 1), size)
+    return np.repeat(np.rint(values * 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -59,24 +60,24 @@ def outlined(
 
 
 def _contours(mask: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The mask, 0 or 255, without its pixel stairs at the fine resolution, and its outlines there (n, 1, 2)."""
+    """The mask at the fine resolution (0 or 255, without pixel stairs) and its outlines there (n, 1, 2)."""
     if not mask.any():
         return np.zeros((0, 0), np.uint8), []
     height, width = size[0] * _FINE, size[1] * _FINE
-    mask = mask.astype(np.uint8)
-    smooth = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    smooth = cv2.GaussianBlur(smooth, (0, 0), max(_SMOOTH * height / mask.shape[0], 0.1))
-    fine = np.where(smooth > 0.5, 255, 0).astype(np.uint8)
+    smooth = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _SMOOTH)
+    large = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
+    fine = np.where(large > 0.5, 255, 0).astype(np.uint8)
     # What is too small to survive smoothing is drawn as the pixels it is.
-    kept = (cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _SMOOTH) > 0.5).astype(np.uint8)
-    lost = mask & (1 - cv2.dilate(kept, np.ones((3, 3), np.uint8)))
-    fine |= 255 * cv2.resize(lost, (width, height), interpolation=cv2.INTER_NEAREST)
+    survives = cv2.dilate(np.where(smooth > 0.5, 1, 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+    lost = np.where(mask & (survives == 0), 255, 0).astype(np.uint8)
+    if lost.any():
+        fine = np.maximum(fine, cv2.resize(lost, (width, height), interpolation=cv2.INTER_NEAREST))
     contours, _ = cv2.findContours(fine, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return fine, list(contours)
 
 
 def _dashed(masks: list[np.ndarray], size: tuple[int, int], line: float) -> np.ndarray:
-    """Dashes along the outlines of the masks, at the fine resolution; an edge that two masks share is drawn once."""
+    """Dashes along the outlines of the masks at the fine resolution; an edge that two share is drawn once."""
     dashes = np.zeros((size[0] * _FINE, size[1] * _FINE), np.uint8)
     seen = np.zeros_like(dashes)
     for mask in masks:
@@ -86,7 +87,8 @@ def _dashed(masks: list[np.ndarray], size: tuple[int, int], line: float) -> np.n
             steps = np.hypot(*np.diff(points, axis=0).T)
             travelled = np.concatenate([[0], np.cumsum(steps)])
             count = max(2, round(travelled[-1] / (10 * line)))
-            on = (travelled * count / max(travelled[-1], 1) % 1 < 0.5) & (seen[points[:, 1], points[:, 0]] == 0)
+            on = travelled * count / max(travelled[-1], 1) % 1 < 0.5
+            on &= seen[points[:, 1], points[:, 0]] == 0
             for run in np.split(points, np.flatnonzero(np.diff(on)) + 1)[0 if on[0] else 1::2]:
                 cv2.polylines(dashes, [run], False, 255, max(1, round(0.6 * line)))
         cv2.polylines(seen, contours, True, 255, max(1, round(3 * line)))

@@ -55,17 +55,27 @@ class Page:
     def __init__(self, width: int, margin: int):
         self.width, self.margin = width, margin
         self._items: list[tuple[int, int, np.ndarray]] = []
-        self._words: list[tuple[float, float, str, int, Colour, str]] = []
+        self._words: list[tuple[float, float, str, int, Colour, str, int]] = []
 
     def picture(self, left: int, top: int, pixels: np.ndarray, rounded: bool = True) -> None:
         """Pixels (rows, columns, 3) uint8."""
         self._items.append((left, top, _rounded(pixels) if rounded else pixels))
 
     def text(
-        self, x: float, middle: float, words: str, size: int, colour: Colour = BRIGHT, anchor: str = "l"
+        self,
+        x: float,
+        middle: float,
+        words: str,
+        size: int,
+        colour: Colour = BRIGHT,
+        anchor: str = "l",
+        on_picture: bool = False,
     ) -> None:
-        """A line; ``x`` is its left ("l"), centre ("m") or right ("r"), ``middle`` its height's middle."""
-        self._words.append((x, middle, plain(words), size, colour, anchor))
+        """A line; ``x`` is its left ("l"), centre ("m") or right ("r"), ``middle`` its height's middle.
+
+        On a picture the letters get a dark rim.
+        """
+        self._words.append((x, middle, plain(words), size, colour, anchor, 2 * on_picture))
 
     def entries(self, top: int, entries: Sequence[tuple[Colour | None, str, str]], size: int = 17) -> int:
         """A legend that wraps: colour (None: a dashed line), name, value; returns the height it took."""
@@ -99,8 +109,9 @@ class Page:
             target[:] = pixels[:target.shape[0], :target.shape[1]]
         image = Image.fromarray(sheet)
         draw = ImageDraw.Draw(image)
-        for x, middle, words, size, colour, anchor in self._words:
-            draw.text((x, middle), words, font=_font(size), fill=colour, anchor=anchor + "m")
+        for x, middle, words, size, colour, anchor, rim in self._words:
+            draw.text((x, middle), words, font=_font(size), fill=colour, anchor=anchor + "m",
+                      stroke_width=rim, stroke_fill=BACKGROUND)
         return np.array(image)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -67,7 +67,7 @@ def _axis(values: Sequence[float], limits: tuple[float | None, float | None]) ->
     return step * math.floor(low / step + 1e-9), step * math.ceil(high / step - 1e-9), step
 
 
-def _grid(low: float, high: float, step: float, across, height: float) -> str:
+def _grid(low: float, high: float, step: float, across: Callable[[float], float], height: float) -> str:
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     parts = []
     for tick in range(round((high - low) / step) + 1):
@@ -82,7 +82,7 @@ def _grid(low: float, high: float, step: float, across, height: float) -> str:
     return "".join(parts)
 
 
-def _row(strip: Strip, top: float, across, unit: str, digits: int) -> str:
+def _row(strip: Strip, top: float, across: Callable[[float], float], unit: str, digits: int) -> str:
     points = [(case, value) for case, value in strip.points if math.isfinite(value)]
     found, colour, middle = statistic(value for _, value in points), hexadecimal(strip.colour), top + 40
     summary = f"median {number(found.median, digits)}{f' {unit}' if unit else ''}, n = {found.n}"

@@ -15,7 +15,7 @@ import numpy as np
 
 from kaf import volume_itk, volume_nifti
 from kaf.errors import InputError
-from kaf.volume_dicom import MODALITY, header_text, is_cut_short, looks_like_dicom, read_series
+from kaf.volume_dicom import MODALITY, header_text, looks_like_dicom, read_series
 from kaf.volume_write import write_labels, write_map
 
 __all__ = ["Volume", "guess_modality", "read_labels", "read_volume", "write_labels", "write_map"]
@@ -139,12 +139,9 @@ def _load(path: Path, frame: int | None, series: str | None) -> _Loaded:
     _refuse_unreadable(path)
     if volume_nifti.is_nifti(path):
         return _load_nifti(path, frame)
-    dicom = looks_like_dicom(path)
-    if dicom and is_cut_short(path):
-        raise InputError(path, "is cut short", volume_itk.COPY_AGAIN)
     with volume_itk.quiet():
         loaded = _read_image(path, frame)
-    if dicom and len(loaded.voxels) == 1:
+    if len(loaded.voxels) == 1 and looks_like_dicom(path):
         return loaded._replace(warnings=["one DICOM slice was read; give the folder for the whole series."])
     return loaded
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import mmap
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kaf.errors import InputError
-from kaf.volume_itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line
+from kaf.volume_itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line, times
 
 MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
 _UNEVEN = 0.05  # a slice may lie this share of the spacing away from its place on the even grid
-_PIXELS, _END_OF_SEQUENCE = b"\xe0\x7f\x10\x00", b"\xfe\xff\xdd\xe0"
-_IMPLICIT = b"1.2.840.10008.1.2\0"  # the transfer syntax whose elements do not name their type
 _IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 
 
@@ -25,46 +21,15 @@ def looks_like_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def is_cut_short(path: Path) -> bool:
-    """Whether a DICOM file ends before its pixels do, which GDCM fills up without a word.
-
-    Seen from the length that the pixel data element (7FE0,0010) announces, or from the missing end mark of
-    compressed pixels; a file that is laid out otherwise counts as whole.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        implicit = _IMPLICIT in content[:2048]
-        header = 8 if implicit else 12
-        place = content.find(_PIXELS)
-        while 0 <= place <= size - header:
-            if not implicit and content[place + 4 : place + 6] not in (b"OW", b"OB"):
-                place = content.find(_PIXELS, place + 4)
-                continue
-            start = place + header
-            (length,) = struct.unpack("<I", content[start - 4 : start])
-            if length == 0xFFFFFFFF:
-                return content.rfind(_END_OF_SEQUENCE) < place
-            if start + length > size:
-                return True
-            place = content.find(_PIXELS, start + length)  # a preview in the header has pixels of its own
-    return False
-
-
 def read_series(folder: Path, series: str | None) -> tuple[np.ndarray, np.ndarray, list[str], str]:
     """Voxels (slice, row, column), affine to RAS, warnings and modality of the only or the named series.
 
     Raises:
         InputError: no image, several series and none chosen, colour, or slices that differ in orientation or
-            size, share a position, are unevenly spaced or tilted.
+            pixels, share a position, are unevenly spaced or tilted.
     """
     files = [str(file) for file in _files_of(folder, series)]
     headers = [_header(folder, file) for file in files]
-    sizes = {header.GetSize() for header in headers}
-    if len(sizes) > 1:
-        raise InputError(
-            folder, f"its slices differ in size ({', '.join(map(str, sorted(sizes)))})",
-            "Keep one kind of slice: move localisers and other images into a folder of their own.",
-        )
     if headers[0].GetNumberOfComponents() > 1:
         raise InputError(folder, "holds colour images", "KAF needs one grey value per voxel.")
     if len(files) == 1:
@@ -73,6 +38,12 @@ def read_series(folder: Path, series: str | None) -> tuple[np.ndarray, np.ndarra
     orientations = np.array([_numbers(folder, header, _ORIENTATION, 6) for header in headers])
     row_spacing, column_spacing = headers[0].GetSpacing()[1], headers[0].GetSpacing()[0]
     order, affine = stack_geometry(folder, positions, orientations, (row_spacing, column_spacing))
+    sizes = {f"{times(header.GetSize()[:2])} of {times(header.GetSpacing()[:2])} mm" for header in headers}
+    if len(sizes) > 1:
+        raise InputError(
+            folder, f"its slices differ in their pixels ({', '.join(sorted(sizes))})",
+            "Keep one kind of slice: move localisers and other images into a folder of their own.",
+        )
     return _voxels(folder, [files[index] for index in order]), affine, [], header_text(headers[0], MODALITY)
 
 
@@ -89,6 +60,11 @@ def stack_geometry(
     """
     along_row, along_column = orientations[0, :3], orientations[0, 3:]
     normal = np.cross(along_row, along_column)
+    axes = np.array([along_row, along_column, normal])
+    if not np.allclose(axes @ axes.T, np.eye(3), atol=1e-3):
+        raise InputError(
+            folder, f"its rows and columns are not at right angles ({_ORIENTATION})", COPY_AGAIN
+        )
     normals = np.cross(orientations[:, :3], orientations[:, 3:])
     turned = max(_angle(orientations[:, :3], along_row), _angle(normals, normal))
     if not np.isfinite(turned) or turned > 0.1:
@@ -239,9 +215,6 @@ def _single(folder: Path, header: Any) -> tuple[np.ndarray, np.ndarray, list[str
 def _voxels(folder: Path, files: list[str]) -> np.ndarray:
     import SimpleITK
 
-    for file in files:
-        if is_cut_short(Path(file)):
-            raise InputError(folder, f"its file {Path(file).name} is cut short", COPY_AGAIN)
     try:
         image = SimpleITK.ReadImage(files if len(files) > 1 else files[0])
     except RuntimeError as error:

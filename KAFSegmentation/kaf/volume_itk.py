@@ -88,7 +88,7 @@ def run(path: Path, call: Callable[[], Any]) -> Any:
         elif "spacing" in text.lower():
             reason, remedy = "one of its voxel sizes is zero or negative", MEND_GEOMETRY
         elif "Unable to determine ImageIO" in text:
-            reason = "is not an image in a format KAF can read"
+            reason = "is no image in a format KAF can read, or is damaged"
             remedy = "Give NIfTI, NRRD, MetaImage or a DICOM folder."
         raise InputError(path, reason, remedy) from error
 

@@ -28,8 +28,8 @@ _SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")
 class Header:
     """The parts of a NIfTI-1 or NIfTI-2 header that are checked.
 
-    ``dims`` and ``pixdim`` are per axis, ``sform`` is 4 x 4 (voxel index to RAS).  In the data file they
-    begin at ``start`` and end before ``bytes_needed``; ``floats`` is their dtype where that is a real float.
+    ``dims`` and ``pixdim`` are per axis, ``sform`` is 4 x 4 (voxel index to RAS).  The voxels lie
+    between the bytes ``start`` and ``bytes_needed``; ``floats`` is their dtype where that is a real float.
     """
 
     dims: tuple[int, ...]
@@ -112,9 +112,9 @@ def _parse(raw: bytes, order: str) -> Header:
         rows = struct.unpack(f"{order}12d", raw[400:496])
     dims = tuple(int(n) for n in dim[1 : 1 + max(0, min(7, dim[0]))])
     matrix = np.vstack([np.reshape(rows, (3, 4)), [0, 0, 0, 1]]).astype(np.float64)
-    start = int(offset) if np.isfinite(offset) else 0
+    start = max(0, int(offset)) if np.isfinite(offset) else 0
     needed = start + (math.prod(dims) * bits + 7) // 8
-    floats = np.dtype(f"{order}f{bits // 8}") if kind in (16, 64) else None  # float32 and float64
+    floats = {16: np.dtype(f"{order}f4"), 64: np.dtype(f"{order}f8")}.get(kind)
     return Header(dims, tuple(pixdim[1 : 1 + len(dims)]), matrix, sform, qform, start, needed, floats)
 
 

@@ -242,6 +242,8 @@ def test_scores_of_many_classes_against_all_at_once():
     assert (half == everything.argmax(1).numpy()).mean() > 0.97
     plain = canonical_grid((3, 10, 12), las(None))
     np.testing.assert_array_equal(plain.logits_to_input_slices(scores), scores.argmax(1).numpy())
+    ties = torch.tensor([1.0, 3.0, 3.0, 2.0]).view(1, 4, 1, 1).expand(3, 4, 10, 12)
+    assert (plain.logits_to_input_slices(ties) == 1).all()
     with pytest.raises(ValueError, match="pixels"):
         plain.logits_to_input_slices(scores[..., :-1])
 

@@ -143,7 +143,7 @@ def test_missing_empty_and_foreign_files(tmp_path, monkeypatch):
 def test_file_cut_short(tmp_path, suffix, share):
     path = save(tmp_path / f"a{suffix}", scan((12, 30, 30)))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(InputError, match=f"a{suffix}: .*(cut short|not an image).*"):
+    with pytest.raises(InputError, match=f"a{suffix}: .*(cut short|no image).*"):
         read_volume(path)
 
 

@@ -188,6 +188,7 @@ def test_requests_on_the_wire():
         assert (raw.pop("id"), raw["event"]) == (5, "result")
         assert from_json(json.dumps(raw)).values["pid"] == ready["pid"]
         assert ask(b'{"id": 6, "verb": "echo", "arrays": 3}')["event"] == "error"
+        assert ask(b'{"id": 8, "verb": "chatter"}')["values"] == {"heard": ""}
         worker.stdin.write(b'{"id": 7, "verb": "steps"}\n')
         worker.stdin.flush()
         for _ in range(7):

@@ -26,6 +26,7 @@ TABLE = {name: f"worker_toys:{name}" for name in NAMES}
 def echo(request, on_event):
     for volume in request.volumes.values():
         assert not volume.voxels.flags.writeable
+        assert volume.voxels.flags.c_contiguous
     return {"arrays": dict(request.volumes), "settings": request.settings, "options": request.options,
             "sources": {name: volume.source for name, volume in request.volumes.items()}}
 
@@ -54,9 +55,9 @@ def nap(request, on_event):
 
 
 def chatter(request, on_event):
-    print("printed")
     sys.__stdout__.write("printed to the old stdout\n")
     sys.__stdout__.flush()
+    print("printed")
     os.write(1, b"written at C level\n")
     subprocess.run([sys.executable, "-c", "print('a child prints'); import sys; assert not sys.stdin.read()"],
                    check=True)

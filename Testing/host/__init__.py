@@ -1,8 +1,8 @@
 """A host for testing Slicer's scripted modules without the desktop application.
 
-Real: the MRML scene, the logics, the displayable managers and slicer.util (slicer-core from PyPI), Qt (PySide6).
-Stand-ins: the CTK and MRML widgets, slicer.app, PythonQt's dialect of Qt, and unless Slicer's own files are given,
-ScriptedLoadableModule, parameterNodeWrapper and i18n.
+Real: the MRML scene, the logics, the displayable managers and slicer.util (slicer-core from PyPI), and Qt
+(PySide6).  Stand-ins: the CTK and MRML widgets, slicer.app, PythonQt's dialect of Qt, and unless Slicer's own
+files are given, ScriptedLoadableModule, parameterNodeWrapper and i18n.
 
     import host
     host.start()
@@ -31,6 +31,7 @@ __all__ = [
     "pixels",
     "press_key",
     "pump",
+    "qt_messages",
     "screenshot",
     "set_testing",
     "start",
@@ -56,6 +57,7 @@ _LATER = {
     "pixels": "actions",
     "press_key": "actions",
     "pump": "actions",
+    "qt_messages": "quiet",
     "screenshot": "actions",
     "take_errors": "errors",
     "type_text": "actions",

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import slicer
 import vtk
 from PySide6.QtCore import QCoreApplication, QDeadlineTimer, QEvent, QEventLoop, QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QWidget
-
-import slicer
 
 from .views.slice_view import qMRMLSliceView, qMRMLSliceWidget
 from .views.three_d_view import qMRMLThreeDView, qMRMLThreeDWidget

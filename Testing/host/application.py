@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
+import slicer
 from PySide6.QtCore import Property, QLocale, QObject, QProcessEnvironment, QSettings, Signal
 from PySide6.QtWidgets import QApplication
-
-import slicer
 
 from .widgets.declare import standIn, stored
 
@@ -27,9 +26,6 @@ class qSlicerModuleManager(QObject):
 
     def modulesNames(self):
         return list(self._modules)
-
-    def isLoaded(self, name):
-        return name in self._modules
 
 
 @standIn
@@ -141,9 +137,6 @@ class qSlicerApplication(QApplication):
 
     def openNodeModule(self, node, role="", context=""):
         pass
-
-    def setMRMLScene(self, scene):
-        self.mrmlSceneChanged.emit(scene)
 
     def restart(self):
         self._restarts += 1

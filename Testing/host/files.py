@@ -2,10 +2,9 @@
 
 import os
 
+import slicer
 import vtk
 from PySide6.QtCore import QObject, Signal
-
-import slicer
 
 from .widgets.declare import standIn
 
@@ -54,7 +53,11 @@ class qSlicerCoreIOManager(QObject):
         for kind, className in _NODE_CLASSES.items():
             if node.IsA(className):
                 return kind
-        for part, kind in (("Markups", "MarkupsFile"), ("Volume", "VolumeFile"), ("Transform", "TransformFile")):
+        for part, kind in (
+            ("Markups", "MarkupsFile"),
+            ("Volume", "VolumeFile"),
+            ("Transform", "TransformFile"),
+        ):
             if part in node.GetClassName():
                 return kind
         return "NodeFile"
@@ -117,7 +120,9 @@ class qSlicerCoreIOManager(QObject):
 
     def exportNodes(self, nodeIDs, fileNames, properties, hardenTransforms, userMessages=None):
         return all(
-            self._export(slicer.mrmlScene.GetNodeByID(nodeID), path, properties, hardenTransforms, userMessages)
+            self._export(
+                slicer.mrmlScene.GetNodeByID(nodeID), path, properties, hardenTransforms, userMessages
+            )
             for nodeID, path in zip(nodeIDs, fileNames, strict=True)
         )
 

@@ -1,6 +1,6 @@
 """Modal dialogs never block a test: each is recorded and answered.
 
-A message with one button is answered by that button.  A question needs an answer that the test gave beforehand
+A message with one button is answered by that button.  A question needs an answer that the test gave before
 with `answer(...)`; without one the dialog is an error, because in Slicer it would wait for a person.
 """
 
@@ -8,7 +8,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtWidgets import QApplication, QColorDialog, QDialog, QFileDialog, QInputDialog, QMenu, QMessageBox
+from PySide6.QtWidgets import (
+    QApplication,
+    QColorDialog,
+    QDialog,
+    QFileDialog,
+    QInputDialog,
+    QMenu,
+    QMessageBox,
+)
 
 
 class UnansweredDialog(AssertionError):
@@ -35,8 +43,9 @@ class Dialogs:
     def answer(self, *answers) -> None:
         """What the next dialogs get, in order.
 
-        A standard button for a message box; the path, text or colour for Qt's ready-made dialogs (None cancels);
-        for any other dialog a result code, or a function that is given the dialog, acts on it and may return one.
+        A standard button for a message box; the path, text or colour for Qt's ready-made dialogs (None
+        cancels); for any other dialog a result code, or a function that is given the dialog, acts on it and may
+        return one.
         """
         self._answers.extend(answers)
 
@@ -82,15 +91,15 @@ class Dialogs:
         else:
             raise UnansweredDialog(f"{kind} '{title}' would wait for a person: {text}")
         if not callable(answer):
-            self.shown.append(Shown(kind, title, text, answer))
+            self.shown.append(Shown(kind, title.strip(), text, answer))
         return answer
 
     def _execute(self, dialog: QDialog):
         kind = dialog.className()
         if isinstance(dialog, QMessageBox):
-            buttons = dialog.buttons()
-            only = dialog.standardButton(buttons[0]) if len(buttons) == 1 else None
-            only = QMessageBox.Ok if not buttons else only
+            answers = [b for b in map(dialog.standardButton, dialog.buttons()) if b != QMessageBox.NoButton]
+            own = [b for b in dialog.buttons() if dialog.buttonRole(b) != QMessageBox.ActionRole]  # no "Details"
+            only = (answers or [QMessageBox.Ok])[0] if len(own) <= 1 else None
             answer = self._next(kind, dialog.windowTitle, dialog.text, only)
             text = dialog.text
         else:
@@ -106,7 +115,7 @@ class Dialogs:
         QApplication.processEvents()
         result = action(dialog)
         result = dialog.result() if result is None else result
-        self.shown.append(Shown(kind, title, text, result))
+        self.shown.append(Shown(kind, title.strip(), text, result))
         dialog.hide()
         return result
 

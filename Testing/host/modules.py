@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import slicer
 from PySide6.QtCore import Property, QObject
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QVBoxLayout
-
-import slicer
 
 from .widgets.declare import standIn, stored
 from .widgets.mrml_widget import qSlicerWidget
@@ -99,9 +98,6 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
     def self(self):
         return self._python
 
-    def setup(self):
-        self._python.setup()
-
     def enter(self):
         self._entered = True
         if hasattr(self._python, "enter"):
@@ -117,7 +113,7 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
         className = f"{self._module.name}Widget"
         self._python = getattr(source, className)(self)
         setattr(slicer.modules, className, self._python)
-        self.setup()
+        self._python.setup()
 
 
 def _source(name: str, path: Path) -> ModuleType:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+import slicer
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QScrollArea
-
-import slicer
 
 from .modules import LoadedModule, loadModule
 

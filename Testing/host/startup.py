@@ -5,10 +5,16 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SLICER_FILES = ("ScriptedLoadableModule.py", "parameterNodeWrapper", "i18n.py")
+STAND_IN_FILES = (
+    "widgets.ctk_buttons", "widgets.ctk_collapsible", "widgets.ctk_numbers", "widgets.ctk_paths",
+    "widgets.ctk_ranges", "widgets.mrml_widget", "widgets.node_selector", "widgets.segments_table",
+    "widgets.segment_editor", "widgets.charts", "widgets.markups_place", "views.layout_manager", "files", "modules",
+)  # fmt: skip
 _started: dict[str, object] = {}
 
 
@@ -68,14 +74,15 @@ def _application(folder: Path, version: tuple[int, int]):
 
     import slicer
 
+    from . import errors, quiet
     from .application import qSlicerApplication
-    from . import errors
     from .modal import Dialogs
 
     slicer.app = qSlicerApplication(folder, version)
     _started["dialogs"] = Dialogs()
     _started["dialogs"].install()
     errors.install()
+    quiet.install()
     return slicer.app
 
 
@@ -83,21 +90,10 @@ def _addWidgets() -> None:
     """slicer.qMRML... and slicer.qSlicer... for every stand-in."""
     import slicer
 
-    from . import modules
-    from .views import layout_manager
-    from .widgets import (
-        ctk_buttons,
-        ctk_collapsible,
-        ctk_numbers,
-        ctk_paths,
-        ctk_ranges,
-        mrml_widget,
-        node_selector,
-    )
+    for name in STAND_IN_FILES:
+        import_module(f".{name}", __package__)
     from .widgets.declare import standIns
 
-    del modules, layout_manager, ctk_buttons, ctk_collapsible, ctk_numbers, ctk_paths, ctk_ranges
-    del mrml_widget, node_selector
     for name, cls in standIns().items():
         if name.startswith("q"):
             setattr(slicer, name, cls)

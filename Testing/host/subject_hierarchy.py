@@ -1,8 +1,7 @@
 """Keeps the real subject hierarchy node up to date, as Slicer's Qt plugins do."""
 
-import vtk
-
 import slicer
+import vtk
 
 _IN_TREE = (
     "vtkMRMLDisplayableNode",

@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from kaf.network.sites import Sites
 
 
+def at_least_float(values: Tensor) -> Tensor:
+    """Half precision widened to float32; float32 and float64 as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 class TokenNorm(nn.BatchNorm1d):
     """Batch normalisation over the keypoints of a batch: padding never counts, colliding keypoints count each.
 
@@ -23,7 +28,7 @@ class TokenNorm(nn.BatchNorm1d):
         if not self.training or float(total) < 2:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
             return tokens * scale + (self.bias - self.running_mean * scale)
-        flat, weight = tokens.float().flatten(0, 1), weights.float().flatten()[:, None]
+        flat, weight = at_least_float(tokens).flatten(0, 1), at_least_float(weights).flatten()[:, None]
         mean = (flat * weight).sum(0) / total
         centred = flat - mean
         variance = (centred.square() * weight).sum(0) / total
@@ -90,7 +95,7 @@ class AttentionBlock(nn.Module):
         if qkv.device.type == "cpu":
             # On processors bf16 makes this no faster and its backward pass nine times slower.
             with torch.autocast("cpu", enabled=False):
-                message, attention = self._attend(qkv.float(), bias, capture)
+                message, attention = self._attend(at_least_float(qkv), bias, capture)
         else:
             message, attention = self._attend(qkv, bias.to(qkv.dtype), capture)
         message = self.merge(message.transpose(1, 2).reshape(batch, count, width))
@@ -116,9 +121,10 @@ def attention_bias(sites: Sites) -> Tensor:
 
 
 def to_keypoint_attention(attention: Tensor, sites: Sites) -> Tensor:
-    """(B, heads, M, M) between sites -> (B, heads, N, N) between keypoints; rows still sum to one."""
+    """(B, heads, M, M) between sites -> (B, heads, N, N) between keypoints; rows still sum to one, padding gets 0."""
     share = attention / sites.counts.clamp(min=1)[:, None, None, :]
     heads, inverse = attention.shape[1], sites.inverse
     count = inverse.shape[1]
     rows = share.gather(2, inverse[:, None, :, None].expand(-1, heads, -1, share.shape[-1]))
-    return rows.gather(3, inverse[:, None, None, :].expand(-1, heads, count, -1))
+    columns = rows.gather(3, inverse[:, None, None, :].expand(-1, heads, count, -1))
+    return columns * sites.real[:, None, None, :]

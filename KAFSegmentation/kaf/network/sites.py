@@ -17,13 +17,15 @@ class Sites:
     """Occupied cells of a (H, W) map for a batch of B slices with N keypoints each, M sites at most.
 
     cells: (B, M) int64, row * W + column, 0 where padded; positions: (B, M, 2) float (row, column);
-    counts: (B, M) float, keypoints per site, 0 where padded; inverse: (B, N) int64, site of each keypoint.
+    counts: (B, M) float, keypoints per site, 0 where padded; inverse: (B, N) int64, site of each keypoint;
+    real: (B, N) bool, False where a keypoint is padding (its site is any).
     """
 
     cells: Tensor
     positions: Tensor
     counts: Tensor
     inverse: Tensor
+    real: Tensor
     height: int
     width: int
 
@@ -64,4 +66,4 @@ def find_sites(keypoints: Tensor, mask: Tensor, stride: int, height: int, width:
     inverse = torch.empty_like(rank).scatter_(1, order, rank).clamp_(max=count - 1)
     cells = torch.where(counts > 0, cells, 0)
     positions = torch.stack([torch.div(cells, width, rounding_mode="floor"), cells % width], -1)
-    return Sites(cells, positions.to(keypoints.dtype), counts, inverse, height, width)
+    return Sites(cells, positions.to(keypoints.dtype), counts, inverse, mask, height, width)

@@ -25,6 +25,4 @@ def qtNames() -> dict[str, object]:
 def qtObjectClasses() -> tuple[type, ...]:
     """The classes derived from QObject, base classes before derived ones."""
     classes = {value for value in qtNames().values() if isinstance(value, type)}
-    return tuple(
-        sorted((c for c in classes if issubclass(c, QtCore.QObject)), key=lambda c: len(c.__mro__))
-    )
+    return tuple(sorted((c for c in classes if issubclass(c, QtCore.QObject)), key=lambda c: len(c.__mro__)))

@@ -62,7 +62,9 @@ def _takeConnections(tree: ET.Element) -> list[dict[str, str]]:
     found = []
     for node in tree.findall("connections"):
         for connection in node.findall("connection"):
-            found.append({part: connection.findtext(part) for part in ("sender", "signal", "receiver", "slot")})
+            found.append(
+                {part: connection.findtext(part) for part in ("sender", "signal", "receiver", "slot")}
+            )
         tree.remove(node)
     return found
 
@@ -123,6 +125,8 @@ def _connect(widget: QWidget, connection: dict[str, str]) -> None:
     name, _, types = slot.partition("(")
     method = getattr(receiver, name, None)
     if not callable(method):
-        raise UiError(f"slot '{connection['slot']}' does not exist on {receiver.className()} '{connection['receiver']}'")
+        raise UiError(
+            f"slot '{connection['slot']}' does not exist on {receiver.className()} '{connection['receiver']}'"
+        )
     count = 0 if types == ")" else types.count(",") + 1
     sender.connect(signal, lambda *values: method(*values[:count]))

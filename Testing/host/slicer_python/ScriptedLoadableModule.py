@@ -5,7 +5,6 @@ import unittest
 from pathlib import Path
 
 import qt
-
 import slicer
 
 __all__ = [

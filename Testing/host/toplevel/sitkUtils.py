@@ -2,9 +2,8 @@
 
 import numpy as np
 import SimpleITK as sitk
-import vtk
-
 import slicer
+import vtk
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -27,7 +26,9 @@ def PullVolumeFromSlicer(nodeObjectOrName):
 def PushVolumeToSlicer(sitkimage, targetNode=None, name=None, className="vtkMRMLScalarVolumeNode"):
     """Put a SimpleITK image into a volume node, a new one unless one is given."""
     if targetNode is None:
-        targetNode = slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GenerateUniqueName(name or "Volume"))
+        targetNode = slicer.mrmlScene.AddNewNodeByClass(
+            className, slicer.mrmlScene.GenerateUniqueName(name or "Volume")
+        )
         targetNode.CreateDefaultDisplayNodes()
     ijkToLPS = np.eye(4)
     ijkToLPS[:3, :3] = np.reshape(sitkimage.GetDirection(), (3, 3)) * sitkimage.GetSpacing()

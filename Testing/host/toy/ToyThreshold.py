@@ -6,9 +6,8 @@ from typing import Annotated
 
 import numpy as np
 import qt
-import vtk
-
 import slicer
+import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -122,7 +121,12 @@ class ToyThresholdWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 node.outputSegmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
             self.ui.progressBar.visible = True
             self.logic.threshold(
-                node.inputVolume, node.outputSegmentation, node.segmentName, node.threshold, node.side, self.onProgress
+                node.inputVolume,
+                node.outputSegmentation,
+                node.segmentName,
+                node.threshold,
+                node.side,
+                self.onProgress,
             )
             self.ui.messageLabel.text = _("Done.")
 
@@ -146,7 +150,9 @@ class ToyThresholdWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onWorkerFinished(self, exitCode, exitStatus):
         crashed = exitStatus == qt.QProcess.CrashExit
-        self.ui.messageLabel.text = _("Stopped.") if crashed else _("Worker ended with {code}.").format(code=exitCode)
+        self.ui.messageLabel.text = (
+            _("Stopped.") if crashed else _("Worker ended with {code}.").format(code=exitCode)
+        )
 
 
 class ToyThresholdLogic(ScriptedLoadableModuleLogic):

@@ -1,10 +1,9 @@
 """qSlicerLayoutManager: the views of the application, by name."""
 
+import slicer
 import vtk
 from PySide6.QtCore import Property, QObject, Signal
 from PySide6.QtWidgets import QGridLayout, QWidget
-
-import slicer
 
 from ..widgets.declare import standIn
 from .slice_view import newSliceWidget

@@ -1,11 +1,10 @@
 """Off-screen drawing: a VTK render window and what turns it into pixels."""
 
 import numpy as np
+import slicer
 import vtk
 from PySide6.QtGui import QImage
 from vtk.util.numpy_support import vtk_to_numpy
-
-import slicer
 
 
 class OffscreenWindow:

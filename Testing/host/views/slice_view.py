@@ -1,11 +1,10 @@
 """qMRMLSliceWidget and qMRMLSliceView: one slice view with its logic, its layers and its overlays."""
 
+import slicer
 import vtk
 from PySide6.QtCore import Property, Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QVBoxLayout, QWidget
-
-import slicer
 
 from ..widgets.declare import standIn
 from ..widgets.mrml_widget import parentIn
@@ -109,7 +108,9 @@ class SliceDrawing:
         self.annotation = vtk.vtkCornerAnnotation()
         renderer.AddViewProp(self.annotation)
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
-        self.group = displayableManagers(factory, MANAGERS, applicationLogic, renderer, self.logic.GetSliceNode())
+        self.group = displayableManagers(
+            factory, MANAGERS, applicationLogic, renderer, self.logic.GetSliceNode()
+        )
         self.style = slicer.vtkMRMLSliceViewInteractorStyle()
         self.style.SetSliceLogic(self.logic)
         self.style.SetDisplayableManagers(self.group)

@@ -1,11 +1,10 @@
 """qMRMLThreeDWidget and qMRMLThreeDView: surfaces, volume rendering and markups in 3D."""
 
+import slicer
 import vtk
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QVBoxLayout, QWidget
-
-import slicer
 
 from ..widgets.declare import standIn
 from ..widgets.mrml_widget import parentIn

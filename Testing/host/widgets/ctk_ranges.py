@@ -121,7 +121,11 @@ class ctkRangeWidget(_Range):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self._low, self._bar, self._high = ctkDoubleSpinBox(self), ctkDoubleRangeSlider(self), ctkDoubleSpinBox(self)
+        self._low, self._bar, self._high = (
+            ctkDoubleSpinBox(self),
+            ctkDoubleRangeSlider(self),
+            ctkDoubleSpinBox(self),
+        )
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in (self._low, self._bar, self._high):

@@ -46,9 +46,6 @@ class qSlicerWidget(QWidget):
         super().__init__(parentIn(arguments))
         self._scene = None
 
-    def mrmlScene(self):
-        return self._scene
-
     def setMRMLScene(self, scene):
         if scene is not self._scene:
             self._scene = scene
@@ -95,7 +92,6 @@ class qMRMLRangeWidget(ctkRangeWidget):
     """A range that takes its unit from the scene; here it shows the plain numbers."""
 
     quantity = stored("quantity", str, "")
-    unitAwareProperties = stored("unitAwareProperties", int, 0x1F)
 
     def mrmlScene(self):
         return self.__dict__.get("_scene")

@@ -82,9 +82,16 @@ class qMRMLNodeComboBox(QWidget):
         self._scene = scene
         self.setEnabled(scene is not None)
         if scene is not None:
-            events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent, scene.EndCloseEvent)
+            events = (
+                scene.NodeAddedEvent,
+                scene.NodeRemovedEvent,
+                scene.EndBatchProcessEvent,
+                scene.EndCloseEvent,
+            )
             self._observers = [(scene, scene.AddObserver(event, self._onSceneEvent)) for event in events]
-            self._observers.append((scene, scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._onRemoval)))
+            self._observers.append(
+                (scene, scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._onRemoval))
+            )
             self._observers += [
                 (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNodeModified))
                 for node in map(scene.GetNthNode, range(scene.GetNumberOfNodes()))
@@ -177,7 +184,9 @@ class qMRMLNodeComboBox(QWidget):
             return
         self._refresh()
         if event == "NodeAddedEvent" and node is not None:
-            self._observers.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNodeModified)))
+            self._observers.append(
+                (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNodeModified))
+            )
             if node.GetID() in self._ids:
                 self.nodeAdded.emit(node)
 
@@ -221,7 +230,8 @@ class qMRMLNodeComboBox(QWidget):
         actions += [(f"Edit current {label}", self.editCurrentNode)] * self.editEnabled
         if self.addEnabled:
             actions += [
-                (f"Create new {self.nodeTypeLabel(kind)}", lambda kind=kind: self._addByUser(kind)) for kind in types
+                (f"Create new {self.nodeTypeLabel(kind)}", lambda kind=kind: self._addByUser(kind))
+                for kind in types
             ]
         actions += [(f"Delete current {label}", self.removeCurrentNode)] * self.removeEnabled
         if actions and self._scene is not None:
@@ -283,7 +293,9 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
         self.addEnabled = self.removeEnabled = False
 
     def checkedNodes(self):
-        return [node for node in map(self.nodeFromIndex, range(self.nodeCount())) if node.GetID() in self._checked]
+        return [
+            node for node in map(self.nodeFromIndex, range(self.nodeCount())) if node.GetID() in self._checked
+        ]
 
     def uncheckedNodes(self):
         nodes = map(self.nodeFromIndex, range(self.nodeCount()))
@@ -315,5 +327,3 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
 def innerComboBox(selector: qMRMLNodeComboBox) -> QComboBox:
     """The combo box that a person sees, for tests that choose an entry by its text."""
     return selector._combo
-
-

@@ -18,7 +18,12 @@ from .annotations import (
     Validator,
     WithinRange,
 )
-from .gui import GuiConnector, SlicerPackParameterNamePropertyName, createGuiConnector, parameterNodeGuiConnector
+from .gui import (
+    GuiConnector,
+    SlicerPackParameterNamePropertyName,
+    createGuiConnector,
+    parameterNodeGuiConnector,
+)
 from .packs import FloatRange, isParameterPack, nestedParameterNames, parameterPack
 from .wrapper import (
     SlicerParameterNamePropertyName,

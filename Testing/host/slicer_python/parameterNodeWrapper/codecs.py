@@ -192,14 +192,18 @@ class UnionCodec(Codec):
 
     def __init__(self, hint, checks=()):
         super().__init__(hint, checks)
-        self.parts = [NoneCodec(type(None)) if a is type(None) else codecFor(a) for a in typing.get_args(hint)]
+        self.parts = [
+            NoneCodec(type(None)) if a is type(None) else codecFor(a) for a in typing.get_args(hint)
+        ]
 
     @property
     def cached(self):
         return all(part.cached for part in self.parts)
 
     def default(self):
-        return None if any(isinstance(p, NoneCodec | NodeCodec) for p in self.parts) else self.parts[0].default()
+        return (
+            None if any(isinstance(p, NoneCodec | NodeCodec) for p in self.parts) else self.parts[0].default()
+        )
 
     def has(self, node, name):
         return any(part.has(node, f"{name}.{index}") for index, part in enumerate(self.parts))
@@ -252,14 +256,31 @@ def _Bound(base):
 
         return method
 
-    changes = ("__setitem__", "__delitem__", "append", "extend", "insert", "pop", "remove", "clear", "update", "sort")
+    changes = (
+        "__setitem__",
+        "__delitem__",
+        "append",
+        "extend",
+        "insert",
+        "pop",
+        "remove",
+        "clear",
+        "update",
+        "sort",
+    )
     for name in (*changes, "reverse", "__iadd__", "popitem", "setdefault"):
         if hasattr(base, name):
             setattr(Bound, name, handingOn(name))
     return Bound
 
 
-_BY_ORIGIN = {list: ListCodec, dict: DictCodec, tuple: TupleCodec, typing.Union: UnionCodec, types.UnionType: UnionCodec}
+_BY_ORIGIN = {
+    list: ListCodec,
+    dict: DictCodec,
+    tuple: TupleCodec,
+    typing.Union: UnionCodec,
+    types.UnionType: UnionCodec,
+}
 
 
 def codecFor(hint) -> Codec:

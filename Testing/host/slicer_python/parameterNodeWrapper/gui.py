@@ -6,10 +6,19 @@ from pathlib import PurePath
 
 import ctk
 import qt
-
 import slicer
 
-from .annotations import Choice, Decimals, Maximum, Minimum, RangeBounds, SingleStep, WithinRange, first, plain
+from .annotations import (
+    Choice,
+    Decimals,
+    Maximum,
+    Minimum,
+    RangeBounds,
+    SingleStep,
+    WithinRange,
+    first,
+    plain,
+)
 from .packs import FloatRange, isParameterPack, nestedParameterNames
 
 SlicerPackParameterNamePropertyName = "SlicerPackParameterName"
@@ -87,7 +96,9 @@ def createGuiConnector(widget, datatype) -> GuiConnector:
         connector = cls.create(widget, datatype)
         if connector is not None:
             return connector
-    raise RuntimeError(f"Unable to create gui connector: widget {type(widget).__name__}, data type {datatype}")
+    raise RuntimeError(
+        f"Unable to create gui connector: widget {type(widget).__name__}, data type {datatype}"
+    )
 
 
 def _steps(widget, datatype, decimals: bool = True) -> None:
@@ -159,10 +170,14 @@ class NumberConnector(GuiConnector):
         kind = type(self._widget)
         if plain(self._type) is int and kind is not ctk.ctkDoubleSlider:
             self._widget.decimals = 0
-        _steps(self._widget, self._type, decimals=kind is not ctk.ctkDoubleSlider and plain(self._type) is float)
+        _steps(
+            self._widget, self._type, decimals=kind is not ctk.ctkDoubleSlider and plain(self._type) is float
+        )
         low, high = _bounds(self._type, (None, None))
         if kind in (ctk.ctkSliderWidget, slicer.qMRMLSliderWidget) and None in (low, high):
-            raise RuntimeError("Cannot have a connection to ctkSliderWidget where the float type is unbounded.")
+            raise RuntimeError(
+                "Cannot have a connection to ctkSliderWidget where the float type is unbounded."
+            )
         self._widget.minimum = float("-inf") if low is None else low
         self._widget.maximum = float("inf") if high is None else high
 
@@ -326,12 +341,15 @@ class PackConnector(GuiConnector):
 
     @staticmethod
     def fits(widget, datatype):
-        return isParameterPack(plain(datatype)) and set(nestedParameterNames(datatype)) <= set(packWidgets(widget))
+        return isParameterPack(plain(datatype)) and set(nestedParameterNames(datatype)) <= set(
+            packWidgets(widget)
+        )
 
     def prepare(self):
         kind, widgets = plain(self._type), packWidgets(self._widget)
         self._parts = {
-            name: createGuiConnector(widgets[name], kind.dataType(name)) for name in nestedParameterNames(kind)
+            name: createGuiConnector(widgets[name], kind.dataType(name))
+            for name in nestedParameterNames(kind)
         }
 
     def _connect(self):

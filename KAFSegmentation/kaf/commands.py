@@ -1,0 +1,167 @@
+"""The commands that run a verb: inputs and outputs of the command line around settings and results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from kaf.console import Console
+from kaf.events import OnEvent, Picture, Result
+from kaf.files import atomic_write, check_output
+from kaf.flags import Command, parse
+from kaf.pairs import case_name
+from kaf.settings import EvaluateSettings, ExplainSettings, FinetuneSettings, SegmentSettings
+from kaf.weights_notice import notice
+
+
+class SegmentCommand(Command, SegmentSettings):
+    """Segment a scan: a NIfTI, NRRD or MHA file, or a folder of DICOM files.
+
+    Writes the labels on exactly the grid of the scan, and a .json with the settings, volumes and warnings.
+    """
+
+    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder")
+    output: str = Field("", description="the segmentation: .seg.nrrd (Slicer), .nii.gz, .nrrd or .mha; "
+                        "default: the scan's name with -seg.seg.nrrd, in this folder")
+    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
+    picture: bool = Field(False, description="also draw a picture (.png) with outlines and attention")
+    overwrite: bool = Field(False, description="replace results that exist")
+
+
+def segment(arguments: Sequence[str], console: Console) -> None:
+    command = parse(SegmentCommand, arguments, "segment")
+    settings: SegmentSettings = command.only(SegmentSettings)
+    outputs = _outputs(command)
+    for path in outputs.values():
+        check_output(path, command.overwrite)
+    from kaf.segment import segment as run
+    from kaf.volume import read_volume, write_labels, write_map
+    from kaf.volume_write import check_suffix
+
+    check_suffix(outputs["labels"])
+    volume = read_volume(command.input, frame=command.frame)
+    result = run(volume, settings, console)
+    write_labels(outputs["labels"], result.labels, result.card.labels, command.overwrite)
+    for name, values in (("attention", result.attention), ("uncertainty", result.uncertainty)):
+        if values is not None:
+            write_map(outputs[name], values, command.overwrite)
+    if command.picture:
+        from kaf.picture import overview
+
+        overview(volume, result.labels, result.card.labels, attention=result.attention,
+                 uncertainty=result.uncertainty, path=outputs["picture"], title=f"{volume.source}")
+        console(Picture("picture", str(outputs["picture"])))
+    values = {
+        "input": command.input, "outputs": {name: str(path) for name, path in outputs.items()},
+        "model": result.card.name, "model_digest": result.card.digest, "settings": settings.model_dump(),
+        "volumes_ml": {result.card.label_names[v]: round(ml, 3) for v, ml in result.volumes_ml.items()},
+        "warnings": list(result.warnings), "seconds": {k: round(v, 3) for k, v in result.seconds.items()},
+        "place": result.place,
+    }
+    atomic_write(outputs["report"], json.dumps(values, indent=1) + "\n", overwrite=True)
+    notice(result.card, console)
+    lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in values["volumes_ml"].items()]
+    console.result(values, "\n".join([*lines, f"written: {outputs['labels']}"]))
+
+
+def _outputs(command: SegmentCommand) -> dict[str, Path]:
+    """The files that this command will write."""
+    labels = Path(command.output) if command.output else Path(f"{case_name(command.input)}-seg.seg.nrrd")
+    stem = labels.with_name(case_name(labels))
+    outputs = {"labels": labels, "report": Path(f"{stem}-seg.json")}
+    if command.attention:
+        outputs["attention"] = Path(f"{stem}-attention.nrrd")
+    if command.uncertainty:
+        outputs["uncertainty"] = Path(f"{stem}-uncertainty.nrrd")
+    if command.picture:
+        outputs["picture"] = Path(f"{stem}-overview.png")
+    return outputs
+
+
+class ExplainCommand(Command, ExplainSettings):
+    """Show where the network looked: attention as a map on the grid of the scan and as Slicer markups."""
+
+    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder")
+    output: str = Field("", description="the map: .nrrd, .nii.gz or .mha; default: -attention.nrrd")
+    markups: str = Field("", description="also write the heaviest keypoints as Slicer markups (.mrk.json)")
+    top: int = Field(50, ge=1, le=10000, description="how many keypoints")
+    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
+    overwrite: bool = Field(False, description="replace results that exist")
+
+
+def explain(arguments: Sequence[str], console: Console) -> None:
+    command = parse(ExplainCommand, arguments, "explain")
+    settings: ExplainSettings = command.only(ExplainSettings)
+    output = Path(command.output or f"{case_name(command.input)}-attention.nrrd")
+    check_output(output, command.overwrite)
+    if command.markups:
+        check_output(command.markups, command.overwrite)
+    from kaf.explain import explain as run
+    from kaf.volume import read_volume, write_map
+    from kaf.volume_write import check_suffix
+
+    check_suffix(output)
+    result = run(read_volume(command.input, frame=command.frame), settings, console)
+    write_map(output, result.attention, command.overwrite)
+    if command.markups:
+        result.save_markups(command.markups, command.top, command.overwrite)
+    order = (-result.weights).argsort(kind="stable")[:5]
+    points = [{"ras": result.positions[i].round(1).tolist(), "slice": int(result.slices[i]),
+               "weight": round(float(result.weights[i]), 4)} for i in order]
+    lines = [f"R {p['ras'][0]:.1f}  A {p['ras'][1]:.1f}  S {p['ras'][2]:.1f} mm  (slice {p['slice']}): "
+             f"{100 * p['weight']:.1f} % of its slice's attention" for p in points]
+    console.result({"output": str(output), "markups": command.markups or None, "keypoints": len(result.weights),
+                    "heaviest": points, "warnings": list(result.warnings), "settings": settings.model_dump()},
+                   "\n".join(["most attended keypoints:", *lines, f"written: {output}"]))
+
+
+class FinetuneCommand(Command, FinetuneSettings):
+    """Train a model on a folder of labelled scans; one command, one model file.
+
+    A run that was stopped goes on with --resume.
+    """
+
+    data: CliPositionalArg[str] = Field(description="folder of scans and label maps")
+
+
+def finetune(arguments: Sequence[str], console: Console) -> None:
+    settings: FinetuneSettings = parse(FinetuneCommand, arguments, "finetune").only(FinetuneSettings)
+    from kaf.finetune import finetune as run
+
+    path = run(settings, _without_result(console))
+    console.result({"model": str(path)}, f"written: {path}\nuse it: kaf segment SCAN --model {path}\n"
+                   f"keep it in your library: kaf models add {path}")
+
+
+class EvaluateCommand(Command, EvaluateSettings):
+    """Compare segmentations with references: Dice, surface distances, volumes; a table and a report."""
+
+    prediction: CliPositionalArg[str] = Field(description="a segmentation, or a folder of them")
+    reference: CliPositionalArg[str] = Field(description="the reference, or a folder of them")
+    output: str = Field("evaluation", description="folder for the table, the numbers and the report")
+
+
+def evaluate(arguments: Sequence[str], console: Console) -> None:
+    command = parse(EvaluateCommand, arguments, "evaluate")
+    settings = EvaluateSettings(**{name: getattr(command, name) for name in EvaluateSettings.model_fields})
+    from kaf.evaluate import evaluate as run
+
+    overview = run(settings, _without_result(console)).overview()
+    console.result(overview, f"mean Dice {overview['dice']:.3f} over {overview['cases']} cases (pooled "
+                   f"{overview['pooled_dice']:.3f})\nreport: {overview['report']}")
+
+
+def _without_result(console: Console) -> OnEvent:
+    """The console for a verb that sends its own result: the command sends the last one."""
+    return lambda event: None if isinstance(event, Result) else console(event)
+
+
+def worker(arguments: Sequence[str], console: Console) -> None:
+    """The resident process; it speaks JSON lines on its own pipes."""
+    from kaf.worker import main
+
+    main(arguments)

@@ -1,0 +1,136 @@
+"""``kaf models ...`` and ``kaf data scan``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from kaf.card import Card, read_card
+from kaf.console import Console
+from kaf.errors import SettingsError
+from kaf.flags import Command, parse
+from kaf.library import add_model, export_model, find_model, list_models, remove_model
+
+
+class ListCommand(Command):
+    """All models of the library."""
+
+
+class ShowCommand(Command):
+    """The card of a model."""
+
+    name: CliPositionalArg[str] = Field(description="name in the library, or a file")
+
+
+class AddCommand(Command):
+    """Add a model file to the library, or download one."""
+
+    source: CliPositionalArg[str] = Field(description="a .safetensors file, or an http(s) address")
+    name: str = Field("", description="name in the library; default: the card's")
+    digest: str = Field("", description="SHA-256 of the file; needed for a download")
+    overwrite: bool = Field(False, description="replace a model of that name")
+
+
+class ExportCommand(Command):
+    """Copy a model of the library to a file."""
+
+    name: CliPositionalArg[str] = Field(description="name in the library")
+    target: CliPositionalArg[str] = Field(description="a file, or a folder")
+    overwrite: bool = Field(False, description="replace a file that exists")
+
+
+class RemoveCommand(Command):
+    """Remove a model that you added."""
+
+    name: CliPositionalArg[str] = Field(description="name in the library")
+
+
+class ScanCommand(Command):
+    """Say what a folder of scans holds: cases, patients, labels, spacings, problems."""
+
+    folder: CliPositionalArg[str] = Field(description="folder of scans")
+
+
+def models(arguments: Sequence[str], console: Console) -> None:
+    _dispatch("models", {"list": _list, "show": _show, "add": _add, "export": _export, "remove": _remove},
+              arguments, console)
+
+
+def data(arguments: Sequence[str], console: Console) -> None:
+    _dispatch("data", {"scan": _scan}, arguments, console)
+
+
+def _dispatch(name: str, actions: dict[str, Callable[[Sequence[str], Console], None]], arguments: Sequence[str],
+              console: Console) -> None:
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(f"usage: kaf {name} {{{','.join(actions)}}} ...\n\n"
+              f"kaf {name} ACTION --help tells the options of an action")
+        return
+    if not arguments or arguments[0] not in actions:
+        raise SettingsError(f"kaf {name}", f"needs one of: {', '.join(actions)}", f"See `kaf {name} --help`.")
+    actions[arguments[0]](arguments[1:], console)
+
+
+def _list(arguments: Sequence[str], console: Console) -> None:
+    parse(ListCommand, arguments, "models list")
+    entries = list_models()
+    lines = [f"{e.name:24} {e.card.modality:4} {', '.join(e.card.label_names.values())}"
+             + ("" if e.bundled else "   (added by you)") for e in entries]
+    console.result({"models": [{"name": e.name, "path": str(e.path), "bundled": e.bundled, "modality": e.card.modality,
+                                "labels": e.card.label_names} for e in entries]},
+                   "\n".join(lines) or "no models; add one with `kaf models add FILE`")
+
+
+def _show(arguments: Sequence[str], console: Console) -> None:
+    card = read_card(find_model(parse(ShowCommand, arguments, "models show").name))
+    console.result(asdict(card), card_text(card))
+
+
+def card_text(card: Card) -> str:
+    """A model card as a person reads it."""
+    lines = [f"{card.name}, version {card.version}", card.description, "",
+             f"segments:      {', '.join(f'{v} {n}' for v, n in card.label_names.items())}",
+             f"made for:      {card.modality}, slices {card.slice_spacing:g} mm apart ({card.slicing_axis}), "
+             f"resampled to {card.spacing:g} mm",
+             f"trained on:    {card.training_data or 'unspecified'}",
+             f"licence:       {card.weights_licence} (weights)",
+             f"weights:       SHA-256 {card.digest}",
+             f"made with:     KAF {card.code_version}, seed {card.seed}"]
+    for name, value in card.metrics.items():
+        if isinstance(value, dict):
+            lines.append(f"{name}:")
+            lines += [f"  {key}: {item}" for key, item in value.items()]
+        else:
+            lines.append(f"{name}: {value}")
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _add(arguments: Sequence[str], console: Console) -> None:
+    command = parse(AddCommand, arguments, "models add")
+    entry = add_model(command.source, command.name, command.digest, overwrite=command.overwrite)
+    console.result({"name": entry.name, "path": str(entry.path)}, f"added {entry.name} ({entry.card.weights_licence})")
+
+
+def _export(arguments: Sequence[str], console: Console) -> None:
+    command = parse(ExportCommand, arguments, "models export")
+    path = export_model(command.name, Path(command.target), overwrite=command.overwrite)
+    console.result({"path": str(path)}, f"written: {path}")
+
+
+def _remove(arguments: Sequence[str], console: Console) -> None:
+    name = parse(RemoveCommand, arguments, "models remove").name
+    remove_model(name)
+    console.result({"name": name}, f"removed {name}")
+
+
+def _scan(arguments: Sequence[str], console: Console) -> None:
+    folder = parse(ScanCommand, arguments, "data scan").folder
+    from kaf.data.folder import scan_folder
+    from kaf.data.inspect import inspect_dataset
+
+    inspection = inspect_dataset(scan_folder(folder), console)
+    console.result(inspection.to_dict(), inspection.text())

@@ -1,0 +1,1 @@
+"""Checks of a module's files that need no running application."""
