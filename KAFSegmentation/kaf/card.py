@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from kaf.errors import ModelError
 
 CARD_KEY = "kaf_card"
 _MAX_HEADER = 64 * 1024 * 1024
+_PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "dict[str, Any]": dict}
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,23 @@ def card_from_json(text: str, source: object = "model card") -> Card:
     try:
         values = json.loads(text)
         values["labels"] = tuple(
-            Label(int(v["value"]), str(v["name"]), tuple(v["colour"]), v.get("terminology", ""))
+            Label(int(v["value"]), str(v["name"]), _colour(*v["colour"]), str(v.get("terminology", "")))
             for v in values["labels"]
         )
         values["trained_modules"] = tuple(values.get("trained_modules", ()))
-        return Card(**values)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        card = Card(**values)
+        for item in fields(card):
+            if not isinstance(getattr(card, item.name), _TYPES.get(str(item.type), object)):
+                raise TypeError(f"{item.name} is not a {item.type}")
+        return card
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
             source, f"its model card cannot be read ({error})", "Get the file again, or update KAF."
         ) from error
+
+
+def _colour(red: int, green: int, blue: int) -> tuple[int, int, int]:
+    return int(red), int(green), int(blue)
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -106,23 +116,24 @@ def read_header(path: str | Path) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(8)
-            if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            start = file.read(9)
+            # A sound header of 640 or 19280 bytes starts with the same two bytes, but its JSON follows.
+            if start[:2] in _PICKLES and start[8:] != b"{":
                 raise ModelError(
                     path, "this is a pickle (PyTorch .pth style), which can run code when it is opened",
                     "KAF never opens pickles; ask for the model as a .safetensors file.",
                 )
-            (length,) = struct.unpack("<Q", start)
+            (length,) = struct.unpack("<Q", start[:8])
             if not 2 <= length <= min(_MAX_HEADER, size - 8):
                 raise ValueError(f"header of {length} bytes in a file of {size}")
-            header = json.loads(file.read(length))
-            if not isinstance(header, dict):
+            header = json.loads(start[8:] + file.read(length - 1))
+            if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
                 raise ValueError("header is not an object")
     except OSError as error:
         raise ModelError(
             path, f"cannot be opened ({error.strerror})", "Check the path, or list models with `kaf models list`."
         ) from error
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, RecursionError) as error:
         raise ModelError(
             path, f"is not a model file, or is damaged ({error})",
             "A KAF model is one .safetensors file; copy or download it again.",
@@ -132,7 +143,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 def read_card(path: str | Path) -> Card:
     """The model card of a model file, read without loading any weight."""
-    metadata = read_header(path).get("__metadata__") or {}
+    metadata = read_header(path).get("__metadata__", {})
     if CARD_KEY not in metadata:
         raise ModelError(
             path, "holds weights but no KAF model card",

@@ -128,7 +128,7 @@ class Child:
             self._popen.wait(5)
         self._ended = True
         self._outbox.put(None)
-        self._reader.join(1)
+        self._reader.join(2)
         if self._reader.is_alive():  # a descendant that left the group still holds the pipe
             self.lines.put(None)
 

@@ -18,7 +18,7 @@ from kaf.settings import EvaluateSettings, ExplainSettings, FinetuneSettings, Se
 from kaf.weights_notice import notice
 
 
-class SegmentCommand(Command, SegmentSettings):
+class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]
     """Segment a scan: a NIfTI, NRRD or MHA file, or a folder of DICOM files.
 
     Writes the labels on exactly the grid of the scan, and a .json with the settings, volumes and warnings.
@@ -46,25 +46,27 @@ def segment(arguments: Sequence[str], console: Console) -> None:
     volume = read_volume(command.input, frame=command.frame)
     result = run(volume, settings, console)
     write_labels(outputs["labels"], result.labels, result.card.labels, command.overwrite)
-    for name, values in (("attention", result.attention), ("uncertainty", result.uncertainty)):
-        if values is not None:
-            write_map(outputs[name], values, command.overwrite)
+    for name, made in (("attention", result.attention), ("uncertainty", result.uncertainty)):
+        if made is not None:
+            write_map(outputs[name], made, command.overwrite)
     if command.picture:
         from kaf.picture import overview
 
         overview(volume, result.labels, result.card.labels, attention=result.attention,
-                 uncertainty=result.uncertainty, path=outputs["picture"], title=f"{volume.source}")
+                 uncertainty=result.uncertainty, path=outputs["picture"],
+                 title=f"{Path(command.input).name}  ·  {result.card.name}", slicing_axis=result.card.slicing_axis)
         console(Picture("picture", str(outputs["picture"])))
+    volumes = {result.card.label_names[value]: round(ml, 3) for value, ml in result.volumes_ml.items()}
     values = {
         "input": command.input, "outputs": {name: str(path) for name, path in outputs.items()},
         "model": result.card.name, "model_digest": result.card.digest, "settings": settings.model_dump(),
-        "volumes_ml": {result.card.label_names[v]: round(ml, 3) for v, ml in result.volumes_ml.items()},
+        "volumes_ml": volumes,
         "warnings": list(result.warnings), "seconds": {k: round(v, 3) for k, v in result.seconds.items()},
         "place": result.place,
     }
     atomic_write(outputs["report"], json.dumps(values, indent=1) + "\n", overwrite=True)
     notice(result.card, console)
-    lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in values["volumes_ml"].items()]
+    lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in volumes.items()]
     console.result(values, "\n".join([*lines, f"written: {outputs['labels']}"]))
 
 
@@ -82,7 +84,7 @@ def _outputs(command: SegmentCommand) -> dict[str, Path]:
     return outputs
 
 
-class ExplainCommand(Command, ExplainSettings):
+class ExplainCommand(Command, ExplainSettings):  # type: ignore[misc]
     """Show where the network looked: attention as a map on the grid of the scan and as Slicer markups."""
 
     input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder")
@@ -119,7 +121,7 @@ def explain(arguments: Sequence[str], console: Console) -> None:
                    "\n".join(["most attended keypoints:", *lines, f"written: {output}"]))
 
 
-class FinetuneCommand(Command, FinetuneSettings):
+class FinetuneCommand(Command, FinetuneSettings):  # type: ignore[misc]
     """Train a model on a folder of labelled scans; one command, one model file.
 
     A run that was stopped goes on with --resume.
@@ -137,7 +139,7 @@ def finetune(arguments: Sequence[str], console: Console) -> None:
                    f"keep it in your library: kaf models add {path}")
 
 
-class EvaluateCommand(Command, EvaluateSettings):
+class EvaluateCommand(Command, EvaluateSettings):  # type: ignore[misc]
     """Compare segmentations with references: Dice, surface distances, volumes; a table and a report."""
 
     prediction: CliPositionalArg[str] = Field(description="a segmentation, or a folder of them")

@@ -28,7 +28,7 @@ class Place:
         return contextlib.nullcontext()
 
     def put(self, network: nn.Module) -> nn.Module:
-        return network.to(self.device, memory_format=torch.channels_last)
+        return network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def native_bf16(device: torch.device) -> bool:

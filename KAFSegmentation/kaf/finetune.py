@@ -82,7 +82,8 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     """
     place = choose_place(settings)
     dataset = scan_folder(settings.data)
-    split = split_cases(dataset.labelled, settings)
+    labelled = choose_cases(dataset.labelled, settings)
+    split = split_cases(labelled, settings)
     with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite) as run:
         send = run.recording(on_event)
         for problem in dataset.problems:
@@ -91,7 +92,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
                      f"{place.reason}."))
         split.save(run.path / "split.json")
         members = set(split.train) | set(split.validation)
-        used = [case for case in dataset.labelled if case.patient in members]
+        used = [case for case in labelled if case.patient in members]
         plan = make_plan(used, settings, send)
         run.write_json("plan.json", plan.to_dict())
         cases = _cached(used, settings, plan, send)
@@ -116,15 +117,18 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     return path
 
 
+def choose_cases(cases: Sequence[Case], settings: FinetuneSettings) -> list[Case]:
+    """The cases that the settings name, by case or by patient; all where they name none."""
+    wanted = set(settings.cases)
+    unknown = wanted - {c.name for c in cases} - {c.patient for c in cases}
+    if unknown:
+        raise InputError(settings.data, f"has no labelled case {', '.join(sorted(unknown))}",
+                         "See `kaf data scan` for the names of cases and patients.")
+    return [case for case in cases if not wanted or wanted & {case.name, case.patient}]
+
+
 def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
     """Training and validation patients of the settings; no patient is in both."""
-    if settings.cases:
-        wanted = set(settings.cases)
-        unknown = wanted - {c.name for c in cases} - {c.patient for c in cases}
-        if unknown:
-            raise InputError(settings.data, f"has no labelled case {', '.join(sorted(unknown))}",
-                             "See `kaf data scan` for the names of cases and patients.")
-        cases = [case for case in cases if wanted & {case.name, case.patient}]
     patients = sorted({case.patient for case in cases})
     if not patients:
         raise InputError(settings.data, "holds no labelled case",
@@ -199,12 +203,15 @@ def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations:
         last = {name: round(value, 4) for name, value in validations[-1].items()}
         metrics["validation"] = {"patients": len(split.validation), **last,
                                  "protocol": "per-volume Dice on canonical slices of patients not trained on"}
-    recipe = settings.model_dump(exclude={"output", "resume", "overwrite", "cache"})
-    recipe["data"] = Path(settings.data).name  # no private path travels with a model
+    # No private path and no patient's name travels with a model.
+    recipe = settings.model_dump(
+        exclude={"output", "resume", "overwrite", "cache", "cases", "validation_cases"})
+    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from")}
     return Card(
         name=settings.name, version="1", description=settings.description, labels=labels, modality=plan.modality,
         spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
         slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
         network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
+        trained_modules=("encoder", "decoder", "head") if plan.network.kind == "kaf" else ("body",),
         weights_licence=settings.weights_licence, training_data=settings.training_data, metrics=metrics,
         seed=settings.seed, code_version=__version__, recipe=json.loads(json.dumps(recipe)))

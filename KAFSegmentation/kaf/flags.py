@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as CommandLineError
 
 from kaf.errors import SettingsError
 from kaf.settings import Settings, load_values, problems_of
 
 C = TypeVar("C", bound="Command")
+# Python's names for kinds of values, as a person reads them in the help.
+_KINDS = {"str": "TEXT", "int": "N", "float": "NUMBER", "tuple[int,...]": "N,N,...", "tuple[str,...]": "NAME,NAME,...",
+          "dict[int,str]": "N=NAME,...", "tuple[float,float,float]": "R,A,S",
+          "tuple[float,float,float,float,float,float]": "R,A,S,R,A,S", "tuple[bool,bool]": "true,true",
+          "tuple[bool,bool,bool,bool]": "true,true,true,true"}
+_NUMBERS = re.compile(r"[-+]?[\d.][-+\d.eE]*(,[-+]?[\d.][-+\d.eE]*)*,?")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Words instead of Python's types, and no default where it says nothing."""
+
+    def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any,
+                  prefix: str | None = None) -> None:
+        actions = list(actions)
+        for action in actions:
+            action.metavar = _KINDS.get(str(action.metavar), action.metavar)
+            action.help = re.sub(r"\s*\(default: (None|False|\(\)|\{\})?\)$", "", action.help or "")
+        super().add_usage(usage, actions, groups, prefix)
 
 
 class Command(BaseSettings):
@@ -28,11 +54,15 @@ class Command(BaseSettings):
         frozen=True, extra="forbid", cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True,
         cli_avoid_json=True, cli_exit_on_error=False, nested_model_default_partial_update=True, case_sensitive=True)
 
-    settings: str = Field("", description="a JSON file with any of these settings; flags go before it")
+    settings: str = Field("", description="a JSON file with any of these settings; a flag wins over the file")
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")  # it is the head of the help
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-                                   **_: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+                                   *_: Any, **__: Any) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
     def only(self, kind: type[Settings]) -> Any:
@@ -43,30 +73,84 @@ class Command(BaseSettings):
 
 def parse(command: type[C], arguments: Sequence[str], name: str) -> C:
     """The command from its flags over the JSON file of ``--settings``; SettingsError for wrong usage."""
-    arguments = list(arguments)
+    see = f"See `kaf {name} --help`."
+    arguments, source = _take_settings(_joined(command, arguments), see)
     given: dict[str, Any] = {}
-    if "--settings" in arguments:
-        at = arguments.index("--settings")
-        if at + 1 == len(arguments):
-            raise SettingsError("--settings", "needs the name of a JSON file", f"See `kaf {name} --help`.")
-        given = load_values(Path(arguments[at + 1]))
-        del arguments[at:at + 2]
+    if source is not None:
+        given = load_values(Path(source))
+        for key in given:
+            if key not in command.model_fields:
+                raise SettingsError(source, f"unknown setting '{key}'{_nearest(key, command.model_fields)}", see)
     config = command.model_config
     config["cli_prog_name"] = f"kaf {name}"
     try:
-        return CliApp.run(command, cli_args=arguments, cli_cmd_method_name="run_nothing", **given)
+        reader: CliSettingsSource[Any] = CliSettingsSource(command, formatter_class=_Help)
+        return CliApp.run(command, cli_args=arguments, cli_settings_source=reader, cli_cmd_method_name="run_nothing",
+                          **given)
     except ValidationError as error:
-        raise SettingsError(f"kaf {name}", problems_of(error), f"See `kaf {name} --help`.") from error
+        raise SettingsError(f"kaf {name}", _problems(error), see) from error
     except CommandLineError as error:
         words = re.sub(r"^error parsing CLI: ", "", str(error))
-        raise SettingsError(f"kaf {name}", words + _nearest(command, words), f"See `kaf {name} --help`.") from error
+        unknown = re.search(r"unrecognized arguments:.*?(--[\w.-]+)", words)
+        hint = _nearest(unknown.group(1), _flags(command)) if unknown else ""
+        raise SettingsError(f"kaf {name}", words + hint, see) from error
 
 
-def _nearest(command: type[Command], words: str) -> str:
-    """"; did you mean --x?" for the first unknown flag in argparse's words."""
-    unknown = re.search(r"unrecognized arguments:.*?(--[\w.-]+)", words)
-    if unknown is None:
-        return ""
-    flags = ["--" + name.replace("_", "-") for name in command.model_fields]
-    near = difflib.get_close_matches(unknown.group(1), flags, n=1)
+def _take_settings(arguments: list[str], see: str) -> tuple[list[str], str | None]:
+    """The other arguments, and the file after ``--settings``."""
+    rest, source, left = [], None, iter(arguments)
+    for argument in left:
+        flag, equals, value = argument.partition("=")
+        if flag != "--settings":
+            rest.append(argument)
+            continue
+        source = value if equals else next(left, None)
+        if not source:
+            raise SettingsError("--settings", "needs the name of a JSON file", see)
+    return rest, source
+
+
+def _joined(command: type[Command], arguments: Sequence[str]) -> list[str]:
+    """``--point -10 20 5`` and ``--point -10,20,5`` as ``--point=-10,20,5``: a minus is not a flag there."""
+    wanted = {f"--{name.replace('_', '-')}": _length(field.annotation) for name, field in command.model_fields.items()}
+    joined, index = [], 0
+    while index < len(arguments):
+        flag, index = arguments[index], index + 1
+        count, parts = wanted.get(flag, 0), list[str]()
+        while len(parts) < count and index < len(arguments) and _NUMBERS.fullmatch(arguments[index]):
+            parts += [part for part in arguments[index].split(",") if part]
+            index += 1
+        joined.append(f"{flag}={','.join(parts)}" if parts else flag)
+    return joined
+
+
+def _length(annotation: Any) -> int:
+    """How many numbers a flag of this type takes; 0 where they are not numbers or their count is open."""
+    for kind in (annotation, *get_args(annotation)):
+        if get_args(kind) and set(get_args(kind)) == {float}:
+            return len(get_args(kind))
+    return 0
+
+
+def _flags(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:
+    """All flags of a command, those of nested settings too."""
+    for name, field in model.model_fields.items():
+        flag = prefix + name.replace("_", "-")
+        yield flag
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _flags(kind, f"{flag}.")
+
+
+def _nearest(wrong: str, known: Iterable[str]) -> str:
+    """"; did you mean x?" where something known begins like it or is near."""
+    known = list(known)
+    near = [name for name in known if name.startswith(wrong)] or difflib.get_close_matches(wrong, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _problems(error: ValidationError) -> str:
+    missing = [str(item["loc"][0]) for item in error.errors() if item["type"] == "missing" and len(item["loc"]) == 1]
+    if missing:
+        return "needs " + ", ".join(f"--{name.replace('_', '-')}" for name in missing)
+    return problems_of(error)

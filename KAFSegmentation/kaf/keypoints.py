@@ -49,7 +49,10 @@ def fallback_grid(height: int, width: int, spacing: int = 32) -> np.ndarray:
 
 
 def space_apart(positions: np.ndarray, minimum: float, shape: tuple[int, int], limit: int) -> np.ndarray:
-    """Index of the first ``limit`` positions that lie at least ``minimum`` pixels from all kept before them."""
+    """Index of the first ``limit`` positions at least ``minimum`` rows or columns from all kept before them.
+
+    It is counted between the whole pixels they fall in, since that is where the network will place them.
+    """
     if minimum <= 0 or len(positions) == 0:
         return np.arange(min(limit, len(positions)))
     reach = int(np.ceil(minimum)) - 1

@@ -76,15 +76,15 @@ def add_model(source: str, name: str = "", digest: str = "", folder: Path | None
     """
     folder = folder or user_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    from kaf.model import load_tensors
+    from kaf.model import load_model
 
     if source.startswith(("http://", "https://")):
         path = _download(source, digest)
     else:
         path = find_model(source, folder)
         _check_file(path, digest)
-    card, _ = load_tensors(path)
-    name = name or card.name
+    _, card = load_model(path)
+    name = (name or card.name).removesuffix(SUFFIX)
     if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
         raise ModelError(f"model name '{name}'", "cannot be a file name", "Give another one with --name.")
     target = folder / f"{name}{SUFFIX}"
@@ -108,7 +108,7 @@ def export_model(name: str, target: Path, folder: Path | None = None, overwrite:
 def remove_model(name: str, folder: Path | None = None) -> None:
     """Delete a model that the user added."""
     path = (folder or user_folder()) / f"{name}{SUFFIX}"
-    if not path.is_file():
+    if Path(name).name != name or not path.is_file():  # a path is not in the library
         bundled = (bundled_folder() / f"{name}{SUFFIX}").is_file()
         raise ModelError(f"model '{name}'",
                          "comes with KAF and is not removed" if bundled else "is not in your library",

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from kaf.card import CARD_KEY, Card, card_from_json, read_card
-from kaf.errors import ModelError
+from kaf.errors import ModelError, SettingsError
 from kaf.network import build_network
 from kaf.settings import NetworkSettings, build
-from kaf.weights import digest_of, load_weights, save_weights
+from kaf.weights import DIGEST_KEY, digest_of, load_weights, save_weights
 
 
 def save_model(path: Path, network: nn.Module, card: Card, half: bool = True, overwrite: bool = False) -> Card:
@@ -29,7 +29,11 @@ def save_model(path: Path, network: nn.Module, card: Card, half: bool = True, ov
 
 
 def _stored(value: Tensor, half: bool) -> Tensor:
-    return value.to(torch.float16) if half and value.is_floating_point() else value
+    """A tensor with a number beyond float16's range (65504) stays as it is."""
+    if not half or not value.is_floating_point():
+        return value
+    small = value.to(torch.float16)
+    return small if bool(torch.isfinite(small).all()) else value
 
 
 def load_tensors(path: Path) -> tuple[Card, dict[str, Tensor]]:
@@ -37,6 +41,11 @@ def load_tensors(path: Path) -> tuple[Card, dict[str, Tensor]]:
     read_card(path)  # a file without a card is told apart from a damaged one
     tensors, metadata = load_weights(path)
     card = card_from_json(metadata[CARD_KEY], path)
+    if card.digest != metadata[DIGEST_KEY]:
+        raise ModelError(
+            path, f"its weights have SHA-256 {metadata[DIGEST_KEY][:16]}... but its card states "
+            f"{card.digest[:16]}...",
+            "Weights and card do not belong together; get the file again from its source.")
     words = card.digest_of_words()
     if card.card_digest != words:
         raise ModelError(path, f"its card has SHA-256 {words[:16]}... but states {card.card_digest[:16]}...",
@@ -47,11 +56,18 @@ def load_tensors(path: Path) -> tuple[Card, dict[str, Tensor]]:
 def load_model(path: Path) -> tuple[nn.Module, Card]:
     """The network, ready for inference (eval, fp32, on the CPU), and its card."""
     card, tensors = load_tensors(path)
-    network = build_network(build(NetworkSettings, card.network, path))
-    counters = {n: v for n, v in network.state_dict().items() if n.endswith("num_batches_tracked")}
     try:
+        network = build_network(build(NetworkSettings, card.network))
+        own = network.state_dict()
+        if any(value.dtype != own[name].dtype for name, value in tensors.items() if name in own):
+            raise RuntimeError("numbers of another kind")
+        counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
         network.load_state_dict({**counters, **tensors})
-    except RuntimeError as error:
-        raise ModelError(path, f"its weights do not fit the network of its card ({str(error).splitlines()[0]})",
+    except (SettingsError, RuntimeError, ValueError) as error:
+        raise ModelError(path, f"its weights do not fit the network of its card ({_words(error)})",
                          "Get the file again, or update KAF.") from error
     return network.eval(), card
+
+
+def _words(error: Exception) -> str:
+    return error.reason if isinstance(error, SettingsError) else " ".join(str(error).split())[:200]

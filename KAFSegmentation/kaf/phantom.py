@@ -143,7 +143,7 @@ def _paint_cavity(grid: Grid, heart: _Heart, t: float, centre: np.ndarray, blur:
         middle = centre + 0.8 * max(0.0, spare) * heart.to_rv(t - 3)
     endocardium = grid.blob(middle, (cavity, cavity), 0, heart.oval)
     grid.paint(endocardium, 1 - 0.15 * np.exp(endocardium / 6), blur)  # blood is slower near the wall
-    angle, inward, radius, first, last = heart.trabeculae.T * 0
+    angle, inward, radius, first, last = heart.trabeculae.T
     angle, distance = angle + 0.4 * (t - 0.5), cavity - inward
     radius = np.where((t > first) & (t < last), radius, 0) * min(1, cavity / 20)
     grid.dots(centre[0] + distance * np.cos(angle), centre[1] + distance * np.sin(angle), radius,

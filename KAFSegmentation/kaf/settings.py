@@ -122,6 +122,8 @@ class NormalisationSettings(Settings):
     def _ordered(self) -> NormalisationSettings:
         if self.high <= self.low:
             raise ValueError(f"normalisation: high {self.high} must be above low {self.low}")
+        if self.kind == "tissue" and not 0 <= self.low < self.high <= 100:
+            raise ValueError(f"normalisation: percentiles {self.low} and {self.high} must lie in 0..100")
         return self
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from kaf.errors import ModelError
@@ -16,8 +15,9 @@ from kaf.errors import ModelError
 class TransferReport:
     """What happened to each tensor; ``coverage`` is the share of the network's parameters that were loaded.
 
-    loaded: same name and shape.  adapted: input channels repeated and scaled.  skipped: same name, other shape.
-    missing: in the network only.  unexpected: in the weights only.
+    loaded: same name and shape.  adapted: input channels repeated and scaled.  skipped: same name, but
+    another shape, or in none of the named modules.  missing: in the network only (but for batch counters,
+    which model files do not hold).  unexpected: in the weights only.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -48,6 +48,7 @@ def transfer(network: nn.Module, tensors: Mapping[str, Tensor], source: object,
     """
     report = TransferReport()
     own = network.state_dict()
+    inputs = _first_inputs(own, tensors)
     wanted = {name for name in own if name.split(".")[0] in modules}
     for name, value in tensors.items():
         if name not in own:
@@ -57,13 +58,14 @@ def transfer(network: nn.Module, tensors: Mapping[str, Tensor], source: object,
         elif own[name].shape == value.shape:
             own[name].copy_(value)
             report.loaded.append(name)
-        elif _differs_in_inputs(own[name], value):
+        elif inputs and _differs_in_inputs(own[name], value, inputs):
             channels = own[name].shape[1]
             own[name].copy_(value.mean(1, keepdim=True) * (value.shape[1] / channels))
             report.adapted.append(name)
         else:
             report.skipped.append(name)
-    report.missing = sorted(set(own) - set(tensors))
+    report.missing = sorted(
+        name for name in own if name not in tensors and not name.endswith("num_batches_tracked"))
     parameters = {name: p.numel() for name, p in network.named_parameters() if name in wanted}
     done = sum(parameters.get(name, 0) for name in report.loaded + report.adapted)
     report.coverage = done / max(1, sum(parameters.values()))
@@ -74,6 +76,18 @@ def transfer(network: nn.Module, tensors: Mapping[str, Tensor], source: object,
     return report
 
 
-def _differs_in_inputs(mine: Tensor, theirs: Tensor) -> bool:
-    return (mine.ndim == theirs.ndim == 4 and mine.shape[0] == theirs.shape[0]
-            and mine.shape[2:] == theirs.shape[2:] and torch.is_floating_point(theirs))
+def _first_inputs(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> tuple[int, int] | None:
+    """Input channels of the first convolution, ours and theirs.
+
+    Only tensors with these are adapted: inputs of deeper ones are features, whose mean would mean nothing.
+    """
+    first = next((name for name, value in own.items() if value.ndim == 4), "")
+    if first not in tensors or tensors[first].ndim != 4:
+        return None
+    return own[first].shape[1], tensors[first].shape[1]
+
+
+def _differs_in_inputs(mine: Tensor, theirs: Tensor, inputs: tuple[int, int]) -> bool:
+    return (mine.ndim == theirs.ndim == 4 and (mine.shape[1], theirs.shape[1]) == inputs
+            and mine.shape[0] == theirs.shape[0] and mine.shape[2:] == theirs.shape[2:]
+            and theirs.is_floating_point())

@@ -6,8 +6,7 @@ import hashlib
 from pathlib import Path
 
 import safetensors.torch
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kaf.card import read_header
 from kaf.errors import ModelError
@@ -41,9 +40,9 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         ModelError: not a safetensors file, damaged, or its data do not have the digest in its header.
     """
-    metadata = read_header(path).get("__metadata__") or {}
+    metadata = read_header(path).get("__metadata__", {})
     blob = Path(path).read_bytes()
-    stated, found = metadata.get(DIGEST_KEY, "none"), data_digest(blob)
+    stated, found = str(metadata.get(DIGEST_KEY, "none")), data_digest(blob)
     if stated != found:
         raise ModelError(path, f"its weights have SHA-256 {found[:16]}... but its header states {stated[:16]}...",
                          "The file is damaged or was changed; get it again from its source.")
@@ -55,11 +54,3 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()}
-
-
-def clone_state(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-def floating(tensor: Tensor) -> bool:
-    return torch.is_floating_point(tensor)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kaf import explain as explain_verb
-from kaf import segment as segment_verb
 from kaf.events import OnEvent
+from kaf.explain import explain as run_explain
+from kaf.segment import segment as run_segment
 from kaf.settings import ExplainSettings, SegmentSettings, build
 from kaf.worker import Request
 
@@ -17,7 +17,7 @@ from kaf.worker import Request
 def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Volume ``image`` -> arrays labels, uncertainty, attention; labels' names, colours, volumes, warnings."""
     settings = build(SegmentSettings, request.settings)
-    result = segment_verb.segment(request.volumes["image"], settings, on_event, request.cache)
+    result = run_segment(request.volumes["image"], settings, on_event, request.cache)
     maps = {"labels": result.labels, "uncertainty": result.uncertainty, "attention": result.attention}
     return {
         "arrays": {name: volume for name, volume in maps.items() if volume is not None},
@@ -30,7 +30,7 @@ def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
 def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Volume ``image`` -> array attention; keypoints in RAS mm with their weights."""
     settings = build(ExplainSettings, request.settings)
-    result = explain_verb.explain(request.volumes["image"], settings, on_event, request.cache)
+    result = run_explain(request.volumes["image"], settings, on_event, request.cache)
     return {
         "arrays": {"attention": result.attention, "positions": result.positions,
                    "weights": result.weights.astype(np.float32), "slices": result.slices},

@@ -180,6 +180,23 @@ def test_pictures_show_the_slice_and_the_scan(folders, tmp_path):
     assert any("case2" in words and "another grid" in words for words in warnings)
 
 
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_the_picture_is_of_the_slice_with_most_disagreement(tmp_path, upside_down):
+    truth, predicted = boxes(second=False), boxes(second=False)
+    predicted[3, 5:8, 5:15] = 0
+    predicted[1, 20:38, 20:38] = 2  # more voxels, but of a structure that the reference may just lack
+    place = volume(truth).affine
+    place[2, 2] *= -1 if upside_down else 1
+    files = tmp_path / "predicted.nii.gz", tmp_path / "drawn.nii.gz"
+    for file, voxels in zip(files, (predicted, truth), strict=True):
+        write_labels(file, Volume(voxels, place), ())
+    for ignore_missing, expected in ((True, "slice 4 of 6"), (False, "slice 2 of 6")):
+        output = tmp_path / str(ignore_missing)
+        evaluate(settings((*files, output), ignore_missing=ignore_missing))
+        words = Outline((output / "report.html").read_text(encoding="utf-8")).words
+        assert any(expected in word for word in words)
+
+
 def test_pictures_are_cut_across_the_thick_axis_and_else_axial():
     thick = Volume(np.zeros((6, 9, 11), np.uint8), np.diag([1.0, 2.0, 5.0, 1.0]))
     assert square_grid(thick).canonical_shape == (6, 18, 11)
@@ -304,7 +321,7 @@ def test_missing_means_not_contoured_only_when_asked(folders):
     skipped = evaluate(settings(folders, ignore_missing=True, overwrite=True)).labels[1]
     assert (skipped.counts["not contoured"], skipped.counts["spurious"]) == (1, 0)
     assert skipped.statistics["dice"].n == 1
-    assert skipped.statistics["difference_ml"].n == 1
+    assert skipped.statistics["nsd"].n == skipped.statistics["difference_ml"].n == 1
     assert skipped.pooled_dice == 0.0  # of the case that was contoured, and missed
     assert "not contoured" in (folders[2] / "report.html").read_text(encoding="utf-8")
 
@@ -316,6 +333,7 @@ def test_a_label_in_no_map_of_a_case_stays_out_of_the_means(folders):
     assert [case.pair.name for case in found.cases] == ["case2", "case7", "case10"]
     left = found.labels[1]
     assert (left.counts["absent"], left.statistics["dice"].n, left.statistics["dice"].mean) == (1, 2, 0.5)
+    assert left.statistics["difference_ml"].n == 2
     assert found.cases[1].metrics[1].status == "absent"
 
 

@@ -1,7 +1,7 @@
 """The fusion layer against a plain dense formulation of KAF 1.2: keypoint by keypoint, without sites.
 
-The reference gathers every keypoint by itself, attends slice by slice with an explicit softmax, lays the tokens
-on a dense map by their mean per cell and runs ordinary convolutions over it.
+The reference gathers every keypoint by itself, attends slice by slice with an explicit softmax, lays the
+tokens on a dense map by their mean per cell and runs ordinary convolutions over it.
 """
 
 import copy
@@ -29,7 +29,8 @@ def keypoint_sets(case):
     if case == "colliding":  # 40 keypoints of a 48 x 40 image in 6 x 5 cells
         return [scattered(40, 48, 40), scattered(3, 48, 40), scattered(25, 48, 40)], 8, 6, 5
     if case == "borders":  # corners, edges, halves, the same pixel twice, and just outside the image
-        corners = torch.tensor([[0, 0], [0, 17], [14, 0], [14, 17], [14, 17], [7.5, 17.4], [-0.5, 3.5], [14.49, 9]])
+        corners = torch.tensor([[0, 0], [0, 17], [14, 0], [14, 17], [14, 17],
+                                [7.5, 17.4], [-0.5, 3.5], [14.49, 9]])
         outside = torch.tensor([[-3.0, 5.0], [15.0, 18.0], [40.0, -40.0]])
         return [corners, outside, scattered(5, 15, 18)], 2, 8, 9
     assert case == "single cell"
@@ -56,7 +57,8 @@ def make_layer(norm="batch", dtype=torch.float32):
     layer = KeypointFusion(CHANNELS, WIDTH, BLOCKS, HEADS, 8, norm)
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.copy_(torch.randn_like(parameter) / math.sqrt(parameter[0].numel() if parameter.ndim > 1 else 2))
+            inputs = parameter[0].numel() if parameter.ndim > 1 else 2
+            parameter.copy_(torch.randn_like(parameter) / math.sqrt(inputs))
         for name, buffer in layer.named_buffers():
             if name.endswith("running_var"):
                 buffer.uniform_(0.5, 2)
@@ -66,7 +68,7 @@ def make_layer(norm="batch", dtype=torch.float32):
 
 
 class DenseReference:
-    """The formulas of KAF 1.2 with the weights of a layer; running statistics are kept apart, by buffer name."""
+    """The formulas of KAF 1.2 with the weights of a layer; it keeps its own running statistics, by name."""
 
     def __init__(self, layer):
         self.layer = layer
@@ -75,6 +77,9 @@ class DenseReference:
 
     def linear(self, x, name):
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+
+    def conv(self, x, name):
+        return F.conv2d(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"], padding=1)
 
     def norm(self, x, name):
         """Over all rows of (R, C), or over batch and pixels of (B, C, H, W)."""
@@ -117,15 +122,14 @@ class DenseReference:
         for block in range(BLOCKS):
             parts = [self.attend(part, f"blocks.{block}") for part in x.split(lengths)]
             attention.append([part[1] for part in parts])
-            x = x + self.mlp(torch.cat([x, torch.cat([part[0] for part in parts])], 1), f"blocks.{block}.mlp", 2)
+            joined = torch.cat([x, torch.cat([part[0] for part in parts])], 1)
+            x = x + self.mlp(joined, f"blocks.{block}.mlp", 2)
         canvas = x.new_zeros(len(sets), height, width, WIDTH)
         for b, r, c in {(int(b), int(r), int(c)) for b, r, c in zip(owner, rows, columns, strict=True)}:
             here = (owner == b) & (rows == r) & (columns == c)
             canvas[b, r, c] = x[here].mean(0)
-        dense = F.conv2d(canvas.permute(0, 3, 1, 2), self.weights["spread.weight"], self.weights["spread.bias"],
-                         padding=1)
-        dense = self.norm(dense, "spread_norm").clamp(min=0)
-        dense = F.conv2d(dense, self.weights["diffuse.weight"], self.weights["diffuse.bias"], padding=1)
+        dense = self.norm(self.conv(canvas.permute(0, 3, 1, 2), "spread"), "spread_norm").clamp(min=0)
+        dense = self.conv(dense, "diffuse")
         return dense, x.split(lengths), [torch.stack(slices) for slices in zip(*attention, strict=True)]
 
 
@@ -165,8 +169,9 @@ def test_the_layer_is_the_dense_formula(case, norm, training):
             torch.testing.assert_close(value, reference.buffers[name], rtol=1e-5, atol=1e-5)
 
 
-# Not the single cell in training: with all positions equal the gradient through four batch norms is rounding / eps^2.
-@pytest.mark.parametrize(("case", "training"), [*((case, False) for case in CASES), *((case, True) for case in CASES[:3])])
+# Not one cell in training: with all positions equal, four batch norms make rounding / eps^2 of the gradient.
+@pytest.mark.parametrize(("case", "training"),
+                         [*((case, False) for case in CASES), *((case, True) for case in CASES[:3])])
 def test_gradients_are_those_of_the_dense_formula(case, training):
     layer, reference, (features, dense, tokens, _), (twin, plain, plain_tokens, _) = run_both(
         case, "batch", training, torch.float64)
@@ -177,7 +182,8 @@ def test_gradients_are_those_of_the_dense_formula(case, training):
         loss.backward()
     torch.testing.assert_close(features.grad, twin.grad, rtol=1e-9, atol=1e-9)
     for name, parameter in layer.named_parameters():
-        torch.testing.assert_close(parameter.grad, reference.weights[name].grad, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(parameter.grad, reference.weights[name].grad, rtol=1e-9, atol=1e-9,
+                                   msg=lambda text, name=name: f"{name}: {text}")
     for name, value in layer.named_buffers():
         if not name.endswith("num_batches_tracked"):
             torch.testing.assert_close(value, reference.buffers[name], rtol=1e-9, atol=1e-9)
@@ -199,7 +205,8 @@ def test_sparse_convolution_is_the_dense_one(height, width):
     generator = torch.Generator().manual_seed(height * 10 + width)
     weight = torch.randn(3, 4, 3, 3, generator=generator, dtype=torch.float64)
     bias = torch.randn(3, generator=generator, dtype=torch.float64)
-    keypoints = torch.rand(2, 6, 2, generator=generator, dtype=torch.float64) * torch.tensor([height, width]) - 0.5
+    keypoints = torch.rand(2, 6, 2, generator=generator, dtype=torch.float64)
+    keypoints = keypoints * torch.tensor([height, width]) - 0.5
     mask = torch.tensor([[True] * 6, [True] * 2 + [False] * 4])
     sites = find_sites(keypoints, mask, 1, height, width)
     tokens = torch.randn(*sites.cells.shape, 4, generator=generator, dtype=torch.float64)
@@ -234,4 +241,5 @@ def test_token_norm_is_torch_batch_norm_over_the_repeated_tokens():
     out = norm(tokens, counts).flatten(0, 1).repeat_interleave(counts.flatten().long(), 0)
     torch.testing.assert_close(out, plain(repeated), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(norm.running_var, plain.running_var, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(norm.eval()(tokens, counts), plain.eval()(tokens.flatten(0, 1)).view_as(tokens))
+    out = norm.eval()(tokens, counts).flatten(0, 1)
+    torch.testing.assert_close(out, plain.eval()(tokens.flatten(0, 1)), rtol=1e-12, atol=1e-12)

@@ -76,7 +76,7 @@ def die(request, on_event):
         os.abort()
     if how == "slowly":  # its end of the pipe goes first, as when an interpreter shuts down
         os.closerange(3, 64)
-        time.sleep(0.3)
+        time.sleep(0.1)
     if how == "leaving a child" and os.fork() == 0:  # which holds the pipe open
         time.sleep(600)
     os._exit(3)

@@ -32,7 +32,7 @@ def pump(milliseconds: int = 0) -> None:
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 10.0, what: str = ""):
-    """Pump Qt's events until `condition()` is true and return its value; AssertionError after `timeout` seconds."""
+    """Pump Qt's events until `condition()` is true; returns its value, AssertionError after `timeout` s."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -107,7 +107,7 @@ def screenshot(shown, path: str | Path) -> Path:
 
 
 def click_view(view, ras, button: str = "Left") -> None:
-    """Click in a slice view at a point given in RAS mm: moves the crosshair cursor there and presses the button."""
+    """Click in a slice view at a point in RAS mm; the crosshair cursor is there too, as under a mouse."""
     view = _view(view)
     interactor = view.interactor()
     column, row, _ = view.convertRASToXYZ(ras)

@@ -44,8 +44,8 @@ class Dialogs:
         """What the next dialogs get, in order.
 
         A standard button for a message box; the path, text or colour for Qt's ready-made dialogs (None
-        cancels); for any other dialog a result code, or a function that is given the dialog, acts on it and may
-        return one.
+        cancels); for any other dialog a result code, or a function that is given the dialog, acts on it and
+        may return one.
         """
         self._answers.extend(answers)
 
@@ -98,7 +98,9 @@ class Dialogs:
         kind = dialog.className()
         if isinstance(dialog, QMessageBox):
             answers = [b for b in map(dialog.standardButton, dialog.buttons()) if b != QMessageBox.NoButton]
-            own = [b for b in dialog.buttons() if dialog.buttonRole(b) != QMessageBox.ActionRole]  # no "Details"
+            own = [
+                b for b in dialog.buttons() if dialog.buttonRole(b) != QMessageBox.ActionRole
+            ]  # no "Details"
             only = (answers or [QMessageBox.Ok])[0] if len(own) <= 1 else None
             answer = self._next(kind, dialog.windowTitle, dialog.text, only)
             text = dialog.text

@@ -1,7 +1,7 @@
 """slicer.modules, and loading a scripted module the way Slicer does.
 
-Slicer imports the module's file under the module's name, makes the module object, and when the module is opened
-for the first time its widget, and calls setup(), enter(), exit() and cleanup() on it.
+Slicer imports the module's file under the module's name, makes the module object, and when the module is
+opened for the first time its widget, and calls setup(), enter(), exit() and cleanup() on it.
 """
 
 import importlib.util
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import slicer
-from PySide6.QtCore import Property, QObject
+from PySide6.QtCore import Property, QCoreApplication, QEvent, QObject
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QVBoxLayout
 
@@ -75,7 +75,11 @@ class qSlicerScriptedLoadableModule(QObject):
 
     def createNewWidgetRepresentation(self):
         widget = qSlicerScriptedLoadableModuleWidget(self)
-        widget.reload()
+        try:
+            widget.reload()
+        except BaseException:
+            widget.deleteLater()
+            raise
         return widget
 
 
@@ -187,6 +191,8 @@ class LoadedModule:
             self.leave()
             # Its connection ends with it; a module that raises here would do so at Slicer's exit.
             slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(name)
+            if slicer.util.mainWindow() is not None:
+                slicer.util.mainWindow()._releasePanel(self.panel)
             self.panel.deleteLater()
         slicer.app.moduleManager()._modules.pop(name, None)
         folder = str(Path(self.module.path).parent)
@@ -199,6 +205,7 @@ class LoadedModule:
         if folder in sys.path:
             sys.path.remove(folder)
         slicer.app.processEvents()
+        QCoreApplication.sendPostedEvents(None, QEvent.DeferredDelete)
 
 
 def _liesIn(module, folder: str) -> bool:

@@ -66,8 +66,6 @@ class SceneSetup:
 
     def _dress(self) -> None:
         """The nodes that Slicer always has, also after a scene was closed."""
-        colors = self.logics["Colors"]
-        colors.AddDefaultColorNodes()
         color_tables.addTables(self.scene)
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene)
         if self.scene.GetSingletonNode("default", "vtkMRMLCrosshairNode") is None:

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import slicer
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QScrollArea
 
+from .main_window import qSlicerMainWindow
 from .modules import LoadedModule, loadModule
 
 
@@ -25,31 +24,19 @@ def set_testing(enabled: bool) -> None:
     slicer.app._testing = enabled
 
 
-def main_window(module: LoadedModule | None = None, width: int = 1500, height: int = 950) -> QMainWindow:
-    """A window like Slicer's, with the views and a module's panel beside them; for pictures and for trying it out.
+def main_window(
+    module: LoadedModule | None = None, width: int = 1500, height: int = 950
+) -> qSlicerMainWindow:
+    """The main window, shown with the views and the panel of a module; for pictures and for trying it out.
 
-    The caller keeps the reference; `close()` and `deleteLater()` end it.  While it exists slicer.util.mainWindow()
-    finds it, so message boxes that need a main window are shown (and recorded).
+    It exists from the start as slicer.util.mainWindow(), hidden until this is called; hide() hides it again.
     """
-    window = QMainWindow()
-    window.setObjectName("qSlicerMainWindow")
-    window.setWindowTitle("3D Slicer test host")
-    window.setCentralWidget(slicer.app.layoutManager().viewport())
-    if module is not None:
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
-        area.setWidget(module.panel)
-        dock = QDockWidget(module.module.title or module.module.name)
-        dock.setObjectName("PanelDockWidget")
-        dock.setWidget(area)
-        dock.setMinimumWidth(max(460, module.panel.minimumSizeHint.width() + 24))
-        window.addDockWidget(Qt.LeftDockWidgetArea, dock)
-        if not module.panel.isEntered:
-            module.panel.enter()
-        module.panel.show()
+    window = slicer.util.mainWindow()
+    if window is None:
+        raise RuntimeError("the host was started without a main window")
     window.resize(width, height)
-    window.statusBar()
     window.show()
+    if module is not None:
+        slicer.util.selectModule(module.module.name)
     slicer.app.processEvents()
     return window

@@ -13,7 +13,8 @@ SLICER_FILES = ("ScriptedLoadableModule.py", "parameterNodeWrapper", "i18n.py")
 STAND_IN_FILES = (
     "widgets.ctk_buttons", "widgets.ctk_collapsible", "widgets.ctk_numbers", "widgets.ctk_paths",
     "widgets.ctk_ranges", "widgets.mrml_widget", "widgets.node_selector", "widgets.segments_table",
-    "widgets.segment_editor", "widgets.charts", "widgets.markups_place", "views.layout_manager", "files", "modules",
+    "widgets.segment_editor", "widgets.charts", "widgets.markups_place", "views.layout_manager", "files",
+    "modules", "main_window",
 )  # fmt: skip
 _started: dict[str, object] = {}
 
@@ -22,6 +23,7 @@ def start(
     slicerSources: str | Path | None = None,
     viewSize: tuple[int, int] = (400, 400),
     version: tuple[int, int] = (5, 12),
+    mainWindow: bool = True,
 ):
     """Make `import slicer`, `import qt` and `import ctk` work as inside Slicer; returns slicer.app.
 
@@ -31,7 +33,8 @@ def start(
       (Base/Python/slicer of its source tree), used in place of this host's.  The environment variable
       SLICER_PYTHON_SOURCES names it too.  The folder is not part of this project.
     viewSize: width and height of each view in pixels before it is shown in a window.
-    version: what slicer.app.majorVersion and minorVersion say.
+    version: what slicer.app.majorVersion and minorVersion say; slicer.packaging exists from 5.12 on.
+    mainWindow: False is Slicer's --no-main-window, in which messages are only logged.
     """
     if _started:
         return _started["app"]
@@ -40,33 +43,58 @@ def start(
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
     folder = Path(tempfile.mkdtemp(prefix="slicer-host-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _addPythonPaths(slicerSources or os.environ.get("SLICER_PYTHON_SOURCES"))
+    _addPythonPaths(slicerSources or os.environ.get("SLICER_PYTHON_SOURCES"), version)
+    _addPythonSlicer(folder / "home" / "bin")
     _started["app"] = app = _application(folder, version)
     _addWidgets()
     _addScene(app, folder, viewSize)
+    if mainWindow:
+        from .main_window import qSlicerMainWindow
+
+        _started["mainWindow"] = qSlicerMainWindow()
     return app
 
 
-def _addPythonPaths(slicerSources: str | Path | None) -> None:
+def _addPythonPaths(slicerSources: str | Path | None, version: tuple[int, int]) -> None:
     sys.path.insert(0, str(HERE / "toplevel"))
     if str(HERE.parent) not in sys.path:
         sys.path.insert(0, str(HERE.parent))
     import slicer
 
     slicer.__path__.append(str(HERE / "slicer_python"))
+    if version >= (5, 12):
+        slicer.__path__.append(str(HERE / "slicer_python_5_12"))
     if slicerSources:
-        folder = Path(slicerSources)
-        missing = [name for name in SLICER_FILES if not (folder / name).exists()]
-        if missing:
-            raise FileNotFoundError(f"{folder} lacks Slicer's {', '.join(missing)}")
-        slicer.__path__.insert(0, str(folder))
+        slicer.__path__.insert(0, str(checkedSources(slicerSources)))
+
+
+def checkedSources(folder: str | Path) -> Path:
+    """The folder, if it has Slicer's files that can replace the host's; FileNotFoundError otherwise."""
+    folder = Path(folder)
+    missing = [name for name in SLICER_FILES if not (folder / name).exists()]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks Slicer's {', '.join(missing)}")
+    return folder
+
+
+def _addPythonSlicer(folder: Path) -> None:
+    """A PythonSlicer executable on the PATH, as Slicer has for worker processes."""
+    folder.mkdir(parents=True)
+    if os.name == "nt":
+        (folder / "PythonSlicer.bat").write_text(f'@"{sys.executable}" %*\n', encoding="utf-8")
+    else:
+        script = folder / "PythonSlicer"
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 def _application(folder: Path, version: tuple[int, int]):
     from PySide6.QtCore import QSettings
 
-    from .pythonqt import attributes, signals
+    from .pythonqt import attributes, immortal, signals
 
+    immortal.protect()
     attributes.adapt()
     signals.adapt()
     QSettings.setDefaultFormat(QSettings.IniFormat)

@@ -14,11 +14,11 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import host
+from host.startup import checkedSources
 
 host.start()
 
 import qt
-
 import slicer
 
 TOY = Path(host.__file__).parent / "toy"
@@ -136,14 +136,7 @@ def test_a_click_on_apply_segments_with_progress(toy):
 def test_an_error_reaches_the_person_in_words(toy):
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
     host.choose(toy.ui.inputSelector, "Empty")
-    window = host.main_window()
-    try:
-        host.click(toy.ui.applyButton)
-    finally:
-        window.close()
-        window.takeCentralWidget().setParent(None)
-        window.deleteLater()
-        host.pump()
+    host.click(toy.ui.applyButton)
     (shown,) = host.dialogs().shown
     assert "Thresholding failed." in shown.text
     assert "Empty has no voxels: load it again" in shown.text
@@ -244,7 +237,10 @@ def test_screenshots_show_panel_and_views(toy, tmp_path):
     for shown, name in ((toy, "panel"), (red, "red"), (threeD, "3d")):
         path = host.screenshot(shown, tmp_path / f"{name}.png")
         image = qt.QImage(str(path))
-        assert len({image.pixel(x, y) for x in range(0, image.width(), 7) for y in range(0, image.height(), 7)}) > 10
+        assert (
+            len({image.pixel(x, y) for x in range(0, image.width(), 7) for y in range(0, image.height(), 7)})
+            > 10
+        )
 
 
 def test_a_removed_connection_leaves_the_selector_without_scene(load):
@@ -265,15 +261,27 @@ def test_a_removed_connection_leaves_the_selector_without_scene(load):
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
-        ('"clicked(bool)"', '"cliked(bool)"', "signal 'cliked(bool)' does not exist on QPushButton 'applyButton'"),
+        (
+            '"clicked(bool)"',
+            '"cliked(bool)"',
+            "signal 'cliked(bool)' does not exist on QPushButton 'applyButton'",
+        ),
         ('"clicked(bool)"', '"clicked(int)"', "signal 'clicked\\(int\\)' does not exist"),
         ("progressBar.visible = False", "progressBar.setVisible = False", "can not be overwritten"),
         ("progressBar.visible = False", "progressBar.shown = False", "'shown' does not exist"),
         ("progressBar.visible = False", "progresBar.visible = False", "has no attribute 'progresBar'"),
         ("progressBar.visible = False", "progressBar.visible()", "'bool' object is not callable"),
         ("progressBar.visible = False", "nameEdit.text()", "'str' object is not callable"),
-        ("progressBar.visible = False", "inputSelector.setNoneEnabled(True)", "no attribute named 'setNoneEnabled'"),
-        ("progressBar.visible = False", "applyButton.text = qt.QSize()", "does not accept an object of type QSize"),
+        (
+            "progressBar.visible = False",
+            "inputSelector.setNoneEnabled(True)",
+            "no attribute named 'setNoneEnabled'",
+        ),
+        (
+            "progressBar.visible = False",
+            "applyButton.text = qt.QSize()",
+            "does not accept an object of type QSize",
+        ),
         ("progressBar.visible = False", "progressBar.connect('valueChanged(int)', 3)", "not callable"),
     ],
 )
@@ -356,5 +364,5 @@ def test_slicers_own_files_are_taken_from_a_folder(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert "given given given" in done.stdout, done.stderr
     (tmp_path / "i18n.py").unlink()
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    assert "lacks Slicer's i18n.py" in done.stderr
+    with pytest.raises(FileNotFoundError, match=r"lacks Slicer's i18n.py"):
+        checkedSources(tmp_path)

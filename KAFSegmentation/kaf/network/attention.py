@@ -23,7 +23,8 @@ class TokenNorm(nn.BatchNorm1d):
     variance: the running statistics are used.
     """
 
-    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
+        assert self.running_mean is not None and self.running_var is not None
         total = weights.sum()
         if not self.training or float(total) < 2:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
@@ -33,9 +34,10 @@ class TokenNorm(nn.BatchNorm1d):
         centred = flat - mean
         variance = (centred.square() * weight).sum(0) / total
         with torch.no_grad():
+            assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * total / (total - 1), self.momentum)
+            self.running_mean.lerp_(mean, self.momentum or 0.1)
+            self.running_var.lerp_(variance * total / (total - 1), self.momentum or 0.1)
         out = centred * (self.weight * torch.rsqrt(variance + self.eps)) + self.bias
         return out.view_as(tokens).to(tokens.dtype)
 
@@ -43,7 +45,7 @@ class TokenNorm(nn.BatchNorm1d):
 class TokenLayerNorm(nn.LayerNorm):
     """Layer normalisation with the call of :class:`TokenNorm`; independent of the batch."""
 
-    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(tokens)
 
 
@@ -56,9 +58,10 @@ class TokenMLP(nn.Module):
 
     def __init__(self, widths: list[int], norm: str):
         super().__init__()
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        linears = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+        nn.init.zeros_(linears[-1].bias)
+        self.linears = nn.ModuleList(linears)
         self.norms = nn.ModuleList(token_norm(norm, width) for width in widths[1:-1])
-        nn.init.zeros_(self.linears[-1].bias)
 
     def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
         for linear, norm in zip(self.linears[:-1], self.norms, strict=True):
@@ -121,7 +124,7 @@ def attention_bias(sites: Sites) -> Tensor:
 
 
 def to_keypoint_attention(attention: Tensor, sites: Sites) -> Tensor:
-    """(B, heads, M, M) between sites -> (B, heads, N, N) between keypoints; rows still sum to one, padding gets 0."""
+    """(B, heads, M, M) between sites -> (B, heads, N, N) between keypoints; rows sum to one, padding gets 0."""
     share = attention / sites.counts.clamp(min=1)[:, None, None, :]
     heads, inverse = attention.shape[1], sites.inverse
     count = inverse.shape[1]

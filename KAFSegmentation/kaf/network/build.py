@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kaf.errors import ResourceError
 from kaf.network.kafunet import Features, KAFUNet
 from kaf.settings import NetworkSettings
 
@@ -22,7 +25,10 @@ class ReferenceNetwork(nn.Module):
     def forward(self, image: Tensor, keypoints: Tensor | None = None, mask: Tensor | None = None,
                 capture: bool = False) -> Features:
         height, width = image.shape[2:]
-        image = F.pad(image, (0, -width % _MULTIPLE, 0, -height % _MULTIPLE))
+        # SwinUNETR normalises its coarsest map over pixels: it needs more than the one that 32 leave there.
+        least = 2 * _MULTIPLE if self.settings.kind == "swinunetr" else 1
+        bottom, right = (max(-size % _MULTIPLE, least - size) for size in (height, width))
+        image = F.pad(image, (0, right, 0, bottom))
         logits = self.body(image)[:, :, :height, :width]
         return Features(logits, [], logits, [], [] if capture else None)
 
@@ -39,6 +45,9 @@ def _monai_body(settings: NetworkSettings) -> nn.Module:
     if settings.kind == "dynunet":
         return nets.DynUNet(2, inputs, outputs, kernel_size=[3] * 5, strides=[1, 2, 2, 2, 2],
                             upsample_kernel_size=[2] * 4, filters=[width * 2 ** s for s in range(5)])
+    if find_spec("einops") is None:
+        raise ResourceError("network swinunetr", "needs the package einops, which is not installed",
+                            "Install it with `pip install einops`, or choose another network.")
     feature_size = max(12, width // 12 * 12)  # SwinUNETR asks for a multiple of 12
     return nets.SwinUNETR(in_channels=inputs, out_channels=outputs, feature_size=feature_size, spatial_dims=2)
 

@@ -67,6 +67,7 @@ class KeypointFusion(nn.Module):
             tokens, attention = block(tokens, sites, bias, capture)
             if attention is not None:
                 captured.append(to_keypoint_attention(attention, sites))
+        assert self.spread.bias is not None
         dense = sparse_conv3x3(tokens, sites, self.spread.weight, self.spread.bias)
         dense = self.diffuse(F.relu(self.spread_norm(dense)))
         return dense, tokens, torch.stack(captured, 1) if captured else None

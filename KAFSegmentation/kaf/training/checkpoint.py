@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from kaf.events import Message, OnEvent, ignore
 from kaf.weights import load_weights, save_weights
 
 _STATE_KEY = "kaf_state"
+_STATE_DIGEST = "kaf_state_digest"
 _KEEP = 2
 
 
@@ -33,9 +35,11 @@ def save_checkpoint(folder: Path, step: int, modules: Mapping[str, nn.Module], o
                 numbers[f"{index}/{key}"] = value
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"checkpoint-{step:08d}.safetensors"
-    words = json.dumps({**state, "step": step, "optimiser": numbers})
-    save_weights(path, tensors, {_STATE_KEY: words})
-    for old in sorted(folder.glob("checkpoint-*.safetensors"))[:-_KEEP]:
+    words = json.dumps({**state, "step": step, "optimiser": numbers, "kind": type(optimiser).__name__})
+    save_weights(path, tensors, {_STATE_KEY: words, _STATE_DIGEST: _digest(words, tensors)})
+    # Later steps are damaged files that a resumed run left behind; hidden names are those of a killed save.
+    upto = [old for old in sorted(folder.glob("checkpoint-*.safetensors")) if old.name <= path.name]
+    for old in set(folder.glob("*checkpoint-*.safetensors")) - set(upto[-_KEEP:]):
         old.unlink()
     return path
 
@@ -45,17 +49,36 @@ def load_checkpoint(folder: Path, modules: Mapping[str, nn.Module], optimiser: t
     """Load the newest sound checkpoint into the modules and the optimiser; its state, or None if there is none.
 
     A damaged checkpoint is reported and the one before it is taken.
+
+    Raises:
+        ModelError: there are checkpoints but all are damaged (a run is not started anew unasked), or they are
+            those of another network or optimiser.
     """
-    for path in sorted(folder.glob("checkpoint-*.safetensors"), reverse=True):
+    found = sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+    for path in found:
         try:
             tensors, metadata = load_weights(path)
-            state = json.loads(metadata[_STATE_KEY])
+            words = metadata[_STATE_KEY]
+            digest = _digest(words, tensors)
+            if metadata[_STATE_DIGEST] != digest:
+                raise ValueError(f"its state has SHA-256 {digest[:16]}... but its header states "
+                                 f"{metadata[_STATE_DIGEST][:16]}...")
+            state = json.loads(words)
         except (ModelError, KeyError, ValueError) as error:
-            on_event(Message(f"{path.name} is damaged ({error}); taking the checkpoint before it.", "warning"))
+            on_event(Message(f"{path.name} is damaged ({error}).", "warning"))
             continue
         _restore(path, tensors, state, modules, optimiser)
         return state
+    if found:
+        raise ModelError(folder, f"all {len(found)} checkpoints are damaged, there is nothing to go on with",
+                         "Restore one from a backup, or start again with --overwrite.")
     return None
+
+
+def _digest(words: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the state and of the tensors' names, kinds and shapes; their data have their own."""
+    table = [f"{name} {tensor.dtype} {tuple(tensor.shape)}" for name, tensor in sorted(tensors.items())]
+    return hashlib.sha256("\n".join([words, *table]).encode()).hexdigest()
 
 
 def _restore(path: Path, tensors: dict[str, Tensor], state: dict[str, Any], modules: Mapping[str, nn.Module],
@@ -64,12 +87,14 @@ def _restore(path: Path, tensors: dict[str, Tensor], state: dict[str, Any], modu
     for name, tensor in tensors.items():
         part, _, key = name.partition("/")
         groups.setdefault(part, {})[key] = tensor
+    same = "Resume with the settings that the run was started with."
+    if (kind := state.pop("kind")) != type(optimiser).__name__:
+        raise ModelError(path, f"its optimiser is {kind}, not {type(optimiser).__name__}", same)
     try:
         for name, module in modules.items():
             module.load_state_dict(groups[name])
     except (KeyError, RuntimeError) as error:
-        raise ModelError(path, "its network is not the one of this run's settings",
-                         "Resume with the settings that the run was started with.") from error
+        raise ModelError(path, "its network is not the one of this run's settings", same) from error
     values: dict[int, dict[str, Any]] = {}
     for name, tensor in groups.get("optimiser", {}).items():
         index, _, key = name.partition("/")

@@ -143,7 +143,8 @@ class Loop:
         finally:
             batches.close()
         self.save()
-        self._validate()
+        if not state.validations or state.validations[-1]["step"] != state.step:
+            self._validate()
         return self.average.network
 
     def _step(self, batch: Any) -> dict[str, float]:
@@ -159,6 +160,7 @@ class Loop:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip)
         self.state.step += 1
         if not bool(torch.isfinite(norm + loss.detach())):
+            self._mend_statistics()
             return {}
         self._optimiser.step()
         self.average.update(self.network, self.state.step)
@@ -167,13 +169,20 @@ class Loop:
         values = {"loss": loss.detach(), "gradient norm": norm, **terms}
         return {name: float(value) for name, value in values.items()} | {"learning rate": rate}
 
+    def _mend_statistics(self) -> None:
+        """Running means that took in a batch of no numbers would stay so for ever: take the averaged ones."""
+        for mine, averaged in zip(self.network.buffers(), self.average.network.buffers(), strict=True):
+            if not bool(torch.isfinite(mine).all()):
+                mine.copy_(averaged)
+
     def _diverged(self) -> ResourceError:
         step = self.state.step
+        kept = any(self._checkpoints.glob("checkpoint-*.safetensors"))
+        then = f"resume: the last good checkpoint is kept in {self._checkpoints}" if kept else "start again"
         return ResourceError(
             f"training step {step}", f"the loss was not a number {_PATIENCE_WITH_NAN} times in a row "
             f"(batches {step - _PATIENCE_WITH_NAN + 1} to {step})",
-            f"Lower the learning rate (now {self.schedule.learning_rate:g}) and resume: the last good checkpoint "
-            f"is kept in {self._checkpoints}.")
+            f"Lower the learning rate (now {self.schedule.learning_rate:g}) and {then}.")
 
     def _report(self, terms: dict[str, float]) -> None:
         state, progress = self.state, self.progress()

@@ -1,9 +1,9 @@
 """Keyword arguments in calls of C++ methods, which PythonQt refuses.
 
-`qt.QLabel(text="x")`, `self.ui.button.setEnabled(enabled=True)` and `slicer.app.layoutManager().setLayout(layout=4)`
-pass in PySide6 and fail in Slicer.  The host cannot see this at run time, so the source is searched: every call that
-starts at `qt`, `ctk`, `slicer.q...`, `slicer.app`, a `self.ui` widget, or a variable that came from one of them.
-Calls of VTK and MRML objects are left out, because those are real here and fail by themselves.
+`qt.QLabel(text="x")` and `self.ui.button.setEnabled(enabled=True)` pass in PySide6 and fail in Slicer.  The
+host cannot see this at run time, so the source is searched: every call that starts at `qt`, `ctk`,
+`slicer.q...`, `slicer.app`, a `self.ui` widget, or a variable that came from one of them.  Calls of VTK and
+MRML objects are left out, because those are real here and fail by themselves.
 """
 
 import ast
@@ -65,9 +65,7 @@ def _assignments(node: ast.AST):
                 yield from zip(target.elts, node.value.elts, strict=False)
             else:
                 yield target, node.value
-    elif isinstance(node, ast.AnnAssign) and node.value is not None:
-        yield node.target, node.value
-    elif isinstance(node, ast.NamedExpr):
+    elif (isinstance(node, ast.AnnAssign) and node.value is not None) or isinstance(node, ast.NamedExpr):
         yield node.target, node.value
     elif isinstance(node, ast.With):
         for item in node.items:

@@ -1,7 +1,8 @@
 """What PythonQt shows of Slicer's C++ widgets, and whether the stand-ins keep to it.
 
-public_names.json holds, for each class, its base class and its Q_PROPERTYs, Q_INVOKABLE methods, public slots, signals
-and enumeration values, with what PythonQt's decorators add, read from the headers of Slicer and CTK (main, August 2026) by
+public_names.json holds, for each class, its base class and its Q_PROPERTYs, Q_INVOKABLE methods, public
+slots, signals and enumeration values, with what PythonQt's decorators add.  It was read from the headers of
+Slicer and CTK (main, August 2026) by
 
     python -m host.lint.public_names FOLDER_WITH_HEADERS ...
 
@@ -21,7 +22,9 @@ _ENUM = re.compile(r"\benum\s+\w+\s*\{([^}]*)\}", re.S)
 _BODY = re.compile(r"\{[^{}]*\}")
 _NAME = re.compile(r"~?(\w+)\s*\(")
 # Of QObject and QWidget subclasses in Python, Qt itself calls these.
-_QT_VIRTUALS = re.compile(r"^(\w*Event|event|eventFilter|sizeHint|minimumSizeHint|hitButton|staticMetaObject)$")
+_QT_VIRTUALS = re.compile(
+    r"^(\w*Event|event|eventFilter|sizeHint|minimumSizeHint|hitButton|staticMetaObject)$"
+)
 
 
 def fromHeader(text: str) -> dict[str, dict]:

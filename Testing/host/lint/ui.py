@@ -2,6 +2,7 @@
 
 import ast
 import xml.etree.ElementTree as ET
+from functools import cache
 from pathlib import Path
 
 from .keywords import Finding
@@ -10,9 +11,9 @@ from .keywords import Finding
 def lint_ui(ui_path, module_dir=None) -> list[Finding]:
     """What is wrong with a .ui file, and with the `ui.X` in the .py files under `module_dir`.
 
-    Every widget class exists and is declared; every property of a custom widget exists; names are unique; every
-    connection has a sender, receiver, signal and slot that exist; every custom widget that takes a scene gets it;
-    every `ui.X` of the code is in the file.  Needs the widgets of the host, so it starts it.
+    Every widget class exists and is declared; every property of a custom widget exists; names are unique;
+    every connection has a sender, receiver, signal and slot that exist; every custom widget that takes a
+    scene gets it; every `ui.X` of the code is in the file.  Needs the widgets of the host, so it starts it.
     """
     ui_path = Path(ui_path)
     tree = ET.fromstring(ui_path.read_text(encoding="utf-8"))
@@ -37,6 +38,16 @@ def _class(name: str):
     return standIns().get(name) or qtNames().get(name)
 
 
+@cache
+def _instance(cls: type):
+    """A widget of that class: a class made in Python shows its metaobject only through an instance."""
+    return cls()
+
+
+def _meta(cls: type):
+    return _instance(cls).metaObject() if cls.__module__.startswith("host.") else cls.staticMetaObject
+
+
 def _isCustom(name: str) -> bool:
     return name.startswith(("ctk", "qMRML", "qSlicer"))
 
@@ -45,7 +56,9 @@ def _classes(tree) -> list[str]:
     declared = {node.findtext("class") for node in tree.iter("customwidget")}
     used = {node.get("class") for node in tree.iter("widget")}
     problems = [f"unknown widget class {name}" for name in sorted(used) if _class(name) is None]
-    problems += [f"{name} is not under <customwidgets>" for name in sorted(used - declared) if _isCustom(name)]
+    problems += [
+        f"{name} is not under <customwidgets>" for name in sorted(used - declared) if _isCustom(name)
+    ]
     return problems + [f"{name} is under <customwidgets> and not used" for name in sorted(declared - used)]
 
 
@@ -60,7 +73,7 @@ def _properties(tree) -> list[str]:
         cls = _class(node.get("class"))
         if cls is None or not _isCustom(node.get("class")):
             continue
-        meta = cls.staticMetaObject
+        meta = _meta(cls)
         for item in node.findall("property"):
             if item.get("stdset") != "0" and meta.indexOfProperty(item.get("name")) < 0:
                 problems.append(f"{node.get('class')} {node.get('name')} has no property {item.get('name')}")
@@ -88,7 +101,7 @@ def _connections(tree, widgets: dict[str, str]) -> list[str]:
 def _hasSignal(cls, signature: str) -> bool:
     from ..pythonqt.signals import normalized
 
-    return cls is not None and cls.staticMetaObject.indexOfSignal(normalized(signature)) >= 0
+    return cls is not None and _meta(cls).indexOfSignal(normalized(signature)) >= 0
 
 
 def _hasSlot(cls, signature: str) -> bool:
@@ -96,7 +109,7 @@ def _hasSlot(cls, signature: str) -> bool:
 
     if cls is None:
         return False
-    return cls.staticMetaObject.indexOfMethod(normalized(signature)) >= 0 or callable(
+    return _meta(cls).indexOfMethod(normalized(signature)) >= 0 or callable(
         getattr(cls, signature.split("(")[0], None)
     )
 

@@ -83,7 +83,7 @@ class _Value(property):
 
 
 def _asValue(name: str, reader, onClass=None) -> property:
-    """The value `name` of an object: read with `reader` (or the metaobject), written through the metaobject."""
+    """The value `name` of an object, read with `reader` or else through the metaobject."""
 
     def read(self):
         return reader(self) if reader is not None else QObject.property(self, name)

@@ -1,8 +1,8 @@
 """QUiLoader for real .ui files with Slicer's custom widgets.
 
-PySide6 cannot carry a vtk pointer through a C++ connection, nor knows the flags and enumerations of a class made
-in Python.  Both are taken out of the XML before Qt reads it and are made here, so the scene reaches the selectors
-through the .ui file's own <connections> and through nothing else.
+PySide6 cannot carry a vtk pointer through a C++ connection, nor knows the flags and enumerations of a class
+made in Python.  Both are taken out of the XML before Qt reads it and are made here, so the scene reaches the
+selectors through the .ui file's own <connections> and through nothing else.
 """
 
 import xml.etree.ElementTree as ET

@@ -131,7 +131,7 @@ class ScriptedLoadableModuleLogic:
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
-    """The self-test of a module: every method named test_... in alphabetical order, unless runTest says otherwise."""
+    """The self-test of a module: every method named test..., unless runTest says otherwise."""
 
     messageDelay = 100
 

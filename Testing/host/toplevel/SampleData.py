@@ -56,7 +56,8 @@ class SampleDataLogic:
         ]
         source = SampleDataSource(
             sampleName, None, *lists, loadFiles=loadFiles or [], customDownloader=customDownloader,
-            thumbnailFileName=thumbnailFileName, loadFileType=loadFileType, loadFileProperties=loadFileProperties,
+            thumbnailFileName=thumbnailFileName, loadFileType=loadFileType,
+            loadFileProperties=loadFileProperties,
         )  # fmt: skip
         categories.setdefault(category, []).append(source)
 

@@ -81,6 +81,7 @@ class ToyThresholdWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self):
+        self.setParameterNode(None)
         self.removeObservers()
 
     def enter(self):
@@ -189,4 +190,4 @@ class ToyThresholdTest(ScriptedLoadableModuleTest):
         segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
         ToyThresholdLogic().threshold(volume, segmentation, "bright", 100, Side.above)
         found = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, "bright", volume)
-        self.assertEqual(int(found.sum()), 60)
+        assert found.sum() == 60

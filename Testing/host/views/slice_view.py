@@ -195,5 +195,10 @@ def newSliceWidget(applicationLogic, name: str, width: int, height: int) -> qMRM
     """A slice widget for the scene's slice node `name`, width x height pixels."""
     widget = qMRMLSliceWidget()
     widget._name = name
-    widget._view._drawing = SliceDrawing(applicationLogic, name, width, height)
+    widget._view._drawing = drawing = SliceDrawing(applicationLogic, name, width, height)
+    for source, event in (
+        (drawing.group, vtk.vtkCommand.UpdateEvent),
+        (drawing.logic, vtk.vtkCommand.ModifiedEvent),
+    ):
+        source.AddObserver(event, lambda *_: widget._view.update())
     return widget

@@ -143,5 +143,6 @@ class qMRMLThreeDWidget(QWidget):
 def newThreeDWidget(applicationLogic, name: str, width: int, height: int) -> qMRMLThreeDWidget:
     """A 3D widget for the scene's view node `name`, width x height pixels."""
     widget = qMRMLThreeDWidget()
-    widget._view._drawing = ThreeDDrawing(applicationLogic, name, width, height)
+    widget._view._drawing = drawing = ThreeDDrawing(applicationLogic, name, width, height)
+    drawing.group.AddObserver(vtk.vtkCommand.UpdateEvent, lambda *_: widget._view.update())
     return widget

@@ -1,4 +1,4 @@
-"""qSlicerMarkupsPlaceWidget: placing points of a markups node, through the real interaction and selection nodes."""
+"""qSlicerMarkupsPlaceWidget: placing points through the real interaction and selection nodes."""
 
 import shiboken6
 import slicer

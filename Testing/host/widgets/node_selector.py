@@ -1,9 +1,11 @@
 """qMRMLNodeComboBox and its kin: choosing a node of the scene.
 
 The rules are the real widget's: only nodes of the given classes and attributes, hidden nodes left out, "None"
-first where it is allowed, otherwise some node is always selected as long as there is one, and no scene means a
-disabled widget.
+first where it is allowed, otherwise some node is always selected as long as there is one, and no scene means
+a disabled widget.
 """
+
+from functools import partial
 
 import shiboken6
 import vtk
@@ -34,7 +36,8 @@ class qMRMLNodeComboBox(QWidget):
     def __init__(self, *arguments):
         super().__init__(parentIn(arguments))
         self._scene = None
-        self._observers: list[tuple[object, int]] = []
+        self._observers: list[tuple[object, int]] = []  # one list for life: it outlives the widget
+        self.destroyed.connect(partial(_forget, self._observers))
         self._titles: dict[str, str] = {}
         self._attributes: dict[tuple[str, str], str | None] = {}
         self._labels: dict[str, str] = {}
@@ -76,26 +79,16 @@ class qMRMLNodeComboBox(QWidget):
     def setMRMLScene(self, scene):
         if scene is self._scene:
             return
-        for source, tag in self._observers:
-            source.RemoveObserver(tag)
-        self._observers.clear()
+        _forget(self._observers)
         self._scene = scene
         self.setEnabled(scene is not None)
         if scene is not None:
-            events = (
-                scene.NodeAddedEvent,
-                scene.NodeRemovedEvent,
-                scene.EndBatchProcessEvent,
-                scene.EndCloseEvent,
-            )
-            self._observers = [(scene, scene.AddObserver(event, self._onSceneEvent)) for event in events]
-            self._observers.append(
-                (scene, scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._onRemoval))
-            )
-            self._observers += [
-                (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNodeModified))
-                for node in map(scene.GetNthNode, range(scene.GetNumberOfNodes()))
-            ]
+            added, removed = scene.NodeAddedEvent, scene.NodeRemovedEvent
+            for event in (added, removed, scene.EndBatchProcessEvent, scene.EndCloseEvent):
+                self._observe(scene, event, self._onSceneEvent)
+            self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._onRemoval)
+            for index in range(scene.GetNumberOfNodes()):
+                self._observe(scene.GetNthNode(index), vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
         self._refresh()
 
     def addAttribute(self, nodeType, attributeName, attributeValue=None):
@@ -178,16 +171,28 @@ class qMRMLNodeComboBox(QWidget):
                     return True
         return False
 
+    def _observe(self, source, event, callback) -> None:
+        self._observers.append((source, source.AddObserver(event, callback)))
+
+    def _release(self) -> None:
+        """Let go of nodes that left the scene, so that their data can be freed."""
+        gone = [(s, tag) for s, tag in self._observers if s is not self._scene and s.GetScene() is None]
+        self._observers[:] = [entry for entry in self._observers if entry not in gone]
+        _forget(gone)
+
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onSceneEvent(self, caller, event, node=None):
-        if not shiboken6.isValid(self) or (caller.IsBatchProcessing() and not caller.IsClosing()):
+        if not shiboken6.isValid(self):
             return
-        self._refresh()
         if event == "NodeAddedEvent" and node is not None:
-            self._observers.append(
-                (node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNodeModified))
-            )
-            if node.GetID() in self._ids:
+            self._observe(node, vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
+            concerned = self._accepts(node)
+        else:
+            self._release()
+            concerned = event != "NodeRemovedEvent" or node is None or node.GetID() in self._ids
+        if concerned and (caller.IsClosing() or not caller.IsBatchProcessing()):
+            self._refresh()
+            if event == "NodeAddedEvent":
                 self.nodeAdded.emit(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -322,6 +327,12 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
 
     def uncheck(self, node):
         self.setCheckState(node, Qt.Unchecked)
+
+
+def _forget(observers: list, *_) -> None:
+    for source, tag in observers:
+        source.RemoveObserver(tag)
+    observers.clear()
 
 
 def innerComboBox(selector: qMRMLNodeComboBox) -> QComboBox:

@@ -28,8 +28,8 @@ _connectors: list[type] = []
 class GuiConnector:
     """Reads and writes the value of a widget and reports its changes.
 
-    A derived class says with `fits` what it can do, names the widget's signal in `signal`, and overrides `read` and
-    `write` where the value is not simply the widget's attribute `attribute`.
+    A derived class says with `fits` what it can do, names the widget's signal in `signal`, and overrides
+    `read` and `write` where the value is not simply the widget's attribute `attribute`.
     """
 
     attribute = "value"
