@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from kaf.console import Console
+from kaf.errors import OutputError
 from kaf.events import OnEvent, Picture, Result
 from kaf.files import atomic_write, check_output
 from kaf.flags import Command, parse
+from kaf.library import find_model
 from kaf.pairs import case_name
 from kaf.settings import EvaluateSettings, ExplainSettings, FinetuneSettings, SegmentSettings
 from kaf.weights_notice import notice
@@ -36,14 +38,14 @@ def segment(arguments: Sequence[str], console: Console) -> None:
     command = parse(SegmentCommand, arguments, "segment")
     settings: SegmentSettings = command.only(SegmentSettings)
     outputs = _outputs(command)
-    for path in outputs.values():
-        check_output(path, command.overwrite)
-    from kaf.segment import segment as run
-    from kaf.volume import read_volume, write_labels, write_map
-    from kaf.volume_write import check_suffix
+    from kaf.volume import read_volume
+    from kaf.volume_write import check_suffix, write_labels, write_map
 
     check_suffix(outputs["labels"])
+    _check(command.input, outputs.values(), command.overwrite, settings.model)
     volume = read_volume(command.input, frame=command.frame)
+    from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
+
     result = run(volume, settings, console)
     write_labels(outputs["labels"], result.labels, result.card.labels, command.overwrite)
     for name, made in (("attention", result.attention), ("uncertainty", result.uncertainty)):
@@ -68,6 +70,15 @@ def segment(arguments: Sequence[str], console: Console) -> None:
     notice(result.card, console)
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in volumes.items()]
     console.result(values, "\n".join([*lines, f"written: {outputs['labels']}"]))
+
+
+def _check(scan: str, outputs: Iterable[Path], overwrite: bool, model: str) -> None:
+    """What can be told before any work: results may be written there, none of them is the scan, the model exists."""
+    for path in outputs:
+        check_output(path, overwrite)
+        if path.exists() and Path(scan).exists() and path.samefile(scan):
+            raise OutputError(path, "is the scan itself", "Choose another name for the result.")
+    find_model(model)
 
 
 def _outputs(command: SegmentCommand) -> dict[str, Path]:
@@ -99,15 +110,16 @@ def explain(arguments: Sequence[str], console: Console) -> None:
     command = parse(ExplainCommand, arguments, "explain")
     settings: ExplainSettings = command.only(ExplainSettings)
     output = Path(command.output or f"{case_name(command.input)}-attention.nrrd")
-    check_output(output, command.overwrite)
-    if command.markups:
-        check_output(command.markups, command.overwrite)
-    from kaf.explain import explain as run
-    from kaf.volume import read_volume, write_map
-    from kaf.volume_write import check_suffix
+    from kaf.volume import read_volume
+    from kaf.volume_write import check_suffix, write_map
 
     check_suffix(output)
-    result = run(read_volume(command.input, frame=command.frame), settings, console)
+    outputs = [output, *([Path(command.markups)] if command.markups else [])]
+    _check(command.input, outputs, command.overwrite, settings.model)
+    volume = read_volume(command.input, frame=command.frame)
+    from kaf.explain import explain as run
+
+    result = run(volume, settings, console)
     write_map(output, result.attention, command.overwrite)
     if command.markups:
         result.save_markups(command.markups, command.top, command.overwrite)

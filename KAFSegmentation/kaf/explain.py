@@ -76,7 +76,7 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
     ready = make_ready(settings, settings.model, cache)
     _check(settings, ready)
     prepared = ready.prepare(volume, torch.get_num_threads())
-    warnings = ready.warnings(volume, prepared)
+    warnings = [*volume.warnings, *ready.warnings(volume, prepared)]
     for text in warnings:
         on_event(Message(text, "warning"))
     grid = prepared.grid
@@ -107,12 +107,11 @@ def nearest_keypoint(keypoints: Keypoints, position: np.ndarray) -> int:
 
 
 def _check(settings: ExplainSettings, ready: Ready) -> None:
-    network = ready.card.network
-    fused = sum(network["scales"]) if network["kind"] == "kaf" and network["fusion"] == "keypoints" else 0
-    if not fused or not network["blocks"]:
+    if not ready.attended_scales:
         raise InputError(f"model {ready.card.name}", "has no keypoint attention",
                          "Choose a KAF model with keypoint fusion.")
-    for name, value, count in (("scale", settings.scale, fused), ("head", settings.head, network["heads"])):
+    for name, value, count in (("scale", settings.scale, ready.attended_scales),
+                               ("head", settings.head, ready.card.network["heads"])):
         if value is not None and value >= count:
             raise SettingsError(name, f"is {value}, but {ready.card.name} has {count}",
                                 f"Choose 0 to {count - 1}, or leave it out for the mean.")

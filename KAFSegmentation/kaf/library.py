@@ -108,8 +108,9 @@ def export_model(name: str, target: Path, folder: Path | None = None, overwrite:
 def remove_model(name: str, folder: Path | None = None) -> None:
     """Delete a model that the user added."""
     path = (folder or user_folder()) / f"{name}{SUFFIX}"
-    if Path(name).name != name or not path.is_file():  # a path is not in the library
-        bundled = (bundled_folder() / f"{name}{SUFFIX}").is_file()
+    plain = Path(name).name == name  # a path could lead out of the library
+    if not plain or not path.is_file():
+        bundled = plain and (bundled_folder() / f"{name}{SUFFIX}").is_file()
         raise ModelError(f"model '{name}'",
                          "comes with KAF and is not removed" if bundled else "is not in your library",
                          "See `kaf models list`.")

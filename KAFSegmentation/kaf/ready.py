@@ -35,6 +35,14 @@ class Ready:
                        build(NormalisationSettings, card.normalisation, card.name),
                        build(KeypointSettings, card.keypoints, card.name), threads=threads)
 
+    @property
+    def attended_scales(self) -> int:
+        """How many scales of the network have keypoint attention; 0 for one without keypoints."""
+        network = self.card.network
+        if network["kind"] != "kaf" or network["fusion"] != "keypoints" or not network["blocks"]:
+            return 0
+        return sum(network["scales"])
+
     def predictor(self, settings: RunSettings, flips: bool = False, on_event: OnEvent = ignore) -> SlicePredictor:
         return SlicePredictor(self.network, self.place, self.card.slice_context, settings.batch, flips, on_event)
 

@@ -65,6 +65,8 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     box = None if settings.roi is None else roi_box(volume, settings.roi)
     prepared = ready.prepare(volume, torch.get_num_threads())
     warnings = [*volume.warnings, *ready.warnings(volume, prepared)]
+    if settings.attention and not ready.attended_scales:
+        warnings.append(f"{ready.card.name} has no keypoint attention: its attention map is empty.")
     for text in warnings:
         on_event(Message(text, "warning"))
     started = time.monotonic()
@@ -124,7 +126,10 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def roi_box(volume: Volume, roi: Sequence[float]) -> np.ndarray:
-    """(2, 3) int: first and last voxel (i, j, k) of the box that holds the RAS box ``roi`` inside the volume."""
+    """(2, 3) int: first and last voxel (i, j, k) that the RAS box ``roi`` touches, inside the volume.
+
+    A voxel reaches half its size around its centre, so that a box thinner than a slice still lies in one.
+    """
     low, high = np.array(roi[:3]), np.array(roi[3:])
     if (high <= low).any():
         raise InputError("roi", f"the box {tuple(roi)} has a side of no length",
@@ -132,7 +137,7 @@ def roi_box(volume: Volume, roi: Sequence[float]) -> np.ndarray:
     corners = np.array([[x, y, z, 1] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
     ijk = (np.linalg.inv(volume.affine) @ corners.T)[:3].T
     last = np.array(volume.shape[::-1]) - 1
-    first, final = np.ceil(ijk.min(0) - 1e-6), np.floor(ijk.max(0) + 1e-6)
+    first, final = np.floor(ijk.min(0) + 0.5 + 1e-6), np.ceil(ijk.max(0) - 0.5 - 1e-6)
     if (first > last).any() or (final < 0).any():
         raise InputError("roi", f"the box {tuple(roi)} lies outside the scan",
                          "Place the box on the scan; the numbers are RAS millimetres.")

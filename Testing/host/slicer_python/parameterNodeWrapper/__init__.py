@@ -1,7 +1,7 @@
 """slicer.parameterNodeWrapper: typed parameters in a scripted module node, bound to widgets.
 
-A subset of Slicer's package with its names, its rules and its format in the node: a scene saved by one is read
-by the other.
+A subset of Slicer's package with its names, its rules and its format in the node: a scene saved by one is
+read by the other.
 """
 
 from .annotations import (

@@ -1,0 +1,220 @@
+"""The cache of prepared cases: found again by content, never half there; and what standard intensities are."""
+
+import os
+
+import numpy as np
+import pytest
+import SimpleITK
+from kaf.data import cache
+from kaf.data.cache import SliceSettings, cache_cases, file_digest, load_case, prune_cache
+from kaf.data.folder import Case
+from kaf.errors import InputError, OutputError
+from kaf.events import Progress
+from kaf.keypoints import detect
+from kaf.prepare import normalise, prepare, stack_context
+from kaf.settings import KeypointSettings, NormalisationSettings
+from kaf.volume import Volume
+
+TISSUE = NormalisationSettings()
+SETTINGS = SliceSettings(None, "axial", TISSUE, KeypointSettings(limit=20), describe=True)
+
+
+def write(path, voxels):
+    """A file whose axes already run in the canonical directions of axial slices: left, posterior, superior."""
+    image = SimpleITK.GetImageFromArray(voxels)
+    image.SetSpacing((1.5, 1.25, 8.0))
+    SimpleITK.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture
+def case(tmp_path):
+    voxels = np.random.default_rng(0).normal(500, 100, (3, 40, 36)).astype(np.float32)
+    labels = np.random.default_rng(1).integers(0, 4, voxels.shape).astype(np.uint8)
+    return Case("heart", "anna", write(tmp_path / "heart.nii.gz", voxels), write(tmp_path / "heart_gt.nrrd", labels))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "cache"
+    path.mkdir()
+    return path
+
+
+def entries(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def forbid(monkeypatch):
+    for name in ("read_volume", "read_labels", "prepare", "_store"):
+        monkeypatch.delattr(cache, name)
+
+
+def test_the_second_load_reads_only_the_cache(case, folder, monkeypatch):
+    first = load_case(case, SETTINGS, folder)
+    forbid(monkeypatch)
+    again = load_case(case, SETTINGS, folder)
+    assert len(entries(folder)) == 1
+    for name in ("name", "patient", "spacing"):
+        assert getattr(first, name) == getattr(again, name)
+    assert (again.name, again.patient) == ("heart", "anna")
+    assert again.spacing == pytest.approx((8.0, 1.25, 1.5))
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.labels, again.labels)
+    assert isinstance(again.image, np.memmap), "a case is not held in memory"
+
+
+def test_what_comes_back_is_what_was_prepared(case, folder):
+    load_case(case, SETTINGS, folder)
+    cached = load_case(case, SETTINGS, folder)
+    voxels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(case.image)))
+    labels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(case.label)))
+    low, high, offset, scale = normalise(voxels, TISSUE)
+    assert np.allclose(cached.image, (np.clip(voxels, low, high) - offset) / scale, atol=1e-5)
+    assert np.array_equal(cached.labels, labels)
+    assert cached.labels.dtype == np.uint8
+    assert len(cached.keypoints) == 3
+    for image, points in zip(cached.image, cached.keypoints, strict=True):
+        expected = detect(image, SETTINGS.keypoints, describe=True)
+        for name in ("positions", "response", "descriptors"):
+            assert np.array_equal(getattr(points, name), getattr(expected, name))
+            assert getattr(points, name).dtype == getattr(expected, name).dtype
+
+
+def test_without_labels_and_descriptors(case, folder):
+    plain = SliceSettings(None, "axial", TISSUE, SETTINGS.keypoints)
+    cached = load_case(Case("heart", "anna", case.image), plain, folder)
+    assert cached.labels is None
+    assert all(points.descriptors is None for points in cached.keypoints)
+
+
+@pytest.mark.parametrize("change", [
+    {"spacing": 2.0}, {"slicing_axis": "sagittal"}, {"describe": False}, {"keypoints": KeypointSettings(limit=21)},
+    {"normalisation": NormalisationSettings(low=1)}], ids=str)
+def test_other_settings_make_another_entry(case, folder, change):
+    load_case(case, SETTINGS, folder)
+    before = set(entries(folder))
+    load_case(case, SliceSettings(**{**vars(SETTINGS), **change}), folder)
+    assert len(set(entries(folder)) - before) == 1
+    assert before < set(entries(folder))
+
+
+@pytest.mark.parametrize("which", ["image", "label"])
+def test_changed_content_makes_another_entry(case, folder, which):
+    first = load_case(case, SETTINGS, folder)
+    path = getattr(case, which)
+    values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    values[1, 5, 5] = 3 if values[1, 5, 5] != 3 else 2
+    status = path.stat()
+    write(path, values)
+    os.utime(path, (status.st_atime, status.st_mtime))
+    second = load_case(case, SETTINGS, folder)
+    assert len(entries(folder)) == 2
+    other = "labels" if which == "label" else "image"
+    assert not np.array_equal(getattr(first, other), getattr(second, other))
+
+
+def test_the_same_content_under_another_name_is_found(case, folder, tmp_path, monkeypatch):
+    load_case(case, SETTINGS, folder)
+    forbid(monkeypatch)
+    moved = case.image.rename(tmp_path / "other.nii.gz")
+    cached = load_case(Case("other", "berta", moved, case.label), SETTINGS, folder)
+    assert (cached.name, cached.patient) == ("other", "berta")
+
+
+def test_a_folder_is_known_by_the_bytes_of_its_files(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.dcm").write_bytes(b"one")
+    (tmp_path / "a" / "2.dcm").write_bytes(b"two")
+    before = file_digest(tmp_path / "a")
+    assert before == file_digest(tmp_path / "a")
+    (tmp_path / "a" / "2.dcm").write_bytes(b"twO")
+    assert file_digest(tmp_path / "a") != before
+
+
+@pytest.mark.parametrize("fail_at", [1, 2, 4])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "killed"])
+def test_a_failed_write_leaves_nothing_behind(case, folder, monkeypatch, fail_at, error):
+    calls, save = [], np.save
+
+    def failing(path, values):
+        calls.append(path)
+        if len(calls) == fail_at:
+            path.write_bytes(b"half")
+            raise error
+        save(path, values)
+
+    monkeypatch.setattr(np, "save", failing)
+    expected = OutputError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match="No space left" if expected is OutputError else None):
+        load_case(case, SETTINGS, folder)
+    assert entries(folder) == []
+    monkeypatch.undo()
+    assert load_case(case, SETTINGS, folder).image.shape == (3, 40, 36)
+
+
+def test_a_write_that_stops_dead_is_not_seen(case, folder, monkeypatch):
+    """What a killed process leaves is under another name; the next run makes the entry as if it were not there."""
+    seen = []
+    monkeypatch.setattr(cache.os, "replace", lambda source, target: seen.append(entries(folder)) or 1 / 0)
+    monkeypatch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(ZeroDivisionError):
+        load_case(case, SETTINGS, folder)
+    monkeypatch.undo()
+    assert len(seen[0]) == 1
+    assert seen[0][0].startswith(".tmp-")
+    assert load_case(case, SETTINGS, folder).labels is not None
+    assert len(entries(folder)) == 2
+
+
+def test_two_processes_may_make_the_same_entry(case, folder, monkeypatch):
+    store = cache._store
+
+    def late(entry, *content):
+        store(entry, *content)  # the other process was first
+        store(entry, *content)
+
+    monkeypatch.setattr(cache, "_store", late)
+    assert load_case(case, SETTINGS, folder).image.shape == (3, 40, 36)
+    assert len(entries(folder)) == 1
+
+
+def test_labels_of_another_grid_are_refused(case, folder, tmp_path):
+    wrong = write(tmp_path / "wrong.nrrd", np.zeros((3, 40, 35), np.uint8))
+    with pytest.raises(InputError, match=r"wrong\.nrrd.*\(3, 40, 35\).*does not match"):
+        load_case(Case("heart", "anna", case.image, wrong), SETTINGS, folder)
+    assert entries(folder) == []
+
+
+def test_a_missing_file_is_named(case, folder, tmp_path):
+    with pytest.raises(InputError, match=r"gone\.nii.*cannot be read"):
+        load_case(Case("a", "a", tmp_path / "gone.nii"), SETTINGS, folder)
+
+
+def test_all_cases_with_progress_in_a_folder_that_is_made(case, tmp_path):
+    events = []
+    found = cache_cases([case, case], SETTINGS, tmp_path / "new" / "place", events.append)
+    assert [c.name for c in found] == ["heart", "heart"]
+    assert isinstance(events[-1], Progress)
+    assert (events[-1].done, events[-1].total) == (2, 2)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cache folder"):
+        cache_cases([case], SETTINGS, tmp_path / "file")
+
+
+def test_pruning_removes_what_was_used_longest_ago(folder, case):
+    for index in range(5):
+        (folder / f"entry{index}").mkdir()
+        (folder / f"entry{index}" / "image.npy").write_bytes(bytes(100))
+        os.utime(folder / f"entry{index}", (0, 1000 + index))
+    os.utime(folder / "entry1", (0, 2000))  # used again
+    assert prune_cache(folder, 10_000) == 0
+    assert prune_cache(folder, 320) == 200
+    assert entries(folder) == ["entry1", "entry3", "entry4"]
+    load_case(case, SETTINGS, folder)
+    os.utime(folder / next(name for name in entries(folder) if "entry" not in name), (0, 500))
+    load_case(case, SETTINGS, folder)  # opening is use
+    prune_cache(folder, 200_000)
+    assert len(entries(folder)) == 4
+    assert prune_cache(folder, 0) > 300
+    assert entries(folder) == []
