@@ -30,16 +30,31 @@ class Explanation:
 
     positions: (N, 3) RAS mm; slices: (N,) canonical slice of each; weights: (N,) share of the attention of
     their slice, summing to one per slice; chosen: index of the keypoint that was asked about, or None;
-    attention: float32 map on the grid of the scan, 0 (not looked at) to 1 (most).
+    explained: the canonical slices; maps: (len(explained), H, W) float32, 0 (not looked at) to 1 (most).
     """
 
     positions: np.ndarray
     slices: np.ndarray
     weights: np.ndarray
     chosen: int | None
-    attention: Volume
+    explained: tuple[int, ...]
+    maps: np.ndarray
+    grid: Grid
     card: Card
     warnings: tuple[str, ...] = ()
+
+    @property
+    def attention(self) -> Volume:
+        """The maps on the grid of the scan; 0 in slices that were not explained."""
+        whole = np.zeros(self.grid.canonical_shape, np.float32)
+        whole[list(self.explained)] = self.maps
+        return Volume(self.grid.map_to_input(whole), self.grid.affine)
+
+    def sheet(self, index: int = 0) -> Volume:
+        """One explained slice at the model's resolution, as a volume of one slice where it lies."""
+        affine = self.grid.canonical_affine.copy()
+        affine[:3, 3] += self.explained[index] * affine[:3, 2]
+        return Volume(self.maps[index:index + 1], affine)
 
     def markups(self, top: int = 50) -> dict[str, Any]:
         """The ``top`` heaviest keypoints as Slicer markups (locked points, LPS, weight in the description)."""
@@ -75,7 +90,7 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
         volume = read_volume(volume)
     ready = make_ready(settings, settings.model, cache)
     _check(settings, ready)
-    prepared = ready.prepare(volume, torch.get_num_threads())
+    prepared = ready.prepare(volume, torch.get_num_threads(), cache)
     warnings = [*volume.warnings, *ready.warnings(volume, prepared)]
     for text in warnings:
         on_event(Message(text, "warning"))
@@ -86,19 +101,18 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
     if at is not None and settings.direction != "saliency":
         chosen = nearest_keypoint(prepared.keypoints[slices[0]], at[1:])
     ticker = Ticker(on_event, "explaining", len(slices))
-    maps = np.zeros(grid.canonical_shape, np.float32)
-    weights = []
+    maps, weights = [], []
     for part, features in ready.predictor(settings)(prepared.image, prepared.keypoints, slices, capture=True):
         for row, index in enumerate(part):
             points = prepared.keypoints[index]
             matrix = combine(features.attention or [], row, len(points), settings.scale, settings.head,
                              settings.combine)
             weights.append(keypoint_weights(matrix, settings.direction, chosen))
-            maps[index] = spot_map(points.positions, weights[-1], grid.size, settings.smooth)
+            maps.append(spot_map(points.positions, weights[-1], grid.size, settings.smooth))
         ticker.update(ticker.done + len(part))
     positions, where = _world(grid, prepared.keypoints, slices)
-    attention = Volume(grid.map_to_input(scaled(maps)), volume.affine, volume.source)
-    return Explanation(positions, where, np.concatenate(weights), chosen, attention, ready.card, tuple(warnings))
+    return Explanation(positions, where, np.concatenate(weights), chosen, tuple(slices), scaled(np.stack(maps)), grid,
+                       ready.card, tuple(warnings))
 
 
 def nearest_keypoint(keypoints: Keypoints, position: np.ndarray) -> int:

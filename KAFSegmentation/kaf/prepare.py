@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,10 @@ def normalise(voxels: np.ndarray, settings: NormalisationSettings) -> tuple[floa
     if settings.kind == "window":
         low, high = settings.low, settings.high
         return low, high, (low + high) / 2, (high - low) / 2
-    flat = voxels.reshape(-1)
-    sample = flat[:: max(1, flat.size // _SAMPLES)].astype(np.float64)
+    step = max(1, voxels.size // _SAMPLES)
+    while math.gcd(step, math.prod(voxels.shape[1:])) > 1:  # else the samples are always the same few columns
+        step += 1
+    sample = voxels.reshape(-1)[::step].astype(np.float64)
     low, high = np.percentile(sample, [settings.low, settings.high])
     if high <= low:
         return float(low), float(low) + 1.0, float(low), 1.0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from kaf.card import Card
@@ -29,11 +31,20 @@ class Ready:
     card: Card
     place: Place
 
-    def prepare(self, volume: Volume, threads: int = 2) -> Prepared:
+    def prepare(self, volume: Volume, threads: int = 2, cache: dict[Any, Any] | None = None) -> Prepared:
+        """The volume as the model sees it; ``cache`` keeps the last one."""
         card = self.card
-        return prepare(volume, card.spacing, card.slicing_axis,
-                       build(NormalisationSettings, card.normalisation, card.name),
-                       build(KeypointSettings, card.keypoints, card.name), threads=threads)
+        key = ("prepared", _fingerprint(volume), card.digest)
+        if cache is not None and key in cache:
+            return cache[key]
+        prepared = prepare(volume, card.spacing, card.slicing_axis,
+                           build(NormalisationSettings, card.normalisation, card.name),
+                           build(KeypointSettings, card.keypoints, card.name), threads=threads)
+        if cache is not None:
+            for old in [k for k in cache if isinstance(k, tuple) and k[0] == "prepared"]:
+                del cache[old]
+            cache[key] = prepared
+        return prepared
 
     @property
     def attended_scales(self) -> int:
@@ -61,6 +72,13 @@ class Ready:
             rows, columns = prepared.grid.size
             found.append(f"Slices have only {rows} x {columns} pixels at the model's {card.spacing:.2f} mm.")
         return found
+
+
+def _fingerprint(volume: Volume) -> tuple[Any, ...]:
+    """Tells volumes apart without reading all of a large one: where it is from, its geometry, a sample of voxels."""
+    flat = volume.voxels.reshape(-1)
+    sample = np.ascontiguousarray(flat[:: max(1, flat.size // 1_000_000)])
+    return volume.source, volume.shape, volume.affine.tobytes(), zlib.crc32(sample.tobytes())
 
 
 def make_ready(settings: RunSettings, model: str, cache: dict[Any, Any] | None = None) -> Ready:

@@ -63,7 +63,7 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     ready = make_ready(settings, settings.model, cache)
     loaded = time.monotonic()
     box = None if settings.roi is None else roi_box(volume, settings.roi)
-    prepared = ready.prepare(volume, torch.get_num_threads())
+    prepared = ready.prepare(volume, torch.get_num_threads(), cache)
     warnings = [*volume.warnings, *ready.warnings(volume, prepared)]
     if settings.attention and not ready.attended_scales:
         warnings.append(f"{ready.card.name} has no keypoint attention: its attention map is empty.")

@@ -28,11 +28,13 @@ def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
 
 
 def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
-    """Volume ``image`` -> array attention; keypoints in RAS mm with their weights."""
+    """Volume ``image`` -> keypoints in RAS mm with their weights, and array attention: a volume of one slice where
+    a single slice was explained, else a map on the grid of the scan."""
     settings = build(ExplainSettings, request.settings)
     result = run_explain(request.volumes["image"], settings, on_event, request.cache)
     return {
-        "arrays": {"attention": result.attention, "positions": result.positions,
+        "arrays": {"attention": result.sheet() if len(result.explained) == 1 else result.attention,
+                   "positions": result.positions,
                    "weights": result.weights.astype(np.float32), "slices": result.slices},
         "chosen": result.chosen, "warnings": list(result.warnings),
     }

@@ -1,99 +1,87 @@
-"""Small networks, their cards and files, and phantoms on disk, for the tests of models and training."""
+"""Tiny models with random weights for tests of the verbs and the command line: quick, and wrong on purpose."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import SimpleITK
 import torch
 from kaf.card import Card, Label
 from kaf.model import save_model
 from kaf.network import build_network
-from kaf.phantom import cardiac_phantom
-from kaf.settings import NetworkSettings
-from torch import nn
+from kaf.settings import NetworkSettings, NormalisationSettings
+from kaf.volume import Volume
 
-SMALL = NetworkSettings(classes=4, width=4, decoder_width=4, blocks=1, token_width=8, heads=2,
-                        diffusion_width=4)
-PLAIN = SMALL.model_copy(update={"fusion": "none"})
-CARD = Card(
-    name="heart", version="1", description="Drei Höhlen", modality="MR", spacing=1.5, slice_spacing=8.0,
-    labels=(Label(1, "right ventricle", (230, 103, 91), "~SCT^1^Heart"), Label(3, "Höhle", (1, 2, 3))),
-    slicing_axis="largest-spacing", slice_context=0, normalisation={"kind": "tissue", "low": 0.5, "high": 99.5},
-    network=json.loads(PLAIN.model_dump_json()), weights_licence="CC BY 4.0", training_data="phantoms",
-    metrics={"Dice": 0.5}, keypoints={"limit": 16}, seed=7, code_version="0", recipe={"epochs": 1})
+SPACING, SLICE_SPACING = 1.6, 8.0
+RUN = {"device": "cpu", "threads": 1, "precision": "fp32"}
+LABELS = (Label(1, "RV cavity", (111, 184, 210)), Label(2, "myocardium", (230, 103, 91)),
+          Label(3, "LV cavity", (241, 214, 145)))
 
 
-def small_network(settings: NetworkSettings = PLAIN, seed: int = 0) -> nn.Module:
-    """A network whose normalisation has seen some data."""
+def tiny_network(seed: int = 0, **more) -> torch.nn.Module:
+    """Width 4, one attention block of two heads per scale, four classes.
+
+    Queries and keys are made larger, so that attention is far from even.
+    """
     torch.manual_seed(seed)
-    network = build_network(settings)
-    network.train()(*some_slices(settings.in_channels))
+    settings = {"width": 4, "token_width": 16, "blocks": 1, "heads": 2, "diffusion_width": 8, "classes": 4, **more}
+    network = build_network(NetworkSettings(**settings))
+    for name, value in network.state_dict().items():
+        if name.endswith("qkv.weight"):
+            value.mul_(6)
     return network.eval()
 
 
-def some_slices(channels: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(2, channels, 32, 32) images with six keypoints each, the last one of which is padding."""
-    random = torch.Generator().manual_seed(5)
-    mask = torch.ones(2, 6, dtype=torch.bool)
-    mask[1, 5] = False
-    return (torch.randn(2, channels, 32, 32, generator=random), 31 * torch.rand(2, 6, 2, generator=random), mask)
-
-
-@torch.no_grad()
-def logits_of(network: nn.Module, channels: int = 1) -> torch.Tensor:
-    return network.eval()(*some_slices(channels)).logits
-
-
-def model_file(path: Path, name: str = "heart", seed: int = 0, **words: Any) -> Path:
-    save_model(path, small_network(seed=seed), replace(CARD, name=name, **words), overwrite=True)
+def tiny_model(path: Path, seed: int = 0, spacing: float = SPACING, network: dict | None = None, **card) -> Path:
+    """A model file of :func:`tiny_network`; ``network`` changes its settings, ``card`` the rest of the card."""
+    made = tiny_network(seed, **(network or {}))
+    values = {
+        "name": "tiny", "version": "1", "description": "random weights, for tests", "labels": LABELS,
+        "modality": "MR", "spacing": spacing, "slice_spacing": SLICE_SPACING, "slicing_axis": "largest-spacing",
+        "slice_context": 0, "normalisation": NormalisationSettings().model_dump(),
+        "network": made.settings.model_dump(), "keypoints": {"limit": 48}, "weights_licence": "CC0-1.0",
+        "training_data": "nothing", **card,
+    }
+    save_model(path, made, Card(**values), half=False, overwrite=True)
     return path
 
 
-def taken_apart(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Header and tensor data of a safetensors file, by the format's definition."""
-    blob = path.read_bytes()
-    end = 8 + int.from_bytes(blob[:8], "little")
-    return json.loads(blob[8:end]), blob[end:]
-
-
-def put_together(path: Path, header: Any, data: bytes = b"") -> Path:
-    words = json.dumps(header).encode()
-    words += b" " * (-len(words) % 8)
-    path.write_bytes(len(words).to_bytes(8, "little") + words + data)
-    return path
-
-
-def change_card(path: Path, change: Callable[[dict[str, Any]], Any], sign: bool = False) -> Path:
-    """Edit the card in a model file; with ``sign`` its own digest is made to fit the new words."""
-    import hashlib
-
-    header, data = taken_apart(path)
-    card = json.loads(header["__metadata__"]["kaf_card"])
-    change(card)
-    if sign:
-        words = {key: value for key, value in card.items() if key not in ("digest", "card_digest")}
-        card["card_digest"] = hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
-    header["__metadata__"]["kaf_card"] = json.dumps(card, sort_keys=True)
-    return put_together(path, header, data)
-
-
-def write_phantoms(folder: Path, names: Sequence[str] = ("p1", "p2", "p3"), blank: bool = False) -> Path:
-    """Small hearts, <name>.nii.gz beside <name>_gt.nii.gz; ``blank`` label maps hold nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed, name in enumerate(names):
-        image, labels = cardiac_phantom(seed, slices=3, size=64, spacing=3.0)
-        write_volume(folder / f"{name}.nii.gz", image.voxels, image.spacing)
-        write_volume(folder / f"{name}_gt.nii.gz", labels.voxels * (not blank), labels.spacing)
+def private_home(monkeypatch, folder: Path) -> Path:
+    """Library, cache and notices of this user are kept in a folder of the test."""
+    for kind in ("data", "state", "cache"):
+        monkeypatch.setattr(f"platformdirs.user_{kind}_path", lambda name, kind=kind: folder / kind / name)
     return folder
 
 
-def write_volume(path: Path, voxels: np.ndarray, spacing: Sequence[float]) -> None:
-    image = SimpleITK.GetImageFromArray(voxels)
-    image.SetSpacing(tuple(spacing))
-    SimpleITK.WriteImage(image, str(path))
+def turned(degrees: float = 20.0) -> np.ndarray:
+    """A patient turned about an oblique axis and moved: 4 x 4, less than half way to another plane."""
+    x, y, z = np.array([2.0, -1.0, 3.0]) / np.sqrt(14)
+    across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(degrees)
+    result = np.eye(4)
+    result[:3, :3] += np.sin(angle) * across + (1 - np.cos(angle)) * across @ across
+    result[:3, 3] = 12.5, -40.25, 7.0
+    return result
+
+
+def stored(volume: Volume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Volume:
+    """The same scan with its array axes in another order, some of them reversed."""
+    sizes = np.array(volume.voxels.shape)[list(order)]
+    back = np.eye(4)  # new index (i, j, k, 1) -> old index
+    back[:3, :3] = 0
+    for new, old in enumerate(order):
+        back[2 - old, 2 - new] = -1 if flips[new] else 1
+        back[2 - old, 3] = sizes[new] - 1 if flips[new] else 0
+    return Volume(moved(volume.voxels, order, flips), volume.affine @ back)
+
+
+def moved(voxels: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
+    axes = [axis for axis, flip in enumerate(flips) if flip]
+    return np.ascontiguousarray(np.flip(voxels.transpose(order), axes))
+
+
+# All six orders of axes, each with other axes reversed; between them every axis runs both ways.
+STORAGES = list(zip(itertools.permutations(range(3)),
+                    [(False, False, True), (True, False, False), (True, True, False), (False, True, True),
+                     (True, False, True), (True, True, True)], strict=True))

@@ -1,4 +1,4 @@
-"""The cache of prepared cases: found again by content, never half there; and what standard intensities are."""
+"""The cache of prepared cases: found again by content, never half there, pruned by use."""
 
 import os
 
@@ -11,16 +11,15 @@ from kaf.data.folder import Case
 from kaf.errors import InputError, OutputError
 from kaf.events import Progress
 from kaf.keypoints import detect
-from kaf.prepare import normalise, prepare, stack_context
+from kaf.prepare import normalise
 from kaf.settings import KeypointSettings, NormalisationSettings
-from kaf.volume import Volume
 
 TISSUE = NormalisationSettings()
 SETTINGS = SliceSettings(None, "axial", TISSUE, KeypointSettings(limit=20), describe=True)
 
 
 def write(path, voxels):
-    """A file whose axes already run in the canonical directions of axial slices: left, posterior, superior."""
+    """A file whose axes run as those of canonical axial slices do: left, posterior, superior."""
     image = SimpleITK.GetImageFromArray(voxels)
     image.SetSpacing((1.5, 1.25, 8.0))
     SimpleITK.WriteImage(image, str(path))
@@ -31,7 +30,8 @@ def write(path, voxels):
 def case(tmp_path):
     voxels = np.random.default_rng(0).normal(500, 100, (3, 40, 36)).astype(np.float32)
     labels = np.random.default_rng(1).integers(0, 4, voxels.shape).astype(np.uint8)
-    return Case("heart", "anna", write(tmp_path / "heart.nii.gz", voxels), write(tmp_path / "heart_gt.nrrd", labels))
+    image, label = write(tmp_path / "heart.nii.gz", voxels), write(tmp_path / "heart_gt.nrrd", labels)
+    return Case("heart", "anna", image, label)
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_without_labels_and_descriptors(case, folder):
 
 
 @pytest.mark.parametrize("change", [
-    {"spacing": 2.0}, {"slicing_axis": "sagittal"}, {"describe": False}, {"keypoints": KeypointSettings(limit=21)},
-    {"normalisation": NormalisationSettings(low=1)}], ids=str)
+    {"spacing": 2.0}, {"slicing_axis": "sagittal"}, {"describe": False},
+    {"keypoints": KeypointSettings(limit=21)}, {"normalisation": NormalisationSettings(low=1)}], ids=str)
 def test_other_settings_make_another_entry(case, folder, change):
     load_case(case, SETTINGS, folder)
     before = set(entries(folder))
@@ -133,7 +133,7 @@ def test_a_folder_is_known_by_the_bytes_of_its_files(tmp_path):
 
 
 @pytest.mark.parametrize("fail_at", [1, 2, 4])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "killed"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()], ids=["full", "stop"])
 def test_a_failed_write_leaves_nothing_behind(case, folder, monkeypatch, fail_at, error):
     calls, save = [], np.save
 
@@ -154,7 +154,7 @@ def test_a_failed_write_leaves_nothing_behind(case, folder, monkeypatch, fail_at
 
 
 def test_a_write_that_stops_dead_is_not_seen(case, folder, monkeypatch):
-    """What a killed process leaves is under another name; the next run makes the entry as if it were not there."""
+    """What a killed process leaves has another name; the next run goes on as if it were not there."""
     seen = []
     monkeypatch.setattr(cache.os, "replace", lambda source, target: seen.append(entries(folder)) or 1 / 0)
     monkeypatch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)

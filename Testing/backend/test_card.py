@@ -11,16 +11,17 @@ import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-import kaf
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from small_models import CARD, change_card, model_file, put_together, taken_apart
+
+import kaf
 from kaf.card import Card, Label, card_from_json, read_card, read_header
 from kaf.errors import ModelError
 from kaf.library import add_model
 from kaf.model import load_model
-from made_models import CARD, change_card, model_file, put_together, taken_apart
 
 READERS = [read_header, read_card, load_model]
 

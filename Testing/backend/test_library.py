@@ -7,13 +7,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import kaf.library
 import platformdirs
 import pytest
+from small_models import change_card, model_file
+
+import kaf.library
 from kaf.errors import ModelError, OutputError
 from kaf.library import add_model, export_model, find_model, list_models, remove_model
 from kaf.model import load_model
-from made_models import change_card, model_file
 
 
 @pytest.fixture

@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from kaf.card import read_card
-from kaf.errors import ModelError, OutputError
-from kaf.model import load_model, load_tensors, save_model
-from kaf.weights import load_weights, save_weights
-from made_models import (
+from small_models import (
     CARD,
     PLAIN,
     SMALL,
@@ -24,6 +20,11 @@ from made_models import (
     small_network,
     taken_apart,
 )
+
+from kaf.card import read_card
+from kaf.errors import ModelError, OutputError
+from kaf.model import load_model, load_tensors, save_model
+from kaf.weights import load_weights, save_weights
 
 SMALL_CARD = replace(CARD, network=SMALL.model_dump(mode="json"))
 

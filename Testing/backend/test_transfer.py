@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_models import CARD, PLAIN, SMALL, logits_of, small_network, some_slices
+from torch import nn
+
 from kaf.errors import ModelError
 from kaf.model import load_tensors, save_model
 from kaf.network import build_network
 from kaf.transfer import TransferReport, transfer
-from made_models import CARD, PLAIN, SMALL, logits_of, small_network, some_slices
-from torch import nn
 
 
 class Toy(nn.Module):

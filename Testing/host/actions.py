@@ -114,7 +114,8 @@ def click_view(view, ras, button: str = "Left") -> None:
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     crosshair.SetCursorPositionRAS(list(ras))
     interactor.SetEventInformation(round(column), round(row), 0, 0)
-    for event in ("MouseMoveEvent", f"{button}ButtonPressEvent", f"{button}ButtonReleaseEvent"):
+    press, release = f"{button}ButtonPressEvent", f"{button}ButtonReleaseEvent"
+    for event in ("EnterEvent", "MouseMoveEvent", press, release, "LeaveEvent"):
         interactor.InvokeEvent(getattr(vtk.vtkCommand, event))
     pump()
 

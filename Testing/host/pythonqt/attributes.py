@@ -105,6 +105,9 @@ def _write(self, name: str, value) -> None:
 
 
 def _setAttribute(self, name: str, value) -> None:
+    if name.startswith("_") and not hasattr(type(self), name):
+        self.__dict__[name] = value
+        return
     declared = inspect.getattr_static(type(self), name, _MISSING)
     if isinstance(declared, Property):  # made in Python; libpyside has no __set__ for it
         _write(self, name, value)

@@ -20,6 +20,7 @@ class OffscreenWindow:
         self.window.AddRenderer(self.renderer)
         self.interactor = vtk.vtkGenericRenderWindowInteractor()
         self.interactor.SetRenderWindow(self.window)
+        self.interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())  # Slicer's own comes on top
         self.interactor.SetSize(width, height)
         self.interactor.Initialize()
 

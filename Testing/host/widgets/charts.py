@@ -32,7 +32,7 @@ class _ChartDrawing:
             series = node.GetNthPlotSeriesNode(index)
             if series is not None and series.GetTableNode() is not None:
                 self._addSeries(series)
-        self.chart.SetTitle(node.GetTitle() if node.GetTitleVisibility() else "")
+        self.chart.SetTitle((node.GetTitle() or "") if node.GetTitleVisibility() else "")
         self.chart.SetShowLegend(bool(node.GetLegendVisibility()))
         for axis, title, shown in (
             (vtk.vtkAxis.BOTTOM, node.GetXAxisTitle(), node.GetXAxisTitleVisibility()),

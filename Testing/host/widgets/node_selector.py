@@ -7,7 +7,6 @@ a disabled widget.
 
 from functools import partial
 
-import shiboken6
 import vtk
 from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QInputDialog, QWidget
@@ -83,10 +82,10 @@ class qMRMLNodeComboBox(QWidget):
         self._scene = scene
         self.setEnabled(scene is not None)
         if scene is not None:
-            added, removed = scene.NodeAddedEvent, scene.NodeRemovedEvent
-            for event in (added, removed, scene.EndBatchProcessEvent, scene.EndCloseEvent):
-                self._observe(scene, event, self._onSceneEvent)
-            self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._onRemoval)
+            self._observe(scene, scene.NodeAddedEvent, self._onNodeAdded)
+            self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
+            for event in (scene.NodeRemovedEvent, scene.EndBatchProcessEvent, scene.EndCloseEvent):
+                self._observe(scene, event, self._onSceneChanged)
             for index in range(scene.GetNumberOfNodes()):
                 self._observe(scene.GetNthNode(index), vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
         self._refresh()
@@ -181,28 +180,25 @@ class qMRMLNodeComboBox(QWidget):
         _forget(gone)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _onSceneEvent(self, caller, event, node=None):
-        if not shiboken6.isValid(self):
-            return
-        if event == "NodeAddedEvent" and node is not None:
-            self._observe(node, vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
-            concerned = self._accepts(node)
-        else:
-            self._release()
-            concerned = event != "NodeRemovedEvent" or node is None or node.GetID() in self._ids
-        if concerned and (caller.IsClosing() or not caller.IsBatchProcessing()):
+    def _onNodeAdded(self, scene, event, node):
+        self._observe(node, vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
+        if self._accepts(node) and not scene.IsBatchProcessing():
             self._refresh()
-            if event == "NodeAddedEvent":
-                self.nodeAdded.emit(node)
+            self.nodeAdded.emit(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _onRemoval(self, caller, event, node=None):
-        if shiboken6.isValid(self) and node is not None and node.GetID() in self._ids:
+    def _onNodeAboutToBeRemoved(self, scene, event, node):
+        if node.GetID() in self._ids:
             self.nodeAboutToBeRemoved.emit(node)
+
+    def _onSceneChanged(self, scene, event):
+        self._release()
+        if scene.IsClosing() or not scene.IsBatchProcessing():
+            self._refresh()
 
     def _onNodeModified(self, node, event):
         """A new name or attribute may change the list; progress in a node's data does not."""
-        if not shiboken6.isValid(self) or node.GetScene() is not self._scene:
+        if node.GetScene() is not self._scene:
             return
         listed = node.GetName() if self._accepts(node) else None
         if self._titles.get(node.GetID()) != listed:

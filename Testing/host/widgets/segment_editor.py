@@ -71,6 +71,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._observer = None
         self._shown = (None, None, "")
         self._history = slicer.vtkSegmentationHistory()
+        self._history.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onHistory)
         self._effects = [qSlicerSegmentEditorAbstractEffect(name, self) for name in EFFECTS]
         self._build()
         self._update()
@@ -208,6 +209,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         if shiboken6.isValid(self):
             self._update()
 
+    def _onHistory(self, *_) -> None:
+        if shiboken6.isValid(self):
+            self._dressUndo()
+
     def _build(self) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -310,6 +315,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         for button in (self._add, self._remove):
             button.setVisible(self.addRemoveSegmentButtonsVisible)
             button.setEnabled(editable)
+        self._dressUndo()
+
+    def _dressUndo(self) -> None:
+        editable = self.segmentationNode() is not None and not self.readOnly
         self._undo.setEnabled(editable and self._history.IsRestorePreviousStateAvailable())
         self._redo.setEnabled(editable and self._history.IsRestoreNextStateAvailable())
 
