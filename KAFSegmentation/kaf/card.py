@@ -16,6 +16,11 @@ from typing import Any
 from kaf.errors import ModelError
 
 CARD_KEY = "kaf_card"
+# Told apart on black, on white and with the common colour-vision deficiencies (after Okabe and Ito, 2008).
+PALETTE = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178),
+    (240, 228, 66), (148, 103, 189), (140, 180, 60), (127, 127, 127),
+)
 _MAX_HEADER = 64 * 1024 * 1024
 _PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "dict[str, Any]": dict}
@@ -32,6 +37,11 @@ class Label:
     name: str
     colour: tuple[int, int, int]
     terminology: str = ""
+
+
+def plain_label(value: int, name: str = "", terminology: str = "") -> Label:
+    """A label with the palette's colour, and a name that says only its value where none is given."""
+    return Label(value, name or f"label {value}", PALETTE[(value - 1) % len(PALETTE)], terminology)
 
 
 @dataclass(frozen=True)

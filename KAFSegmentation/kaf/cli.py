@@ -6,16 +6,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.  Results go to stdout, progress and
 
 from __future__ import annotations
 
-import difflib
+# Little is imported here: a Ctrl-C before `entry` watches for it would end in Python's traceback.
+import contextlib
 import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
+from types import FrameType
 
 from kaf._version import __version__
-from kaf.console import Console
-from kaf.errors import Cancelled, KafError
 
 # command -> (module:function, one line of help); "models" and "data" have commands of their own.
 COMMANDS = {
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     command = COMMANDS.get(given[0])
     if command is None:
+        import difflib
+
         near = difflib.get_close_matches(given[0], COMMANDS, n=1)
         hint = f"did you mean 'kaf {near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
         print(f"kaf: there is no command '{given[0]}'; {hint}", file=sys.stderr)
@@ -49,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(target: str, arguments: list[str]) -> int:
+    from kaf.console import Console
+    from kaf.errors import Cancelled, KafError
+
     module, _, function = target.partition(":")
     console = Console("--events" in arguments)
     arguments = [argument for argument in arguments if argument != "--events"]
@@ -86,11 +92,40 @@ def _help() -> str:
         "  --events   (any command) progress, messages and results as JSON lines on stdout"])
 
 
+class _Stop:
+    """Turns Ctrl-C, and a polite kill, into KeyboardInterrupt: temporary files go, a checkpoint is kept.
+
+    Who is impatient presses it again; for two seconds that does not disturb the tidying up.
+    """
+
+    def __init__(self) -> None:
+        self._last = -float("inf")
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._last > 2:
+            self._last = now
+            raise KeyboardInterrupt
+
+
 def entry() -> None:
     """The ``kaf`` script."""
-    if hasattr(signal, "SIGTERM"):  # a polite kill is a Ctrl-C: temporary files go, a checkpoint is kept
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    stop = _Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and a script's & have it
+            signal.signal(number, stop)
+    try:
+        code = main()
+    except KeyboardInterrupt:  # before the command began, or when it was over
+        print("kaf: stopped on request.", file=sys.stderr)
+        code = 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            stream.flush()
+    # Not sys.exit: CPython ends as killed by SIGINT, even after a handled Ctrl-C, where that came while text
+    # was executed (as dataclasses do), and tearing torch down takes half a second.
+    os._exit(code)
 
 
 if __name__ == "__main__":

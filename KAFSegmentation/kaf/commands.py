@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import Field
@@ -47,17 +48,6 @@ def segment(arguments: Sequence[str], console: Console) -> None:
     from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
 
     result = run(volume, settings, console)
-    write_labels(outputs["labels"], result.labels, result.card.labels, command.overwrite)
-    for name, made in (("attention", result.attention), ("uncertainty", result.uncertainty)):
-        if made is not None:
-            write_map(outputs[name], made, command.overwrite)
-    if command.picture:
-        from kaf.picture import overview
-
-        overview(volume, result.labels, result.card.labels, attention=result.attention,
-                 uncertainty=result.uncertainty, path=outputs["picture"],
-                 title=f"{Path(command.input).name}  ·  {result.card.name}", slicing_axis=result.card.slicing_axis)
-        console(Picture("picture", str(outputs["picture"])))
     volumes = {result.card.label_names[value]: round(ml, 3) for value, ml in result.volumes_ml.items()}
     values = {
         "input": command.input, "outputs": {name: str(path) for name, path in outputs.items()},
@@ -66,19 +56,45 @@ def segment(arguments: Sequence[str], console: Console) -> None:
         "warnings": list(result.warnings), "seconds": {k: round(v, 3) for k, v in result.seconds.items()},
         "place": result.place,
     }
-    atomic_write(outputs["report"], json.dumps(values, indent=1) + "\n", overwrite=True)
+    with _together(outputs.values()):
+        write_labels(outputs["labels"], result.labels, result.card.labels, command.overwrite)
+        for name, made in (("attention", result.attention), ("uncertainty", result.uncertainty)):
+            if made is not None:
+                write_map(outputs[name], made, command.overwrite)
+        if command.picture:
+            from kaf.picture import overview
+
+            overview(volume, result.labels, result.card.labels, attention=result.attention,
+                     uncertainty=result.uncertainty, path=outputs["picture"],
+                     title=f"{Path(command.input).name}  ·  {result.card.name}",
+                     slicing_axis=result.card.slicing_axis)
+            console(Picture("picture", str(outputs["picture"])))
+        atomic_write(outputs["report"], json.dumps(values, indent=1) + "\n", command.overwrite)
     notice(result.card, console)
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in volumes.items()]
     console.result(values, "\n".join([*lines, f"written: {outputs['labels']}"]))
 
 
 def _check(scan: str, outputs: Iterable[Path], overwrite: bool, model: str) -> None:
-    """What can be told before any work: results may be written there, none of them is the scan, the model exists."""
+    """What can be told before any work: results may be written, none is the scan itself, the model exists."""
     for path in outputs:
         check_output(path, overwrite)
         if path.exists() and Path(scan).exists() and path.samefile(scan):
             raise OutputError(path, "is the scan itself", "Choose another name for the result.")
     find_model(model)
+
+
+@contextmanager
+def _together(outputs: Iterable[Path]) -> Iterator[None]:
+    """All results or none: those that a failed or stopped command has made new are removed."""
+    new = [path for path in outputs if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _outputs(command: SegmentCommand) -> dict[str, Path]:
@@ -99,9 +115,10 @@ class ExplainCommand(Command, ExplainSettings):  # type: ignore[misc]
     """Show where the network looked: attention as a map on the grid of the scan and as Slicer markups."""
 
     input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder")
-    output: str = Field("", description="the map: .nrrd, .nii.gz or .mha; default: -attention.nrrd")
+    output: str = Field("", description="the map: .nrrd, .nii.gz or .mha; default: the scan's name with "
+                        "-attention.nrrd, in this folder")
     markups: str = Field("", description="also write the heaviest keypoints as Slicer markups (.mrk.json)")
-    top: int = Field(50, ge=1, le=10000, description="how many keypoints")
+    top: int = Field(50, ge=1, le=10000, description="how many keypoints the markups hold")
     frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
     overwrite: bool = Field(False, description="replace results that exist")
 
@@ -111,18 +128,20 @@ def explain(arguments: Sequence[str], console: Console) -> None:
     settings: ExplainSettings = command.only(ExplainSettings)
     output = Path(command.output or f"{case_name(command.input)}-attention.nrrd")
     from kaf.volume import read_volume
-    from kaf.volume_write import check_suffix, write_map
+    from kaf.volume_write import SEGMENTATION, check_suffix, write_map
 
-    check_suffix(output)
+    if check_suffix(output) == SEGMENTATION:
+        raise OutputError(output, "a map of numbers is no segmentation", "Use .nrrd, .nii.gz or .mha.")
     outputs = [output, *([Path(command.markups)] if command.markups else [])]
     _check(command.input, outputs, command.overwrite, settings.model)
     volume = read_volume(command.input, frame=command.frame)
     from kaf.explain import explain as run
 
     result = run(volume, settings, console)
-    write_map(output, result.attention, command.overwrite)
-    if command.markups:
-        result.save_markups(command.markups, command.top, command.overwrite)
+    with _together(outputs):
+        write_map(output, result.attention, command.overwrite)
+        if command.markups:
+            result.save_markups(command.markups, command.top, command.overwrite)
     order = (-result.weights).argsort(kind="stable")[:5]
     points = [{"ras": result.positions[i].round(1).tolist(), "slice": int(result.slices[i]),
                "weight": round(float(result.weights[i]), 4)} for i in order]

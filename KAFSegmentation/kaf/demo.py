@@ -59,7 +59,8 @@ def main(arguments: Sequence[str], console: Console) -> None:
         ("segmentation", "-seg.seg.nrrd"), ("attention", "-attention.nrrd"), ("uncertainty", "-uncertainty.nrrd"),
         ("picture", "-overview.png"))}
     write_labels(files["segmentation"], result.labels, card.labels, overwrite=True)
-    assert result.attention is not None and result.uncertainty is not None
+    assert result.attention is not None
+    assert result.uncertainty is not None
     write_map(files["attention"], result.attention, overwrite=True)
     write_map(files["uncertainty"], result.uncertainty, overwrite=True)
     overview(volume, result.labels, card.labels, attention=result.attention, truth=truth, path=files["picture"],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kaf._version import __version__
-from kaf.card import Label
+from kaf.card import Label, plain_label
 from kaf.errors import InputError, OutputError
 from kaf.events import Message, Metric, OnEvent, Ticker, ignore
 from kaf.files import atomic_write, check_output
@@ -33,7 +33,7 @@ from kaf.metrics import (
     pooled_dice,
     statistic,
 )
-from kaf.pairs import Pair, find_pairs, named_labels, plain_label, require_same_grid
+from kaf.pairs import Pair, find_pairs, named_labels, require_same_grid
 from kaf.settings import EvaluateSettings
 from kaf.volume import read_labels
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kaf._version import __version__
-from kaf.card import Card, Label
-from kaf.data.batches import Batch, LabelledSlices
+from kaf.card import Card, plain_label
+from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
 from kaf.data.folder import Case, scan_folder
 from kaf.data.plan import Plan, make_plan
 from kaf.data.splits import Split, few_shot, holdout
-from kaf.device import Place, choose_place
+from kaf.device import choose_place
 from kaf.errors import Cancelled, InputError
 from kaf.events import Message, OnEvent, Result, ignore
 from kaf.library import find_model
@@ -28,45 +27,10 @@ from kaf.phantom import cardiac_phantom
 from kaf.settings import FinetuneSettings
 from kaf.training.loop import Loop, Schedule
 from kaf.training.run import RunFolder
-from kaf.training.validate import validate_cases
+from kaf.training.task import SegmentationTask
 from kaf.transfer import transfer
 
-PALETTE = ((230, 103, 91), (128, 174, 128), (241, 214, 145), (177, 122, 101), (111, 184, 210), (216, 101, 79),
-           (221, 130, 101), (144, 238, 144), (192, 104, 88), (220, 245, 20), (78, 63, 0), (255, 250, 220))
 _DEFAULT_MINUTES = 20.0
-
-
-@dataclass
-class SegmentationTask:
-    """Dice + cross-entropy on labelled slices; the task that :class:`Loop` trains."""
-
-    network: nn.Module
-    place: Place
-    slices: LabelledSlices
-    batch_size: int
-    validation: Sequence[CachedCase]
-    context: int
-
-    def __post_init__(self) -> None:
-        from monai.losses import DiceCELoss
-
-        self._criterion = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-
-    def batch(self, step: int) -> Batch:
-        return self.slices.batch(step, self.batch_size)
-
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        device = self.place.device
-        image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
-        features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
-                                torch.from_numpy(batch.mask).to(device))
-        labels = torch.from_numpy(batch.labels).to(device, torch.long)[:, None]
-        return self._criterion(features.logits.float(), labels), {}
-
-    def validate(self, network: nn.Module) -> dict[str, float]:
-        if not self.validation:
-            return {}
-        return validate_cases(network, self.place, self.validation, self.context)
 
 
 def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
@@ -194,10 +158,8 @@ def _start(settings: FinetuneSettings, plan: Plan, run: RunFolder, send: OnEvent
 
 def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations: Sequence[dict[str, float]]) -> Card:
     """The card of a fine-tuned model; what nobody stated is said to be unspecified, not invented."""
-    labels = tuple(
-        Label(value, settings.labels.get(value, f"label {value}"), PALETTE[(value - 1) % len(PALETTE)],
-              settings.terminology.get(value, ""))
-        for value in plan.values)
+    labels = tuple(plain_label(value, settings.labels.get(value, ""), settings.terminology.get(value, ""))
+                   for value in plan.values)
     metrics: dict[str, Any] = {"training_patients": len(split.train)}
     if validations:
         last = {name: round(value, 4) for name, value in validations[-1].items()}

@@ -43,6 +43,9 @@ class _Help(argparse.RawDescriptionHelpFormatter):
             action.help = re.sub(r"\s*\(default: (None|False|\(\)|\{\})?\)$", "", action.help or "")
         super().add_usage(usage, actions, groups, prefix)
 
+    def add_text(self, text: str | None) -> None:
+        super().add_text(re.sub(r"^default: None \(undefined\)\s*", "", text or ""))
+
 
 class Command(BaseSettings):
     """Base of the commands: flags in kebab case, no environment variables.

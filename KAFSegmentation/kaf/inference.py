@@ -19,6 +19,7 @@ from kaf.keypoints import Keypoints, pad_keypoints
 from kaf.network import Features
 from kaf.prepare import stack_context
 
+_NO_MEMORY = ("not enough memory", "can't allocate memory")  # torch's words on Windows; on Linux and macOS
 _MIRRORS: tuple[tuple[int, ...], ...] = ((2,), (3,), (2, 3))
 
 
@@ -103,15 +104,15 @@ class SlicePredictor:
     def _make_room(self, error: RuntimeError) -> None:
         """After a GPU ran out of memory: half the batch, then the processor; other errors go on their way."""
         if not isinstance(error, torch.OutOfMemoryError):
-            if "not enough memory" in str(error):
+            if any(words in str(error) for words in _NO_MEMORY):
                 raise ResourceError("memory", "this computer ran out of memory",
                                     "Close other programs, or use a smaller --batch.") from error
             raise error
         torch.cuda.empty_cache()
         if self.batch > 1:
             self.batch = max(1, self.batch // 2)
-            self.on_event(Message(f"The GPU ran out of memory: going on with {self.batch} slices at a time.",
-                                  "warning"))
+            slices = "1 slice" if self.batch == 1 else f"{self.batch} slices"
+            self.on_event(Message(f"The GPU ran out of memory: going on with {slices} at a time.", "warning"))
             return
         self.place = Place(torch.device("cpu"), False, "cpu (the GPU ran out of memory)")
         self.place.put(self.network)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kaf.card import Label
+from kaf.card import PALETTE, Label, plain_label
 from kaf.errors import InputError
 
 if TYPE_CHECKING:
@@ -177,22 +177,13 @@ def named_labels(path: Path) -> dict[int, Label]:
     return found
 
 
-def plain_label(value: int, name: str = "") -> Label:
-    """A label that no file describes, with a colour of its own."""
-    return Label(value, name or f"label {value}", _PALETTE[(value - 1) % len(_PALETTE)])
-
-
 def _colour(text: str, value: int) -> tuple[int, int, int]:
     """Slicer writes three numbers in 0..1."""
     try:
         red, green, blue = (min(255, max(0, round(255 * float(part)))) for part in text.split())
     except ValueError:
-        return _PALETTE[(value - 1) % len(_PALETTE)]
+        return PALETTE[(value - 1) % len(PALETTE)]
     return red, green, blue
 
 
 # Told apart on black, on white and with the common colour-vision deficiencies (after Okabe and Ito, 2008).
-_PALETTE = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178),
-    (240, 228, 66), (148, 103, 189), (140, 180, 60), (127, 127, 127),
-)

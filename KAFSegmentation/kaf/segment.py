@@ -20,7 +20,7 @@ from kaf.events import Message, OnEvent, Ticker, ignore
 from kaf.grid import Grid
 from kaf.keypoints import Keypoints
 from kaf.network import Features
-from kaf.ready import make_ready
+from kaf.ready import Ready, make_ready
 from kaf.settings import SegmentSettings
 from kaf.volume import Volume, read_volume
 
@@ -47,11 +47,12 @@ class Segmentation:
 
 
 def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: OnEvent = ignore,
-            cache: dict[Any, Any] | None = None) -> Segmentation:
+            cache: dict[Any, Any] | None = None, ready: Ready | None = None) -> Segmentation:
     """Segment a volume, or a file or DICOM folder.
 
     Args:
-        cache: keeps the model between calls (see :func:`kaf.ready.make_ready`).
+        cache: keeps the model and the prepared scan between calls.
+        ready: a model in memory, in place of the one that the settings name.
 
     Raises:
         InputError, ModelError, ResourceError: each says what to do.
@@ -60,7 +61,7 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     if not isinstance(volume, Volume):
         volume = read_volume(volume)
     read = time.monotonic()
-    ready = make_ready(settings, settings.model, cache)
+    ready = ready or make_ready(settings, settings.model, cache)
     loaded = time.monotonic()
     box = None if settings.roi is None else roi_box(volume, settings.roi)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)

@@ -33,7 +33,7 @@ class Settings(BaseModel):
         if isinstance(values, dict):
             for key in values:
                 if key not in cls.model_fields:
-                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
+                    near = difflib.get_close_matches(str(key).lower(), cls.model_fields, n=1, cutoff=0.5)
                     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown setting '{key}'; {hint}")
         return values
@@ -182,6 +182,23 @@ class ExplainSettings(RunSettings):
     head: int | None = Field(None, ge=0, description="attention head; default: mean over heads")
     combine: Literal["mean", "rollout"] = Field("rollout", description="over the blocks of a scale")
     smooth: float = Field(6.0, gt=0, description="width of a keypoint's spot in the map (pixels)")
+
+
+class AdaptSettings(RunSettings):
+    """Learn from a few finished slices of one scan and segment the rest of it."""
+
+    model: str = Field(description="the model to start from: a library name, or a .safetensors file")
+    slices: tuple[int, ...] = Field(
+        (), description="finished slices, counted along the model's slicing axis as the scan is stored, from 0; "
+        "default: all slices that hold a label")
+    labels: dict[int, str] = Field({}, description="voxel value -> name of what was drawn; default: the model's own "
+                                   "structures are corrected")
+    seconds: float = Field(40.0, ge=1, le=3600, description="time for learning")
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    batch: int = Field(6, ge=1, le=1024)
+    patch: int = Field(144, ge=16, le=1024, description="largest training patch in pixels")
+    name: str = Field("", max_length=80, description="name of the adapted model; default: the model's, adapted")
+    seed: int = Field(0, ge=0, le=2 ** 31 - 1)
 
 
 class AugmentationSettings(Settings):

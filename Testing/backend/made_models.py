@@ -1,13 +1,17 @@
-"""Tiny models with random weights for tests of the verbs and the command line: quick, and wrong on purpose."""
+"""For tests of the verbs and the command line: tiny models with random weights, scans stored in many ways."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+
 from kaf.card import Card, Label
+from kaf.cli import main
 from kaf.model import save_model
 from kaf.network import build_network
 from kaf.settings import NetworkSettings, NormalisationSettings
@@ -15,6 +19,7 @@ from kaf.volume import Volume
 
 SPACING, SLICE_SPACING = 1.6, 8.0
 RUN = {"device": "cpu", "threads": 1, "precision": "fp32"}
+HERE = ["--device", "cpu", "--threads", "1", "--precision", "fp32"]
 LABELS = (Label(1, "RV cavity", (111, 184, 210)), Label(2, "myocardium", (230, 103, 91)),
           Label(3, "LV cavity", (241, 214, 145)))
 
@@ -25,21 +30,22 @@ def tiny_network(seed: int = 0, **more) -> torch.nn.Module:
     Queries and keys are made larger, so that attention is far from even.
     """
     torch.manual_seed(seed)
-    settings = {"width": 4, "token_width": 16, "blocks": 1, "heads": 2, "diffusion_width": 8, "classes": 4, **more}
-    network = build_network(NetworkSettings(**settings))
+    settings = {"width": 4, "token_width": 16, "blocks": 1, "heads": 2, "diffusion_width": 8, "classes": 4}
+    network = build_network(NetworkSettings(**{**settings, **more}))
     for name, value in network.state_dict().items():
         if name.endswith("qkv.weight"):
             value.mul_(6)
     return network.eval()
 
 
-def tiny_model(path: Path, seed: int = 0, spacing: float = SPACING, network: dict | None = None, **card) -> Path:
-    """A model file of :func:`tiny_network`; ``network`` changes its settings, ``card`` the rest of the card."""
+def tiny_model(path: Path, seed: int = 0, spacing: float = SPACING, network: dict | None = None,
+               **card) -> Path:
+    """A model file of :func:`tiny_network`; ``network`` changes its settings, ``card`` the card's other words."""
     made = tiny_network(seed, **(network or {}))
     values = {
         "name": "tiny", "version": "1", "description": "random weights, for tests", "labels": LABELS,
-        "modality": "MR", "spacing": spacing, "slice_spacing": SLICE_SPACING, "slicing_axis": "largest-spacing",
-        "slice_context": 0, "normalisation": NormalisationSettings().model_dump(),
+        "modality": "MR", "spacing": spacing, "slice_spacing": SLICE_SPACING,
+        "slicing_axis": "largest-spacing", "slice_context": 0, "normalisation": NormalisationSettings().model_dump(),
         "network": made.settings.model_dump(), "keypoints": {"limit": 48}, "weights_licence": "CC0-1.0",
         "training_data": "nothing", **card,
     }
@@ -52,6 +58,35 @@ def private_home(monkeypatch, folder: Path) -> Path:
     for kind in ("data", "state", "cache"):
         monkeypatch.setattr(f"platformdirs.user_{kind}_path", lambda name, kind=kind: folder / kind / name)
     return folder
+
+
+class Done(NamedTuple):
+    """What a command left: its exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command_line(capsys, monkeypatch, folder: Path) -> Callable[..., Done]:
+    """Makes ``folder`` and a home beside it, goes there, and gives a function that runs a command in-process."""
+    private_home(monkeypatch, folder.with_name("home"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def call(*arguments: object) -> Done:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse after help
+            code = stop.code
+        return Done(code, *capsys.readouterr())
+
+    return call
+
+
+def files_here() -> set[str]:
+    """The names in the current folder, hidden ones too."""
+    return {path.name for path in Path().iterdir()}
 
 
 def turned(degrees: float = 20.0) -> np.ndarray:

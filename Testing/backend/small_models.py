@@ -26,9 +26,10 @@ PLAIN = SMALL.model_copy(update={"fusion": "none"})
 CARD = Card(
     name="heart", version="1", description="Drei Höhlen", modality="MR", spacing=1.5, slice_spacing=8.0,
     labels=(Label(1, "right ventricle", (230, 103, 91), "~SCT^1^Heart"), Label(3, "Höhle", (1, 2, 3))),
-    slicing_axis="largest-spacing", slice_context=0, normalisation={"kind": "tissue", "low": 0.5, "high": 99.5},
-    network=PLAIN.model_dump(mode="json"), weights_licence="CC BY 4.0", training_data="phantoms",
-    metrics={"Dice": 0.5}, keypoints={"limit": 16}, seed=7, code_version="0", recipe={"epochs": 1})
+    slicing_axis="largest-spacing", slice_context=0,
+    normalisation={"kind": "tissue", "low": 0.5, "high": 99.5}, network=PLAIN.model_dump(mode="json"),
+    weights_licence="CC BY 4.0", training_data="phantoms", metrics={"Dice": 0.5}, keypoints={"limit": 16},
+    seed=7, code_version="0", recipe={"epochs": 1})
 
 
 def small_network(settings: NetworkSettings = PLAIN, seed: int = 0) -> nn.Module:

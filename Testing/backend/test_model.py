@@ -34,12 +34,15 @@ def path(tmp_path):
     return model_file(tmp_path / "heart.safetensors")
 
 
-@pytest.mark.parametrize("settings", [SMALL, PLAIN, SMALL.model_copy(update={"norm": "group", "in_channels": 3})],
-                         ids=["keypoints", "plain", "group norm"])
+GROUPS = SMALL.model_copy(update={"norm": "group", "in_channels": 3})
+
+
+@pytest.mark.parametrize("settings", [SMALL, PLAIN, GROUPS], ids=["keypoints", "plain", "group norm"])
 def test_full_precision_gives_the_same_logits_bit_for_bit(tmp_path, settings):
     network = small_network(settings)
     expected = logits_of(network, settings.in_channels)
-    save_model(tmp_path / "a.safetensors", network, replace(CARD, network=settings.model_dump(mode="json")), half=False)
+    given = replace(CARD, network=settings.model_dump(mode="json"))
+    save_model(tmp_path / "a.safetensors", network, given, half=False)
     loaded, card = load_model(tmp_path / "a.safetensors")
     assert torch.equal(logits_of(loaded, settings.in_channels), expected)
     assert torch.equal(logits_of(network, settings.in_channels), expected), "saving changed the network"
@@ -146,7 +149,7 @@ def test_lost_and_added_bytes_are_seen(path):
 def test_a_changed_word_of_the_card_is_seen(path):
     blob = path.read_bytes()
     stated = read_card(path).card_digest
-    for old, new in ((b"CC BY 4.0", b"CC0 1.000"), (b'\\"spacing\\": 1.5', b'\\"spacing\\": 2.5'), (b"~SCT^1", b"~SCT^2")):
+    for old, new in ((b"CC BY 4.0", b"CC0 1.000"), (b"~SCT^1", b"~SCT^2"), (b": 1.5,", b": 2.5,")):
         changed = blob.replace(old, new, 1)
         assert changed != blob
         path.write_bytes(changed)
@@ -165,13 +168,14 @@ def test_the_weights_of_one_model_do_not_pass_under_the_card_of_another(path, tm
     with pytest.raises(ModelError) as caught:
         load_model(path)
     mine, digest = read_card(path).digest, hashlib.sha256(data).hexdigest()
-    assert caught.value.reason == f"its weights have SHA-256 {digest[:16]}... but its card states {mine[:16]}..."
+    assert caught.value.reason == (f"its weights have SHA-256 {digest[:16]}... but its card states "
+                                   f"{mine[:16]}...")
 
 
 @pytest.mark.parametrize(("update", "word"), [
-    ({"width": 8}, "size mismatch"), ({"fusion": "keypoints"}, "Missing key"), ({"classes": 5}, "size mismatch"),
-    ({"width": 1}, "width: Input should be greater"), ({"depth": 3}, "unknown setting 'depth'"),
-    ({"norm": "group"}, "Unexpected key"),
+    ({"width": 8}, "size mismatch"), ({"classes": 5}, "size mismatch"), ({"norm": "group"}, "Unexpected key"),
+    ({"fusion": "keypoints"}, "Missing key"), ({"width": 1}, "width: Input should be greater"),
+    ({"depth": 3}, "unknown setting 'depth'"),
 ])
 def test_weights_that_do_not_fit_the_network_of_their_card(path, update, word):
     change_card(path, lambda card: card["network"].update(update), sign=True)
@@ -184,7 +188,7 @@ def test_weights_of_another_kind_of_number_do_not_fit(path):
     header, data = taken_apart(path)
     header["head.weight"]["dtype"] = "I16"
     put_together(path, header, data)
-    with pytest.raises(ModelError, match="do not fit the network of its card .numbers of another kind"):
+    with pytest.raises(ModelError, match=r"do not fit the network of its card \(numbers of another kind\)"):
         load_model(path)
 
 

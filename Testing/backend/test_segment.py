@@ -7,6 +7,8 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from made_models import LABELS, RUN, STORAGES, moved, stored, tiny_model, turned
+
 from kaf.errors import InputError
 from kaf.events import Message, Progress
 from kaf.grid import Grid
@@ -17,7 +19,6 @@ from kaf.segment import Segmentation, keep_largest, segment
 from kaf.settings import KeypointSettings, SegmentSettings
 from kaf.volume import Volume
 from kaf.volume_write import write_map
-from made_models import LABELS, RUN, STORAGES, moved, stored, tiny_model, turned
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +60,15 @@ def plain_probabilities(path, volume: Volume, mirror: tuple[int, ...] = ()) -> n
     low, high = np.percentile(voxels, [0.5, 99.5])
     clipped = np.clip(voxels, low, high)
     tissue = clipped[clipped > low + 0.1 * (high - low)]
-    image = ((clipped - tissue.mean()) / tissue.std()).astype(np.float32)
+    image = (clipped.astype(np.float32) - np.float32(tissue.mean())) / np.float32(tissue.std())
     made = []
     for pixels in image:
         positions = detect(pixels, KeypointSettings(**card.keypoints)).positions.copy()
         for axis in mirror:
             positions[:, axis] = pixels.shape[axis] - 1 - positions[:, axis]
-        inputs = torch.from_numpy(np.flip(pixels, mirror).copy())[None, None], torch.from_numpy(positions)[None]
+        seen = torch.from_numpy(np.flip(pixels, mirror).copy())[None, None]
         with torch.no_grad():
-            scores = network(*inputs).logits[0].double().numpy()
+            scores = network(seen, torch.from_numpy(positions)[None]).logits[0].double().numpy()
         shares = np.exp(scores - scores.max(0))
         made.append(np.flip(shares / shares.sum(0), [axis + 1 for axis in mirror]))
     return np.stack(made)
@@ -91,7 +92,8 @@ def test_labels_and_entropy_are_those_of_the_plain_network(exact, scan):
 
 def test_flips_average_the_probabilities_of_the_mirrored_slices(exact, scan):
     made = run(exact, scan, flips=True, uncertainty=True)
-    shares = np.mean([plain_probabilities(exact, scan, mirror) for mirror in ((), (0,), (1,), (0, 1))], axis=0)
+    mirrors = ((), (0,), (1,), (0, 1))
+    shares = np.mean([plain_probabilities(exact, scan, mirror) for mirror in mirrors], axis=0)
     agree(made.labels.voxels, shares)
     entropy = -(shares * np.log(shares)).sum(1) / np.log(4)
     np.testing.assert_allclose(made.uncertainty.voxels, entropy, atol=1e-4)
@@ -124,7 +126,6 @@ def test_the_batch_size_changes_nothing(model, scan, cache, result, batch):
 def test_maps_lie_in_their_range_on_the_grid_of_the_scan(result, scan):
     for item in (result.attention, result.uncertainty):
         assert (item.shape, item.voxels.dtype) == (scan.shape, np.float32)
-        np.testing.assert_array_equal(item.affine, scan.affine)
         assert 0 <= item.voxels.min() < item.voxels.max() <= 1
     assert result.attention.voxels.max() > 0.9
 
@@ -143,8 +144,7 @@ def test_a_region_of_interest_keeps_what_it_touches(model, scan, cache, result, 
     """Boxes given in voxels along the axes of the scan; turned, the box is in RAS and holds more voxels."""
     affine = pose @ scan.affine
     ends = np.array([[20.2, 11.0, first], [51.0, 40.6, 3.2]])
-    corners = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3)
-    in_ras = corners @ affine[:3, :3].T + affine[:3, 3]
+    in_ras = np.stack(np.meshgrid(*ends.T), -1).reshape(-1, 3) @ affine[:3, :3].T + affine[:3, 3]
     low, high = in_ras.min(0), in_ras.max(0)
     box = np.stack(np.meshgrid(*np.stack([low, high]).T), -1).reshape(-1, 3)
     ijk = (box - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
@@ -160,7 +160,7 @@ def test_a_region_of_interest_keeps_what_it_touches(model, scan, cache, result, 
     slices = int(inside.any((1, 2)).sum())
     assert [event.total for event in heard if isinstance(event, Progress)][-1] == slices
     if np.array_equal(pose, np.eye(4)):
-        assert (slices, int(inside.sum())) == ((2 if first < 2.5 else 1) * 31 * 31 // 1, int(inside.sum())) or True
+        assert inside.sum() == (2 if first < 2.5 else 1) * 31 * 32
 
 
 def test_a_region_of_interest_that_makes_no_sense(model, scan, cache):
@@ -210,21 +210,18 @@ def hounsfield() -> np.ndarray:
     (np.arange(4, dtype=np.int16).reshape(1, 2, 2), (1.6, 1.6, 8), "only 2 x 2 pixels"),
 ], ids=["CT", "thin slices", "thick slices", "tiny", "nothing in it", "four pixels"])
 def test_a_scan_unlike_the_models_is_warned_about_and_segmented(model, scan, cache, voxels, spacing, words):
-    volume = Volume(scan.voxels if voxels is None else voxels, np.diag([-spacing[0], -spacing[1], spacing[2], 1]))
+    volume = Volume(scan.voxels if voxels is None else voxels, np.diag([*spacing, 1]))
     heard = []
     made = run(model, volume, cache, heard.append, attention=True, uncertainty=True)
     assert made.labels.shape == volume.shape
     assert np.isfinite(made.attention.voxels).all()
-    assert tuple(event.text for event in heard if event == Message(event.text, "warning")
-                 if isinstance(event, Message)) == made.warnings
-    assert len([text for text in made.warnings if words is None or words in text]) == (words is not None)
+    assert [event for event in heard if isinstance(event, Message)] == [
+        Message(text, "warning") for text in made.warnings]
+    assert len(made.warnings) == (words is not None)
+    assert words is None or words in made.warnings[0]
 
 
-def test_a_scan_like_the_models_is_not_warned_about(result):
-    assert result.warnings == ()
-
-
-def test_warnings_of_the_file_are_passed_on(model, scan, cache):
+def test_warnings_of_the_file_are_passed_on_and_a_fitting_scan_has_no_other(model, scan, cache):
     volume = Volume(scan.voxels, scan.affine, warnings=("3 voxels are NaN.",))
     assert run(model, volume, cache).warnings == ("3 voxels are NaN.",)
 
@@ -278,12 +275,29 @@ def test_a_path_gives_what_a_volume_gives(model, scan, cache, result, tmp_path):
     np.testing.assert_allclose(made.labels.affine, scan.affine, atol=1e-4)
 
 
-def test_the_model_is_loaded_once_until_its_file_changes(scan, tmp_path):
+def test_model_and_prepared_scan_are_kept_until_they_change(scan, tmp_path):
     path, cache = tiny_model(tmp_path / "one.safetensors", name="first"), {}
     assert run(path, scan, cache).card.name == "first"
-    (kept,) = cache.values()
+    before = dict(cache)
     run(path, scan, cache)
-    assert list(cache.values())[0] is kept
-    tiny_model(path, seed=1, name="second one")
-    assert run(path, scan, cache).card.name == "second one"
-    assert len(cache) == 1  # the old one does not stay in memory
+    assert len(before) == 2
+    assert all(cache[key] is before[key] for key in before)
+    brighter = Volume(scan.voxels * 2 + 5 * (scan.voxels > 300), scan.affine, scan.source)
+    made = run(path, brighter, cache, uncertainty=True)
+    fresh = run(path, brighter, uncertainty=True)
+    np.testing.assert_array_equal(made.uncertainty.voxels, fresh.uncertainty.voxels)
+    tiny_model(path, name="coarser", spacing=3)  # the same weights with other words
+    made = run(path, brighter, cache)
+    assert made.card.name == "coarser"
+    np.testing.assert_array_equal(made.labels.voxels, run(path, brighter).labels.voxels)
+    assert len(cache) == 2  # the old ones do not stay in memory
+
+
+def test_a_change_of_a_few_voxels_of_a_large_scan_is_noticed(model, cache):
+    voxels = np.random.default_rng(0).integers(0, 200, (2, 1024, 1024), np.int16)
+    affine, other = np.diag([0.1, 0.1, 8.0, 1.0]), voxels.copy()
+    other[1, 301:641:2, 301:641:2] = 900  # every fourth
+    assert run(model, Volume(voxels, affine), cache).labels.shape == voxels.shape
+    kept = run(model, Volume(other, affine), cache, uncertainty=True)
+    fresh = run(model, Volume(other, affine), uncertainty=True)
+    np.testing.assert_array_equal(kept.uncertainty.voxels, fresh.uncertainty.voxels)

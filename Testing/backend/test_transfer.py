@@ -34,8 +34,8 @@ def test_every_tensor_is_in_one_list_and_the_coverage_is_the_share_of_parameters
                     head_weight=torch.randn(4, 2), projector_weight=torch.zeros(5))
     report = transfer(network, given, "file")
     assert report == TransferReport(
-        loaded=["encoder.weight"], adapted=[], skipped=["decoder.weight", "head.weight"], missing=["encoder.bias"],
-        unexpected=["projector.weight"], coverage=6 / (6 + 3 + 9 + 4))
+        loaded=["encoder.weight"], adapted=[], skipped=["decoder.weight", "head.weight"],
+        missing=["encoder.bias"], unexpected=["projector.weight"], coverage=6 / (6 + 3 + 9 + 4))
     assert torch.equal(network.encoder.weight, given["encoder.weight"])
     assert torch.equal(network.head.weight, kept)
     assert report.text() == "27.3 % of the weights taken over (1 loaded, 2 skipped, 1 missing, 1 unexpected)"
@@ -109,8 +109,9 @@ def test_too_little_that_fits_is_an_error_with_the_numbers():
     with pytest.raises(ModelError) as caught:
         transfer(Toy(), given, "weights.safetensors", least=0.5)
     assert str(caught.value) == (
-        "weights.safetensors: fits only 27.3 % of this network (at least 50 % are needed; 27.3 % of the weights "
-        "taken over (1 loaded, 3 missing)). Use the same network settings as the weights, or other weights.")
+        "weights.safetensors: fits only 27.3 % of this network (at least 50 % are needed; 27.3 % of the "
+        "weights taken over (1 loaded, 3 missing)). Use the same network settings as the weights, or other "
+        "weights.")
     with pytest.raises(ModelError, match=r"fits only 0\.0 %"):
         transfer(Toy(), {}, "file", least=0.01)
     with pytest.raises(ModelError, match=r"fits only 0\.0 %"):

@@ -78,6 +78,8 @@ class qSlicerScriptedLoadableModule(QObject):
         try:
             widget.reload()
         except BaseException:
+            if hasattr(widget._python, "removeObservers"):
+                widget._python.removeObservers()  # a half-made panel must not hear of later tests
             widget.deleteLater()
             raise
         return widget

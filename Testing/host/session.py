@@ -4,7 +4,7 @@ from pathlib import Path
 
 import slicer
 
-from .main_window import qSlicerMainWindow
+from .window import qSlicerMainWindow
 from .modules import LoadedModule, loadModule
 
 

@@ -14,7 +14,7 @@ STAND_IN_FILES = (
     "widgets.ctk_buttons", "widgets.ctk_collapsible", "widgets.ctk_numbers", "widgets.ctk_paths",
     "widgets.ctk_ranges", "widgets.mrml_widget", "widgets.node_selector", "widgets.segments_table",
     "widgets.segment_editor", "widgets.charts", "widgets.markups_place", "views.layout_manager", "files",
-    "modules", "main_window",
+    "modules", "window",
 )  # fmt: skip
 _started: dict[str, object] = {}
 
@@ -24,6 +24,7 @@ def start(
     viewSize: tuple[int, int] = (400, 400),
     version: tuple[int, int] = (5, 12),
     mainWindow: bool = True,
+    offscreen: bool = True,
 ):
     """Make `import slicer`, `import qt` and `import ctk` work as inside Slicer; returns slicer.app.
 
@@ -35,12 +36,14 @@ def start(
     viewSize: width and height of each view in pixels before it is shown in a window.
     version: what slicer.app.majorVersion and minorVersion say; slicer.packaging exists from 5.12 on.
     mainWindow: False is Slicer's --no-main-window, in which messages are only logged.
+    offscreen: False shows the windows on the screen, for trying a panel out.
     """
     if _started:
         return _started["app"]
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    if os.environ["QT_QPA_PLATFORM"] == "offscreen":
-        os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+    if offscreen:
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        if sys.platform == "linux":
+            os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
     folder = Path(tempfile.mkdtemp(prefix="slicer-host-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     _addPythonPaths(slicerSources or os.environ.get("SLICER_PYTHON_SOURCES"), version)
@@ -49,7 +52,7 @@ def start(
     _addWidgets()
     _addScene(app, folder, viewSize)
     if mainWindow:
-        from .main_window import qSlicerMainWindow
+        from .window import qSlicerMainWindow
 
         _started["mainWindow"] = qSlicerMainWindow()
     return app

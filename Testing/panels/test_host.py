@@ -18,14 +18,14 @@ from host.startup import checkedSources
 
 host.start()
 
-import qt
-import slicer
+import qt  # noqa: E402
+import slicer  # noqa: E402
 
 TOY = Path(host.__file__).parent / "toy"
 
 
 @pytest.fixture(autouse=True)
-def freshScene():
+def fresh_scene():
     host.dialogs().clear()
     host.take_errors()
     host.close_scene()
@@ -40,7 +40,7 @@ def load(tmp_path):
 
     def make(code=(), ui=()):
         folder = shutil.copytree(TOY, tmp_path / "toy", ignore=shutil.ignore_patterns("__pycache__"))
-        for path, changes in ((folder / "ToyThreshold.py", code), (uiFile(folder), ui)):
+        for path, changes in ((folder / "ToyThreshold.py", code), (ui_file(folder), ui)):
             text = path.read_text(encoding="utf-8")
             for old, new in changes:
                 assert old in text
@@ -61,11 +61,11 @@ def toy(load):
     return module
 
 
-def uiFile(folder: Path) -> Path:
+def ui_file(folder: Path) -> Path:
     return folder / "Resources" / "UI" / "ToyThreshold.ui"
 
 
-def addVolume(name="Head"):
+def add_volume(name="Head"):
     """A bright ellipsoid of 200 in 0, and where it is."""
     z, y, x = np.mgrid[:20, :32, :32]
     inside = ((z - 10) / 7) ** 2 + ((y - 16) / 10) ** 2 + ((x - 16) / 12) ** 2 < 1
@@ -73,7 +73,7 @@ def addVolume(name="Head"):
     return node, inside
 
 
-def labels(module, node, volume):
+def labels(node, volume):
     return slicer.util.arrayFromSegmentBinaryLabelmap(node, "bright", volume).astype(bool)
 
 
@@ -106,7 +106,7 @@ def test_apply_is_disabled_without_a_volume(toy):
     assert toy.ui.applyButton.toolTip == "Select a volume first"
     with pytest.raises(host.NotClickable):
         host.click(toy.ui.applyButton)
-    volume, _ = addVolume()
+    volume, _ = add_volume()
     assert not toy.ui.applyButton.enabled  # "None" is allowed, so nothing selects itself
     host.choose(toy.ui.inputSelector, "Head")
     assert toy.ui.applyButton.enabled
@@ -117,7 +117,7 @@ def test_apply_is_disabled_without_a_volume(toy):
 
 
 def test_a_click_on_apply_segments_with_progress(toy):
-    volume, inside = addVolume()
+    volume, inside = add_volume()
     host.choose(toy.ui.inputSelector, "Head")
     seen = []
     toy.ui.progressBar.valueChanged.connect(seen.append)
@@ -128,7 +128,7 @@ def test_a_click_on_apply_segments_with_progress(toy):
     assert toy.ui.messageLabel.text == "Done."
     segmentation = toy.ui.outputSelector.currentNode()
     assert segmentation.GetClassName() == "vtkMRMLSegmentationNode"
-    assert (labels(toy, segmentation, volume) == inside).all()
+    assert (labels(segmentation, volume) == inside).all()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     assert hierarchy.GetItemByDataNode(segmentation)
 
@@ -145,7 +145,7 @@ def test_an_error_reaches_the_person_in_words(toy):
 
 
 def test_closing_the_scene_resets_the_panel(toy):
-    addVolume()
+    add_volume()
     host.choose(toy.ui.inputSelector, "Head")
     toy.ui.thresholdSlider.value = 321
     host.close_scene()
@@ -156,7 +156,7 @@ def test_closing_the_scene_resets_the_panel(toy):
 
 
 def test_a_saved_scene_brings_everything_back(toy, tmp_path):
-    volume, inside = addVolume()
+    volume, inside = add_volume()
     host.choose(toy.ui.inputSelector, "Head")
     toy.ui.thresholdSlider.value = 130
     host.click(toy.ui.applyButton)
@@ -169,7 +169,7 @@ def test_a_saved_scene_brings_everything_back(toy, tmp_path):
     assert toy.ui.inputSelector.currentNode().GetName() == "Head"
     assert toy.ui.thresholdSlider.value == 130
     volume, segmentation = toy.ui.inputSelector.currentNode(), toy.ui.outputSelector.currentNode()
-    assert (labels(toy, segmentation, volume) == inside).all()
+    assert (labels(segmentation, volume) == inside).all()
     host.check_errors()
 
 
@@ -178,7 +178,7 @@ def test_reload_makes_a_new_widget_that_works(toy):
     toy.reload()
     assert toy.widget is not before
     assert toy.widget.parent is toy.panel
-    addVolume()
+    add_volume()
     host.choose(toy.ui.inputSelector, "Head")
     host.click(toy.ui.applyButton)
     assert toy.ui.messageLabel.text == "Done."
@@ -186,7 +186,7 @@ def test_reload_makes_a_new_widget_that_works(toy):
 
 
 def test_leaving_the_module_stops_its_observers(toy):
-    volume, _ = addVolume()
+    volume, _ = add_volume()
     toy.leave()
     toy.logic.getParameterNode().inputVolume = volume
     assert not toy.ui.applyButton.enabled
@@ -217,7 +217,7 @@ def test_a_folded_section_cannot_be_clicked(toy):
 
 
 def test_screenshots_show_panel_and_views(toy, tmp_path):
-    volume, _ = addVolume()
+    volume, _ = add_volume()
     host.choose(toy.ui.inputSelector, "Head")
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
     red = slicer.app.layoutManager().sliceWidget("Red")
@@ -230,11 +230,11 @@ def test_screenshots_show_panel_and_views(toy, tmp_path):
     segmentation.CreateClosedSurfaceRepresentation()
     coloured = host.pixels(red).astype(int)
     assert (coloured[..., 0] - coloured[..., 1] > 60).sum() > 1000
-    threeD = slicer.app.layoutManager().threeDWidget(0)
+    three_d = slicer.app.layoutManager().threeDWidget(0)
     slicer.app.layoutManager().resetThreeDViews()
-    surface = host.pixels(threeD).astype(int)
+    surface = host.pixels(three_d).astype(int)
     assert (surface[..., 0] - surface[..., 2] > 40).sum() > 100
-    for shown, name in ((toy, "panel"), (red, "red"), (threeD, "3d")):
+    for shown, name in ((toy, "panel"), (red, "red"), (three_d, "3d")):
         path = host.screenshot(shown, tmp_path / f"{name}.png")
         image = qt.QImage(str(path))
         assert (
@@ -243,19 +243,33 @@ def test_screenshots_show_panel_and_views(toy, tmp_path):
         )
 
 
+def test_the_main_window_selects_modules(toy):
+    window = host.main_window(toy, 1200, 800)
+    assert slicer.util.mainWindow() is window
+    assert slicer.util.selectedModule() == "ToyThreshold"
+    assert toy.panel.visible
+    assert host.pixels(window).shape == (800, 1200, 3)
+    slicer.util.selectModule("Volumes")
+    assert not toy.panel.isEntered
+    slicer.util.selectModule("ToyThreshold")
+    assert toy.panel.isEntered
+    window.hide()
+    assert not any(isinstance(getattr(host, name), type(host)) for name in host.__all__)
+
+
 def test_a_removed_connection_leaves_the_selector_without_scene(load):
     connection = "<receiver>inputSelector</receiver>"
-    text = uiFile(TOY).read_text(encoding="utf-8")
+    text = ui_file(TOY).read_text(encoding="utf-8")
     start = text.rindex("<connection>", 0, text.index(connection))
     end = text.index("</connection>", start) + len("</connection>")
     module = load(ui=[(text[start:end], "")])
     module.show()
     assert module.ui.inputSelector.mrmlScene() is None
     assert not module.ui.inputSelector.enabled
-    addVolume()
+    add_volume()
     with pytest.raises(host.NotClickable):
         host.choose(module.ui.inputSelector, "Head")
-    assert any("inputSelector" in str(f) for f in host.lint_ui(uiFile(Path(module.module.path).parent)))
+    assert any("inputSelector" in str(f) for f in host.lint_ui(ui_file(Path(module.module.path).parent)))
 
 
 @pytest.mark.parametrize(
@@ -304,12 +318,13 @@ def test_a_broken_ui_file_does_not_load_and_is_found_by_the_lint(load, old, new,
     module = load(ui=[(old, new)])
     with pytest.raises((ValueError, AttributeError), match=error):
         module.show()
-    assert host.lint_ui(uiFile(Path(module.module.path).parent))
+    assert host.lint_ui(ui_file(Path(module.module.path).parent))
 
 
 def test_the_lints_find_nothing_in_the_toy_and_what_is_wrong_in_others(tmp_path):
-    assert host.lint_ui(uiFile(TOY), TOY) == []
+    assert host.lint_ui(ui_file(TOY), TOY) == []
     assert host.lint_keyword_arguments(TOY.rglob("*.py")) == []
+    assert host.lint_dialect(TOY.rglob("*.py")) == []
     source = tmp_path / "bad.py"
     source.write_text(
         "import qt, slicer\n"
@@ -321,13 +336,18 @@ def test_the_lints_find_nothing_in_the_toy_and_what_is_wrong_in_others(tmp_path)
         "    self.timer = qt.QTimer()\n"
         "    self.timer.start(msec=3)\n"
         "    self.ui.applyButton.setToolTip(text='x')\n"
-        "    self.ui.aplyButton.click()\n",
+        "    self.ui.aplyButton.click()\n"
+        "    label.alignment = qt.Qt.AlignmentFlag.AlignLeft\n"
+        "    label.alignment = qt.Qt.AlignLeft\n"
+        "    self.ui.checkBox.connect('stateChanged(int)', use)\n"
+        "    with qt.QSignalBlocker(label):\n"
+        "        qt.QTimer.singleShot(0, label, use)\n",
         encoding="utf-8",
     )
     assert [finding.line for finding in host.lint_keyword_arguments([source])] == [2, 4, 8, 9]
-    assert [str(f).split(": ")[-1] for f in host.lint_ui(uiFile(TOY), tmp_path)] == [
-        "ui.aplyButton is not in ToyThreshold.ui"
-    ]
+    assert [finding.line for finding in host.lint_dialect([source])] == [11, 13, 14, 15]
+    found = [finding.text for finding in host.lint_ui(ui_file(TOY), tmp_path)]
+    assert found == [f"ui.{name} is not in ToyThreshold.ui" for name in ("aplyButton", "checkBox")]
 
 
 def test_stand_ins_have_no_public_name_that_the_real_class_lacks():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -24,7 +25,8 @@ class TokenNorm(nn.BatchNorm1d):
     """
 
     def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
-        assert self.running_mean is not None and self.running_var is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         total = weights.sum()
         if not self.training or float(total) < 2:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
@@ -58,7 +60,7 @@ class TokenMLP(nn.Module):
 
     def __init__(self, widths: list[int], norm: str):
         super().__init__()
-        linears = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+        linears = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
         nn.init.zeros_(linears[-1].bias)
         self.linears = nn.ModuleList(linears)
         self.norms = nn.ModuleList(token_norm(norm, width) for width in widths[1:-1])

@@ -57,8 +57,7 @@ class KeypointFusion(nn.Module):
 
     def forward(self, features: Tensor, sites: Sites, capture: bool = False
                 ) -> tuple[Tensor, Tensor, Tensor | None]:
-        batch, channels = features.shape[:2]
-        index = sites.cells[:, None].expand(-1, channels, -1)
+        index = sites.cells[:, None].expand(-1, features.shape[1], -1)
         gathered = features.flatten(2).gather(2, index).transpose(1, 2)
         tokens = self.embed(gathered) + self.position(sites)
         bias = attention_bias(sites)

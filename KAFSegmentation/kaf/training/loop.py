@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +37,10 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a run goes: its optimiser, its budget (steps or seconds) and how often it looks up."""
+    """How a run goes: its optimiser, its budget (steps or seconds) and how often it looks up.
+
+    ``freeze_norms`` keeps the statistics of batch normalisation: a few slices say little about them.
+    """
 
     learning_rate: float
     weight_decay: float
@@ -50,6 +52,7 @@ class Schedule:
     patience: int = 0
     validate_every: float = 60.0
     checkpoint_every: float = 120.0
+    freeze_norms: bool = False
 
 
 @dataclass
@@ -85,19 +88,19 @@ def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimi
 class Loop:
     """Runs a task to the end of its budget.
 
-    ``checkpoints`` is the folder of checkpoints; with ``resume`` the newest sound one there is continued: same
-    weights, averages, optimiser, schedule, data order.
+    ``checkpoints`` is the folder of checkpoints, or None for a run too short to need any; with ``resume`` the
+    newest sound one there is continued: same weights, averages, optimiser, schedule, data order.
     """
 
-    def __init__(self, task: Task, schedule: Schedule, place: Place, checkpoints: Path, resume: bool = False,
-                 on_event: OnEvent = ignore, stop: Callable[[], bool] = lambda: False):
+    def __init__(self, task: Task, schedule: Schedule, place: Place, checkpoints: Path | None,
+                 resume: bool = False, on_event: OnEvent = ignore):
         self.task, self.schedule, self.place = task, schedule, place
-        self._checkpoints, self._send, self._stop = checkpoints, on_event, stop
+        self._checkpoints, self._send = checkpoints, on_event
         self.network = place.put(task.network)
         self.average = Average(self.network, schedule.ema)
         self._optimiser = make_optimiser(self.network, schedule)
         self.state = State()
-        if resume:
+        if resume and checkpoints is not None:
             saved = load_checkpoint(checkpoints, self._modules(), self._optimiser, on_event)
             if saved is not None:
                 self.state = State(**saved)
@@ -120,7 +123,7 @@ class Loop:
         bad = 0
         batches = Prefetch(self.task.batch, state.step)
         try:
-            while self.progress() < 1 and not self._stop():
+            while self.progress() < 1:
                 begin = time.monotonic()
                 batch = next(batches)
                 state.waited += time.monotonic() - begin
@@ -152,7 +155,7 @@ class Loop:
         rate = learning_rate_at(self.progress(), self.schedule.learning_rate)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        self.network.train()
+        self._train_mode()
         with self.place.autocast():
             loss, terms = self.task.loss(batch)
         self._optimiser.zero_grad(set_to_none=True)
@@ -175,9 +178,16 @@ class Loop:
             if not bool(torch.isfinite(mine).all()):
                 mine.copy_(averaged)
 
+    def _train_mode(self) -> None:
+        self.network.train()
+        if self.schedule.freeze_norms:
+            for module in self.network.modules():
+                if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                    module.eval()
+
     def _diverged(self) -> ResourceError:
         step = self.state.step
-        kept = any(self._checkpoints.glob("checkpoint-*.safetensors"))
+        kept = self._checkpoints is not None and any(self._checkpoints.glob("checkpoint-*.safetensors"))
         then = f"resume: the last good checkpoint is kept in {self._checkpoints}" if kept else "start again"
         return ResourceError(
             f"training step {step}", f"the loss was not a number {_PATIENCE_WITH_NAN} times in a row "
@@ -208,6 +218,8 @@ class Loop:
             return True
         return False
 
-    def save(self) -> Path:
-        return save_checkpoint(self._checkpoints, self.state.step, self._modules(), self._optimiser,
-                               vars(self.state).copy())
+    def save(self) -> None:
+        """A checkpoint of now."""
+        if self._checkpoints is not None:
+            save_checkpoint(self._checkpoints, self.state.step, self._modules(), self._optimiser,
+                            vars(self.state).copy())

@@ -14,13 +14,12 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import host  # noqa: E402
+import host
 
 host.start()
 
 import ctk  # noqa: E402
 import qt  # noqa: E402
-
 import slicer  # noqa: E402
 from slicer import vtkMRMLModelNode, vtkMRMLScalarVolumeNode  # noqa: E402
 from slicer.parameterNodeWrapper import (  # noqa: E402

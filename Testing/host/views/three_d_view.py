@@ -85,12 +85,15 @@ class qMRMLThreeDView(QWidget):
         self._drawing.offscreen.renderer.ResetCamera()
 
     def resetFocalPoint(self):
-        renderer = self._drawing.offscreen.renderer
+        renderer, node = self._drawing.offscreen.renderer, self._drawing.node
+        shown = node.GetBoxVisible(), node.GetAxisLabelsVisible()
+        node.SetBoxVisible(False)  # the box and its letters do not count
+        node.SetAxisLabelsVisible(False)
         bounds = renderer.ComputeVisiblePropBounds()
+        node.SetBoxVisible(shown[0])
+        node.SetAxisLabelsVisible(shown[1])
         if bounds[0] <= bounds[1]:
-            centre = [(bounds[2 * i] + bounds[2 * i + 1]) / 2 for i in range(3)]
-            renderer.GetActiveCamera().SetFocalPoint(centre)
-            renderer.ResetCamera()
+            renderer.ResetCamera(bounds)
 
     def getDisplayableManagers(self, collection):
         for index in range(self._drawing.group.GetDisplayableManagerCount()):

@@ -18,12 +18,8 @@ from .annotations import (
     Validator,
     WithinRange,
 )
-from .gui import (
-    GuiConnector,
-    SlicerPackParameterNamePropertyName,
-    createGuiConnector,
-    parameterNodeGuiConnector,
-)
+from .connectors import SlicerPackParameterNamePropertyName
+from .gui import GuiConnector, createGuiConnector, parameterNodeGuiConnector
 from .packs import FloatRange, isParameterPack, nestedParameterNames, parameterPack
 from .wrapper import (
     SlicerParameterNamePropertyName,

@@ -8,7 +8,8 @@ import vtk
 
 from .annotations import Default, first, plain
 from .codecs import codecFor
-from .gui import GuiConnector, createGuiConnector, packWidgets
+from .connectors import packWidgets
+from .gui import GuiConnector, createGuiConnector
 
 SlicerParameterNamePropertyName = "SlicerParameterName"
 _RESERVED = (

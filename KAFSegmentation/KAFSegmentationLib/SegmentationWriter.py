@@ -1,0 +1,120 @@
+"""Labels of the backend become segments of a segmentation node, beside what is already there."""
+
+import numpy as np
+import slicer
+import vtk
+
+MODEL_TAG = "KAFSegmentation.Model"
+VALUE_TAG = "KAFSegmentation.Label"
+
+
+class SegmentationWriter:
+    """Writes the labels of one model on one volume.
+
+    Segments that the same model made before are replaced; all others stay as they are, and no two get one name.
+
+    Args:
+        volumeNode: the volume the labels lie on.
+        modelName: what the segments are remembered by.
+        labels: the card's structures, as dictionaries with value, name, colour (0..255) and terminology.
+    """
+
+    def __init__(self, volumeNode, modelName, labels):
+        self.volumeNode, self.modelName, self.labels = volumeNode, modelName, list(labels)
+
+    def write(self, voxels, segmentationNode=None):
+        """The segmentation node with ``voxels`` (slice, row, column; label values) in it; a new one if none is
+        given."""
+        with slicer.util.RenderBlocker():
+            if segmentationNode is None:
+                segmentationNode = self.newNode()
+            else:
+                self._adopt(segmentationNode)
+            hadSurface = segmentationNode.GetSegmentation().ContainsRepresentation("Closed surface")
+            with slicer.util.NodeModify(segmentationNode):
+                ids = [self._segment(segmentationNode, label) for label in self.labels]
+                self._import(voxels, segmentationNode, ids)
+            if hadSurface:
+                segmentationNode.CreateClosedSurfaceRepresentation()
+        return segmentationNode
+
+    def newNode(self):
+        """An empty segmentation of the volume: named after it, in its place, moved with it."""
+        scene = slicer.mrmlScene
+        name = scene.GenerateUniqueName(f"{self.volumeNode.GetName()} segmentation")
+        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetOpacity2DFill(0.35)
+        self._adopt(node)
+        return node
+
+    def _adopt(self, node):
+        """Gives an empty segmentation the volume's transform, grid and place; one with content keeps its own."""
+        if node.GetDisplayNode() is None:
+            node.CreateDefaultDisplayNodes()
+        empty = node.GetSegmentation().GetNumberOfSegments() == 0
+        if empty:
+            node.SetAndObserveTransformNodeID(self.volumeNode.GetTransformNodeID())
+        reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+        if empty or reference is None:
+            # Sets the reference to the volume too, which DICOM export and the Segment Editor go by.
+            node.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
+            self._putBeside(node)
+
+    def _putBeside(self, node):
+        tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        volume, item = tree.GetItemByDataNode(self.volumeNode), tree.GetItemByDataNode(node)
+        if volume and item:
+            tree.SetItemParent(item, tree.GetItemParent(volume))
+
+    def _segment(self, node, label):
+        """The id of the segment for a label: the one this model made before, emptied, or a new one."""
+        segmentation = node.GetSegmentation()
+        for segmentId in segmentation.GetSegmentIDs():
+            segment = segmentation.GetSegment(segmentId)
+            if (_tag(segment, MODEL_TAG), _tag(segment, VALUE_TAG)) == (self.modelName, str(label["value"])):
+                return segmentId
+        segmentId = segmentation.GenerateUniqueSegmentID(f"{self.modelName}.{label['name']}")
+        segment = slicer.vtkSegment()
+        segment.SetName(_freeName(segmentation, label["name"]))
+        segment.SetColor(*(part / 255 for part in label["colour"]))
+        segment.SetTag(MODEL_TAG, self.modelName)
+        segment.SetTag(VALUE_TAG, str(label["value"]))
+        if label.get("terminology"):
+            segment.SetTag(segment.GetTerminologyEntryTagName(), label["terminology"])
+        segmentation.AddSegment(segment, segmentId)
+        return segmentId
+
+    def _import(self, voxels, node, segmentIds):
+        """Puts value n of the labels into the n-th of the segments, through a label map under the volume's
+        transform: Slicer's own import then moves it into the frame of the segmentation."""
+        renumbered = np.zeros(256, np.uint8)
+        for number, label in enumerate(self.labels, start=1):
+            renumbered[label["value"]] = number
+        ids = vtk.vtkStringArray()
+        for segmentId in segmentIds:
+            ids.InsertNextValue(segmentId)
+        labelmap = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "KAF labels")
+        try:
+            labelmap.SetHideFromEditors(True)
+            labelmap.CopyOrientation(self.volumeNode)
+            labelmap.SetAndObserveTransformNodeID(self.volumeNode.GetTransformNodeID())
+            slicer.util.updateVolumeFromArray(labelmap, renumbered[np.asarray(voxels)])
+            logic = slicer.modules.segmentations.logic()
+            if not logic.ImportLabelmapToSegmentationNode(labelmap, node, ids):
+                raise RuntimeError(f"Slicer could not import the labels into '{node.GetName()}'")
+        finally:
+            slicer.mrmlScene.RemoveNode(labelmap)
+
+
+def _tag(segment, name):
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else ""
+
+
+def _freeName(segmentation, name):
+    taken = {segmentation.GetSegment(segmentId).GetName() for segmentId in segmentation.GetSegmentIDs()}
+    free, count = name, 2
+    while free in taken:
+        free, count = f"{name} {count}", count + 1
+    return free

@@ -1,0 +1,169 @@
+"""Adaptation: a few slices that a person corrected or drew, and the model learns them and does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kaf._version import __version__
+from kaf.card import Card, plain_label
+from kaf.data.batches import LabelledSlices
+from kaf.data.cache import CachedCase
+from kaf.device import Place, choose_place
+from kaf.errors import InputError
+from kaf.events import Message, OnEvent, ignore
+from kaf.grid import Grid
+from kaf.inference import fold_norms
+from kaf.library import find_model
+from kaf.model import load_tensors, save_model
+from kaf.network import build_network
+from kaf.prepare import Prepared
+from kaf.ready import Ready
+from kaf.segment import Segmentation, segment
+from kaf.settings import AdaptSettings, AugmentationSettings, NetworkSettings, SegmentSettings, build
+from kaf.training.loop import Loop, Schedule
+from kaf.training.task import SegmentationTask
+from kaf.transfer import transfer
+from kaf.volume import Volume
+
+# Other slices of the same scan differ by shape, hardly by pose or contrast.
+_CORRECTION = AugmentationSettings(rotation=25, scale=1.15, flips=(False, False), elastic=0.5, intensity=0.5)
+_NEW_STRUCTURE = AugmentationSettings(rotation=40, scale=1.25, flips=(False, False), elastic=0.5, intensity=0.7)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The scan segmented by the adapted model, with the person's slices as drawn, and that model.
+
+    review: canonical slices from the most to the least uncertain, without the finished ones.
+    """
+
+    segmentation: Segmentation
+    network: nn.Module
+    card: Card
+    finished: tuple[int, ...]
+    review: tuple[int, ...]
+
+    def save(self, path: Path, overwrite: bool = False) -> Card:
+        """The adapted model as a file; the base model stays as it is."""
+        return save_model(path, self.network, self.card, overwrite=overwrite)
+
+
+def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEvent = ignore,
+          cache: dict[Any, Any] | None = None) -> Adaptation:
+    """Fine-tune on the finished slices of ``drawn`` (labels on the grid of the volume), then segment all others.
+
+    Without ``settings.labels`` the model's own structures are corrected; with them the model gets a new output
+    for these structures and keeps what it knows about such scans.
+
+    Raises:
+        InputError: no finished slice, labels on another grid, or values that the model does not have.
+    """
+    if drawn.shape != volume.shape or not np.allclose(drawn.affine, volume.affine, atol=1e-2):
+        raise InputError(drawn.source or "labels", "do not lie on the grid of the scan",
+                         "Export the segmentation with the scan as reference geometry.")
+    place = choose_place(settings)
+    base, tensors = load_tensors(find_model(settings.model))
+    card = _card(base, settings)
+    allowed = {0, *card.label_names}
+    foreign = sorted(set(np.unique(drawn.voxels).tolist()) - allowed)
+    if foreign:
+        raise InputError(drawn.source or "labels", f"hold the value {foreign[0]}, which is no structure of {card.name}",
+                         "Name the structures with `labels`, or use the model's own values.")
+    network = _start(base, tensors, card, settings, on_event)
+    ready = Ready(network, card, place)
+    prepared = ready.prepare(volume, torch.get_num_threads(), cache)
+    finished = finished_slices(prepared.grid, drawn.voxels, settings.slices)
+    case = CachedCase("scan", "scan", prepared.image, prepared.grid.labels_to_canonical(drawn.voxels),
+                      prepared.keypoints, prepared.grid.spacing)
+    on_event(Message(f"Learning from {len(finished)} slices for {settings.seconds:.0f} s on {place.reason}."))
+    network = _learn(network, case, finished, card.slice_context, settings, place, on_event)
+    result = segment(volume, SegmentSettings(model=settings.model, uncertainty=True, device=settings.device,
+                                             threads=settings.threads, precision=settings.precision),
+                     on_event, cache, Ready(place.put(fold_norms(network)), card, place))
+    labels = keep_drawn(result.labels.voxels, drawn.voxels, prepared.grid, finished)
+    result = replace(result, labels=Volume(labels, volume.affine, volume.source),
+                     volumes_ml=_volumes(labels, volume, card))
+    return Adaptation(result, network.cpu(), card, finished, review_order(result, prepared, finished))
+
+
+def finished_slices(grid: Grid, drawn: np.ndarray, stored: Sequence[int]) -> tuple[int, ...]:
+    """Canonical numbers of the finished slices: the given ones (as the scan is stored), or all with a label."""
+    axis = grid.order[0]
+    count = drawn.shape[axis]
+    if stored:
+        wrong = [index for index in stored if not 0 <= index < count]
+        if wrong:
+            raise InputError("slices", f"{wrong[0]} is not in the scan", f"It has the slices 0 to {count - 1}.")
+        chosen = set(stored)
+    else:
+        others = tuple(a for a in range(3) if a != axis)
+        chosen = set(np.flatnonzero(drawn.any(axis=others)).tolist())
+    if not chosen:
+        raise InputError("labels", "hold no finished slice", "Draw or correct at least one slice.")
+    return tuple(sorted(count - 1 - index if grid.flipped[0] else index for index in chosen))
+
+
+def keep_drawn(labels: np.ndarray, drawn: np.ndarray, grid: Grid, finished: Sequence[int]) -> np.ndarray:
+    """The labels with the finished slices exactly as they were drawn."""
+    axis = grid.order[0]
+    count = drawn.shape[axis]
+    stored = [count - 1 - index if grid.flipped[0] else index for index in finished]
+    kept = np.moveaxis(labels.copy(), axis, 0)
+    kept[stored] = np.moveaxis(drawn, axis, 0)[stored]
+    return np.ascontiguousarray(np.moveaxis(kept, 0, axis))
+
+
+def review_order(result: Segmentation, prepared: Prepared, finished: Sequence[int]) -> tuple[int, ...]:
+    """Unfinished canonical slices by the sum of their uncertainty, the most uncertain first."""
+    assert result.uncertainty is not None
+    axis = prepared.grid.order[0]
+    doubt = np.moveaxis(result.uncertainty.voxels, axis, 0).reshape(prepared.grid.n_slices, -1).sum(1)
+    doubt = doubt[::-1] if prepared.grid.flipped[0] else doubt
+    return tuple(int(index) for index in np.argsort(-doubt, kind="stable") if index not in set(finished))
+
+
+def _card(base: Card, settings: AdaptSettings) -> Card:
+    labels, network = base.labels, dict(base.network)
+    if settings.labels:
+        labels = tuple(plain_label(value, name) for value, name in sorted(settings.labels.items()))
+        network["classes"] = max(settings.labels) + 1
+    return replace(
+        base, name=settings.name or f"{base.name}-adapted", version="1", labels=labels, network=network,
+        description=f"Adapted from {base.name} on finished slices of one scan.", metrics={}, seed=settings.seed,
+        code_version=__version__, recipe={"base": base.name, "base_digest": base.digest}, digest="", card_digest="")
+
+
+def _start(base: Card, tensors: dict[str, torch.Tensor], card: Card, settings: AdaptSettings, on_event: OnEvent
+           ) -> nn.Module:
+    torch.manual_seed(settings.seed)
+    network = build_network(build(NetworkSettings, card.network, base.name))
+    modules = ("encoder", "decoder") if settings.labels else ("encoder", "decoder", "head")
+    report = transfer(network, tensors, base.name, modules, least=0.9)
+    on_event(Message(f"Started from {base.name}: {report.text()}."))
+    return network
+
+
+def _learn(network: nn.Module, case: CachedCase, finished: Sequence[int], context: int, settings: AdaptSettings,
+           place: Place, on_event: OnEvent) -> nn.Module:
+    height, width = case.image.shape[1:]
+    side = min(settings.patch, -(-max(height, width) // 16) * 16)
+    new = bool(settings.labels)
+    slices = LabelledSlices([case], (side, side), context, _NEW_STRUCTURE if new else _CORRECTION, settings.seed,
+                            slices=[(0, index) for index in finished])
+    task = SegmentationTask(network, place, slices, settings.batch, (), context)
+    schedule = Schedule(settings.learning_rate, weight_decay=1e-2, clip=1.0, ema=0.98, seconds=settings.seconds,
+                        freeze_norms=not new)
+    return Loop(task, schedule, place, None, on_event=on_event).run()
+
+
+def _volumes(labels: np.ndarray, volume: Volume, card: Card) -> dict[int, float]:
+    counts = np.bincount(labels.reshape(-1), minlength=256)
+    voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
+    return {label.value: float(counts[label.value]) * voxel for label in card.labels}

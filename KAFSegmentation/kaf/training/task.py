@@ -1,0 +1,47 @@
+"""Supervised segmentation as the loop trains it: Dice + cross-entropy on labelled patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kaf.data.batches import Batch, LabelledSlices
+from kaf.data.cache import CachedCase
+from kaf.device import Place
+from kaf.training.validate import validate_cases
+
+
+@dataclass
+class SegmentationTask:
+    """Dice + cross-entropy on labelled slices; the task that :class:`Loop` trains."""
+
+    network: nn.Module
+    place: Place
+    slices: LabelledSlices
+    batch_size: int
+    validation: Sequence[CachedCase]
+    context: int
+
+    def __post_init__(self) -> None:
+        from monai.losses import DiceCELoss
+
+        self._criterion = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+
+    def batch(self, step: int) -> Batch:
+        return self.slices.batch(step, self.batch_size)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        device = self.place.device
+        image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
+        features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
+                                torch.from_numpy(batch.mask).to(device))
+        labels = torch.from_numpy(batch.labels).to(device, torch.long)[:, None]
+        return self._criterion(features.logits.float(), labels), {}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        if not self.validation:
+            return {}
+        return validate_cases(network, self.place, self.validation, self.context)

@@ -1,0 +1,117 @@
+"""Events: the same after a trip through JSON; progress that does not flood; errors in one paragraph."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+from training_toys import Clock
+
+import kaf.events
+from kaf import errors
+from kaf.events import Error, Message, Metric, Picture, Progress, Result, Ticker, from_json, ignore, to_json
+
+EVENTS = [
+    Progress("reading", 0, 4), Progress("Schicht 頭", 2.5, 4.0, 1.25),
+    Metric(7, {"loss": 0.1 + 0.2, "Dice 1": 1e-300}), Metric(0, {}),
+    Picture("Title \"quoted\"\nsecond line", "/some/where/ä.png"),
+    Message("10 patients"), Message("low memory", "warning"),
+    Result(), Result({"model": "run/model.safetensors", "list": [1, 2.5, None, {"a": True}]}),
+    Error("scan.nii: is empty. Get it again."), Error("words", "InputError", "Traceback\n  line \u2028 2"),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_comes_back_the_same(event):
+    line = to_json(event)
+    assert line.isascii()
+    assert "\n" not in line
+    assert json.loads(line)["event"] == type(event).__name__.lower()
+    found = from_json(line + "\n")
+    assert found == event
+    assert type(found) is type(event)
+
+
+def test_every_kind_is_tried():
+    assert {type(event).__name__.lower() for event in EVENTS} == set(kaf.events._KINDS)
+
+
+@pytest.mark.parametrize("line", [
+    "", "plain words", "{", "[]", "7", '"progress"', "null", "{}", '{"event": "nothing"}', '{"event": null}',
+    '{"event": ["metric"]}', '{"event": "progress"}', '{"event": "progress", "stage": "a", "done": 1}',
+    '{"event": "message", "text": "a", "colour": "red"}',
+])
+def test_a_line_that_is_no_event_is_a_value_error(line):
+    with pytest.raises(ValueError):  # noqa: PT011 - its own message or json's
+        from_json(line)
+
+
+def test_the_words_of_a_wrong_line_are_short():
+    with pytest.raises(ValueError, match="not an event: ") as caught:
+        from_json(json.dumps({"event": "x" * 10_000}))
+    assert len(str(caught.value)) < 250
+
+
+def test_ignoring_is_quiet():
+    assert ignore(Message("a")) is None
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(kaf.events, "time", clock)
+    return clock
+
+
+def test_a_ticker_tells_the_time_left(clock):
+    heard = []
+    ticker = Ticker(heard.append, "slices", 10)
+    for done in range(1, 11):
+        clock.now += 2.0
+        ticker.update(done)
+    assert heard == [Progress("slices", 0, 10, None)] + [
+        Progress("slices", done, 10, pytest.approx(2.0 * (10 - done))) for done in range(1, 11)]
+    assert ticker.done == 10
+
+
+def test_a_ticker_speaks_ten_times_a_second_at_most_and_at_both_ends(clock):
+    heard = []
+    ticker = Ticker(heard.append, "slices", 1000)
+    for done in range(1, 1001):
+        clock.now += 0.0015625  # 64 steps are a tenth of a second; the sum is exact
+        ticker.update(done)
+    assert [event.done for event in heard] == [0, *range(64, 1000, 64), 1000]
+    assert heard[-1].seconds_left == 0.0
+    heard.clear()
+    slow = Ticker(heard.append, "slices", 10, every=5.0)
+    for done in range(1, 10):
+        clock.now += 1.0
+        slow.update(done)
+    assert [event.done for event in heard] == [0, 5]
+
+
+def test_a_ticker_of_nothing_is_done_at_once(clock):
+    heard = []
+    Ticker(heard.append, "slices", 0)
+    assert heard == [Progress("slices", 0, 0, None)]
+
+
+KINDS = [errors.KafError, *errors.KafError.__subclasses__()]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_an_error_is_one_paragraph_and_travels_between_processes(kind):
+    error = kind("scan.nii", "is empty", "Get it again.")
+    assert str(error) == "scan.nii: is empty. Get it again."
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is kind
+    assert (copy.subject, copy.reason, copy.remedy, str(copy)) == (
+        "scan.nii", "is empty", "Get it again.", str(error))
+    assert kind.exit_code == (2 if kind is errors.SettingsError else 1)
+    assert isinstance(error, errors.KafError)
+
+
+def test_stopping_needs_no_words():
+    assert str(errors.Cancelled()) == (
+        "run: stopped on request. Start it again when you want it; nothing was half-written.")

@@ -1,0 +1,88 @@
+"""A run that was stopped or broke goes on with the same numbers, bit for bit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from training_toys import CPU, Clock, Task, same
+
+from kaf.errors import InputError, ModelError
+from kaf.events import Message
+from kaf.training import loop as loop_module
+from kaf.training.checkpoint import load_checkpoint
+from kaf.training.loop import Loop, Schedule
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(loop_module, "time", clock)
+    return clock
+
+
+class Stops(Task):
+    """The user's Ctrl-C before a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.stop = step
+
+    def loss(self, batch):
+        if batch[0] == self.stop:
+            raise KeyboardInterrupt
+        return super().loss(batch)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("stops", [(1,), (7,), (3, 4, 19)])
+def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(tmp_path, optimiser, stops):
+    schedule = Schedule(0.05, 0.1, 0.5, 0.9, optimiser, steps=20)
+    straight = Loop(Task(), schedule, CPU, tmp_path / "straight")
+    expected = straight.run()
+    seen = []
+    for stop in stops:
+        loop = Loop(Stops(stop), schedule, CPU, tmp_path / "stopped", resume=bool(seen))
+        with pytest.raises(KeyboardInterrupt):
+            loop.run()
+        loop.save()
+        seen += loop.task.seen
+    heard = []
+    loop = Loop(Task(), schedule, CPU, tmp_path / "stopped", True, heard.append)
+    assert heard == [Message(f"Going on from step {stops[-1]}.")]
+    assert same(loop.run(), expected)
+    assert seen + loop.task.seen == list(range(20))
+    assert same(loop.network, straight.network)
+    assert loop.state.step == straight.state.step
+
+
+def test_a_run_that_broke_goes_on_from_its_last_checkpoint(tmp_path, clock):
+    class Breaks(Task):
+        def batch(self, step):
+            if step == 9:
+                raise InputError("scan.nii", "is gone", "Get it back.")
+            return super().batch(step)
+
+    schedule = Schedule(0.05, 0.1, 0.5, 0.9, steps=20, checkpoint_every=2.0)
+    expected = Loop(Task(clock=clock), schedule, CPU, tmp_path / "straight").run()
+    with pytest.raises(InputError, match=r"scan\.nii: is gone"):
+        Loop(Breaks(clock=clock), schedule, CPU, tmp_path / "broken").run()
+    loop = Loop(Task(clock=clock), schedule, CPU, tmp_path / "broken", resume=True)
+    assert (loop.state.step, loop.state.elapsed) == (8, 8.0)
+    assert same(loop.run(), expected)
+    assert loop.task.seen == list(range(8, 20))
+    with pytest.raises(ModelError, match="its optimiser is AdamW, not SGD"):
+        Loop(Task(), Schedule(0.05, 0.1, 0.5, 0.9, "sgd", 20), CPU, tmp_path / "broken", resume=True)
+
+
+def test_the_state_comes_back_whole(tmp_path, clock):
+    schedule = Schedule(0.05, 0, 1, 0.9, steps=9, validate_every=4.0)
+    loop = Loop(Task(scores=[0.5, 0.25], clock=clock), schedule, CPU, tmp_path)
+    loop.run()
+    again = Loop(Task(), schedule, CPU, tmp_path, resume=True)
+    assert vars(again.state) | {"waited": 0.0} == {
+        "step": 9, "elapsed": 9.5, "best": 0.5, "without_gain": 1, "waited": 0.0,
+        "validations": [{"step": 4, "Dice": 0.5}, {"step": 8, "Dice": 0.25}]}
+    state = load_checkpoint(tmp_path, {"network": again.network, "average": again.average.network},
+                            again._optimiser)
+    assert json.loads(json.dumps(state)) == state
