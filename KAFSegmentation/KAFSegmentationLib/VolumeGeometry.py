@@ -15,6 +15,7 @@ class VolumeGeometry:
 
     def __init__(self, volumeNode):
         self.node = volumeNode
+        self.warnings = []
 
     def check(self):
         """Raises InputError, with the remedy, unless the volume can be segmented."""
@@ -39,12 +40,22 @@ class VolumeGeometry:
                 "In the Data module right-click the scan and choose Harden transform, then try again.")
 
     def voxels(self):
-        """A copy of the voxels (slice, row, column), safe to hand to another process."""
-        voxels = np.ascontiguousarray(slicer.util.arrayFromVolume(self.node))
-        if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
-            raise InputError(self.node.GetName(), "holds values that are not numbers (NaN or infinite)",
-                             "Replace them first, e.g. in the module Simple Filters with Clamp, or load it again.")
-        return voxels.copy() if voxels.base is not None else voxels
+        """The voxels (slice, row, column), a view of Slicer's own memory: copy or write them before anything else
+        runs. Values that are not numbers become the smallest one, in a copy; ``warnings`` then says so."""
+        voxels = slicer.util.arrayFromVolume(self.node)
+        self.warnings = []
+        if voxels.dtype.kind != "f":
+            return voxels
+        finite = np.isfinite(voxels)
+        lost = voxels.size - int(np.count_nonzero(finite))
+        if lost == 0:
+            return voxels
+        if lost == voxels.size:
+            raise InputError(self.node.GetName(), "holds no number at all (every voxel is NaN or infinite)",
+                             "Load the scan again.")
+        lowest = voxels[finite].min()
+        self.warnings = [f"{lost} voxels of the scan are not numbers; they count as the smallest value, {lowest:g}."]
+        return np.where(finite, voxels, lowest)
 
     def affine(self):
         """4 x 4: voxel (column, row, slice, 1) to RAS mm of the node's own frame."""

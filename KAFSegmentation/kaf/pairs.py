@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kaf.card import PALETTE, Label, plain_label
+from kaf.card import PALETTE, Label
 from kaf.errors import InputError
 
 if TYPE_CHECKING:

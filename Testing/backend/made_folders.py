@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
+
 from kaf.data.folder import Dataset
 
 

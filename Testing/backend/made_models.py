@@ -40,13 +40,14 @@ def tiny_network(seed: int = 0, **more) -> torch.nn.Module:
 
 def tiny_model(path: Path, seed: int = 0, spacing: float = SPACING, network: dict | None = None,
                **card) -> Path:
-    """A model file of :func:`tiny_network`; ``network`` changes its settings, ``card`` the card's other words."""
+    """A model file of :func:`tiny_network`; ``network`` changes its settings, ``card`` other words."""
     made = tiny_network(seed, **(network or {}))
     values = {
         "name": "tiny", "version": "1", "description": "random weights, for tests", "labels": LABELS,
         "modality": "MR", "spacing": spacing, "slice_spacing": SLICE_SPACING,
-        "slicing_axis": "largest-spacing", "slice_context": 0, "normalisation": NormalisationSettings().model_dump(),
-        "network": made.settings.model_dump(), "keypoints": {"limit": 48}, "weights_licence": "CC0-1.0",
+        "slicing_axis": "largest-spacing", "slice_context": 0,
+        "normalisation": NormalisationSettings().model_dump(), "network": made.settings.model_dump(),
+        "keypoints": {"limit": 48}, "weights_licence": "CC0-1.0",
         "training_data": "nothing", **card,
     }
     save_model(path, made, Card(**values), half=False, overwrite=True)
@@ -69,7 +70,7 @@ class Done(NamedTuple):
 
 
 def command_line(capsys, monkeypatch, folder: Path) -> Callable[..., Done]:
-    """Makes ``folder`` and a home beside it, goes there, and gives a function that runs a command in-process."""
+    """Makes ``folder`` and a home beside it, goes there, and gives a function that runs a command."""
     private_home(monkeypatch, folder.with_name("home"))
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from kaf.data.batches import Batch, LabelledSlices, Prefetch, patch_keypoints
 from kaf.data.cache import CachedCase
 from kaf.keypoints import Keypoints, fallback_grid
@@ -15,7 +16,7 @@ PLAIN = AugmentationSettings(intensity=0, keypoint_dropout=0, elastic=0.5)
 
 
 def spotted_slice(seed):
-    """Blobs of height 2, 4, ... 64 with discs of label 1..6 around them, and the keypoints at their centres."""
+    """Blobs of height 2, 4, ... 64 with discs of label 1..6 around them, and keypoints at their centres."""
     rng = np.random.default_rng(seed)
     cells = np.array([(row, column) for row in (12, 40, 68) for column in (14, 44, 74)])
     centres = (rng.permutation(cells)[:LEVELS] + rng.uniform(-3, 3, (LEVELS, 2))).astype(np.float32)

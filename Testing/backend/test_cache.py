@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import SimpleITK
+
 from kaf.data import cache
 from kaf.data.cache import SliceSettings, cache_cases, file_digest, load_case, prune_cache
 from kaf.data.folder import Case
@@ -202,7 +203,7 @@ def test_all_cases_with_progress_in_a_folder_that_is_made(case, tmp_path):
         cache_cases([case], SETTINGS, tmp_path / "file")
 
 
-def test_pruning_removes_what_was_used_longest_ago(folder, case):
+def test_pruning_removes_what_was_used_longest_ago(folder):
     for index in range(5):
         (folder / f"entry{index}").mkdir()
         (folder / f"entry{index}" / "image.npy").write_bytes(bytes(100))
@@ -211,10 +212,17 @@ def test_pruning_removes_what_was_used_longest_ago(folder, case):
     assert prune_cache(folder, 10_000) == 0
     assert prune_cache(folder, 320) == 200
     assert entries(folder) == ["entry1", "entry3", "entry4"]
-    load_case(case, SETTINGS, folder)
-    os.utime(folder / next(name for name in entries(folder) if "entry" not in name), (0, 500))
-    load_case(case, SETTINGS, folder)  # opening is use
-    prune_cache(folder, 200_000)
-    assert len(entries(folder)) == 4
-    assert prune_cache(folder, 0) > 300
+    assert prune_cache(folder, 0) == 300
     assert entries(folder) == []
+
+
+def test_opening_an_entry_is_use(folder, case):
+    load_case(case, SETTINGS, folder)
+    (entry,) = folder.iterdir()
+    (folder / "other").mkdir()
+    (folder / "other" / "image.npy").write_bytes(bytes(100))
+    os.utime(entry, (0, 500))
+    os.utime(folder / "other", (0, 1000))
+    load_case(case, SETTINGS, folder)
+    assert prune_cache(folder, sum(file.stat().st_size for file in entry.iterdir())) == 100
+    assert entries(folder) == [entry.name]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from kaf.card import Label
 from kaf.errors import InputError, OutputError
 from kaf.evaluate import evaluate

@@ -24,7 +24,7 @@ SLICE = 2
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """Two blocks of four heads on three scales; keypoints so far apart that their spots do not run together."""
+    """Two blocks of four heads on three scales; keypoints so far apart that their spots stay apart."""
     return tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors", spacing=2.5,
                       network={"blocks": 2, "heads": 4, "scales": (True, False, True, True)},
                       keypoints={"limit": 40, "spacing": 9.0})
@@ -194,8 +194,9 @@ def test_the_edge_of_the_scan_is_the_edge_of_its_voxels(model, volume, cache):
                     run(model, volume, cache, point=point)
 
 
-@pytest.mark.parametrize("network", [{"fusion": "none"}, {"fusion": "copy"}, {"blocks": 0},
-                                     {"scales": (False,) * 4}], ids=["none", "copy", "no blocks", "no scales"])
+@pytest.mark.parametrize("network", [
+    {"fusion": "none"}, {"fusion": "copy"}, {"blocks": 0}, {"scales": (False,) * 4},
+], ids=["none", "copy", "no blocks", "no scales"])
 def test_a_model_without_keypoint_attention_says_so(volume, tmp_path, network):
     with pytest.raises(InputError, match=r"tiny: has no keypoint attention"):
         run(tiny_model(tmp_path / "plain.safetensors", network=network), volume)

@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+
 from kaf.errors import OutputError
 from kaf.files import atomic_path, atomic_write, check_output
 

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from made_folders import folder, pairs
+
 from kaf.data.folder import scan_folder
 from kaf.errors import InputError
-from made_folders import folder, pairs
 
 # ---------------------------------------------------------------- layouts
 

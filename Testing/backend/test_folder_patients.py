@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from made_folders import dicom, folder, pairs
+
 from kaf.data.folder import scan_folder
 from kaf.data.names import patient_of
-from made_folders import dicom, folder, pairs
 
 # ---------------------------------------------------------------- DICOM
 

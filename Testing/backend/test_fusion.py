@@ -10,6 +10,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from kaf.network.attention import TokenNorm
 from kaf.network.fusion import KeypointFusion, sparse_conv3x3
 from kaf.network.sites import find_sites

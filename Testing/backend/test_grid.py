@@ -7,6 +7,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import torch
+
 from kaf import grid as grid_module
 from kaf.errors import InputError
 from kaf.grid import canonical_grid

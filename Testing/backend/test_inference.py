@@ -5,6 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from kaf.device import Place
 from kaf.errors import ResourceError
 from kaf.events import Message
@@ -13,7 +15,6 @@ from kaf.keypoints import Keypoints
 from kaf.network import Features, build_network
 from kaf.prepare import stack_context
 from kaf.settings import NetworkSettings
-from torch import nn
 
 CPU = Place(torch.device("cpu"), False, "cpu (as asked)")
 SMALL = {"width": 4, "classes": 3, "blocks": 2, "token_width": 16, "heads": 4, "diffusion_width": 4}

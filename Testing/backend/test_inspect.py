@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+
 from kaf.data.folder import scan_folder
 from kaf.data.inspect import Inspection, inspect_dataset, label_names
 from kaf.events import Progress

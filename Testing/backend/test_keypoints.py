@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from kaf.keypoints import (
     DESCRIPTOR_WIDTH,
     Keypoints,

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 from kaf.errors import InputError
 from kaf.metrics import ABSENT, MISSED, SCORED, SPURIOUS, case_metrics, pooled_dice, statistic
 

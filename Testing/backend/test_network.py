@@ -5,6 +5,7 @@ import importlib.util
 
 import pytest
 import torch
+
 from kaf.errors import ResourceError
 from kaf.network import build_network, count_parameters
 from kaf.network.kafunet import KAFUNet
@@ -182,6 +183,22 @@ def test_scales_that_are_not_fused_have_no_keypoint_branch():
     features = network(image, keypoints, mask, capture=True)
     assert sorted(network.encoder.fusions) == ["1", "3"]
     assert len(features.tokens) == len(features.attention) == 2
+
+
+@pytest.mark.parametrize("scale", range(4))
+def test_a_keypoint_counts_at_its_cell_of_every_scale(scale):
+    network, stride = make_network(scales=[index == scale for index in range(4)]), 2 ** scale
+    image, _, _ = make_inputs(1)
+
+    def logits(row, column):
+        return network(image, torch.tensor([[[30.0, 50.0], [row, column]]])).logits
+
+    base = logits(16, 24)
+    assert torch.equal(logits(16 + stride - 0.51, 24 + stride - 0.51), base)
+    assert torch.equal(logits(15.5, 23.5), base), "halves are rounded up"
+    for row, column in ((16 + stride - 0.5, 24), (16, 24 + stride - 0.5), (15.49, 24), (16, 23.49)):
+        assert (logits(row, column) - base).abs().max() > 1e-4
+    assert torch.equal(logits(-9, 80), logits(0, 63)), "what lies outside counts at the border"
 
 
 def test_one_keypoint_in_the_batch_trains_with_the_running_statistics():

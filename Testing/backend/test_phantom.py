@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
+
 from kaf.errors import InputError
 from kaf.phantom import LV_CAVITY, MYOCARDIUM, RV_CAVITY, cardiac_phantom
-from scipy import ndimage
 
 SEEDS = range(5)
 

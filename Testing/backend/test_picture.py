@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from kaf.card import Label
 from kaf.errors import InputError, OutputError
 from kaf.phantom import cardiac_phantom

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from kaf.keypoints import detect
 from kaf.prepare import normalise, prepare, stack_context
 from kaf.settings import KeypointSettings, NormalisationSettings

@@ -131,9 +131,9 @@ def test_maps_lie_in_their_range_on_the_grid_of_the_scan(result, scan):
 
 
 def test_volumes_are_counts_times_the_size_of_a_voxel(model, scan, cache, result):
-    counts = [int(np.count_nonzero(result.labels.voxels == label.value)) for label in LABELS]
-    assert result.volumes_ml == pytest.approx(dict(zip((1, 2, 3), np.array(counts) * 2.5 * 2.5 * 8 / 1000,
-                                                       strict=True)))
+    assert result.volumes_ml == pytest.approx({
+        label.value: np.count_nonzero(result.labels.voxels == label.value) * 2.5 * 2.5 * 8 / 1000
+        for label in LABELS})
     made = run(model, stored(Volume(scan.voxels, turned() @ scan.affine), *STORAGES[3]), cache)
     assert made.volumes_ml == pytest.approx(result.volumes_ml)
 
@@ -174,9 +174,8 @@ def test_the_largest_part_of_a_label_is_kept():
     labels = np.zeros((3, 6, 6), np.uint8)
     labels[0, :3, :3], labels[1, 4:, 4:], labels[2, 0, 0], labels[1, 3, 3] = 1, 1, 1, 1
     labels[2, 5, :2], labels[0, 5, 5] = 2, 2
-    kept = labels.copy()
+    kept, expected = labels.copy(), labels.copy()
     keep_largest(kept, (1, 7))
-    expected = labels.copy()
     expected[1, 4:, 4:] = expected[2, 0, 0] = expected[1, 3, 3] = 0  # (1, 3, 3) meets others at edges only
     np.testing.assert_array_equal(kept, expected)
 
@@ -239,8 +238,7 @@ def test_progress_arrives_and_ends_at_the_number_of_slices(model, scan, cache):
     run(model, scan, cache, heard.append, batch=2)
     steps = [event for event in heard if isinstance(event, Progress)]
     assert {(step.stage, step.total) for step in steps} == {("segmenting", 5)}
-    done = [step.done for step in steps]
-    assert (done[0], done[-1], sorted(done)) == (0, 5, done)
+    assert (steps[0].done, steps[-1].done, sorted(steps, key=lambda step: step.done)) == (0, 5, steps)
 
 
 def test_scores_of_all_classes_are_held_for_two_batches_at_most(model, scan, cache, monkeypatch):

@@ -30,8 +30,8 @@ RECIPES = sorted((Path(kaf.__file__).parent / "recipes").glob("*.json"))
 
 
 @pytest.mark.parametrize(("wrong", "right"), [
-    ("learning_rat", "learning_rate"), ("epoch", "epochs"), ("weight-decay", "weight_decay"), ("Batch", "batch"),
-    ("initfrom", "init_from"), ("validation_case", "validation_cases"), ("lables", "labels"),
+    ("learning_rat", "learning_rate"), ("epoch", "epochs"), ("weight-decay", "weight_decay"),
+    ("Batch", "batch"), ("initfrom", "init_from"), ("validation_case", "validation_cases"), ("lables", "labels"),
 ])
 def test_a_misspelt_setting_brings_the_nearest(wrong, right):
     with pytest.raises(SettingsError) as caught:
@@ -80,7 +80,8 @@ def test_a_value_out_of_its_range_is_named(values, words):
 def test_all_wrong_values_are_said_at_once():
     with pytest.raises(SettingsError) as caught:
         build(FinetuneSettings, {"data": "scans", "batch": 0, "clip": -1})
-    assert sorted(part.split(":")[0] for part in caught.value.reason.split("; ")) == ["batch", "clip", "output"]
+    named = sorted(part.split(":")[0] for part in caught.value.reason.split("; "))
+    assert named == ["batch", "clip", "output"]
 
 
 def test_settings_are_frozen():

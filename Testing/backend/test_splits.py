@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from kaf.data.splits import Split, check_no_leak, few_shot, holdout, k_folds
 from kaf.errors import InputError, OutputError
 

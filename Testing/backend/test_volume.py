@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+
 from kaf.errors import InputError
 from kaf.volume import Volume, guess_modality, read_volume
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+
 from kaf.errors import InputError
 from kaf.volume import guess_modality, read_volume
 from kaf.volume_dicom import stack_geometry

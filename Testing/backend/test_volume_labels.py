@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+
 from kaf.card import Label
 from kaf.errors import InputError, OutputError
 from kaf.volume import Volume, read_labels, read_volume, write_labels, write_map

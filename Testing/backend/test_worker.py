@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from worker_toys import asleep, clients, environment
+
 from kaf import client as client_module
 from kaf.client import Client
 from kaf.errors import (
@@ -22,7 +24,6 @@ from kaf.errors import (
 )
 from kaf.events import Message, Metric, Progress, from_json
 from kaf.worker import in_words
-from worker_toys import asleep, clients, environment
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from worker_toys import HERE, KILL, alive, asleep, clients, environment, gone
+
 from kaf.client import Client
 from kaf.errors import Cancelled, WorkerError
 from kaf.events import Message
 from kaf.scratch import Scratch, sweep
-from worker_toys import HERE, KILL, alive, asleep, clients, environment, gone
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs a shell script as launcher")
 

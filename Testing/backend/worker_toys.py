@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from kaf import errors
 from kaf.client import Client
 from kaf.events import Message, Metric, Progress, Result

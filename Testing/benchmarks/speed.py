@@ -25,9 +25,9 @@ import torch
 
 from kaf.card import Card, Label
 from kaf.client import Client
+from kaf.data.plan import compact_network
 from kaf.model import save_model
 from kaf.network import build_network
-from kaf.data.plan import compact_network
 from kaf.phantom import cardiac_phantom
 from kaf.segment import segment
 from kaf.settings import KeypointSettings, NormalisationSettings, SegmentSettings

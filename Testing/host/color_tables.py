@@ -43,7 +43,5 @@ def _ramp(stops, count: int) -> list[tuple[float, ...]]:
     for index in range(count):
         place = index * (len(stops) - 1) / (count - 1)
         low = min(int(place), len(stops) - 2)
-        ramp.append(
-            tuple(a + (b - a) * (place - low) for a, b in zip(stops[low], stops[low + 1], strict=True))
-        )
+        ramp.append(tuple(a + (b - a) * (place - low) for a, b in zip(stops[low], stops[low + 1], strict=True)))
     return ramp

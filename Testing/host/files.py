@@ -120,9 +120,7 @@ class qSlicerCoreIOManager(QObject):
 
     def exportNodes(self, nodeIDs, fileNames, properties, hardenTransforms, userMessages=None):
         return all(
-            self._export(
-                slicer.mrmlScene.GetNodeByID(nodeID), path, properties, hardenTransforms, userMessages
-            )
+            self._export(slicer.mrmlScene.GetNodeByID(nodeID), path, properties, hardenTransforms, userMessages)
             for nodeID, path in zip(nodeIDs, fileNames, strict=True)
         )
 

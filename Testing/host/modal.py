@@ -98,9 +98,7 @@ class Dialogs:
         kind = dialog.className()
         if isinstance(dialog, QMessageBox):
             answers = [b for b in map(dialog.standardButton, dialog.buttons()) if b != QMessageBox.NoButton]
-            own = [
-                b for b in dialog.buttons() if dialog.buttonRole(b) != QMessageBox.ActionRole
-            ]  # no "Details"
+            own = [b for b in dialog.buttons() if dialog.buttonRole(b) != QMessageBox.ActionRole]  # no "Details"
             only = (answers or [QMessageBox.Ok])[0] if len(own) <= 1 else None
             answer = self._next(kind, dialog.windowTitle, dialog.text, only)
             text = dialog.text

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import slicer
 
-from .window import qSlicerMainWindow
 from .modules import LoadedModule, loadModule
+from .window import qSlicerMainWindow
 
 
 def load_module(path: str | Path) -> LoadedModule:
@@ -24,9 +24,7 @@ def set_testing(enabled: bool) -> None:
     slicer.app._testing = enabled
 
 
-def main_window(
-    module: LoadedModule | None = None, width: int = 1500, height: int = 950
-) -> qSlicerMainWindow:
+def main_window(module: LoadedModule | None = None, width: int = 1500, height: int = 950) -> qSlicerMainWindow:
     """The main window, shown with the views and the panel of a module; for pictures and for trying it out.
 
     It exists from the start as slicer.util.mainWindow(), hidden until this is called; hide() hides it again.

@@ -237,10 +237,7 @@ def test_screenshots_show_panel_and_views(toy, tmp_path):
     for shown, name in ((toy, "panel"), (red, "red"), (three_d, "3d")):
         path = host.screenshot(shown, tmp_path / f"{name}.png")
         image = qt.QImage(str(path))
-        assert (
-            len({image.pixel(x, y) for x in range(0, image.width(), 7) for y in range(0, image.height(), 7)})
-            > 10
-        )
+        assert len({image.pixel(x, y) for x in range(0, image.width(), 7) for y in range(0, image.height(), 7)}) > 10
 
 
 def test_the_main_window_selects_modules(toy):
@@ -370,19 +367,20 @@ def test_dialogs_are_recorded_and_never_wait():
         slicer.util.confirmOkCancelDisplay("Go on?")
 
 
-def test_slicers_own_files_are_taken_from_a_folder(tmp_path):
+def test_slicers_own_files_and_an_older_slicer_without_window(tmp_path):
     for name in ("ScriptedLoadableModule.py", "i18n.py", "parameterNodeWrapper/__init__.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("ORIGIN = 'given'\n", encoding="utf-8")
     code = (
-        "import host, sys; host.start(slicerSources=sys.argv[1]);"
-        "import slicer.i18n, slicer.ScriptedLoadableModule, slicer.parameterNodeWrapper as p;"
-        "print(slicer.i18n.ORIGIN, slicer.ScriptedLoadableModule.ORIGIN, p.ORIGIN)"
+        "import host, sys; host.start(slicerSources=sys.argv[1], version=(5, 10), mainWindow=False);"
+        "import slicer.i18n, slicer.ScriptedLoadableModule, slicer.parameterNodeWrapper as p, importlib.util as u;"
+        "print(slicer.i18n.ORIGIN, slicer.ScriptedLoadableModule.ORIGIN, p.ORIGIN);"
+        "print(slicer.app.minorVersion, u.find_spec('slicer.packaging'), slicer.util.mainWindow())"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(host.__file__).parents[1])}
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    assert "given given given" in done.stdout, done.stderr
+    assert "given given given\n10 None None" in done.stdout, done.stderr
     (tmp_path / "i18n.py").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks Slicer's i18n.py"):
         checkedSources(tmp_path)

@@ -22,9 +22,7 @@ _ENUM = re.compile(r"\benum\s+\w+\s*\{([^}]*)\}", re.S)
 _BODY = re.compile(r"\{[^{}]*\}")
 _NAME = re.compile(r"~?(\w+)\s*\(")
 # Of QObject and QWidget subclasses in Python, Qt itself calls these.
-_QT_VIRTUALS = re.compile(
-    r"^(\w*Event|event|eventFilter|sizeHint|minimumSizeHint|hitButton|staticMetaObject)$"
-)
+_QT_VIRTUALS = re.compile(r"^(\w*Event|event|eventFilter|sizeHint|minimumSizeHint|hitButton|staticMetaObject)$")
 
 
 def fromHeader(text: str) -> dict[str, dict]:

@@ -56,9 +56,7 @@ def _classes(tree) -> list[str]:
     declared = {node.findtext("class") for node in tree.iter("customwidget")}
     used = {node.get("class") for node in tree.iter("widget")}
     problems = [f"unknown widget class {name}" for name in sorted(used) if _class(name) is None]
-    problems += [
-        f"{name} is not under <customwidgets>" for name in sorted(used - declared) if _isCustom(name)
-    ]
+    problems += [f"{name} is not under <customwidgets>" for name in sorted(used - declared) if _isCustom(name)]
     return problems + [f"{name} is under <customwidgets> and not used" for name in sorted(declared - used)]
 
 
@@ -83,9 +81,7 @@ def _properties(tree) -> list[str]:
 def _connections(tree, widgets: dict[str, str]) -> list[str]:
     problems = []
     for node in tree.iter("connection"):
-        sender, signal, receiver, slot = (
-            node.findtext(p) or "" for p in ("sender", "signal", "receiver", "slot")
-        )
+        sender, signal, receiver, slot = (node.findtext(p) or "" for p in ("sender", "signal", "receiver", "slot"))
         ends = [(f"sender {sender}", sender), (f"receiver {receiver}", receiver)]
         missing = [text for text, name in ends if name not in widgets]
         problems += [f"a connection's {text} is not in the file" for text in missing]
@@ -109,9 +105,7 @@ def _hasSlot(cls, signature: str) -> bool:
 
     if cls is None:
         return False
-    return _meta(cls).indexOfMethod(normalized(signature)) >= 0 or callable(
-        getattr(cls, signature.split("(")[0], None)
-    )
+    return _meta(cls).indexOfMethod(normalized(signature)) >= 0 or callable(getattr(cls, signature.split("(")[0], None))
 
 
 def _scenes(tree, widgets: dict[str, str]) -> list[str]:

@@ -62,9 +62,7 @@ def _takeConnections(tree: ET.Element) -> list[dict[str, str]]:
     found = []
     for node in tree.findall("connections"):
         for connection in node.findall("connection"):
-            found.append(
-                {part: connection.findtext(part) for part in ("sender", "signal", "receiver", "slot")}
-            )
+            found.append({part: connection.findtext(part) for part in ("sender", "signal", "receiver", "slot")})
         tree.remove(node)
     return found
 

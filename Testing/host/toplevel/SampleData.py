@@ -51,8 +51,7 @@ class SampleDataLogic:
         if loadFileProperties is not None and not isinstance(loadFileProperties, dict):
             raise TypeError("loadFileProperties must be a dictionary")
         lists = [
-            [] if v is None else v if isinstance(v, list) else [v]
-            for v in (uris, fileNames, nodeNames, checksums)
+            [] if v is None else v if isinstance(v, list) else [v] for v in (uris, fileNames, nodeNames, checksums)
         ]
         source = SampleDataSource(
             sampleName, None, *lists, loadFiles=loadFiles or [], customDownloader=customDownloader,

@@ -151,9 +151,7 @@ class ToyThresholdWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onWorkerFinished(self, exitCode, exitStatus):
         crashed = exitStatus == qt.QProcess.CrashExit
-        self.ui.messageLabel.text = (
-            _("Stopped.") if crashed else _("Worker ended with {code}.").format(code=exitCode)
-        )
+        self.ui.messageLabel.text = _("Stopped.") if crashed else _("Worker ended with {code}.").format(code=exitCode)
 
 
 class ToyThresholdLogic(ScriptedLoadableModuleLogic):

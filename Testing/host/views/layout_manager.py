@@ -26,6 +26,9 @@ class qSlicerLayoutManager(QObject):
         self._layoutLogic.SetMRMLScene(slicer.mrmlScene)
         self._node = self._layoutLogic.GetLayoutNode()
         self._node.SetViewArrangement(self._node.SlicerLayoutFourUpView)
+        self._sliceLogics, self._viewLogics = vtk.vtkCollection(), vtk.vtkCollection()
+        applicationLogic.SetSliceLogics(self._sliceLogics)
+        applicationLogic.SetViewLogics(self._viewLogics)
         self._slices = {name: newSliceWidget(applicationLogic, name, *size) for name in SLICE_VIEWS}
         self._threeD = [newThreeDWidget(applicationLogic, "1", *size)]
         self._viewport = QWidget()
@@ -33,13 +36,6 @@ class qSlicerLayoutManager(QObject):
         self._arrange()
         self._announced = self._node.GetViewArrangement()
         self._node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onLayoutNode)
-        self._sliceLogics, self._viewLogics = vtk.vtkCollection(), vtk.vtkCollection()
-        for widget in self._slices.values():
-            self._sliceLogics.AddItem(widget.sliceLogic())
-        for widget in self._threeD:
-            self._viewLogics.AddItem(widget.viewLogic())
-        applicationLogic.SetSliceLogics(self._sliceLogics)
-        applicationLogic.SetViewLogics(self._viewLogics)
 
     @Property(int, notify=layoutChanged)
     def layout(self):

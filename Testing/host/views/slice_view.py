@@ -97,6 +97,7 @@ class SliceDrawing:
         self.logic.SetMRMLScene(slicer.mrmlScene)
         self.logic.SetSliceNode(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode"))
         self.logic.ResizeSliceNode(width, height)
+        applicationLogic.GetSliceLogics().AddItem(self.logic)  # the displayable managers look for it there
         renderer = self.offscreen.renderer
         self.mapper = vtk.vtkImageMapper()
         self.mapper.SetColorWindow(255)
@@ -108,9 +109,7 @@ class SliceDrawing:
         self.annotation = vtk.vtkCornerAnnotation()
         renderer.AddViewProp(self.annotation)
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
-        self.group = displayableManagers(
-            factory, MANAGERS, applicationLogic, renderer, self.logic.GetSliceNode()
-        )
+        self.group = displayableManagers(factory, MANAGERS, applicationLogic, renderer, self.logic.GetSliceNode())
         self.style = slicer.vtkMRMLSliceViewInteractorStyle()
         self.style.SetSliceLogic(self.logic)
         self.style.SetDisplayableManagers(self.group)

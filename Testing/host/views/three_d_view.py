@@ -35,6 +35,7 @@ class ThreeDDrawing:
         self.logic.SetMRMLScene(slicer.mrmlScene)
         self.node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLViewNode")
         self.logic.AddViewNode(name)
+        applicationLogic.GetViewLogics().AddItem(self.logic)
         self.annotation = vtk.vtkCornerAnnotation()
         self.offscreen.renderer.AddViewProp(self.annotation)
         self.style = slicer.vtkMRMLThreeDViewInteractorStyle()
@@ -92,6 +93,7 @@ class qMRMLThreeDView(QWidget):
         bounds = renderer.ComputeVisiblePropBounds()
         node.SetBoxVisible(shown[0])
         node.SetAxisLabelsVisible(shown[1])
+        node.InvokeEvent(node.ResetFocalPointRequestedEvent)  # fits the box to what is shown
         if bounds[0] <= bounds[1]:
             renderer.ResetCamera(bounds)
 

@@ -125,9 +125,7 @@ class ctkCollapsibleButton(QAbstractButton):
         arrow = QStyleOptionButton()
         arrow.initFrom(self)
         arrow.rect = option.rect.adjusted(6, 6, -option.rect.width() + self._headerHeight() - 6, -6)
-        painter.drawPrimitive(
-            QStyle.PE_IndicatorArrowRight if self._collapsed else QStyle.PE_IndicatorArrowDown, arrow
-        )
+        painter.drawPrimitive(QStyle.PE_IndicatorArrowRight if self._collapsed else QStyle.PE_IndicatorArrowDown, arrow)
         painter.drawItemText(
             option.rect.adjusted(self._headerHeight(), 0, -4, 0),
             Qt.AlignLeft | Qt.AlignVCenter | Qt.TextShowMnemonic,

@@ -76,13 +76,9 @@ class ctkPathLineEdit(QWidget):
 
     def browse(self):
         if self.filters & self.Files and self.filters & self.Writable:
-            path = QFileDialog.getSaveFileName(
-                self, self.label, self.currentPath, ";;".join(self.nameFilters)
-            )
+            path = QFileDialog.getSaveFileName(self, self.label, self.currentPath, ";;".join(self.nameFilters))
         elif self.filters & self.Files:
-            path = QFileDialog.getOpenFileName(
-                self, self.label, self.currentPath, ";;".join(self.nameFilters)
-            )
+            path = QFileDialog.getOpenFileName(self, self.label, self.currentPath, ";;".join(self.nameFilters))
         else:
             path = QFileDialog.getExistingDirectory(self, self.label, self.currentPath)
         path = path[0] if isinstance(path, tuple) else path

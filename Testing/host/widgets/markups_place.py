@@ -38,10 +38,7 @@ class qSlicerMarkupsPlaceWidget(qSlicerWidget):
 
     @Property(bool)
     def placeModeEnabled(self):
-        return (
-            self.currentNodeActive
-            and self._interaction().GetCurrentInteractionMode() == self._interaction().Place
-        )
+        return self.currentNodeActive and self._interaction().GetCurrentInteractionMode() == self._interaction().Place
 
     @placeModeEnabled.setter
     def placeModeEnabled(self, enabled):

@@ -231,8 +231,7 @@ class qMRMLNodeComboBox(QWidget):
         actions += [(f"Edit current {label}", self.editCurrentNode)] * self.editEnabled
         if self.addEnabled:
             actions += [
-                (f"Create new {self.nodeTypeLabel(kind)}", lambda kind=kind: self._addByUser(kind))
-                for kind in types
+                (f"Create new {self.nodeTypeLabel(kind)}", lambda kind=kind: self._addByUser(kind)) for kind in types
             ]
         actions += [(f"Delete current {label}", self.removeCurrentNode)] * self.removeEnabled
         if actions and self._scene is not None:
@@ -294,9 +293,7 @@ class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
         self.addEnabled = self.removeEnabled = False
 
     def checkedNodes(self):
-        return [
-            node for node in map(self.nodeFromIndex, range(self.nodeCount())) if node.GetID() in self._checked
-        ]
+        return [node for node in map(self.nodeFromIndex, range(self.nodeCount())) if node.GetID() in self._checked]
 
     def uncheckedNodes(self):
         nodes = map(self.nodeFromIndex, range(self.nodeCount()))

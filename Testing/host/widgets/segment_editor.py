@@ -280,9 +280,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         """Show what the editor node says, and announce what changed since the last time."""
         segmentation, volume = self.segmentationNode(), self.sourceVolumeNode()
         if segmentation is not self._shown[0]:
-            self._history.SetSegmentation(
-                segmentation.GetSegmentation() if segmentation is not None else None
-            )
+            self._history.SetSegmentation(segmentation.GetSegmentation() if segmentation is not None else None)
             self._table.setSegmentationNode(segmentation)
             ids = segmentation.GetSegmentation().GetSegmentIDs() if segmentation is not None else ()
             if ids and self.currentSegmentID() not in ids:

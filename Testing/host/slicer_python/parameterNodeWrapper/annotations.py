@@ -52,9 +52,7 @@ class IsInstance(Validator):
 
     def validate(self, value) -> None:
         if value is not None and not isinstance(value, self.classtype):
-            raise TypeError(
-                f"Value must be of type '{self.classtype}', is type '{type(value)}' value '{value}'"
-            )
+            raise TypeError(f"Value must be of type '{self.classtype}', is type '{type(value)}' value '{value}'")
 
 
 @dataclass(repr=False, eq=False)

@@ -179,9 +179,7 @@ class DictCodec(Codec):
         self.pairs.write(node, name, list(value.items()))
 
     def read(self, node, name):
-        return _Bound(UserDict)(
-            dict(self.pairs.read(node, name)), lambda changed: self.write(node, name, changed)
-        )
+        return _Bound(UserDict)(dict(self.pairs.read(node, name)), lambda changed: self.write(node, name, changed))
 
     def remove(self, node, name):
         self.pairs.remove(node, name)
@@ -192,18 +190,14 @@ class UnionCodec(Codec):
 
     def __init__(self, hint, checks=()):
         super().__init__(hint, checks)
-        self.parts = [
-            NoneCodec(type(None)) if a is type(None) else codecFor(a) for a in typing.get_args(hint)
-        ]
+        self.parts = [NoneCodec(type(None)) if a is type(None) else codecFor(a) for a in typing.get_args(hint)]
 
     @property
     def cached(self):
         return all(part.cached for part in self.parts)
 
     def default(self):
-        return (
-            None if any(isinstance(p, NoneCodec | NodeCodec) for p in self.parts) else self.parts[0].default()
-        )
+        return None if any(isinstance(p, NoneCodec | NodeCodec) for p in self.parts) else self.parts[0].default()
 
     def has(self, node, name):
         return any(part.has(node, f"{name}.{index}") for index, part in enumerate(self.parts))

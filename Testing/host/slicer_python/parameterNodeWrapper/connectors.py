@@ -94,14 +94,10 @@ class NumberConnector(GuiConnector):
         kind = type(self._widget)
         if plain(self._type) is int and kind is not ctk.ctkDoubleSlider:
             self._widget.decimals = 0
-        _steps(
-            self._widget, self._type, decimals=kind is not ctk.ctkDoubleSlider and plain(self._type) is float
-        )
+        _steps(self._widget, self._type, decimals=kind is not ctk.ctkDoubleSlider and plain(self._type) is float)
         low, high = _bounds(self._type, (None, None))
         if kind in (ctk.ctkSliderWidget, slicer.qMRMLSliderWidget) and None in (low, high):
-            raise RuntimeError(
-                "Cannot have a connection to ctkSliderWidget where the float type is unbounded."
-            )
+            raise RuntimeError("Cannot have a connection to ctkSliderWidget where the float type is unbounded.")
         self._widget.minimum = float("-inf") if low is None else low
         self._widget.maximum = float("inf") if high is None else high
 
@@ -265,15 +261,12 @@ class PackConnector(GuiConnector):
 
     @staticmethod
     def fits(widget, datatype):
-        return isParameterPack(plain(datatype)) and set(nestedParameterNames(datatype)) <= set(
-            packWidgets(widget)
-        )
+        return isParameterPack(plain(datatype)) and set(nestedParameterNames(datatype)) <= set(packWidgets(widget))
 
     def prepare(self):
         kind, widgets = plain(self._type), packWidgets(self._widget)
         self._parts = {
-            name: createGuiConnector(widgets[name], kind.dataType(name))
-            for name in nestedParameterNames(kind)
+            name: createGuiConnector(widgets[name], kind.dataType(name)) for name in nestedParameterNames(kind)
         }
 
     def _connect(self):

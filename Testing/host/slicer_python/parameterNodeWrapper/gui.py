@@ -74,6 +74,4 @@ def createGuiConnector(widget, datatype) -> GuiConnector:
         connector = cls.create(widget, datatype)
         if connector is not None:
             return connector
-    raise RuntimeError(
-        f"Unable to create gui connector: widget {type(widget).__name__}, data type {datatype}"
-    )
+    raise RuntimeError(f"Unable to create gui connector: widget {type(widget).__name__}, data type {datatype}")

@@ -29,9 +29,7 @@ class _Parameter:
         self.default = byEquals or first(hint, Default) or Default(generator=self.codec.default)
 
     def asProperty(self) -> property:
-        return property(
-            lambda wrapper: wrapper.getValue(self.name), lambda wrapper, v: wrapper.setValue(self.name, v)
-        )
+        return property(lambda wrapper: wrapper.getValue(self.name), lambda wrapper, v: wrapper.setValue(self.name, v))
 
 
 class _Wrapper:
@@ -120,9 +118,7 @@ class _Wrapper:
     def _split(cls, name: str) -> tuple[_Parameter, str]:
         top, _, rest = name.partition(".")
         if top not in cls.allParameters:
-            raise ValueError(
-                f"Cannot find a param with the given name: {top}; found {list(cls.allParameters)}"
-            )
+            raise ValueError(f"Cannot find a param with the given name: {top}; found {list(cls.allParameters)}")
         if rest and not hasattr(plain(cls.allParameters[top].hint), rest.partition(".")[0]):
             raise ValueError(f"'{top}' has no member '{rest}'")
         return cls.allParameters[top], rest

@@ -1,0 +1,135 @@
+"""What fine-tuning chooses by itself: plane, spacing, patch, normalisation, network."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from small_models import PLAIN, write_volume
+
+from kaf.data.folder import Case
+from kaf.data.plan import make_plan
+from kaf.errors import InputError
+from kaf.events import Progress
+from kaf.settings import FinetuneSettings, NetworkSettings, NormalisationSettings
+
+WINDOW = NormalisationSettings(kind="window", low=-200, high=300)
+
+
+def case(folder, name="a", shape=(8, 40, 40), spacing=(1.0, 1.0, 5.0), values=(1, 2), scan="MR", labels=None):
+    """A case of noise; its labels are boxes side by side, or what is given."""
+    random = np.random.default_rng(0)
+    image = random.integers(1, 3000, shape).astype(np.int16)
+    if scan == "CT":
+        tissue = random.integers(-100, 200, shape)
+        image = np.where(random.random(shape) < 0.5, -1000, tissue).astype(np.int16)
+    if labels is None:
+        labels = np.zeros(shape, np.uint8)
+        for index, value in enumerate(values):
+            labels[2:6, 4:12, 4 * index + 4:4 * index + 8] = value
+    write_volume(folder / f"{name}.nii.gz", image, spacing)
+    write_volume(folder / f"{name}_gt.nii.gz", labels, spacing)
+    return Case(name, name, folder / f"{name}.nii.gz", folder / f"{name}_gt.nii.gz")
+
+
+def settings(**values):
+    return FinetuneSettings(data="scans", output="run", **values)
+
+
+@pytest.mark.parametrize(("spacing", "thick"), [((1, 1, 5), True), ((1, 5, 1), True), ((1, 1, 1.25), True),
+                                               ((1, 1, 1.15), False), ((1, 1, 1), False)])
+def test_thick_slices_stay_as_they_are(tmp_path, spacing, thick):
+    plan = make_plan([case(tmp_path, spacing=spacing, shape=(20, 20, 20))], settings())
+    assert (plan.slicing_axis == "largest-spacing") == thick
+
+
+def test_the_median_scan_decides_whether_slices_are_thick(tmp_path):
+    cases = [case(tmp_path, str(n), (20, 20, 20), (1, 1, thickness)) for n, thickness in enumerate((1, 1, 5))]
+    assert make_plan(cases, settings()).slicing_axis != "largest-spacing"
+    thick = case(tmp_path, "d", (20, 20, 20), (1, 1, 5))
+    assert make_plan([*cases[1:], thick], settings()).slicing_axis == "largest-spacing"
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_of_sharp_planes_the_one_that_shows_the_structures_together_is_taken(tmp_path, axis):
+    """Two boxes one behind the other along an array axis: slices across that axis show one of them only."""
+    labels = np.zeros((24, 24, 24), np.uint8)
+    for value in (1, 2):
+        box = [slice(6, 18)] * 3
+        box[axis] = slice(6 * value, 6 * value + 6)
+        labels[tuple(box)] = value
+    plan = make_plan([case(tmp_path, spacing=(1, 1, 1), labels=labels, shape=labels.shape)], settings())
+    along = {"axial": 0, "coronal": 1, "sagittal": 2}[plan.slicing_axis]
+    slices = np.moveaxis(labels, along, 0)
+    assert {len(np.unique(s)) - 1 for s in slices if s.any()} == {2}
+    assert along != axis
+
+
+def test_what_is_asked_for_is_taken(tmp_path):
+    own = NormalisationSettings(low=1, high=99)
+    plan = make_plan([case(tmp_path, scan="CT")], settings(
+        slicing_axis="coronal", spacing=0.8, patch=50, normalisation=own, modality="MR", slice_context=2,
+        network=PLAIN))
+    assert (plan.slicing_axis, plan.spacing, plan.patch, plan.normalisation, plan.modality) == (
+        "coronal", 0.8, 50, own, "MR")
+    assert plan.network == PLAIN.model_copy(update={"classes": 3, "in_channels": 5})
+
+
+def test_spacings_are_medians_of_the_slices_pixels_and_distances(tmp_path):
+    spacings = ((1.0, 1.4, 6.0), (1.5, 1.5, 8.0), (3.0, 3.0, 10.0))
+    cases = [case(tmp_path, str(n), spacing=spacing) for n, spacing in enumerate(spacings)]
+    plan = make_plan(cases, settings())
+    assert plan.spacing == pytest.approx(1.5, abs=1e-5)
+    assert plan.slice_spacing == pytest.approx(8.0, abs=1e-5)
+    assert make_plan(cases[:1], settings()).spacing == pytest.approx(1.4, abs=1e-5)
+    assert make_plan(cases[:1], settings()).slice_spacing == pytest.approx(6.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "spacing", "patch"), [
+    ((3, 40, 33), None, 48), ((3, 48, 48), None, 48), ((3, 300, 20), None, 192), ((3, 20, 100), 2.0, 64),
+])
+def test_the_patch_holds_a_slice_up_to_a_limit(tmp_path, shape, spacing, patch):
+    assert make_plan([case(tmp_path, shape=shape)], settings(spacing=spacing)).patch == patch
+
+
+def test_a_few_large_slices_do_not_decide_the_patch(tmp_path):
+    small = [case(tmp_path, str(n), (3, 20, 20)) for n in range(2)]
+    large = case(tmp_path, "large", (3, 150, 20))
+    assert make_plan([*small * 10, large], settings()).patch == 32
+
+
+def test_classes_follow_the_largest_value_and_gaps_are_kept(tmp_path):
+    cases = [case(tmp_path, "a", values=(1,)), case(tmp_path, "b", values=(7,))]
+    plan = make_plan(cases, settings())
+    assert plan.values == (1, 7)
+    assert (plan.network.classes, plan.network.in_channels) == (8, 1)
+    assert make_plan(cases, settings(slice_context=1)).network.in_channels == 3
+
+
+@pytest.mark.parametrize(("scans", "given", "modality", "normalisation"), [
+    (("CT", "CT"), "any", "CT", WINDOW), (("MR", "MR"), "any", "MR", NormalisationSettings()),
+    (("CT", "MR"), "any", "any", NormalisationSettings()), (("MR", "MR"), "CT", "CT", WINDOW),
+    (("CT", "CT"), "MR", "MR", NormalisationSettings()),
+])
+def test_ct_has_a_fixed_window_and_everything_else_percentiles(tmp_path, scans, given, modality, normalisation):
+    cases = [case(tmp_path, str(n), scan=scan) for n, scan in enumerate(scans)]
+    plan = make_plan(cases, settings(modality=given))
+    assert (plan.modality, plan.normalisation) == (modality, normalisation)
+
+
+def test_label_maps_without_a_structure_are_refused_in_words(tmp_path):
+    with pytest.raises(InputError, match=r"scans: no label map holds any structure \(all voxels are 0\)"):
+        make_plan([case(tmp_path, values=())], settings())
+    plan = make_plan([case(tmp_path, values=()), case(tmp_path, "b", values=(2,))], settings())
+    assert plan.values == (2,)
+
+
+def test_a_plan_is_told_and_can_be_written_down(tmp_path):
+    heard = []
+    plan = make_plan([case(tmp_path, scan="CT")], settings(), heard.append)
+    assert heard[-1] == Progress("looking at the labelled cases", 1, 1, 0.0)
+    written = json.loads(json.dumps(plan.to_dict()))
+    assert NormalisationSettings(**written["normalisation"]) == plan.normalisation
+    assert NetworkSettings(**written["network"]) == plan.network
+    assert (written["spacing"], written["values"]) == (plan.spacing, [1, 2])
