@@ -5,12 +5,14 @@ import shutil
 import sys
 import traceback
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import qt
 import slicer
+
 from kaf.client import Client, Job
 from kaf.errors import Cancelled, KafError
 

@@ -4,6 +4,8 @@ import numpy as np
 import slicer
 import vtk
 
+from kaf.errors import InputError
+
 MODEL_TAG = "KAFSegmentation.Model"
 VALUE_TAG = "KAFSegmentation.Label"
 
@@ -86,8 +88,8 @@ class SegmentationWriter:
         return segmentId
 
     def _import(self, voxels, node, segmentIds):
-        """Puts value n of the labels into the n-th of the segments, through a label map under the volume's
-        transform: Slicer's own import then moves it into the frame of the segmentation."""
+        """Puts value n of the labels into the n-th of the segments, through a label map in the segmentation's own
+        frame. (Slicer 5.12's import of a label map under another transform, with segment ids, moves it twice.)"""
         renumbered = np.zeros(256, np.uint8)
         for number, label in enumerate(self.labels, start=1):
             renumbered[label["value"]] = number
@@ -97,14 +99,25 @@ class SegmentationWriter:
         labelmap = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "KAF labels")
         try:
             labelmap.SetHideFromEditors(True)
-            labelmap.CopyOrientation(self.volumeNode)
-            labelmap.SetAndObserveTransformNodeID(self.volumeNode.GetTransformNodeID())
+            labelmap.SetIJKToRASMatrix(self._place(node))
+            labelmap.SetAndObserveTransformNodeID(node.GetTransformNodeID())
             slicer.util.updateVolumeFromArray(labelmap, renumbered[np.asarray(voxels)])
             logic = slicer.modules.segmentations.logic()
             if not logic.ImportLabelmapToSegmentationNode(labelmap, node, ids):
                 raise RuntimeError(f"Slicer could not import the labels into '{node.GetName()}'")
         finally:
             slicer.mrmlScene.RemoveNode(labelmap)
+
+    def _place(self, node):
+        """Voxel to RAS mm of the frame of the segmentation."""
+        between, voxels, place = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+        own, theirs = self.volumeNode.GetParentTransformNode(), node.GetParentTransformNode()
+        if own is not theirs and not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(own, theirs, between):
+            raise InputError(node.GetName(), f"is under the non-linear transform '{theirs.GetName()}'",
+                             "Harden that transform in the Data module, or choose a new segmentation.")
+        self.volumeNode.GetIJKToRASMatrix(voxels)
+        vtk.vtkMatrix4x4.Multiply4x4(between, voxels, place)
+        return place
 
 
 def _tag(segment, name):

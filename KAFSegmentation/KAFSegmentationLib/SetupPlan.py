@@ -12,33 +12,37 @@ from .Packages import TORCH_TO_INSTALL, Packages
 
 # (to download, on disk) in MB, each with what it brings along; measured in wheels for Linux, Python 3.11.
 _SIZES = {
-    "monai": (3, 7),
+    "monai": (2, 7),
     "safetensors": (1, 2),
     "pydantic": (3, 8),
     "pydantic-settings": (1, 1),
     "opencv-python-headless": (62, 160),
-    "scikit-image": (24, 60),
+    "scikit-image": (17, 39),
     "pooch": (1, 1),
     "platformdirs": (1, 1),
-    "pillow": (7, 21),
+    "pillow": (7, 20),
     "tqdm": (1, 1),
 }
 _TORCH_CPU = (200, 900)
 _TORCH_GPU = (3000, 7000)  # with the CUDA libraries of the wheels
 _WHAT_FOR = {
     "torch": "runs the networks",
-    "monai": "losses and metrics for adapting a model",
+    "monai": "losses for adapting models",
     "safetensors": "reads model files",
     "pydantic": "checks settings",
     "pydantic-settings": "checks settings",
     "opencv-python-headless": "finds keypoints",
-    "scikit-image": "superpixels for training",
+    "scikit-image": "superpixels for pretraining",
     "pooch": "downloads models, with checksums",
     "platformdirs": "finds your model folder",
     "pillow": "writes pictures",
     "tqdm": "progress on the command line",
 }
-_TORCH_WORDS = {"missing": "PyTorch", "old": "PyTorch (replaces an old one)", "broken": "PyTorch (repairs a broken one)"}
+_TORCH_WORDS = {
+    "missing": "PyTorch",
+    "old": "PyTorch (replaces an old one)",
+    "broken": "PyTorch (repairs a broken one)",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class SetupPlan:
     hasExtension: bool
     hasGpu: bool
     torchRequirement: str = TORCH_TO_INSTALL
+    obstacle: str = ""
+    """Why torch cannot be installed here at all, a clause."""
 
     @property
     def isNeeded(self) -> bool:
@@ -58,6 +64,11 @@ class SetupPlan:
     @property
     def needsTorch(self) -> bool:
         return self.torchState != "ok"
+
+    @property
+    def torchMegabytes(self) -> int:
+        """What torch alone takes to download."""
+        return (_TORCH_GPU if self.hasGpu else _TORCH_CPU)[0]
 
     @property
     def downloadMegabytes(self) -> int:
@@ -82,6 +93,8 @@ class SetupPlan:
         """One sentence for the panel."""
         if not self.isNeeded:
             return "Nothing needs to be installed."
+        if self.obstacle and self.needsTorch:
+            return f"{self.obstacle}: press Set up and choose another Python."
         parts = [_TORCH_WORDS[self.torchState]] if self.needsTorch else []
         if self.packages:
             count = len(self.packages)
@@ -94,6 +107,7 @@ def makePlan(packages: Packages, hasExtension: bool) -> SetupPlan:
     return SetupPlan(
         packages.torchState(), tuple(str(requirement) for requirement in packages.missing()), hasExtension,
         hasNvidiaDriver(), TORCH_TO_INSTALL if hasLongPaths() else f"{TORCH_TO_INSTALL},<2.13",
+        torchObstacle(),
     )
 
 
@@ -129,7 +143,7 @@ def hasLongPaths() -> bool:
         return False
 
 
-def torchCannotBeHere() -> str:
+def torchObstacle() -> str:
     """Why this Slicer's Python cannot have a torch that KAF runs on; empty where it can."""
     if sys.platform == "darwin" and platform.machine() == "x86_64":
         return "PyTorch for Intel Macs ended with version 2.2, and this Slicer runs as an Intel program"

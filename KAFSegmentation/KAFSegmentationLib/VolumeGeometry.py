@@ -3,6 +3,7 @@
 import numpy as np
 import slicer
 import vtk
+
 from kaf.errors import InputError
 
 

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(target: str, arguments: list[str]) -> int:
     from kaf.console import Console
-    from kaf.errors import Cancelled, KafError
+    from kaf.errors import Cancelled, KafError, OutputError
 
     module, _, function = target.partition(":")
     console = Console("--events" in arguments)
@@ -71,6 +71,10 @@ def _run(target: str, arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # from a place that has no words of its own for it
+        console.fail(OutputError(error.filename or "a file", f"the system refuses it ({error.strerror or error})",
+                                 "Check that the folder exists, that you may write there and that there is space."))
+        return 1
     except ModuleNotFoundError as error:
         console.fail(KafError(f"Python package '{error.name}'", "is not installed",
                               "Install KAF with its dependencies: `make setup`, or `pip install .`."))

@@ -48,6 +48,8 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     dataset = scan_folder(settings.data)
     labelled = choose_cases(dataset.labelled, settings)
     split = split_cases(labelled, settings)
+    if settings.resume:
+        _check_same_patients(Path(settings.output) / "split.json", split)
     with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite) as run:
         send = run.recording(on_event)
         for problem in dataset.problems:
@@ -113,6 +115,13 @@ def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
     if not train:
         raise InputError(settings.data, "leaves no patient for training", "Keep fewer patients for validation.")
     return Split(tuple(train), tuple(validation), (), settings.seed, "fine-tuning, by patient")
+
+
+def _check_same_patients(path: Path, split: Split) -> None:
+    """A resumed run keeps its patients: one who has trained must not validate."""
+    if path.is_file() and Split.load(path) != split:
+        raise InputError(path, "the run was started with other patients",
+                         "Resume with its data and settings, or start again with --overwrite.")
 
 
 def schedule_of(settings: FinetuneSettings, slices: int) -> Schedule:

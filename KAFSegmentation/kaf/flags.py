@@ -44,7 +44,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().add_usage(usage, actions, groups, prefix)
 
     def add_text(self, text: str | None) -> None:
-        super().add_text(re.sub(r"^default: None \(undefined\)\s*", "", text or ""))
+        super().add_text(text and re.sub(r"^default: None \(undefined\)\s*", "", text))
 
 
 class Command(BaseSettings):
@@ -114,16 +114,21 @@ def _take_settings(arguments: list[str], see: str) -> tuple[list[str], str | Non
 
 
 def _joined(command: type[Command], arguments: Sequence[str]) -> list[str]:
-    """``--point -10 20 5`` and ``--point -10,20,5`` as ``--point=-10,20,5``: a minus is not a flag there."""
-    wanted = {f"--{name.replace('_', '-')}": _length(field.annotation) for name, field in command.model_fields.items()}
-    joined, index = [], 0
-    while index < len(arguments):
-        flag, index = arguments[index], index + 1
-        count, parts = wanted.get(flag, 0), list[str]()
-        while len(parts) < count and index < len(arguments) and _NUMBERS.fullmatch(arguments[index]):
-            parts += [part for part in arguments[index].split(",") if part]
-            index += 1
-        joined.append(f"{flag}={','.join(parts)}" if parts else flag)
+    """``--point -10 20 5`` and ``--point -10,20,5`` as ``--point=[-10,20,5]``: a minus is not a flag there."""
+    wanted = {f"--{name.replace('_', '-')}": _length(field.annotation)
+              for name, field in command.model_fields.items()}
+    joined: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        flag, equals, value = argument.partition("=")
+        if equals and wanted.get(flag) and _NUMBERS.fullmatch(value):
+            left.insert(0, value)
+            argument = flag
+        parts: list[str] = []
+        while len(parts) < wanted.get(argument, 0) and left and _NUMBERS.fullmatch(left[0]):
+            parts += [part for part in left.pop(0).split(",") if part]
+        joined.append(f"{argument}=[{','.join(parts)}]" if parts else argument)
     return joined
 
 

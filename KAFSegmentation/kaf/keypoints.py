@@ -76,7 +76,7 @@ def detect(image: np.ndarray, settings: KeypointSettings, describe: bool = False
 
     # OpenCV's own threads cost more than they give inside one slice; slices run side by side instead.
     cv2.setNumThreads(1)
-    sift = cv2.SIFT_create(contrastThreshold=settings.contrast)  # type: ignore[attr-defined]
+    sift = cv2.SIFT_create(contrastThreshold=settings.contrast, enable_precise_upscale=True)  # type: ignore[attr-defined]
     picture = to_uint8(image)
     found = sift.detect(picture, None)
     if not found:

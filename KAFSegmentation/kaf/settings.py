@@ -204,9 +204,9 @@ class AdaptSettings(RunSettings):
 class AugmentationSettings(Settings):
     """Random changes of training slices; every spatial one moves keypoints exactly."""
 
-    rotation: float = Field(180.0, ge=0, le=180, description="degrees either way")
+    rotation: float = Field(20.0, ge=0, le=180, description="degrees either way")
     scale: float = Field(1.3, ge=1, le=3, description="zoom factor either way")
-    flips: tuple[bool, bool] = Field((True, True), description="mirror rows, mirror columns")
+    flips: tuple[bool, bool] = Field((False, False), description="mirror rows, mirror columns")
     elastic: float = Field(0.2, ge=0, le=1, description="probability of an elastic deformation")
     elastic_pixels: float = Field(6.0, ge=0, le=30, description="largest elastic displacement")
     intensity: float = Field(1.0, ge=0, le=3, description="strength of intensity changes; 0 for none")

@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from kaf.errors import InputError
 from kaf.events import OnEvent
 from kaf.explain import explain as run_explain
 from kaf.segment import segment as run_segment
 from kaf.settings import ExplainSettings, SegmentSettings, build
+from kaf.volume import Volume
 from kaf.worker import Request
 
 
 def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
-    """Volume ``image`` -> arrays labels, uncertainty, attention; labels' names, colours, volumes, warnings."""
+    """Volume ``image`` -> arrays labels, uncertainty, attention; the labels' names, volumes, warnings."""
     settings = build(SegmentSettings, request.settings)
-    result = run_segment(request.volumes["image"], settings, on_event, request.cache)
+    result = run_segment(_image(request), settings, on_event, request.cache)
     maps = {"labels": result.labels, "uncertainty": result.uncertainty, "attention": result.attention}
     return {
         "arrays": {name: volume for name, volume in maps.items() if volume is not None},
@@ -28,13 +30,19 @@ def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
 
 
 def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
-    """Volume ``image`` -> keypoints in RAS mm with their weights, and array attention: a volume of one slice where
-    a single slice was explained, else a map on the grid of the scan."""
+    """Volume ``image`` -> keypoints in RAS mm with their weights, and array attention: a volume of one slice
+    where a single slice was explained, else a map on the grid of the scan."""
     settings = build(ExplainSettings, request.settings)
-    result = run_explain(request.volumes["image"], settings, on_event, request.cache)
+    result = run_explain(_image(request), settings, on_event, request.cache)
     return {
         "arrays": {"attention": result.sheet() if len(result.explained) == 1 else result.attention,
                    "positions": result.positions,
                    "weights": result.weights.astype(np.float32), "slices": result.slices},
         "chosen": result.chosen, "warnings": list(result.warnings),
     }
+
+
+def _image(request: Request) -> Volume:
+    if "image" not in request.volumes:
+        raise InputError(request.verb, "got no volume `image`", "Hand the scan over under that name.")
+    return request.volumes["image"]

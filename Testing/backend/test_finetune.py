@@ -164,7 +164,7 @@ def test_patients_that_are_not_there_are_named(folder, tmp_path, values, words):
 def test_labels_are_needed(tmp_path):
     write_phantoms(tmp_path / "scans", ("anna",))
     (tmp_path / "scans" / "anna_gt.nii.gz").unlink()
-    with pytest.raises(InputError, match="scans: holds no labelled case. Put label maps beside the scans"):
+    with pytest.raises(InputError, match=r"scans: holds no labelled case. Put label maps beside the scans"):
         finetune(small_run(tmp_path, tmp_path / "scans"))
     write_phantoms(tmp_path / "blank", ("anna", "bert"), blank=True)
     with pytest.raises(InputError, match=r"blank: no label map holds any structure \(all voxels are 0\)"):
@@ -223,6 +223,19 @@ def test_a_stop_keeps_a_checkpoint_and_going_on_gives_the_same_model(folder, tmp
     path = finetune(settings.model_copy(update={"resume": True}))
     assert len(calls) == 6 + 1, "no step is done twice"
     assert read_card(path).digest == read_card(straight).digest
+
+
+def test_a_resumed_run_keeps_its_patients(tmp_path):
+    """A scan that came later would draw another split, and a patient who has trained would validate."""
+    write_phantoms(tmp_path / "scans", NAMES)
+    settings = small_run(tmp_path, tmp_path / "scans", epochs=0.1, validation=0.3)
+    finetune(settings)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run").glob("*.json*")}
+    write_phantoms(tmp_path / "scans", (*NAMES, "dora"))
+    with pytest.raises(InputError, match=r"split\.json: the run was started with other patients\. Resume with its"):
+        finetune(settings.model_copy(update={"resume": True}))
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").glob("*.json*")} == before
+    finetune(settings.model_copy(update={"resume": True, "cases": NAMES}))
 
 
 def test_phantoms_are_mixed_into_training_alone(folder, tmp_path):

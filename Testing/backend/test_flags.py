@@ -31,7 +31,7 @@ def test_every_command_has_help_in_words(kaf, command):
     done = kaf(*command, "--help")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("usage: ")
-    python = re.search(r"\b(str|int|float|bool)\b|tuple\[|dict\[|default: (None|False|\)|\(|\{)", done.out)
+    python = re.search(r"\b(str|int|float|bool)\b|tuple\[|dict\[|default: (None|False|\)|\(\)|\{)", done.out)
     assert python is None, python
     assert "\n    Writes" not in done.out
     assert kaf("--help").code == 0

@@ -92,7 +92,7 @@ def test_the_elastic_field_is_bounded_and_smooth(largest):
         assert field.dtype == np.float32
         assert 0.1 < np.abs(field).max() <= largest * 1.0001
         for axis in (1, 2):
-            assert np.abs(np.diff(field, axis=axis)).max() <= 0.2001
+            assert np.abs(np.diff(field, axis=axis)).max() <= 0.2501
     small = elastic_field(np.random.default_rng(0), (1, 1), largest)
     assert np.isfinite(small).all()
 

@@ -1,4 +1,4 @@
-"""Segmentation: the same anatomy however it is stored, exact maps and volumes, warnings, memory."""
+"""Segmentation: the same anatomy however it is stored, exact maps and volumes, memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from made_models import LABELS, RUN, STORAGES, moved, stored, tiny_model, turned
 
 from kaf.errors import InputError
-from kaf.events import Message, Progress
+from kaf.events import Progress
+from kaf.explain import explain
 from kaf.grid import Grid
 from kaf.keypoints import detect
 from kaf.model import load_model
 from kaf.phantom import cardiac_phantom
 from kaf.segment import Segmentation, keep_largest, segment
-from kaf.settings import KeypointSettings, SegmentSettings
+from kaf.settings import ExplainSettings, KeypointSettings, SegmentSettings
 from kaf.volume import Volume
 from kaf.volume_write import write_map
 
@@ -49,7 +50,7 @@ def run(model, volume, cache=None, on_event=lambda event: None, **more) -> Segme
 @pytest.fixture(scope="module")
 def result(model, scan, cache) -> Segmentation:
     made = run(model, scan, cache, attention=True, uncertainty=True)
-    assert np.count_nonzero(np.bincount(made.labels.voxels.ravel(), minlength=4) > 50) >= 3  # worth comparing
+    assert np.count_nonzero(np.bincount(made.labels.voxels.ravel()) > 50) >= 3  # worth comparing
     return made
 
 
@@ -126,16 +127,21 @@ def test_the_batch_size_changes_nothing(model, scan, cache, result, batch):
 def test_maps_lie_in_their_range_on_the_grid_of_the_scan(result, scan):
     for item in (result.attention, result.uncertainty):
         assert (item.shape, item.voxels.dtype) == (scan.shape, np.float32)
-        assert 0 <= item.voxels.min() < item.voxels.max() <= 1
-    assert result.attention.voxels.max() > 0.9
+        assert 0 <= item.voxels.min() < 0.9 < item.voxels.max() <= 1
+
+
+def test_attention_is_what_explain_says_of_all_slices(model, scan, cache, result):
+    said = explain(scan, ExplainSettings(model=str(model), smooth=6.0, combine="rollout", **RUN), cache=cache)
+    np.testing.assert_allclose(result.attention.voxels, said.attention.voxels, atol=1e-5)
 
 
 def test_volumes_are_counts_times_the_size_of_a_voxel(model, scan, cache, result):
     assert result.volumes_ml == pytest.approx({
         label.value: np.count_nonzero(result.labels.voxels == label.value) * 2.5 * 2.5 * 8 / 1000
         for label in LABELS})
-    made = run(model, stored(Volume(scan.voxels, turned() @ scan.affine), *STORAGES[3]), cache)
-    assert made.volumes_ml == pytest.approx(result.volumes_ml)
+    for way in (0, 3):  # the first is left-handed
+        made = run(model, stored(Volume(scan.voxels, turned() @ scan.affine), *STORAGES[way]), cache)
+        assert made.volumes_ml == pytest.approx(result.volumes_ml)
 
 
 @pytest.mark.parametrize("pose", [np.eye(4), turned()], ids=["straight", "oblique"])
@@ -192,39 +198,6 @@ def test_largest_component_of_a_segmentation(model, scan, cache, result):
     assert made.volumes_ml[3] == pytest.approx(sizes.max() * 0.05)
 
 
-def hounsfield() -> np.ndarray:
-    """Whole Hounsfield numbers: air around soft tissue with a bone."""
-    voxels = np.full((6, 64, 64), -1000, np.int16)
-    voxels[:, 12:52, 12:52] = np.random.default_rng(0).integers(-80, 90, (6, 40, 40))
-    voxels[:, 20:26, 20:26] = 700
-    return voxels
-
-
-@pytest.mark.parametrize(("voxels", "spacing", "words"), [
-    (hounsfield(), (2.5, 2.5, 8), "looks like CT"),
-    (None, (2.5, 2.5, 2.6), "Slices lie 2.6 mm apart"),
-    (None, (2.5, 2.5, 17), "Slices lie 17.0 mm apart"),
-    (np.arange(5 * 12 * 9, dtype=np.int16).reshape(5, 12, 9), (1.6, 1.6, 8), "only 12 x 9 pixels"),
-    (np.zeros((4, 40, 40), np.int16), (2, 2, 8), None),
-    (np.arange(4, dtype=np.int16).reshape(1, 2, 2), (1.6, 1.6, 8), "only 2 x 2 pixels"),
-], ids=["CT", "thin slices", "thick slices", "tiny", "nothing in it", "four pixels"])
-def test_a_scan_unlike_the_models_is_warned_about_and_segmented(model, scan, cache, voxels, spacing, words):
-    volume = Volume(scan.voxels if voxels is None else voxels, np.diag([*spacing, 1]))
-    heard = []
-    made = run(model, volume, cache, heard.append, attention=True, uncertainty=True)
-    assert made.labels.shape == volume.shape
-    assert np.isfinite(made.attention.voxels).all()
-    assert [event for event in heard if isinstance(event, Message)] == [
-        Message(text, "warning") for text in made.warnings]
-    assert len(made.warnings) == (words is not None)
-    assert words is None or words in made.warnings[0]
-
-
-def test_warnings_of_the_file_are_passed_on_and_a_fitting_scan_has_no_other(model, scan, cache):
-    volume = Volume(scan.voxels, scan.affine, warnings=("3 voxels are NaN.",))
-    assert run(model, volume, cache).warnings == ("3 voxels are NaN.",)
-
-
 def test_a_model_without_keypoints_says_that_it_has_no_attention(scan, tmp_path):
     path = tiny_model(tmp_path / "plain.safetensors", network={"fusion": "none"})
     made = run(path, scan, attention=True)
@@ -271,31 +244,3 @@ def test_a_path_gives_what_a_volume_gives(model, scan, cache, result, tmp_path):
     made = run(model, tmp_path / "scan.nii.gz", cache)
     np.testing.assert_array_equal(made.labels.voxels, result.labels.voxels)
     np.testing.assert_allclose(made.labels.affine, scan.affine, atol=1e-4)
-
-
-def test_model_and_prepared_scan_are_kept_until_they_change(scan, tmp_path):
-    path, cache = tiny_model(tmp_path / "one.safetensors", name="first"), {}
-    assert run(path, scan, cache).card.name == "first"
-    before = dict(cache)
-    run(path, scan, cache)
-    assert len(before) == 2
-    assert all(cache[key] is before[key] for key in before)
-    brighter = Volume(scan.voxels * 2 + 5 * (scan.voxels > 300), scan.affine, scan.source)
-    made = run(path, brighter, cache, uncertainty=True)
-    fresh = run(path, brighter, uncertainty=True)
-    np.testing.assert_array_equal(made.uncertainty.voxels, fresh.uncertainty.voxels)
-    tiny_model(path, name="coarser", spacing=3)  # the same weights with other words
-    made = run(path, brighter, cache)
-    assert made.card.name == "coarser"
-    np.testing.assert_array_equal(made.labels.voxels, run(path, brighter).labels.voxels)
-    assert len(cache) == 2  # the old ones do not stay in memory
-
-
-def test_a_change_of_a_few_voxels_of_a_large_scan_is_noticed(model, cache):
-    voxels = np.random.default_rng(0).integers(0, 200, (2, 1024, 1024), np.int16)
-    affine, other = np.diag([0.1, 0.1, 8.0, 1.0]), voxels.copy()
-    other[1, 301:641:2, 301:641:2] = 900  # every fourth
-    assert run(model, Volume(voxels, affine), cache).labels.shape == voxels.shape
-    kept = run(model, Volume(other, affine), cache, uncertainty=True)
-    fresh = run(model, Volume(other, affine), uncertainty=True)
-    np.testing.assert_array_equal(kept.uncertainty.voxels, fresh.uncertainty.voxels)

@@ -26,7 +26,7 @@ from kaf.prepare import prepare
 from kaf.settings import KeypointSettings, NormalisationSettings
 from kaf.volume import Volume, read_labels, read_volume
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)

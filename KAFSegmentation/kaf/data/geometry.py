@@ -85,14 +85,14 @@ class Warp:
 def elastic_field(rng: np.random.Generator, size: tuple[int, int], largest: float, cell: float = 32.0) -> np.ndarray:
     """(2, rows, columns) float32: smooth random displacement of at most ``largest`` pixels.
 
-    It changes by less than half a pixel per pixel, so that the warp stays invertible.
+    It changes by at most a quarter of a pixel per pixel, so that the warp stays invertible.
     """
-    coarse = tuple(max(2, round(n / cell)) + 3 for n in size)
+    coarse = tuple(max(2, round(n / cell)) + 1 for n in size)
     field = rng.uniform(-1, 1, (2, *coarse)).astype(np.float32)
     smooth = np.stack([cv2.resize(f, (size[1], size[0]), interpolation=cv2.INTER_CUBIC) for f in field])
     slope = max(float(np.abs(np.diff(smooth, axis=a)).max(initial=0)) for a in (1, 2))
     peak = float(np.abs(smooth).max())
-    factor = min(largest * rng.uniform(0.3, 1) / max(peak, 1e-6), 0.2 / max(slope, 1e-6))
+    factor = min(largest * rng.uniform(0.3, 1) / max(peak, 1e-6), 0.25 / max(slope, 1e-6))
     return smooth * np.float32(factor)
 
 

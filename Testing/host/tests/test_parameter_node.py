@@ -268,7 +268,7 @@ def test_every_kind_of_widget_writes_its_parameter(everything):
     assert bind(everything, "kind", qt.QComboBox(), lambda w: setattr(w, "currentText", "CT")) == "CT"
     assert bind(everything, "mode", ctk.ctkComboBox(), lambda w: w.setCurrentIndex(1)) is Mode.best
     path = ctk.ctkPathLineEdit()
-    assert bind(everything, "folder", path, lambda w: setattr(w, "currentPath", "/tmp")) == Path("/tmp")
+    assert bind(everything, "folder", path, lambda w: setattr(w, "currentPath", "/logs")) == Path("/logs")
     folder = ctk.ctkDirectoryButton()
     assert bind(everything, "folder", folder, lambda w: setattr(w, "directory", "/")) == Path("/")
     assert path.currentPath == "/"

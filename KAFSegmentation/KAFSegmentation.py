@@ -1,0 +1,121 @@
+"""KAF Segmentation: the module as Slicer sees it. All work is in KAFSegmentationLib, and in kaf behind it."""
+
+import sys
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+from KAFSegmentationLib import SegmentationLogic, SegmentationWidget
+from KAFSegmentationLib.SampleHeart import registerSampleData
+from KAFSegmentationLib.Setup import Setup
+
+
+class KAFSegmentation(ScriptedLoadableModule):
+    """Name, place in the module list and help."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("KAF Segmentation")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.contributors = ["The KAF developers"]
+        parent.helpText = _(
+            "Segments MR and CT scans with keypoint-augmented networks, shows where the network looks, and keeps "
+            "other segments as they are. Choose a scan and a model and press Apply; the card under the model says "
+            "what it was made for. Nothing leaves this computer. For research, not for diagnosis."
+        ) + self.getDefaultModuleDocumentationLink()
+        parent.acknowledgementText = _(
+            "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "
+            "Image Segmentation with Limited Annotation, NeurIPS 2023. Written afresh for Slicer."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+class KAFSegmentationWidget(ScriptedLoadableModuleWidget):
+    """Holds the panel.
+
+    ``makeSetup`` makes what finds and installs the packages; tests put their own there.
+    """
+
+    makeSetup = Setup
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        self.logic = self.segmentation = self.ui = None
+
+    def setup(self):
+        """Slicer opens the module for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/KAFSegmentation.ui"))
+        self.layout.addWidget(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        setup = type(self).makeSetup()
+        self.logic = KAFSegmentationLogic(setup)
+        self.segmentation = SegmentationWidget(uiWidget, self.logic, setup)
+        self.ui = self.segmentation.ui
+        scene = slicer.mrmlScene
+        self.segmentation.addObserver(scene, scene.EndCloseEvent, self._onSceneReplaced)
+        self.segmentation.addObserver(scene, scene.EndImportEvent, self._onSceneReplaced)
+
+    def enter(self):
+        """The module is opened."""
+        self.segmentation.enter()
+
+    def exit(self):
+        """Another module is opened."""
+        self.segmentation.exit()
+
+    def cleanup(self):
+        """Slicer ends, or the module is loaded again."""
+        if self.segmentation is not None:
+            self.segmentation.cleanup()
+            self.segmentation = None
+
+    def onReload(self):
+        """The Reload button: the library too, not this file alone."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "KAFSegmentationLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def _onSceneReplaced(self, caller, event):
+        """A scene was closed or loaded: its choices are shown if the panel is open."""
+        if self.parent.isEntered:
+            self.segmentation.exit()
+            self.segmentation.enter()
+
+
+class KAFSegmentationLogic(SegmentationLogic):
+    """For scripts: ``KAFSegmentationLogic().process(volumeNode, {"model": "cardiac-mr-sax"})``."""
+
+
+class KAFSegmentationTest(ScriptedLoadableModuleTest):
+    """What Slicer's own test run does: a made-up heart is read, and labels on it become segments."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_labelsBecomeSegments()
+
+    def test_labelsBecomeSegments(self):
+        """Without a model and without torch, so that it runs wherever Slicer does."""
+        import numpy as np
+
+        from KAFSegmentationLib import SegmentationWriter, VolumeGeometry
+
+        voxels = np.zeros((4, 16, 16), np.float32)
+        voxels[1:3, 4:12, 4:12] = 100
+        volume = slicer.util.addVolumeFromArray(voxels)
+        VolumeGeometry(volume).check()
+        label = {"value": 3, "name": "block", "colour": (200, 80, 60)}
+        node = SegmentationWriter(volume, "test", [label]).write((voxels > 50).astype(np.uint8) * 3)
+        segmentId = node.GetSegmentation().GetNthSegmentID(0)
+        found = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, volume)
+        self.assertTrue(np.array_equal(found > 0, voxels > 50))
+        self.delayDisplay("Test passed")

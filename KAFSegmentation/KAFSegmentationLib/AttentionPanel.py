@@ -1,0 +1,275 @@
+"""The part of the panel that shows where the model looks."""
+
+import numpy as np
+import slicer
+
+from kaf.errors import Cancelled, KafError
+
+from .AttentionOverlay import AttentionOverlay
+from .AttentionQuestion import Question, isInside, middle, scaleCount
+from .KeypointMarkups import KeypointMarkups
+from .SegmentationLogic import knownDevice
+from .SliceClicks import SliceClicks
+from .VolumeGeometry import VolumeGeometry
+
+VIEWS = ("off", "saliency", "from", "to", "uncertainty")
+_NAMES = {"off": "Nothing", "saliency": "Attention of the whole scan", "from": "Where a keypoint looks",
+          "to": "Who looks at a keypoint", "uncertainty": "Uncertainty of the result"}
+_HINTS = {
+    "off": "See on the slices which places the model attends to.",
+    "saliency": "Bright places are attended most; the points are the keypoints, in the same colours.",
+    "from": "Click anywhere in a slice. The keypoint nearest to it is taken; the map shows where it looks.",
+    "to": "Click anywhere in a slice. The keypoint nearest to it is taken; the map shows who looks at it.",
+    "uncertainty": "Bright places are where the model hesitates between structures: check these first.",
+}
+_TITLES = {"saliency": "Attention", "from": "Attention", "to": "Attention", "uncertainty": "Uncertainty"}
+
+
+class AttentionPanel:
+    """Overlays of attention and uncertainty, and keypoints that can be asked.
+
+    Args:
+        ui: the widgets of the .ui file.
+        backend: a Backend.
+        message: the MessageLine that tells of trouble.
+    """
+
+    def __init__(self, ui, backend, message):
+        self.ui, self.backend, self.message = ui, backend, message
+        self.parameters = None
+        self.overlay, self.keypoints = AttentionOverlay(), KeypointMarkups()
+        self.clicks = SliceClicks(self.ask)
+        self._card = self._answer = None
+        self._point = self._asked = self._ticket = self._shown = None
+        self._isOpen = self._filling = False
+        self._saving = []
+        for view in VIEWS:
+            ui.viewComboBox.addItem(_NAMES[view])
+        ui.viewComboBox.connect("currentIndexChanged(int)", self._onViewChosen)
+        ui.scaleComboBox.connect("currentIndexChanged(int)", self._onScaleChosen)
+        ui.headComboBox.connect("currentIndexChanged(int)", self._onHeadChosen)
+        ui.exportButton.connect("clicked()", self.keep)
+
+    def enter(self):
+        """The panel is opened."""
+        self._isOpen = True
+        scene = slicer.mrmlScene
+        self._saving = [scene.AddObserver(scene.StartSaveEvent, lambda *_: self._hide()),
+                        scene.AddObserver(scene.EndSaveEvent, lambda *_: self._showAgain())]
+        self._showAgain()
+
+    def exit(self):
+        """Another module is opened: the views are the user's again."""
+        self._isOpen = False
+        for tag in self._saving:
+            slicer.mrmlScene.RemoveObserver(tag)
+        self._saving = []
+        self.clicks.stop()
+        self._hide()
+
+    def close(self):
+        """Takes everything out of the scene and off the views."""
+        self.exit()
+        self._drop()
+        self.overlay.remove()
+        self.keypoints.remove()
+
+    def forget(self):
+        """The scene is closing."""
+        self._drop()
+        self.clicks.stop()
+        self.overlay.forget()
+        self.keypoints.forget()
+
+    def update(self, card):
+        """Brings the views in line with the choices of the panel.
+
+        Args:
+            card: of the chosen model, or None.
+        """
+        if self.parameters is None or not self._isOpen:
+            return
+        self._card = card
+        self._showChoices()
+        question = self._question()
+        if question is None:
+            self._drop()
+            self._takeOff()
+        elif question != self._asked:
+            self._ask(question)
+        self._style()
+        watching = question is not None and self._view() in ("from", "to")
+        if watching != bool(self.clicks._observers):
+            self.clicks.start() if watching else self.clicks.stop()
+
+    def ask(self, point):
+        """Asks about the keypoint nearest to a point of the world (RAS mm), as a click there does."""
+        if self.parameters is None or self.parameters.inputVolume is None:
+            return
+        local = VolumeGeometry(self.parameters.inputVolume).toLocal(point)
+        self._point = tuple(round(float(part), 3) for part in local)
+        self.update(self._card)
+
+    def keep(self):
+        """Keeps the map and the keypoints in the scene."""
+        kept = [node for node in (self.overlay.keep(), self.keypoints.keep()) if node is not None]
+        names = " and ".join(f"'{node.GetName()}'" for node in kept)
+        self.message.show(f"Kept as {names}.", "done")
+
+    def _view(self):
+        """The chosen view; a word of another version counts as off."""
+        view = self.parameters.attentionView
+        if view != "uncertainty" and scaleCount(self._card) == 0:
+            return "off"
+        return view if view in VIEWS else "off"
+
+    def _question(self):
+        """What the choices ask for, or None: nothing chosen, or a scan or model that cannot be used."""
+        view, volume = self._view(), self.parameters.inputVolume
+        if view == "off" or self._card is None or volume is None:
+            return None
+        geometry = VolumeGeometry(volume)
+        try:
+            geometry.check()
+        except KafError:
+            return None  # the panel says so already
+        inside = self._point is not None and isInside(geometry, self._point)
+        point = (self._point if inside else middle(geometry)) if view in ("from", "to") else None
+        parameters, scales = self.parameters, scaleCount(self._card)
+        heads = self._card.network["heads"]
+        return Question(geometry.key(), view if inside or point is None else "saliency", parameters.modelName,
+                        knownDevice(parameters.device),
+                        parameters.attentionScale if parameters.attentionScale < scales else -1,
+                        parameters.attentionHead if parameters.attentionHead < heads else -1, point)
+
+    def _ask(self, question):
+        """Sends a question; one that is on its way is answered first, one that still waits is replaced."""
+        self._asked = question
+        if self._ticket is not None and self.backend.isRunning(self._ticket):
+            return  # its answer leads to the next
+        self._withdraw()
+        volume = self.parameters.inputVolume
+        geometry = VolumeGeometry(volume)
+
+        def volumes():
+            if not slicer.mrmlScene.IsNodePresent(volume):
+                raise Cancelled("Attention", "was not computed", "The scan is gone.")
+            return {"image": (geometry.voxels(), geometry.affine())}, {"image": geometry.key()}
+
+        self.ui.hintLabel.text = "Looking where the model looks…"
+        verb, settings = question.request()
+        self._ticket = self.backend.submit(
+            verb, settings, volumes, lambda event: None,
+            lambda answer, error: self._onDone(question, volume, answer, error))
+
+    def _onDone(self, question, volume, answer, error):
+        self._ticket = None
+        if self.parameters is None or not slicer.mrmlScene.IsNodePresent(volume):
+            return
+        if question != self._asked:
+            if self._asked is not None:
+                self._ask(self._asked)
+            return
+        self._showChoices()
+        if error is None:
+            self._answer = answer
+            self._show(question, volume, answer)
+        elif not isinstance(error, Cancelled):
+            self.message.showError(error)
+
+    def _show(self, question, volume, answer):
+        with slicer.util.RenderBlocker():
+            name = "uncertainty" if question.view == "uncertainty" else "attention"
+            array, affine = answer["arrays"][name]
+            self._shown = None
+            if question.view == "saliency" and self._view() != "saliency":
+                self.overlay.hide()  # only the keypoints that can be clicked
+            else:
+                self.overlay.show(np.asarray(array), affine, volume, _TITLES[question.view])
+            if question.view == "uncertainty":
+                self.keypoints.clear()
+            else:
+                arrays = answer["arrays"]
+                self._shown = [np.array(arrays[part][0]) for part in ("positions", "weights", "slices")], \
+                    answer["chosen"], volume
+            self._style()
+        self.ui.exportButton.enabled = True
+
+    def _style(self):
+        """Opacity, threshold, legend and number of keypoints, at once."""
+        parameters = self.parameters
+        self.overlay.style(parameters.opacity, parameters.hideBelow, parameters.showLegend)
+        if self._shown is not None:
+            (positions, weights, slices), chosen, volume = self._shown
+            self.keypoints.show(positions, weights, slices, chosen, volume, parameters.keypointCount)
+
+    def _showChoices(self):
+        """The combo boxes and the hint, for the model and the view that are chosen."""
+        self._filling = True
+        scales = scaleCount(self._card)
+        heads = self._card.network["heads"] if scales else 0
+        view = self._view()
+        self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))
+        _fill(self.ui.scaleComboBox, ["Mean of all"] + [_scaleName(i, scales) for i in range(scales)],
+              self.parameters.attentionScale)
+        _fill(self.ui.headComboBox, ["Mean of all"] + [f"Head {i + 1}" for i in range(heads)],
+              self.parameters.attentionHead)
+        isAttention = view in ("saliency", "from", "to")
+        for widget in (self.ui.scaleComboBox, self.ui.headComboBox, self.ui.keypointSlider):
+            widget.enabled = isAttention
+        for widget in (self.ui.opacitySlider, self.ui.hideSlider, self.ui.legendCheckBox):
+            widget.enabled = view != "off"
+        noAttention = self._card is not None and scales == 0 and view == "off"
+        self.ui.hintLabel.text = "This model has no keypoint attention; its uncertainty can be shown." \
+            if noAttention else _HINTS[view]
+        self._filling = False
+
+    def _onViewChosen(self, index):
+        if not self._filling and self.parameters is not None:
+            self.parameters.attentionView = VIEWS[index]
+
+    def _onScaleChosen(self, index):
+        if not self._filling and self.parameters is not None:
+            self.parameters.attentionScale = index - 1
+
+    def _onHeadChosen(self, index):
+        if not self._filling and self.parameters is not None:
+            self.parameters.attentionHead = index - 1
+
+    def _withdraw(self):
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None and not self.backend.isRunning(ticket):
+            self.backend.cancel(ticket)
+
+    def _drop(self):
+        """No question is open any more; an answer that still comes is not shown."""
+        self._asked = None
+        self._withdraw()
+        self._point = self._answer = self._shown = None
+
+    def _takeOff(self):
+        self.overlay.hide()
+        self.keypoints.clear()
+        self.ui.exportButton.enabled = False
+
+    def _hide(self):
+        self.overlay.hide()
+        self.keypoints.setVisible(False)
+
+    def _showAgain(self):
+        if self._shown is not None or self._answer is not None:
+            self.overlay.showAgain()
+            self.keypoints.setVisible(True)
+
+
+def _scaleName(index, count):
+    return {0: "1 (finest)", count - 1: f"{count} (coarsest)"}.get(index, str(index + 1))
+
+
+def _fill(comboBox, texts, chosen):
+    """The texts of a combo box, and which is chosen: one further than ``chosen``, whose -1 is the first."""
+    if [comboBox.itemText(index) for index in range(comboBox.count)] != texts:
+        comboBox.clear()
+        for text in texts:
+            comboBox.addItem(text)
+    comboBox.setCurrentIndex(chosen + 1 if 0 <= chosen + 1 < len(texts) else 0)

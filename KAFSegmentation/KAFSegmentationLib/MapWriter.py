@@ -1,0 +1,36 @@
+"""Continuous maps (attention, uncertainty) as scalar volumes."""
+
+import numpy as np
+import slicer
+
+
+class MapWriter:
+    """Makes volumes that lie on, and move with, the volume they explain."""
+
+    def __init__(self, volumeNode):
+        self.volumeNode = volumeNode
+
+    def write(self, array, affine, what):
+        """A new volume, named after the scan, in its place in the data tree.
+
+        Args:
+            array: (slice, row, column) float32.
+            affine: 4 x 4, voxel (column, row, slice, 1) to RAS mm of the volume's own frame.
+            what: what it shows, the end of its name.
+        """
+        name = slicer.mrmlScene.GenerateUniqueName(f"{self.volumeNode.GetName()} {what}")
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        self.fill(node, array, affine)
+        node.CreateDefaultDisplayNodes()
+        tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        volume, item = tree.GetItemByDataNode(self.volumeNode), tree.GetItemByDataNode(node)
+        if volume and item:
+            tree.SetItemParent(item, tree.GetItemParent(volume))
+        return node
+
+    def fill(self, node, array, affine):
+        """New voxels and a new place for a map that is there already."""
+        with slicer.util.NodeModify(node):
+            slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array, np.float32))
+            node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.asarray(affine, float)))
+            node.SetAndObserveTransformNodeID(self.volumeNode.GetTransformNodeID())

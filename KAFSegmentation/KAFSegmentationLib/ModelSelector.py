@@ -1,0 +1,88 @@
+"""The choice of a model, and its card in words."""
+
+from html import escape
+
+from .Models import listModels, missingModel
+
+
+class ModelSelector:
+    """A combo box of the library's models, and a label that shows the card of the chosen one.
+
+    Args:
+        comboBox, cardLabel: the widgets of the .ui file.
+        onChosen: called with the name when a person chooses another model.
+    """
+
+    def __init__(self, comboBox, cardLabel, onChosen):
+        self._combo, self._cardLabel, self._onChosen = comboBox, cardLabel, onChosen
+        self._entries = {}
+        self._filling = False
+        comboBox.connect("currentIndexChanged(int)", self._onIndexChanged)
+
+    def refresh(self, name):
+        """Reads the library again and chooses ``name``; one that is not here is shown as such.
+
+        Returns:
+            The name that is chosen now: the first model if ``name`` is empty.
+        """
+        self._entries = {entry.name: entry for entry in listModels()}
+        names = list(self._entries)
+        chosen = name or (names[0] if names else "")
+        self._filling = True
+        self._combo.clear()
+        for known in names:
+            self._combo.addItem(known)
+        if chosen and chosen not in self._entries:
+            self._combo.addItem(f"{chosen} (not on this computer)")
+        self._combo.setCurrentIndex(names.index(chosen) if chosen in self._entries else self._combo.count - 1)
+        self._combo.enabled = bool(names)
+        self._filling = False
+        self._showCard(chosen)
+        return chosen
+
+    def card(self, name):
+        """The card of a model that is here, or None."""
+        entry = self._entries.get(name)
+        return entry.card if entry else None
+
+    def problem(self, name):
+        """The ModelError that keeps this model from being used, or None."""
+        return None if name in self._entries else missingModel(name)
+
+    def _onIndexChanged(self, index):
+        names = list(self._entries)
+        if not self._filling and 0 <= index < len(names):
+            self._showCard(names[index])
+            self._onChosen(names[index])
+
+    def _showCard(self, name):
+        card = self.card(name)
+        self._cardLabel.visible = card is not None
+        if card is not None:
+            self._cardLabel.text = cardText(card)
+            self._cardLabel.toolTip = f"Trained on: {card.training_data}"
+
+
+def cardText(card):
+    """What the model segments, on which scans, how well, and under which licence: a few lines of rich text."""
+    structures = ", ".join(_swatch(label) + escape(label.name) for label in card.labels)
+    scans = {"MR": "MR scans", "CT": "CT scans"}.get(card.modality, "scans of any kind")
+    lines = [structures, f"Made for {scans} with slices about {card.slice_spacing:g} mm apart, "
+             f"pixels of {card.spacing:g} mm."]
+    figures = _figures(card.metrics)
+    if figures:
+        lines.append(figures)
+    lines.append(f"{escape(card.description)} Version {escape(card.version)}; weights: "
+                 f"{escape(card.weights_licence)}.")
+    return "<br>".join(lines)
+
+
+def _swatch(label):
+    """A square in the colour of the structure; the gap after it does not break."""
+    return '<span style="color:#{:02x}{:02x}{:02x}">&#9632;</span>&nbsp;'.format(*label.colour)
+
+
+def _figures(metrics):
+    """The single numbers of the card, in its own words; tables stay in the model's report."""
+    plain = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    return ", ".join(f"{escape(str(name))} {value:.3g}" for name, value in list(plain.items())[:4])

@@ -1,0 +1,26 @@
+"""The models that are there, for a panel that may run before anything was installed."""
+
+from kaf import library
+from kaf.errors import ModelError
+
+
+def listModels():
+    """All models whose card can be read. Before set-up only those that come with KAF."""
+    try:
+        return library.list_models()
+    except ImportError:  # platformdirs, which knows the user's folder, comes with the set-up
+        return library.list_models(library.bundled_folder() / "none")
+
+
+def findCard(name):
+    """The card of a model of the library, or None."""
+    return next((entry.card for entry in listModels() if entry.name == name), None)
+
+
+def missingModel(name):
+    """The error for a model that cannot be used: scenes travel, and one that was saved elsewhere may name a model
+    that this computer does not have."""
+    if not name:
+        return ModelError("No model", "was found on this computer", "Add one with `kaf models add`.")
+    return ModelError(f"The model '{name}'", "is not on this computer",
+                      "Choose another one, or add it with `kaf models add`.")

@@ -1,0 +1,186 @@
+"""Segmentation without any widget: for the panel, for batch mode and for other modules."""
+
+import os
+
+import slicer
+import vtk
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+from slicer.util import VTKObservationMixin
+
+from kaf.errors import Cancelled, InputError, KafError
+
+from .Backend import Backend
+from .Models import findCard
+from .Parameters import Parameters
+from .PlainSetup import PlainSetup
+from .SegmentationRun import SegmentationRun
+
+
+class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
+    """Segments volumes; one run at a time.
+
+    Example::
+
+        logic = SegmentationLogic()
+        result = logic.process(volumeNode, {"model": "cardiac-mr-sax"})
+        result.segmentationNode, result.volumes
+
+    Args:
+        setup: tells the interpreter that has the packages; Slicer's own unless given.
+        backend: what talks to the worker (tests give their own).
+    """
+
+    def __init__(self, setup=None, backend=None):
+        ScriptedLoadableModuleLogic.__init__(self)
+        VTKObservationMixin.__init__(self)
+        self.moduleName = "KAFSegmentation"
+        self.backend = backend or Backend(setup or PlainSetup())
+        self.beforeWrite = []
+        """Functions that are called with an existing segmentation node before segments are written into it."""
+        self._run = self._ticket = None
+        self._onDone = lambda result, error: None
+        self._history = self._historyNode = None
+
+    def getParameterNode(self):
+        """The panel's choices, kept in the scene."""
+        return Parameters(super().getParameterNode())
+
+    def settings(self, parameters):
+        """The settings of the verb ``segment`` for the panel's choices."""
+        settings = {"model": parameters.modelName, "device": knownDevice(parameters.device),
+                    "threads": workerThreads(), "flips": parameters.flips}
+        card = findCard(parameters.modelName)
+        if parameters.largestComponent and card is not None:
+            settings["largest_component"] = [label.value for label in card.labels]
+        return settings
+
+    def process(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
+                onEvent=lambda event: None):
+        """Segments and waits for it; returns a SegmentationResult. Needs no event loop.
+
+        Args:
+            settings: those of the verb ``segment``: ``{"model": name, ...}``, as in a settings file.
+
+        Raises:
+            KafError: the words say what is wrong and what to do.
+        """
+        run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames)
+        while not run.finished:
+            answer = self.backend.run("segment", run.settings, run.volumes, lambda e: onEvent(run.overall(e)))
+            self._beforeWrite(run)
+            run.take(answer)
+        return run.result
+
+    def start(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
+              onEvent=lambda event: None, onDone=lambda result, error: None):
+        """Segments in the background; returns at once.
+
+        Args:
+            onEvent: called with every Progress and Message.
+            onDone: called once with (SegmentationResult, None) or (None, KafError).
+
+        Raises:
+            InputError: the volume cannot be segmented, or a run is on its way.
+        """
+        if self._run is not None:
+            raise InputError("KAF", "is segmenting already", "Wait for it, or press Cancel.")
+        run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames)
+        self._run, self._onDone = run, onDone
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeRemoved)
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneClose)
+        self._submit(onEvent)
+
+    def isRunning(self):
+        """True from :meth:`start` until ``onDone`` was called."""
+        return self._run is not None
+
+    def cancel(self, error=None):
+        """Stops the run; nothing is written. ``onDone`` gets ``error``, or Cancelled."""
+        if self._run is not None:
+            ticket, self._ticket = self._ticket, None
+            self._finish(None, error or Cancelled("Segmentation"))
+            self.backend.cancel(ticket)
+
+    def close(self):
+        """Ends the worker; a run on its way is dropped."""
+        self.cancel()
+        self.backend.close()
+        self.removeObservers()
+
+    def canUndo(self):
+        """Whether there is a state of a segmentation to go back to."""
+        node = self._historyNode
+        return node is not None and slicer.mrmlScene.IsNodePresent(node)
+
+    def undo(self):
+        """Puts the segmentation that was last written back to what it was before."""
+        if not self.canUndo():
+            return
+        self._history.RestorePreviousState()
+        self._historyNode = None
+
+    def _submit(self, onEvent):
+        run = self._run
+        self._ticket = self.backend.submit(
+            "segment", run.settings, run.volumes, lambda event: onEvent(run.overall(event)),
+            lambda answer, error: self._take(run, answer, error, onEvent))
+
+    def _take(self, run, answer, error, onEvent):
+        """The answer of the worker for one time point."""
+        if run is not self._run or self._ticket is None:
+            return  # cancelled meanwhile
+        if error is None:
+            try:
+                self._beforeWrite(run)
+                run.take(answer)
+            except KafError as problem:
+                error = problem
+            except Exception as problem:
+                error = KafError("The result", f"could not be written ({problem})",
+                                 "Please report it with the log below.")
+        if error is None and not run.finished:
+            self._submit(onEvent)
+            return
+        self._finish(run.result if error is None else None, error)
+
+    def _finish(self, result, error):
+        self._run = self._ticket = None
+        self.removeObservers()
+        self._onDone(result, error)
+
+    def _beforeWrite(self, run):
+        """Remembers the state to undo to, here and wherever somebody asked to be told."""
+        node = run.segmentationNode
+        if run.frame > 0 or node is None or not slicer.mrmlScene.IsNodePresent(node):
+            return
+        for function in self.beforeWrite:
+            function(node)
+        self._history = slicer.vtkSegmentationHistory()
+        self._history.SetSegmentation(node.GetSegmentation())
+        self._history.SaveState()
+        self._historyNode = node
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeRemoved(self, caller, event, node):
+        if self._run is not None and any(node is needed for needed in self._run.nodes()):
+            self.cancel(InputError(node.GetName(), "was removed while the model was running",
+                                   "The run was stopped and nothing was written."))
+
+    def _onSceneClose(self, caller, event):
+        self.cancel(Cancelled("Segmentation", "was stopped because the scene was closed",
+                              "Load a scan and press Apply."))
+
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def knownDevice(name):
+    """The device, or "auto" for a word that another version may have written into the scene."""
+    return name if name in DEVICES else "auto"
+
+
+def workerThreads():
+    """All cores but one, so that Slicer stays quick; both of two."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores - 1 if cores > 2 else cores

@@ -1,0 +1,123 @@
+"""One segmentation from Apply to the segments: what is asked of the worker, and what becomes of its answer."""
+
+from dataclasses import dataclass, field
+
+import slicer
+
+from kaf.errors import InputError
+from kaf.events import Progress
+
+from .MapWriter import MapWriter
+from .SegmentationWriter import SegmentationWriter
+from .VolumeGeometry import VolumeGeometry
+from .VolumeSequence import VolumeSequence
+
+
+@dataclass
+class SegmentationResult:
+    """What a run made: ``volumes`` are millilitres by name of the structure (of the last time point), ``seconds``
+    by stage (of all), ``place`` the device and why, ``maps`` the nodes of the maps that were asked for."""
+
+    segmentationNode: object
+    volumes: dict = field(default_factory=dict)
+    seconds: dict = field(default_factory=dict)
+    place: str = ""
+    warnings: list = field(default_factory=list)
+    maps: dict = field(default_factory=dict)
+
+
+class SegmentationRun:
+    """Segments a volume, or all time points of the sequence it shows.
+
+    Args:
+        volumeNode: the scan.
+        settings: those of the verb ``segment``, as a plain dictionary.
+        segmentationNode: where the segments go; a new node unless given.
+        roiNode: only inside this region.
+        allFrames: every time point, when the volume shows one of a sequence.
+
+    Raises:
+        InputError: the volume cannot be segmented; the words say what to do.
+    """
+
+    def __init__(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False):
+        geometry = VolumeGeometry(volumeNode)
+        geometry.check()
+        self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
+        self.settings = dict(settings)
+        if roiNode is not None:
+            self.settings["roi"] = geometry.box(roiNode)
+        self.sequence = VolumeSequence.of(volumeNode) if allFrames else None
+        self.frames = self.sequence.geometries() if self.sequence else [geometry]
+        self.frame = 0
+        self.result = SegmentationResult(segmentationNode)
+        self._place = None
+
+    @property
+    def finished(self):
+        """True when every time point has its segments."""
+        return self.frame == len(self.frames)
+
+    def nodes(self):
+        """The nodes without which the run makes no sense."""
+        return [node for node in (self.volumeNode, self.segmentationNode) if node is not None]
+
+    def volumes(self):
+        """What the worker needs for the current time point: name -> (voxels, affine), and the keys."""
+        geometry = self.frames[self.frame]
+        self._place = geometry.shape(), geometry.affine().tobytes()
+        arrays = {"image": (geometry.voxels(), geometry.affine())}
+        self._warn(geometry.warnings)
+        return arrays, {"image": geometry.key()}
+
+    def overall(self, event):
+        """A progress event of one time point as one of the whole run."""
+        count = len(self.frames)
+        if not isinstance(event, Progress) or count == 1 or not event.total:
+            return event
+        done = self.frame + event.done / event.total
+        left = None
+        if event.seconds_left is not None and 0 < event.done < event.total:
+            each = event.seconds_left * event.total / (event.total - event.done)
+            left = event.seconds_left + each * (count - self.frame - 1)
+        return Progress(f"time point {self.frame + 1} of {count}", done, count, left)
+
+    def take(self, answer):
+        """Writes the labels of the current time point and goes on to the next."""
+        self._checkStillThere()
+        voxels, _ = answer["arrays"]["labels"]
+        writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"])
+        self.segmentationNode = writer.write(voxels, self.segmentationNode)
+        self._keep(answer)
+        if self.sequence:
+            self.sequence.keep(self.segmentationNode, self.frame)
+        self.frame += 1
+        if self.finished and self.sequence:
+            self.sequence.link(self.segmentationNode)
+
+    def _checkStillThere(self):
+        for node in self.nodes():
+            if not slicer.mrmlScene.IsNodePresent(node):
+                raise InputError(node.GetName(), "was removed while the model was running",
+                                 "The result was dropped; start again with another one.")
+        geometry = self.frames[self.frame]
+        if self._place != (geometry.shape(), geometry.affine().tobytes()):
+            raise InputError(self.volumeNode.GetName(), "was changed while the model was running",
+                             "The result no longer fits it and was dropped; start again.")
+
+    def _keep(self, answer):
+        """The numbers, and the maps as volumes."""
+        result = self.result
+        result.segmentationNode = self.segmentationNode
+        result.volumes = {label["name"]: answer["volumes_ml"][str(label["value"])] for label in answer["labels"]}
+        for stage, seconds in answer["seconds"].items():
+            result.seconds[stage] = result.seconds.get(stage, 0.0) + seconds
+        result.place = answer["place"]
+        self._warn(answer["warnings"])
+        for name in ("uncertainty", "attention"):
+            if name in answer["arrays"] and not self.sequence:
+                array, affine = answer["arrays"][name]
+                result.maps[name] = MapWriter(self.volumeNode).write(array, affine, name)
+
+    def _warn(self, texts):
+        self.result.warnings += [text for text in texts if text not in self.result.warnings]

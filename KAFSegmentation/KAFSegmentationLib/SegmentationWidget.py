@@ -1,0 +1,263 @@
+"""The panel: from a scan and a model to segments, with everything a person should know on the way."""
+
+import qt
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from kaf.errors import Cancelled, KafError
+from kaf.events import Message
+
+from .AttentionPanel import AttentionPanel
+from .DeviceSelector import DeviceSelector
+from .Forecast import forecast, learnSpeed
+from .LogView import LogView
+from .MessageLine import MessageLine, sentence
+from .ModelSelector import ModelSelector
+from .RunControls import RunControls
+from .VolumeGeometry import VolumeGeometry
+from .VolumeSequence import VolumeSequence
+
+STARTING = "Starting the model; the first time in a session this takes some seconds."
+
+
+class SegmentationWidget(VTKObservationMixin):
+    """Puts the parts of the panel together.
+
+    Args:
+        uiWidget: the loaded .ui file.
+        logic: a SegmentationLogic.
+        setup: a Setup, or what has its isReady, python, statusText, run, useOtherPython and diagnose.
+    """
+
+    def __init__(self, uiWidget, logic, setup):
+        VTKObservationMixin.__init__(self)
+        self.logic, self.setup, self._uiWidget = logic, setup, uiWidget
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        self.log = LogView(self.ui.logText, self.ui.copyLogButton)
+        self.message = MessageLine(self.ui.messageFrame, self.ui.messageIcon, self.ui.messageLabel, self.log.add)
+        self.models = ModelSelector(self.ui.modelComboBox, self.ui.modelCardLabel, self._onModelChosen)
+        self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._onDeviceChosen)
+        self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel)
+        self.attention = AttentionPanel(self.ui, logic.backend, self.message)
+        self.parameters = None
+        self._guiTag = None
+        self._forecast = self._model = self._said = None
+        self._isWarm = False
+        logic.backend.onLog = self.log.add
+        logic.beforeWrite.append(saveSegmentEditorState)
+        self.ui.undoButton.connect("clicked()", self.onUndo)
+        self.ui.setUpButton.connect("clicked()", self.onSetUp)
+        self.ui.otherPythonButton.connect("clicked()", self.onOtherPython)
+        self.ui.diagnoseButton.connect("clicked()", self.onDiagnose)
+        self._shortcuts = [self._shortcut(uiWidget, "Ctrl+Return", self.controls.press),
+                           self._shortcut(uiWidget, "Esc", self._onEscape)]
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
+        self.ui.messageFrame.visible = False
+
+    def enter(self):
+        """The panel is opened, or the scene it was open on has changed."""
+        self.setParameters(self.logic.getParameterNode())
+        self.attention.enter()
+
+    def exit(self):
+        """Another module is opened; a run goes on."""
+        self.attention.exit()
+        self.setParameters(None)
+
+    def cleanup(self):
+        """The panel is taken apart: at the end of Slicer, or to be loaded again."""
+        self.attention.close()
+        self.setParameters(None)
+        if saveSegmentEditorState in self.logic.beforeWrite:
+            self.logic.beforeWrite.remove(saveSegmentEditorState)
+        self.logic.close()
+        self.removeObservers()
+
+    def setParameters(self, parameters):
+        """Binds the panel to the choices of a scene, or with None to nothing."""
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+        self.parameters = parameters
+        self.attention.parameters = parameters
+        if parameters is None:
+            return
+        parameters.modelName = self.models.refresh(parameters.modelName)
+        self._guiTag = parameters.connectGui(self.ui)
+        self.devices.show(parameters.device)
+        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+        self._update()
+
+    def onApply(self):
+        """Segments, after the set-up if that is missing."""
+        if not self.setup.isReady() and not self.onSetUp():
+            return
+        parameters = self.parameters
+        try:
+            self._forecast, self._model = self._newForecast(), parameters.modelName
+            self.logic.start(
+                parameters.inputVolume, self.logic.settings(parameters), parameters.outputSegmentation,
+                parameters.roi, parameters.allFrames and self._isSequence(), self._onEvent, self._onDone)
+        except KafError as error:
+            self.message.showError(error)
+            return
+        self.controls.start()
+        self.message.show(STARTING)
+        self._update()
+
+    def onCancel(self):
+        """Stops the run."""
+        self.logic.cancel(Cancelled("The run", "was stopped", "Nothing was changed."))
+
+    def onUndo(self):
+        """Puts the segmentation back to what it was before the last run."""
+        self.logic.undo()
+        self.message.show("The segmentation is back to what it was before.", "done")
+        self._update()
+
+    def onSetUp(self):
+        """Gets what is missing; returns whether it is there now."""
+        return self._setUp(self.setup.run)
+
+    def onOtherPython(self):
+        """Lets a person choose another Python; returns whether it can be used."""
+        return self._setUp(self.setup.useOtherPython)
+
+    def onDiagnose(self):
+        """Copies a report about the Python and the packages that KAF runs in."""
+        try:
+            report = self.setup.diagnose()
+        except KafError as error:
+            self.message.showError(error)
+            return
+        self.log.add(report)
+        slicer.app.clipboard().setText(report)
+        self.message.show("The report is in the log and on the clipboard.", "done")
+
+    def _setUp(self, action):
+        try:
+            ready = action(self._uiWidget)
+        except KafError as error:
+            self.message.showError(error)
+            ready = False
+        else:
+            self.message.show(self.setup.statusText(), "done" if ready else "error")
+        self._update()
+        return ready
+
+    def _onEvent(self, event):
+        self.controls.showProgress(event)
+        if isinstance(event, Message) and event.level != "info":
+            self.log.add(event.text)  # told with the result, where it still stands when the run is over
+        elif not isinstance(event, Message) and self.message.level == "info":
+            self.message.clear()
+
+    def _onDone(self, result, error):
+        """The run is over, well or badly."""
+        self.controls.stop()
+        if isinstance(error, Cancelled):
+            self.message.show(sentence(error))
+        elif error is not None:
+            self.message.showError(error)
+        else:
+            self._showResult(result)
+        if self.parameters is not None:
+            self._update()
+
+    def _showResult(self, result):
+        node = result.segmentationNode
+        if self.parameters is not None:
+            self.parameters.outputSegmentation = node
+            if self.parameters.showSurface:
+                node.CreateClosedSurfaceRepresentation()
+        learnSpeed(self._model, self._forecast.device, self._forecast.pixels, result.seconds.get("network", 0.0))
+        self.devices.showPlace(result.place)
+        found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())
+        text = f"Done in {sum(result.seconds.values()):.1f} s: {found}."
+        self.message.show(" ".join([text, *result.warnings]), "warning" if result.warnings else "done")
+
+    def _update(self, caller=None, event=None):
+        """Shows what can be done now, and what is in the way."""
+        if self.parameters is None:
+            return
+        isReady = self.setup.isReady()
+        self.ui.setUpFrame.visible = not isReady
+        if not isReady:
+            self.ui.setUpLabel.text = self.setup.statusText()
+        self.ui.framesCheckBox.visible = self._isSequence()
+        self.ui.undoButton.enabled = self.logic.canUndo() and not self.controls.running
+        self.attention.update(self.models.card(self.parameters.modelName))
+        if self.controls.running:
+            self.controls.allow(True, "")
+            return
+        problem = self._problem()
+        if self.parameters.inputVolume is None:
+            self.ui.forecastLabel.text = "Choose a scan to begin."
+            self.controls.allow(False, "Choose a scan first")
+        else:
+            self.ui.forecastLabel.text = self._forecast.text() if problem is None else ""
+            self.controls.allow(problem is None, sentence(problem) if problem else "Segment the scan (Ctrl+Return)")
+        self.ui.forecastLabel.visible = bool(self.ui.forecastLabel.text)
+        self._tell(problem)
+        if problem is None and self.setup.isReady() and not self._isWarm:
+            self._isWarm = True
+            self.logic.backend.start()  # loads while the person still looks
+
+    def _problem(self):
+        """The KafError that is in the way of a run, or None."""
+        try:
+            self._forecast = self._newForecast()
+        except KafError as error:
+            return error
+        return None
+
+    def _newForecast(self):
+        geometry = VolumeGeometry(self.parameters.inputVolume)
+        geometry.check()
+        card = self.models.card(self.parameters.modelName)
+        if card is None:
+            raise self.models.problem(self.parameters.modelName)
+        return forecast(geometry, self.parameters.modelName, card, self.logic.settings(self.parameters))
+
+    def _tell(self, problem):
+        """Says a new problem once, and takes back one that is gone."""
+        said, self._said = self._said, str(problem) if problem else None
+        if problem is not None and self.parameters.inputVolume is not None:
+            self.message.showError(problem)
+        elif said is not None and problem is None and self.message.level == "error":
+            self.message.clear()
+
+    def _isSequence(self):
+        return VolumeSequence.of(self.parameters.inputVolume) is not None
+
+    def _onModelChosen(self, name):
+        if self.parameters is not None:
+            self.parameters.modelName = name
+
+    def _onDeviceChosen(self, device):
+        if self.parameters is not None:
+            self.parameters.device = device
+
+    def _onEscape(self):
+        if self.controls.running:
+            self.onCancel()
+
+    def _onSceneStartClose(self, caller, event):
+        """Every node is about to go."""
+        self.attention.forget()
+        self.setParameters(None)
+
+    def _shortcut(self, uiWidget, keys, function):
+        shortcut = qt.QShortcut(qt.QKeySequence(keys), uiWidget)
+        shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+        shortcut.connect("activated()", function)
+        return shortcut
+
+
+def saveSegmentEditorState(segmentationNode):
+    """Lets the Segment Editor, if it is open on this segmentation, undo what is about to be written."""
+    widget = getattr(slicer.modules, "SegmentEditorWidget", None)
+    editor = getattr(widget, "editor", None)
+    if editor is not None and editor.segmentationNode() is segmentationNode:
+        editor.saveStateForUndo()

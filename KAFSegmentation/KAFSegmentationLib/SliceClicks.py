@@ -1,0 +1,50 @@
+"""Clicks in the slice views, told as points in the patient."""
+
+import slicer
+import vtk
+
+_PIXELS = 4  # a press and a release further apart are a drag
+
+
+class SliceClicks:
+    """Calls ``onClick(point)`` with RAS mm of the world for each left click in a slice view, while started.
+
+    The views go on to work as they always do: the click is watched, not taken away.
+    """
+
+    def __init__(self, onClick):
+        self._onClick = onClick
+        self._observers = []
+        self._pressed = None
+
+    def start(self):
+        """Begins to watch the slice views that are there now."""
+        self.stop()
+        manager = slicer.app.layoutManager()
+        if manager is None:  # without a main window
+            return
+        for name in manager.sliceViewNames():
+            view = manager.sliceWidget(name).sliceView()
+            interactor = view.interactor()
+            for event, function in ((vtk.vtkCommand.LeftButtonPressEvent, self._onPress),
+                                    (vtk.vtkCommand.LeftButtonReleaseEvent, self._onRelease)):
+                tag = interactor.AddObserver(
+                    event, lambda caller, _, function=function, view=view: function(caller, view))
+                self._observers.append((interactor, tag))
+
+    def stop(self):
+        """Watches no more."""
+        for interactor, tag in self._observers:
+            interactor.RemoveObserver(tag)
+        self._observers = []
+        self._pressed = None
+
+    def _onPress(self, interactor, view):
+        self._pressed = interactor.GetEventPosition()
+
+    def _onRelease(self, interactor, view):
+        pressed, self._pressed = self._pressed, None
+        x, y = interactor.GetEventPosition()
+        if pressed is None or max(abs(x - pressed[0]), abs(y - pressed[1])) > _PIXELS:
+            return
+        self._onClick(view.mrmlSliceNode().GetXYToRAS().MultiplyPoint((x, y, 0.0, 1.0))[:3])

@@ -1,0 +1,101 @@
+"""The worker's own verbs with a tiny model: the numbers of the same process, by way of files and pipes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_models import LABELS, RUN, STORAGES, stored, tiny_model, turned
+
+from kaf.client import Client
+from kaf.errors import InputError, ModelError, SettingsError
+from kaf.events import Message, Progress
+from kaf.explain import explain
+from kaf.phantom import cardiac_phantom
+from kaf.segment import segment
+from kaf.settings import ExplainSettings, SegmentSettings
+from kaf.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> dict:
+    path = tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors", spacing=2.5)
+    return {"model": str(path), **RUN}
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    scan = cardiac_phantom(3, slices=4, size=48, spacing=2.5)[0]
+    return stored(Volume(scan.voxels, turned() @ scan.affine), *STORAGES[4])
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with Client(threads=1, log=tmp_path_factory.mktemp("log") / "worker.log") as one:
+        one.start()
+        yield one
+
+
+def test_segment_gives_the_arrays_of_the_same_process(client, settings, volume):
+    settings = {**settings, "attention": True, "uncertainty": True}
+    image, heard = {"image": (volume.voxels, volume.affine)}, []
+    here = segment(volume, SegmentSettings(**settings))
+    for _ in range(2):  # the second time with the model and the scan kept warm
+        there = client.request("segment", settings, image, heard.append, keys={"image": "scan"})
+        assert set(there["arrays"]) == {"labels", "uncertainty", "attention"}
+        for name, (voxels, affine) in there["arrays"].items():
+            mine = getattr(here, name)
+            assert voxels.dtype == mine.voxels.dtype
+            np.testing.assert_array_equal(voxels, mine.voxels)
+            np.testing.assert_array_equal(affine, volume.affine)
+    assert there["labels"] == [
+        {"value": label.value, "name": label.name, "colour": list(label.colour), "terminology": ""}
+        for label in LABELS]
+    assert there["volumes_ml"] == {str(value): amount for value, amount in here.volumes_ml.items()}
+    assert there["warnings"] == list(here.warnings)
+    assert there["place"] == here.place
+    assert heard[-1] == Progress("segmenting", 4, 4, 0.0)
+
+
+def test_only_the_labels_come_where_no_map_was_asked_for(client, settings, volume):
+    thick = volume.affine @ np.diag([1, 1, 1, 1.0])
+    thick[:3, :3] *= 3
+    heard = []
+    there = client.request("segment", settings, {"image": (volume.voxels, thick)}, heard.append)
+    assert set(there["arrays"]) == {"labels"}
+    assert [event.text for event in heard if isinstance(event, Message)] == there["warnings"]
+    assert "mm apart" in there["warnings"][0]
+
+
+def test_explain_gives_keypoints_with_weights_and_one_slice_or_all(client, settings, volume):
+    point = tuple((volume.affine @ [*(np.array(volume.shape[::-1]) // 2), 1])[:3])
+    for more in ({}, {"point": point, "direction": "from"}):
+        there = client.request("explain", {**settings, **more}, {"image": (volume.voxels, volume.affine)})
+        here = explain(volume, ExplainSettings(**settings, **more))
+        positions, weights, slices = (there["arrays"][name][0] for name in ("positions", "weights", "slices"))
+        np.testing.assert_array_equal(positions, here.positions)
+        np.testing.assert_allclose(weights, here.weights, rtol=1e-6)
+        np.testing.assert_array_equal(slices, here.slices)
+        voxels, affine = there["arrays"]["attention"]
+        shown = here.sheet() if more else here.attention
+        np.testing.assert_array_equal(voxels, shown.voxels)
+        np.testing.assert_allclose(affine, shown.affine)
+        assert there["chosen"] == here.chosen
+    assert there["chosen"] is not None
+
+
+@pytest.mark.parametrize(("verb", "more", "kind", "words"), [
+    ("segment", {"modle": "x"}, SettingsError, "did you mean 'model'"),
+    ("segment", {"model": "nobody"}, ModelError, "is not in the library"),
+    ("segment", {"roi": [900, 900, 900, 910, 910, 910]}, InputError, "outside the scan"),
+    ("explain", {"direction": "to"}, SettingsError, "needs a point"),
+])
+def test_errors_arrive_as_they_were_raised_and_the_worker_goes_on(client, settings, volume, verb, more, kind, words):
+    image = {"image": (volume.voxels, volume.affine)}
+    with pytest.raises(kind, match=words):
+        client.request(verb, {**settings, **more}, image)
+    assert "labels" in client.request("segment", settings, image)["arrays"]
+
+
+def test_a_request_without_its_volume_is_told_in_words(client, settings):
+    with pytest.raises(InputError, match="image"):
+        client.request("segment", settings)

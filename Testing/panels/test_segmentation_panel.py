@@ -1,0 +1,269 @@
+"""What a person does with the panel when all goes well."""
+
+import os
+from pathlib import Path
+
+import host
+import numpy as np
+import pytest
+import slicer
+from conftest import MODULE, ReadySetup, add_scan, run, segment_array, segments, wait_for_run
+from made_models import LABELS
+
+from kaf.segment import segment
+from kaf.settings import SegmentSettings
+
+LIBRARY = sorted((MODULE / "KAFSegmentationLib").glob("*.py"))
+
+
+def test_ui_file_and_code_belong_together():
+    assert host.lint_ui(MODULE / "Resources" / "UI" / "KAFSegmentation.ui", MODULE) == []
+
+
+def test_no_keyword_arguments_to_cpp():
+    assert host.lint_keyword_arguments([MODULE / "KAFSegmentation.py", *LIBRARY]) == []
+
+
+def test_slicer_never_imports_torch():
+    for path in [MODULE / "KAFSegmentation.py", *LIBRARY]:
+        assert "import pydantic" not in path.read_text(encoding="utf-8"), path
+        assert "kaf.settings" not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_empty_panel_says_where_to_begin(panel, pictures):
+    ui = panel.ui
+    assert not ui.applyButton.enabled
+    assert ui.applyButton.toolTip == "Choose a scan first"
+    assert ui.forecastLabel.text == "Choose a scan to begin."
+    assert not ui.progressBar.isVisible()
+    assert not ui.setUpFrame.isVisible()
+    assert not ui.messageFrame.isVisible()
+    pictures(panel, "segmentation-empty")
+
+
+def test_the_card_tells_what_the_model_is_for(panel):
+    text = panel.ui.modelCardLabel.text
+    for words in ("RV cavity", "myocardium", "LV cavity", "MR scans", "8 mm apart", "1.6 mm", "CC0-1.0"):
+        assert words in text
+    assert panel.ui.modelCardLabel.toolTip == "Trained on: nothing"
+    assert panel.ui.modelComboBox.currentText == "tiny"
+
+
+def test_time_and_memory_are_told_before(panel, scan, pictures):
+    assert panel.ui.applyButton.enabled
+    text = panel.ui.forecastLabel.text
+    assert "a first guess" in text
+    assert "GB of memory on the processor" in text
+    pictures(panel, "segmentation-ready")
+
+
+def test_apply_gives_the_backends_labels(panel, scan, heart, library, pictures):
+    from KAFSegmentationLib.SegmentationLogic import workerThreads
+
+    node = run(panel)
+    settings = SegmentSettings(model=str(library / "tiny.safetensors"), threads=workerThreads())
+    expected = segment(heart, settings)
+    for label in LABELS:
+        np.testing.assert_array_equal(segment_array(node, label.name, scan), expected.labels.voxels == label.value)
+    ui = panel.ui
+    assert node.GetName() == "Heart segmentation"
+    assert ui.messageLabel.text.startswith("Done in ")
+    for label in LABELS:
+        assert f"{label.name} {expected.volumes_ml[label.value]:.1f} ml" in ui.messageLabel.text
+    assert "first guess" not in ui.forecastLabel.text  # it has learnt from the run
+    assert "Last run: cpu" in ui.deviceReasonLabel.text
+    assert not ui.progressBar.isVisible()
+    assert "Done in" in ui.logText.plainText
+    pictures(panel, "segmentation-done")
+
+
+def test_the_result_is_seen_in_the_slices(panel, scan, pictures):
+    red = slicer.app.layoutManager().sliceWidget("Red")
+    before = host.pixels(red).astype(int)
+    run(panel)
+    host.pump(50)
+    after = host.pixels(red).astype(int)
+    colourful = (np.ptp(after, axis=2) > 40).sum()
+    assert (np.ptp(before, axis=2) > 40).sum() < 200
+    assert colourful > 1000
+    window = host.main_window(panel)
+    pictures(window, "segmentation-window")
+    window.hide()
+
+
+def test_progress_is_shown_with_the_time_left(panel, scan):
+    from kaf.events import Progress
+
+    host.click(panel.ui.applyButton)
+    assert panel.ui.progressBar.isVisible()
+    assert panel.ui.progressBar.maximum == 0  # busy while the worker starts
+    panel.widget.segmentation._onEvent(Progress("segmenting", 3, 4, 12.4))
+    assert panel.ui.progressBar.value == 750
+    assert panel.ui.progressBar.format == "Segmenting: %p%, about 12 s left"
+    wait_for_run(panel)
+
+
+def test_cancel_leaves_everything_as_it_was(panel, scan, pictures):
+    nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    host.click(panel.ui.applyButton)
+    host.pump(100)
+    pictures(panel, "segmentation-running")
+    host.click(panel.ui.applyButton)  # it says Cancel now
+    assert panel.ui.applyButton.text == "Apply"
+    assert panel.ui.messageLabel.text == "The run was stopped. Nothing was changed."
+    host.pump(200)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == nodes
+    run(panel)  # a fresh worker
+    assert panel.ui.messageLabel.text.startswith("Done in ")
+
+
+def test_two_runs_in_a_row_share_one_segmentation_and_one_worker(panel, scan):
+    node = run(panel)
+    child = panel.logic.backend.client()._children[0].pid
+    assert run(panel) is node
+    assert panel.logic.backend.client()._children[0].pid == child
+    assert sorted(segments(node)) == ["LV cavity", "RV cavity", "myocardium"]
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_undo_brings_back_what_the_user_had(panel, scan, pictures):
+    assert not panel.ui.undoButton.enabled
+    node = run(panel)
+    assert not panel.ui.undoButton.enabled  # there was nothing before
+    segmentId = segments(node)["myocardium"]
+    drawn = np.zeros(slicer.util.arrayFromVolume(scan).shape, np.uint8)
+    drawn[2, 10:20, 10:20] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, segmentId, scan)
+    run(panel)
+    assert (segment_array(node, "myocardium", scan) != drawn).any()
+    host.click(panel.ui.undoButton)
+    np.testing.assert_array_equal(segment_array(node, "myocardium", scan), drawn.astype(bool))
+    assert panel.ui.messageLabel.text == "The segmentation is back to what it was before."
+
+
+def test_the_segment_editor_can_undo_too(panel, scan):
+    node = run(panel)
+    editor = slicer.qMRMLSegmentEditorWidget()
+    editor.setMRMLScene(slicer.mrmlScene)
+    editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    editor.setSegmentationNode(node)
+    slicer.modules.SegmentEditorWidget = type("SegmentEditorWidget", (), {"editor": editor})
+    try:
+        segmentId = segments(node)["LV cavity"]
+        drawn = np.zeros(slicer.util.arrayFromVolume(scan).shape, np.uint8)
+        drawn[1, 5:9, 5:9] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, segmentId, scan)
+        run(panel)
+        editor.undo()
+        np.testing.assert_array_equal(segment_array(node, "LV cavity", scan), drawn.astype(bool))
+    finally:
+        del slicer.modules.SegmentEditorWidget
+        editor.delete()
+
+
+def test_3d_on_request(panel, scan):
+    panel.ui.optionsGroupBox.checked = True
+    host.pump()
+    host.click(panel.ui.surfaceCheckBox)
+    node = run(panel)
+    assert node.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
+def test_the_choices_travel_with_the_scene(panel, scan, tmp_path):
+    panel.ui.flipsCheckBox.checked = True
+    panel.ui.deviceComboBox.setCurrentIndex(1)
+    node = run(panel)
+    before = {name: segment_array(node, name, scan) for name in segments(node)}
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.util.saveScene(path)
+    host.close_scene()
+    assert not panel.ui.applyButton.enabled
+    assert not panel.ui.flipsCheckBox.checked
+    slicer.util.loadScene(path)
+    host.pump()
+    ui = panel.ui
+    assert ui.inputSelector.currentNode().GetName() == "Heart"
+    assert ui.outputSelector.currentNode().GetName() == "Heart segmentation"
+    assert ui.modelComboBox.currentText == "tiny"
+    assert ui.deviceComboBox.currentText == "Processor"
+    assert ui.flipsCheckBox.checked
+    volume, found = ui.inputSelector.currentNode(), ui.outputSelector.currentNode()
+    for name, expected in before.items():
+        np.testing.assert_array_equal(segment_array(found, name, volume), expected)
+    again = run(panel)  # still knows its own segments
+    assert again is found
+    assert sorted(segments(again)) == ["LV cavity", "RV cavity", "myocardium"]
+
+
+def test_no_path_of_this_computer_is_in_the_scene(panel, scan):
+    run(panel)
+    text = str(panel.logic.getParameterNode().parameterNode)
+    assert os.path.expanduser("~") + "/" not in text
+    assert str(Path(__file__).resolve().parents[2]) not in text
+    assert "safetensors" not in text
+
+
+def test_reload_and_go_on(panel, scan):
+    run(panel)
+    panel.reload()
+    host.pump()
+    assert panel.ui.inputSelector.currentNode() is scan
+    setup = ReadySetup()  # the reloaded module made its own
+    panel.widget.segmentation.setup = panel.logic.backend.setup = setup
+    assert run(panel).GetName() == "Heart segmentation"
+
+
+def test_leaving_and_coming_back_during_a_run(panel, scan):
+    host.click(panel.ui.applyButton)
+    panel.leave()
+    host.wait_until(lambda: not panel.logic.isRunning(), 60, "the end of the run")
+    panel.show()
+    assert panel.ui.applyButton.text == "Apply"
+    assert panel.ui.messageLabel.text.startswith("Done in ")
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_keys(panel, scan):
+    import qt
+
+    window = panel.panel.window()
+    window.activateWindow()
+    panel.ui.applyButton.setFocus()
+    host.press_key(panel.ui.applyButton, qt.Qt.Key_Return, qt.Qt.ControlModifier)
+    assert panel.ui.applyButton.text == "Cancel"
+    host.press_key(panel.ui.applyButton, qt.Qt.Key_Escape)
+    assert panel.ui.applyButton.text == "Apply"
+    assert panel.ui.messageLabel.text == "The run was stopped. Nothing was changed."
+
+
+def test_the_modules_own_test_passes(panel):
+    panel.module._instance.runTest(1)
+
+
+def test_the_sample_heart_can_be_segmented(panel):
+    import SampleData
+
+    panel.source.registerSampleData()
+    sources = SampleData.SampleDataLogic.sampleDataSourcesByCategory("KAF Segmentation")
+    (node,) = sources[-1].customDownloader(sources[-1])
+    host.choose(panel.ui.inputSelector, "KAFHeart")
+    assert panel.ui.inputSelector.currentNode() is node
+    assert panel.ui.applyButton.enabled
+
+
+@pytest.mark.parametrize("name", ["cardiac-mr-sax"])
+def test_a_shipped_model_finds_the_heart(panel, name):
+    if not (MODULE / "kaf" / "models" / f"{name}.safetensors").is_file():
+        pytest.skip(f"the model {name} does not ship with this copy")
+    from kaf.phantom import cardiac_phantom
+
+    image, truth = cardiac_phantom(1)
+    node = add_scan(image, "Phantom")
+    host.choose(panel.ui.inputSelector, "Phantom")
+    host.choose(panel.ui.modelComboBox, name)
+    found = run(panel)
+    whole = np.zeros(truth.voxels.shape, bool)
+    for segmentName in segments(found):
+        whole |= segment_array(found, segmentName, node)
+    overlap = 2 * (whole & (truth.voxels > 0)).sum() / (whole.sum() + (truth.voxels > 0).sum())
+    assert overlap > 0.5
