@@ -33,7 +33,7 @@ class Forecast:
     def text(self):
         """One sentence for the panel."""
         where = {"cpu": "the processor", "cuda": "the graphics card", "mps": "the Apple graphics"}[self.device]
-        basis = "" if self.known else ", a first guess"
+        basis = "" if self.known else " (a first guess)"
         text = f"Will take {roughTime(self.seconds)}{basis} and {self.memory / 1e9:.1f} GB of memory on {where}."
         free = freeMemory()
         if self.device == "cpu" and free is not None and self.memory > free:

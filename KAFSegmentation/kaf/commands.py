@@ -17,7 +17,7 @@ from kaf.files import atomic_write, check_output
 from kaf.flags import Command, parse
 from kaf.library import find_model
 from kaf.pairs import case_name
-from kaf.settings import EvaluateSettings, ExplainSettings, FinetuneSettings, SegmentSettings
+from kaf.settings import AdaptSettings, EvaluateSettings, ExplainSettings, FinetuneSettings, SegmentSettings
 from kaf.weights_notice import notice
 
 
@@ -150,6 +150,45 @@ def explain(arguments: Sequence[str], console: Console) -> None:
     console.result({"output": str(output), "markups": command.markups or None, "keypoints": len(result.weights),
                     "heaviest": points, "warnings": list(result.warnings), "settings": settings.model_dump()},
                    "\n".join(["most attended keypoints:", *lines, f"written: {output}"]))
+
+
+class AdaptCommand(Command, AdaptSettings):  # type: ignore[misc]
+    """Learn from a few finished slices of one scan and segment the rest of it.
+
+    The finished slices stay exactly as they were drawn; the model that was started from stays as it is.
+    """
+
+    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder")
+    drawn: CliPositionalArg[str] = Field(description="labels on the grid of the scan, right in the finished slices")
+    output: str = Field("", description="the segmentation; default: the scan's name with -adapted.seg.nrrd")
+    save_model: str = Field("", description="also keep the adapted model (.safetensors)")
+    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
+    overwrite: bool = Field(False, description="replace results that exist")
+
+
+def adapt(arguments: Sequence[str], console: Console) -> None:
+    command = parse(AdaptCommand, arguments, "adapt")
+    settings: AdaptSettings = command.only(AdaptSettings)
+    output = Path(command.output or f"{case_name(command.input)}-adapted.seg.nrrd")
+    check_output(output, command.overwrite)
+    if command.save_model:
+        check_output(command.save_model, command.overwrite)
+    from kaf.adapt import adapt as run
+    from kaf.volume import read_labels, read_volume, write_labels
+    from kaf.volume_write import check_suffix
+
+    check_suffix(output)
+    result = run(read_volume(command.input, frame=command.frame), read_labels(command.drawn), settings, console)
+    write_labels(output, result.segmentation.labels, result.card.labels, command.overwrite)
+    if command.save_model:
+        result.save(Path(command.save_model), command.overwrite)
+    volumes = {result.card.label_names[value]: round(ml, 3) for value, ml in result.segmentation.volumes_ml.items()}
+    lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in volumes.items()]
+    review = ", ".join(map(str, result.review[:3])) or "none"
+    console.result({"output": str(output), "model": command.save_model or None, "volumes_ml": volumes,
+                    "finished": list(result.finished), "review": list(result.review),
+                    "settings": settings.model_dump()},
+                   "\n".join([*lines, f"slices to check next: {review}", f"written: {output}"]))
 
 
 class FinetuneCommand(Command, FinetuneSettings):  # type: ignore[misc]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
@@ -95,7 +96,7 @@ def parse(command: type[C], arguments: Sequence[str], name: str) -> C:
     except CommandLineError as error:
         words = re.sub(r"^error parsing CLI: ", "", str(error))
         unknown = re.search(r"unrecognized arguments:.*?(--[\w.-]+)", words)
-        hint = _nearest(unknown.group(1), _flags(command)) if unknown else ""
+        hint = _nearest(unknown.group(1), dict(_flags(command))) if unknown else ""
         raise SettingsError(f"kaf {name}", words + hint, see) from error
 
 
@@ -114,37 +115,49 @@ def _take_settings(arguments: list[str], see: str) -> tuple[list[str], str | Non
 
 
 def _joined(command: type[Command], arguments: Sequence[str]) -> list[str]:
-    """``--point -10 20 5`` and ``--point -10,20,5`` as ``--point=[-10,20,5]``: a minus is not a flag there."""
-    wanted = {f"--{name.replace('_', '-')}": _length(field.annotation)
-              for name, field in command.model_fields.items()}
-    joined: list[str] = []
-    left = list(arguments)
+    """Lists in the one form that every pydantic-settings reads: ``--cases a,b`` as ``--cases=["a", "b"]``.
+
+    Where a fixed count of numbers is wanted, ``--point -10 20 5`` and ``--point -10,20,5`` are taken too: a
+    minus is no flag there.
+    """
+    counts = {flag: _length(kind) for flag, kind in _flags(command)}
+    rest, lists, left = [], dict[str, list[str]](), list(arguments)
     while left:
         argument = left.pop(0)
         flag, equals, value = argument.partition("=")
-        if equals and wanted.get(flag) and _NUMBERS.fullmatch(value):
-            left.insert(0, value)
-            argument = flag
-        parts: list[str] = []
-        while len(parts) < wanted.get(argument, 0) and left and _NUMBERS.fullmatch(left[0]):
-            parts += [part for part in left.pop(0).split(",") if part]
-        joined.append(f"{argument}=[{','.join(parts)}]" if parts else argument)
-    return joined
+        count = counts.get(flag)
+        if count is None or value.startswith("["):
+            rest.append(argument)
+            continue
+        parts = _parts(value) if equals else []
+        if not equals and left and (_NUMBERS.fullmatch(left[0]) or left[0][:1] not in ("-", "[")):
+            parts = _parts(left.pop(0))
+        while parts and len(parts) < count and left and _NUMBERS.fullmatch(left[0]):
+            parts += _parts(left.pop(0))
+        if parts:
+            lists.setdefault(flag, []).extend(parts)
+        else:  # nothing, or JSON, follows
+            rest.append(argument)
+    return rest + [f"{flag}={json.dumps(parts)}" for flag, parts in lists.items()]
 
 
-def _length(annotation: Any) -> int:
-    """How many numbers a flag of this type takes; 0 where they are not numbers or their count is open."""
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _length(annotation: Any) -> int | None:
+    """How many numbers a flag of this type takes, 0 for a list of any length; None for what is no list."""
     for kind in (annotation, *get_args(annotation)):
-        if get_args(kind) and set(get_args(kind)) == {float}:
-            return len(get_args(kind))
-    return 0
+        if get_origin(kind) is tuple:
+            return 0 if ... in get_args(kind) or float not in get_args(kind) else len(get_args(kind))
+    return None
 
 
-def _flags(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:
-    """All flags of a command, those of nested settings too."""
+def _flags(model: type[BaseModel], prefix: str = "--") -> Iterator[tuple[str, Any]]:
+    """All flags of a command with their types, those of nested settings too."""
     for name, field in model.model_fields.items():
         flag = prefix + name.replace("_", "-")
-        yield flag
+        yield flag, field.annotation
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from _flags(kind, f"{flag}.")

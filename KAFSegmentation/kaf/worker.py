@@ -52,6 +52,7 @@ VERBS = {
     "ping": "kaf.worker:ping",
     "segment": "kaf.worker_verbs:segment",
     "explain": "kaf.worker_verbs:explain",
+    "adapt": "kaf.worker_verbs:adapt",
 }
 _AHEAD = ("torch",)  # imported as soon as the worker is ready, while the user still chooses
 _PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image"}

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from kaf.adapt import adapt as run_adapt
 from kaf.errors import InputError
 from kaf.events import OnEvent
 from kaf.explain import explain as run_explain
+from kaf.segment import Segmentation
 from kaf.segment import segment as run_segment
-from kaf.settings import ExplainSettings, SegmentSettings, build
+from kaf.settings import AdaptSettings, ExplainSettings, SegmentSettings, build
 from kaf.volume import Volume
 from kaf.worker import Request
 
@@ -19,7 +21,21 @@ from kaf.worker import Request
 def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Volume ``image`` -> arrays labels, uncertainty, attention; the labels' names, volumes, warnings."""
     settings = build(SegmentSettings, request.settings)
-    result = run_segment(_image(request), settings, on_event, request.cache)
+    return _segmentation(run_segment(_volume(request, "image"), settings, on_event, request.cache))
+
+
+def adapt(request: Request, on_event: OnEvent) -> dict[str, Any]:
+    """Volumes ``image`` and ``drawn`` -> what ``segment`` gives, the adapted model's file in the request's folder,
+    and ``review``: the canonical slices to check, the most uncertain first."""
+    settings = build(AdaptSettings, request.settings)
+    result = run_adapt(_volume(request, "image"), _volume(request, "drawn"), settings, on_event, request.cache)
+    path = request.folder / "adapted.safetensors"
+    result.save(path, overwrite=True)
+    return {**_segmentation(result.segmentation), "model": str(path), "review": list(result.review),
+            "finished": list(result.finished)}
+
+
+def _segmentation(result: Segmentation) -> dict[str, Any]:
     maps = {"labels": result.labels, "uncertainty": result.uncertainty, "attention": result.attention}
     return {
         "arrays": {name: volume for name, volume in maps.items() if volume is not None},
@@ -33,7 +49,7 @@ def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Volume ``image`` -> keypoints in RAS mm with their weights, and array attention: a volume of one slice
     where a single slice was explained, else a map on the grid of the scan."""
     settings = build(ExplainSettings, request.settings)
-    result = run_explain(_image(request), settings, on_event, request.cache)
+    result = run_explain(_volume(request, "image"), settings, on_event, request.cache)
     return {
         "arrays": {"attention": result.sheet() if len(result.explained) == 1 else result.attention,
                    "positions": result.positions,
@@ -42,7 +58,7 @@ def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
     }
 
 
-def _image(request: Request) -> Volume:
-    if "image" not in request.volumes:
-        raise InputError(request.verb, "got no volume `image`", "Hand the scan over under that name.")
-    return request.volumes["image"]
+def _volume(request: Request, name: str) -> Volume:
+    if name not in request.volumes:
+        raise InputError(request.verb, f"got no volume `{name}`", "Hand the scan over under that name.")
+    return request.volumes[name]

@@ -10,18 +10,23 @@ cpu_index=https://download.pytorch.org/whl/cpu
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Install Debian packages: by ourselves when we may, else say the command.
-need_packages() {
-  local missing=()
-  for package in "$@"; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+# need PROBE:PACKAGE ...: install what is missing when we may, else say the command.  A probe is a library or a path.
+need() {
+  local missing=() probe
+  for entry in "$@"; do
+    probe=${entry%%:*}
+    case $probe in
+      /*) [ -e "$probe" ] ;;
+      *) PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -q "$probe " ;;
+    esac || missing+=("${entry#*:}")
   done
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" = 0 ]; then
     say "Installing system packages: ${missing[*]}"
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   else
-    say "These system packages are needed and installing them takes administrator rights. Run:"
+    say "These system packages are needed, and installing them takes administrator rights. Run:"
     say "    sudo apt-get install ${missing[*]}"
     say "and then the same make command again."
     exit 1
@@ -44,7 +49,7 @@ make_environment() {
   local python
   python=$(find_python)
   if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-    need_packages "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+    need "/no/ensurepip:python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
   fi
   say "Making .venv with $("$python" --version)"
   "$python" -m venv .venv
@@ -66,7 +71,12 @@ PY
 
 stamp=.venv/.kaf-$what
 [ -f "$stamp" ] && [ ! pyproject.toml -nt "$stamp" ] && [ ! Resources/constraints.txt -nt "$stamp" ] && exit 0
-[ "$what" = test ] && need_packages libegl1 libgl1-mesa-dri libxkbcommon0 libfontconfig1 libdbus-1-3 libglib2.0-0
+if [ "$what" = test ]; then  # the tests of the panels draw without a display
+  need libEGL.so.1:libegl1 libGL.so.1:libgl1 /usr/share/doc/libgl1-mesa-dri:libgl1-mesa-dri \
+    libxkbcommon.so.0:libxkbcommon0 libfontconfig.so.1:libfontconfig1 libdbus-1.so.3:libdbus-1-3 \
+    libglib-2.0.so.0:libglib2.0-0 libX11.so.6:libx11-6 libgssapi_krb5.so.2:libgssapi-krb5-2 \
+    /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core
+fi
 .venv/bin/python -c 'pass' 2>/dev/null || make_environment
 install
 touch "$stamp"

@@ -79,6 +79,8 @@ def test_the_module_runs_and_tells_its_version():
     (["models", "show"], "NAME"),
     (["data", "scn"], "scan"),
     (["segment", "scan", "--settings"], "needs the name of a JSON file"),
+    (["segment", "scan", "--model", "m", "--largest-component", "x"], "valid integer"),
+    (["finetune", "d", "--output", "o", "--cases", "--seed", "1"], "--cases: expected one argument"),
 ], ids=" ".join)
 def test_wrong_usage_is_told_in_one_paragraph(kaf, arguments, words):
     done = kaf(*arguments)
@@ -98,11 +100,18 @@ def test_a_point_is_three_numbers_however_they_are_written(given):
 
 
 def test_lists_boxes_and_names_as_flags():
-    command = parse(SegmentCommand, ["scan", "--model", "m", "--roi", "-10", "-20", "-30", "10", "20", "30",
+    command = parse(SegmentCommand, ["--roi", "-10", "-20", "-30", "10", "20", "30", "scan", "--model", "m",
                                      "--largest-component", "1,3", "--no-flips"], "segment")
     assert (command.roi, command.largest_component) == ((-10, -20, -30, 10, 20, 30), (1, 3))
-    command = parse(FinetuneCommand, ["d", "--output", "o", "--labels", "1=LV cavity,2=wall"], "finetune")
+    assert (command.input, command.flips) == ("scan", False)
+    command = parse(SegmentCommand, ["--largest-component", "1", "002", "--model", "m"], "segment")
+    assert (command.largest_component, command.input) == ((1,), "002")  # a DICOM folder may be called so
+    command = parse(FinetuneCommand, [
+        "d", "--output", "o", "--labels", "1=LV cavity,2=wall", "--cases", "a,b c", "--cases=007",
+        "--validation-cases", '["x, y"]', "--network.scales", "true,false,true,true"], "finetune")
     assert command.labels == {1: "LV cavity", 2: "wall"}
+    assert (command.cases, command.validation_cases) == (("a", "b c", "007"), ("x, y",))
+    assert command.network.scales == (True, False, True, True)
 
 
 @pytest.mark.parametrize("written", [["--settings", "s.json"], ["--settings=s.json"]])

@@ -120,8 +120,7 @@ def sample_warp(rng: np.random.Generator, source: tuple[int, int], size: tuple[i
     if centre is not None:
         middle = np.asarray(centre, float)
     out_middle = np.array([(n - 1) / 2 for n in size])
-    if settings is None and centre is None:  # whole pixels, so that a plain crop copies values
-        offset = np.floor(middle - out_middle)
-    else:
-        offset = middle - linear @ out_middle
+    offset = middle - linear @ out_middle
+    if settings is None and centre is None:
+        offset = np.floor(offset)  # whole pixels, so that a plain crop copies values
     return Warp(np.concatenate([linear, offset[:, None]], 1), size, displacement)

@@ -1,0 +1,101 @@
+"""Adaptation from a few finished slices: what a person drew stays, the rest follows, the base model is untouched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_models import RUN, STORAGES, stored, tiny_model
+
+from kaf.adapt import adapt
+from kaf.errors import InputError
+from kaf.model import load_model
+from kaf.phantom import LV_CAVITY, cardiac_phantom
+from kaf.segment import segment
+from kaf.settings import AdaptSettings, SegmentSettings
+from kaf.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def heart() -> tuple[Volume, Volume]:
+    return cardiac_phantom(3, slices=5, size=64, spacing=3.2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors", spacing=3.2)
+
+
+def only(truth: Volume, slices: list[int], axis: int = 0) -> Volume:
+    """The truth in these slices, nothing elsewhere."""
+    drawn = np.zeros_like(truth.voxels)
+    np.moveaxis(drawn, axis, 0)[slices] = np.moveaxis(truth.voxels, axis, 0)[slices]
+    return Volume(drawn, truth.affine)
+
+
+def settings(model, **more) -> AdaptSettings:
+    return AdaptSettings(**{"model": str(model), "seconds": 1, "batch": 2, "patch": 64, **RUN, **more})
+
+
+@pytest.mark.parametrize(("order", "flips"), [((0, 1, 2), (False,) * 3), *STORAGES[1::2]])
+def test_finished_slices_stay_as_drawn_however_the_scan_is_stored(heart, model, order, flips):
+    scan, truth = (stored(volume, order, flips) for volume in heart)
+    axis = order.index(0)
+    drawn = only(truth, [1, 3], axis)
+    result = adapt(scan, drawn, settings(model, slices=(1, 3)))
+    made = np.moveaxis(result.segmentation.labels.voxels, axis, 0)
+    assert np.array_equal(made[[1, 3]], np.moveaxis(truth.voxels, axis, 0)[[1, 3]])
+    assert result.segmentation.labels.voxels.shape == scan.shape
+    assert len(result.finished) == 2
+    assert set(result.review) == set(range(5)) - set(result.finished)
+
+
+def test_slices_with_labels_are_finished_when_none_are_named(heart, model):
+    scan, truth = heart
+    result = adapt(scan, only(truth, [2]), settings(model))
+    assert result.finished == (2,)
+
+
+def test_learning_makes_the_finished_slices_fit(heart, model):
+    scan, truth = heart
+    drawn = only(truth, [1, 2, 3])
+
+    def fit(labels: np.ndarray) -> float:
+        return float((labels[1:4] == truth.voxels[1:4]).mean())
+
+    before = fit(segment(scan, SegmentSettings(model=str(model), **RUN)).labels.voxels)
+    adapted = adapt(scan, drawn, settings(model, slices=(1, 2, 3), seconds=4, learning_rate=0.01))
+    path = model.with_name("adapted.safetensors")
+    adapted.save(path, overwrite=True)
+    after = fit(segment(scan, SegmentSettings(model=str(path), **RUN)).labels.voxels)
+    assert after > before + 0.1
+
+
+def test_a_new_structure_gets_a_model_of_its_own(heart, model):
+    scan, truth = heart
+    lv = Volume((truth.voxels == LV_CAVITY).astype(np.uint8), truth.affine)
+    result = adapt(scan, only(lv, [1, 3]), settings(model, labels={1: "left ventricle"}, name="lv"))
+    assert set(np.unique(result.segmentation.labels.voxels)) <= {0, 1}
+    path = model.with_name("lv.safetensors")
+    result.save(path, overwrite=True)
+    _, card = load_model(path)
+    assert (card.name, card.label_names) == ("lv", {1: "left ventricle"})
+    assert card.weights_licence == "CC0-1.0"
+    assert card.recipe["base"] == "tiny"
+
+
+def test_the_base_model_is_untouched(heart, model):
+    before = model.read_bytes()
+    adapt(*heart, settings(model, slices=(2,)))
+    assert model.read_bytes() == before
+
+
+def test_what_cannot_be_learned_is_said_in_words(heart, model):
+    scan, truth = heart
+    with pytest.raises(InputError, match="hold no finished slice"):
+        adapt(scan, Volume(np.zeros_like(truth.voxels), truth.affine), settings(model))
+    with pytest.raises(InputError, match="9 is not in the scan"):
+        adapt(scan, truth, settings(model, slices=(9,)))
+    with pytest.raises(InputError, match="do not lie on the grid"):
+        adapt(scan, Volume(truth.voxels[:-1], truth.affine), settings(model))
+    with pytest.raises(InputError, match="value 7, which is no structure of tiny"):
+        adapt(scan, Volume(np.full_like(truth.voxels, 7), truth.affine), settings(model))
