@@ -174,8 +174,8 @@ def adapt(arguments: Sequence[str], console: Console) -> None:
     if command.save_model:
         check_output(command.save_model, command.overwrite)
     from kaf.adapt import adapt as run
-    from kaf.volume import read_labels, read_volume, write_labels
-    from kaf.volume_write import check_suffix
+    from kaf.volume import read_labels, read_volume
+    from kaf.volume_write import check_suffix, write_labels
 
     check_suffix(output)
     result = run(read_volume(command.input, frame=command.frame), read_labels(command.drawn), settings, console)

@@ -8,15 +8,15 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kaf._version import __version__
 from kaf.card import Label, plain_label
 from kaf.errors import InputError, OutputError
+from kaf.evaluation import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
 from kaf.events import Message, Metric, OnEvent, Ticker, ignore
 from kaf.files import atomic_write, check_output
 from kaf.metrics import (
@@ -26,7 +26,6 @@ from kaf.metrics import (
     SCORED,
     SPURIOUS,
     LabelMetrics,
-    Statistic,
     absent,
     case_metrics,
     not_contoured,
@@ -37,72 +36,8 @@ from kaf.pairs import Pair, find_pairs, named_labels, require_same_grid
 from kaf.settings import EvaluateSettings
 from kaf.volume import read_labels
 
-TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"
-
 _SAID = 5  # so many things of a kind are said in messages; the report says all
 _STATISTICS = ("dice", "hd95", "assd", "nsd", "difference_ml", "relative_difference")
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """One scored case; ``metrics`` holds one entry per label of the evaluation, in its order."""
-
-    pair: Pair
-    metrics: tuple[LabelMetrics, ...]
-
-    @property
-    def dice(self) -> float:
-        """Mean over the labels that have a Dice."""
-        return statistic(metrics.dice for metrics in self.metrics).mean
-
-
-@dataclass(frozen=True)
-class LabelSummary:
-    """One label over all cases.
-
-    ``counts`` tells in how many cases it was scored, missed, spurious, absent or not contoured.
-    ``statistics`` has the distributions of dice, hd95, assd, nsd, difference_ml and relative_difference,
-    which are fields of :class:`LabelMetrics`.  ``pooled_dice`` is Dice over the voxels of all cases together.
-    """
-
-    label: Label
-    counts: dict[str, int]
-    statistics: dict[str, Statistic]
-    pooled_dice: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All results, as they are written to the output folder.
-
-    ``not_scored`` holds a sentence for every file that was left out; ``remarks`` what is odd about labels.
-    """
-
-    settings: EvaluateSettings
-    cases: tuple[CaseResult, ...]
-    labels: tuple[LabelSummary, ...]
-    not_scored: tuple[str, ...]
-    remarks: tuple[str, ...]
-    created: str
-    code_version: str = __version__
-
-    def overview(self) -> dict[str, Any]:
-        """The few figures and the paths that a panel or a terminal shows, JSON-ready."""
-        output = Path(self.settings.output)
-        return _plain({
-            "report": str(output / REPORT), "table": str(output / TABLE), "numbers": str(output / NUMBERS),
-            "cases": len(self.cases), "not_scored": len(self.not_scored), "dice": self.mean("dice"),
-            "hd95_mm": self.mean("hd95"), "nsd": self.mean("nsd"), "pooled_dice": self.pooled_dice,
-        })
-
-    def mean(self, name: str) -> float:
-        """The mean over labels of the mean over cases of one of the statistics, e.g. ``mean("dice")``."""
-        return statistic(label.statistics[name].mean for label in self.labels).mean
-
-    @property
-    def pooled_dice(self) -> float:
-        """Mean over labels of pooled Dice: the figure of the KAF paper."""
-        return statistic(label.pooled_dice for label in self.labels).mean
 
 
 def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluation:
@@ -280,7 +215,7 @@ def to_csv(evaluation: Evaluation) -> str:
     rows.writerow(["case", "name", *(units.get(field, field) for field in fields), "prediction", "reference"])
     for case in evaluation.cases:
         for metrics, summary in zip(case.metrics, evaluation.labels, strict=True):
-            values = [_plain(value) for value in asdict(metrics).values()]
+            values = [plain_numbers(value) for value in asdict(metrics).values()]
             rows.writerow([case.pair.name, summary.label.name, *("" if v is None else v for v in values),
                            case.pair.prediction, case.pair.reference])
     return text.getvalue()
@@ -288,7 +223,7 @@ def to_csv(evaluation: Evaluation) -> str:
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
     """Everything, JSON-ready; an undefined number is null."""
-    return _plain({
+    return plain_numbers({
         "kaf_version": evaluation.code_version,
         "created": evaluation.created,
         "settings": evaluation.settings.model_dump(),
@@ -303,12 +238,3 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "not_scored": list(evaluation.not_scored),
         "remarks": list(evaluation.remarks),
     })
-
-
-def _plain(value: Any) -> Any:
-    """NaN and infinity have no place in JSON."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kaf import report
+from kaf.evaluation import CaseResult, Evaluation, LabelSummary
 from kaf.evaluation_pictures import by_dice, worst_cases
 from kaf.events import OnEvent, ignore
 from kaf.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS, statistic
 from kaf.pairs import GRID_TOLERANCE
 from kaf.report import NOTHING, Cell, Column, amount, number, spread
 from kaf.report_chart import Strip, strip_chart
-
-if TYPE_CHECKING:
-    from kaf.evaluate import CaseResult, Evaluation, LabelSummary
 
 _WORST = 4  # cases with a picture
 _WIDE = 6  # so many labels get a column each in the table of cases

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kaf import report
 from kaf.errors import InputError
+from kaf.evaluation import CaseResult, Evaluation
 from kaf.events import Message, OnEvent
 from kaf.grid import Grid, canonical_grid
 from kaf.metrics import NOT_CONTOURED
@@ -16,9 +16,6 @@ from kaf.pairs import require_same_grid
 from kaf.picture import encode_png, slice_picture
 from kaf.report import number
 from kaf.volume import Volume, read_labels, read_volume
-
-if TYPE_CHECKING:
-    from kaf.evaluate import CaseResult, Evaluation
 
 _MARGIN = 0.25  # of the structures' size, shown around them
 _SMALLEST = 48  # rows of the slice that are shown at least

@@ -16,9 +16,6 @@ import numpy as np
 from kaf import volume_itk, volume_nifti
 from kaf.errors import InputError
 from kaf.volume_dicom import MODALITY, header_text, looks_like_dicom, read_series
-from kaf.volume_write import write_labels, write_map
-
-__all__ = ["Volume", "guess_modality", "read_labels", "read_volume", "write_labels", "write_map"]
 
 
 @dataclass(frozen=True, eq=False)

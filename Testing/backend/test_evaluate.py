@@ -21,7 +21,8 @@ from kaf.pairs import case_name, find_pairs, named_labels, require_same_grid
 from kaf.report import amount, number, page, spread
 from kaf.report_chart import Strip, strip_chart
 from kaf.settings import EvaluateSettings
-from kaf.volume import Volume, write_labels, write_map
+from kaf.volume import Volume
+from kaf.volume_write import write_labels, write_map
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "acdc" / "volumes"
 SPACING = (1.5, 1.5, 8.0)  # mm along (i, j, k)
