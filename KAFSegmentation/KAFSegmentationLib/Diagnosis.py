@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -18,8 +17,9 @@ from .SetupPlan import hasLongPaths, hasNvidiaDriver
 
 
 def report(slicerVersion: str, python: str, findings: Findings, requirements: Sequence, folder: Path,
-           models: Sequence) -> str:
-    """The text; ``folder`` is where packages go, ``models`` are entries of ``kaf.library``."""
+           models: Sequence, hasExtension: bool) -> str:
+    """The text; ``folder`` is where packages go, ``models`` are entries of ``kaf.library``, ``hasExtension`` says
+    whether the PyTorch extension is there."""
     from kaf._version import __version__
 
     problem = findings.problem(requirements)
@@ -34,7 +34,7 @@ def report(slicerVersion: str, python: str, findings: Findings, requirements: Se
         *(f"  {name} {_packageLine(name, findings)}" for name in packageNames(findings, requirements)),
         f"torch's device: {findings.device or 'unknown'}",
         f"NVIDIA: {nvidia()}",
-        f"PyTorch extension: {'there' if _hasModule('PyTorchUtils') else 'not there'}",
+        f"PyTorch extension: {'there' if hasExtension else 'not there'}",
         f"pip: {_version('pip')}",
         f"Packages go to: {_private(folder)} ({freeSpace(folder)})",
     ]
@@ -100,10 +100,6 @@ def _private(path: object) -> str:
     home = os.path.expanduser("~")
     text = str(path)
     return f"~{text[len(home):]}" if len(home) > 1 and text.startswith(home) else text
-
-
-def _hasModule(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 def _version(name: str) -> str:

@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Sequence
@@ -41,10 +42,8 @@ class PackageInstaller:
 
     def hasPyTorchExtension(self) -> bool:
         """Whether its module can be imported, which takes a restart after it was installed."""
-        try:
-            return importlib.util.find_spec("PyTorchUtils") is not None
-        except (ImportError, ValueError):
-            return False
+        # Of a module that Slicer has loaded from its file find_spec need not know.
+        return "PyTorchUtils" in sys.modules or importlib.util.find_spec("PyTorchUtils") is not None
 
     def installPyTorchExtension(self) -> None:
         """Gets the PyTorch extension from Slicer's server; Slicer must be restarted before it can be used.

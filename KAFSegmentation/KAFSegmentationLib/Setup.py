@@ -103,8 +103,9 @@ class Setup:
         try:
             python, requirements = self.python(), self._packages.requirements()
             findings = self._interpreter(python).probe(requirements, _SECONDS_TO_VERIFY)
-            return Diagnosis.report(_slicerVersion(), python, findings, requirements,
-                                    self._installer().sitePackages, listModels())
+            installer = self._installer()
+            return Diagnosis.report(_slicerVersion(), python, findings, requirements, installer.sitePackages,
+                                    listModels(), installer.hasPyTorchExtension())
         finally:
             dialogs.hideBusy()
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def combine(attention: Sequence[Tensor], index: int, count: int, scale: int | None = None, head: int | None = None,
-            how: str = "rollout") -> np.ndarray:
+            how: str = "mean") -> np.ndarray:
     """One (N, N) matrix from the captured attention of a slice: row = from, column = to; rows sum to one.
 
     Args:

@@ -131,7 +131,7 @@ def test_maps_lie_in_their_range_on_the_grid_of_the_scan(result, scan):
 
 
 def test_attention_is_what_explain_says_of_all_slices(model, scan, cache, result):
-    said = explain(scan, ExplainSettings(model=str(model), smooth=6.0, combine="rollout", **RUN), cache=cache)
+    said = explain(scan, ExplainSettings(model=str(model), smooth=6.0, combine="mean", **RUN), cache=cache)
     np.testing.assert_allclose(result.attention.voxels, said.attention.voxels, atol=1e-5)
 
 

@@ -30,7 +30,7 @@ def volume() -> Volume:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    with Client(threads=1, log=tmp_path_factory.mktemp("log") / "worker.log") as one:
+    with Client(threads=1, start_timeout=600, log=tmp_path_factory.mktemp("log") / "worker.log") as one:
         one.start()
         yield one
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kaf.data.folder import scan_folder
+from kaf.data.folder import Case, scan_folder
 from kaf.data.splits import k_folds
 from kaf.events import Event, Message, Metric
 from kaf.finetune import finetune
@@ -38,12 +38,36 @@ def run_fold(recipe: dict, data: Path, folder: Path, train: list[str], threads: 
     return model
 
 
+def score(model: Path, cases: list[Case], settings: SegmentSettings) -> list[dict]:
+    """One row per case: intersections and sizes of every label on the grid of the file."""
+    cache: dict = {}
+    rows = []
+    for case in cases:
+        result = segment(case.image, settings, cache=cache)
+        inside, sizes = overlap(result.labels.voxels, read_labels(case.label).voxels, len(result.card.labels) + 1)
+        rows.append({"case": case.name, "inside": inside.tolist(), "sizes": sizes.tolist()})
+    return rows
+
+
+def summarise(rows: list[dict], protocol: str) -> dict:
+    inside = np.array([row["inside"] for row in rows], float)
+    sizes = np.array([row["sizes"] for row in rows], float)
+    dice = np.where(sizes > 0, 2 * inside / np.maximum(sizes, 1), np.nan)
+    return {
+        "protocol": protocol, "cases": len(rows), "Dice": round(float(np.nanmean(dice)), 4),
+        "Dice per label": np.nanmean(dice, 0).round(4).tolist(),
+        "standard deviation over cases": round(float(np.nanstd(np.nanmean(dice, 1))), 4),
+        "pooled Dice": round(float((2 * inside.sum(0) / sizes.sum(0)).mean()), 4),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--run", type=int, help="only the first folds (the protocol then says so)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--flips", action="store_true", help="average over mirrored copies")
@@ -51,32 +75,19 @@ def main() -> None:
     recipe = json.loads(arguments.recipe.read_text())
     cases = scan_folder(arguments.data).labelled
     folds = k_folds(sorted({case.patient for case in cases}), arguments.folds, arguments.seed)
-    rows, common, total = [], [], []
-    for index, (train, test) in enumerate(folds):
+    rows: list[dict] = []
+    patients = 0
+    for index, (train, test) in enumerate(folds[:arguments.run]):
         model = run_fold(recipe, arguments.data, arguments.output / f"fold{index}", list(train), arguments.threads)
         settings = SegmentSettings(model=str(model), threads=arguments.threads, flips=arguments.flips)
-        cache: dict = {}
-        for case in (case for case in cases if case.patient in set(test)):
-            result = segment(case.image, settings, cache=cache)
-            reference = read_labels(case.label).voxels
-            a, b = overlap(result.labels.voxels, reference, len(result.card.labels) + 1)
-            common.append(a)
-            total.append(b)
-            dice = np.where(b > 0, 2 * a / np.maximum(b, 1), np.nan)
-            rows.append({"case": case.name, "fold": index, "Dice": [round(float(d), 4) for d in dice]})
-        print(f"fold {index}: mean Dice so far {np.nanmean([row['Dice'] for row in rows]):.4f}", flush=True)
-    table = np.array([row["Dice"] for row in rows], float)
-    pooled = 2 * np.sum(common, 0) / np.sum(total, 0)
-    summary = {
-        "protocol": f"{arguments.folds}-fold cross-validation by patient (seed {arguments.seed}), last averaged "
-                    "weights, per-volume Dice on the original grid, all slices",
-        "cases": len(rows), "patients": len({case.patient for case in cases}), "flips": arguments.flips,
-        "Dice": round(float(np.nanmean(table)), 4), "Dice per label": np.nanmean(table, 0).round(4).tolist(),
-        "standard deviation over cases": round(float(np.nanstd(np.nanmean(table, 1))), 4),
-        "pooled Dice": round(float(pooled.mean()), 4), "rows": rows,
-    }
-    (arguments.output / "cross-validation.json").write_text(json.dumps(summary, indent=1) + "\n")
-    print({key: value for key, value in summary.items() if key != "rows"})
+        rows += score(model, [case for case in cases if case.patient in set(test)], settings)
+        patients += len(test)
+        done = "all folds" if index + 1 == arguments.folds else f"folds 1 to {index + 1} only"
+        summary = summarise(rows, f"{arguments.folds}-fold cross-validation by patient (seed {arguments.seed}), {done}: "
+                            f"{patients} patients; last averaged weights; Dice per volume on the grid of its file, all "
+                            f"slices{', averaged over mirrored copies' if arguments.flips else ''}")
+        (arguments.output / "cross-validation.json").write_text(json.dumps({**summary, "rows": rows}, indent=1) + "\n")
+        print(summary, flush=True)
 
 
 if __name__ == "__main__":

@@ -83,9 +83,27 @@ def library(tmp_path_factory):
         os.environ["XDG_DATA_HOME"] = before
 
 
+@pytest.fixture(scope="session")
+def worker(library):
+    """One client for all tests: closing a panel leaves its worker warm for the next one."""
+    from kaf.client import Client
+
+    class Shared(Client):
+        def close(self):
+            if self._job is not None:
+                self._job.cancel()
+
+    client = Shared(python=sys.executable)
+    yield client
+    Client.close(client)
+
+
 @pytest.fixture
-def make_panel(library):
-    """Loads the module, as often as it is called, with a set-up of one's own."""
+def make_panel(library, worker):
+    """Loads the module, as often as it is called, with a set-up of one's own.
+
+    With ``own`` it gets a worker of its own, which it also ends.
+    """
     import qt
 
     host.close_scene()
@@ -96,9 +114,11 @@ def make_panel(library):
     kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "kaf"}
     loaded = []
 
-    def make(setup=ReadySetup):
+    def make(setup=ReadySetup, own=False):
         module = host.load_module(MODULE / "KAFSegmentation.py")
         module.source.KAFSegmentationWidget.makeSetup = setup
+        if not own:
+            module.widget.logic.backend._makeClient = lambda **_: worker
         module.show()
         loaded.append(module)
         return module

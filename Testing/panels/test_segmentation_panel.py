@@ -203,13 +203,14 @@ def test_no_path_of_this_computer_is_in_the_scene(panel, scan):
     assert "safetensors" not in text
 
 
-def test_reload_and_go_on(panel, scan):
+def test_reload_and_go_on(panel, scan, worker):
     run(panel)
     panel.reload()
     host.pump()
     assert panel.ui.inputSelector.currentNode() is scan
     setup = ReadySetup()  # the reloaded module made its own
     panel.widget.segmentation.setup = panel.logic.backend.setup = setup
+    panel.logic.backend._makeClient = lambda **_: worker
     assert run(panel).GetName() == "Heart segmentation"
 
 
