@@ -83,9 +83,10 @@ def main() -> None:
         rows += score(model, [case for case in cases if case.patient in set(test)], settings)
         patients += len(test)
         done = "all folds" if index + 1 == arguments.folds else f"folds 1 to {index + 1} only"
-        summary = summarise(rows, f"{arguments.folds}-fold cross-validation by patient (seed {arguments.seed}), {done}: "
-                            f"{patients} patients; last averaged weights; Dice per volume on the grid of its file, all "
-                            f"slices{', averaged over mirrored copies' if arguments.flips else ''}")
+        flips = ", averaged over mirrored copies" if arguments.flips else ""
+        summary = summarise(rows, f"{arguments.folds}-fold cross-validation by patient (seed {arguments.seed}), "
+                            f"{done}: {patients} patients; last averaged weights; Dice per volume on the grid of its "
+                            f"file, all slices{flips}")
         (arguments.output / "cross-validation.json").write_text(json.dumps({**summary, "rows": rows}, indent=1) + "\n")
         print(summary, flush=True)
 

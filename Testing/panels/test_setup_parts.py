@@ -105,8 +105,13 @@ def test_a_package_of_which_only_the_folder_is_left_does_not_count(tmp_path):
 
 def test_a_child_that_never_ends_is_ended_with_all_it_started_and_slicer_stays_alive(tmp_path, monkeypatch):
     pid = tmp_path / "pid"
-    script = f"import os, subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; " \
-             f"time.sleep(600)']); open({str(pid)!r}, 'w').write(str(p.pid)); print('hello', flush=True); time.sleep(600)"
+    script = "\n".join((
+        "import subprocess, sys, time",
+        "sleeper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])",
+        f"open({str(pid)!r}, 'w').write(str(sleeper.pid))",
+        "print('hello', flush=True)",
+        "time.sleep(600)",
+    ))
     redraws, said, clock = [], [], time.monotonic
     # The limit has passed as soon as it has said hello, however slow this computer is.
     monkeypatch.setattr(time, "monotonic", lambda: clock() + (900 if said else 0))
