@@ -43,7 +43,7 @@ def segment(arguments: Sequence[str], console: Console) -> None:
     from kaf.volume_write import check_suffix, write_labels, write_map
 
     check_suffix(outputs["labels"])
-    _check(command.input, outputs.values(), command.overwrite, settings.model)
+    _check([command.input], outputs.values(), command.overwrite, settings.model)
     volume = read_volume(command.input, frame=command.frame)
     from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
 
@@ -75,12 +75,12 @@ def segment(arguments: Sequence[str], console: Console) -> None:
     console.result(values, "\n".join([*lines, f"written: {outputs['labels']}"]))
 
 
-def _check(scan: str, outputs: Iterable[Path], overwrite: bool, model: str) -> None:
-    """What can be told before any work: results may be written, none is the scan itself, the model exists."""
+def _check(inputs: Sequence[str], outputs: Iterable[Path], overwrite: bool, model: str) -> None:
+    """What can be told before any work: results may be written, none is an input itself, the model exists."""
     for path in outputs:
         check_output(path, overwrite)
-        if path.exists() and Path(scan).exists() and path.samefile(scan):
-            raise OutputError(path, "is the scan itself", "Choose another name for the result.")
+        if path.exists() and any(Path(file).exists() and path.samefile(file) for file in inputs):
+            raise OutputError(path, "is read for this result itself", "Choose another name for the result.")
     find_model(model)
 
 
@@ -133,7 +133,7 @@ def explain(arguments: Sequence[str], console: Console) -> None:
     if check_suffix(output) == SEGMENTATION:
         raise OutputError(output, "a map of numbers is no segmentation", "Use .nrrd, .nii.gz or .mha.")
     outputs = [output, *([Path(command.markups)] if command.markups else [])]
-    _check(command.input, outputs, command.overwrite, settings.model)
+    _check([command.input], outputs, command.overwrite, settings.model)
     volume = read_volume(command.input, frame=command.frame)
     from kaf.explain import explain as run
 
@@ -170,18 +170,20 @@ def adapt(arguments: Sequence[str], console: Console) -> None:
     command = parse(AdaptCommand, arguments, "adapt")
     settings: AdaptSettings = command.only(AdaptSettings)
     output = Path(command.output or f"{case_name(command.input)}-adapted.seg.nrrd")
-    check_output(output, command.overwrite)
-    if command.save_model:
-        check_output(command.save_model, command.overwrite)
-    from kaf.adapt import adapt as run
     from kaf.volume import read_labels, read_volume
     from kaf.volume_write import check_suffix, write_labels
 
     check_suffix(output)
-    result = run(read_volume(command.input, frame=command.frame), read_labels(command.drawn), settings, console)
-    write_labels(output, result.segmentation.labels, result.card.labels, command.overwrite)
-    if command.save_model:
-        result.save(Path(command.save_model), command.overwrite)
+    outputs = [output, *([Path(command.save_model)] if command.save_model else [])]
+    _check([command.input, command.drawn], outputs, command.overwrite, settings.model)
+    volume, drawn = read_volume(command.input, frame=command.frame), read_labels(command.drawn)
+    from kaf.adapt import adapt as run
+
+    result = run(volume, drawn, settings, console)
+    with _together(outputs):
+        write_labels(output, result.segmentation.labels, result.card.labels, command.overwrite)
+        if command.save_model:
+            result.save(Path(command.save_model), command.overwrite)
     volumes = {result.card.label_names[value]: round(ml, 3) for value, ml in result.segmentation.volumes_ml.items()}
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in volumes.items()]
     review = ", ".join(map(str, result.review[:3])) or "none"

@@ -99,7 +99,7 @@ class Grid:
 
         Shrinking averages over the pixels that fall together (antialias).
         """
-        view = self._view(self._checked(voxels, self.shape))
+        view = self.view(self._checked(voxels, self.shape))
         if not self.pixels_resampled:
             return np.array(view, np.float32, order="C")
         result = np.empty(self.canonical_shape, np.float32)
@@ -112,7 +112,7 @@ class Grid:
 
         A tie goes to the lower value.  Labels of other integer types must lie in 0..255.
         """
-        view = self._view(self._checked(labels, self.shape))
+        view = self.view(self._checked(labels, self.shape))
         if not self.pixels_resampled:
             return np.array(view, np.uint8, order="C")
         result = np.empty(self.canonical_shape, np.uint8)
@@ -151,7 +151,7 @@ class Grid:
         """A stack (slice, R, C) in canonical order at the input's resolution, on the input grid (k, j, i)."""
         stack = self._checked(stack, (self.n_slices, *self.native_size))
         result = np.empty(self.shape, stack.dtype)
-        self._view(result)[...] = stack
+        self.view(result)[...] = stack
         return result
 
     def map_to_input(self, values: np.ndarray) -> np.ndarray:
@@ -160,7 +160,7 @@ class Grid:
         if not self.pixels_resampled:
             return self.place(values.astype(np.float32, copy=False))
         result = np.empty(self.shape, np.float32)
-        view = self._view(result)
+        view = self.view(result)
         for part in self._parts():
             view[part] = _resize(_tensor(values[part]), self.native_size).numpy()
         return result
@@ -191,7 +191,7 @@ class Grid:
                 scale[axis], offset[axis] = -scale[axis], n - 1 - offset[axis]
         return scale, offset
 
-    def _view(self, array: np.ndarray) -> np.ndarray:
+    def view(self, array: np.ndarray) -> np.ndarray:
         """The array (k, j, i) seen in canonical order, without a copy."""
         return array.transpose(self.order)[tuple(slice(None, None, -1 if f else 1) for f in self.flipped)]
 

@@ -12,7 +12,7 @@ from kaf.keypoints import Keypoints, detect_slices
 from kaf.settings import KeypointSettings, NormalisationSettings
 from kaf.volume import Volume
 
-_SAMPLES = 400_000
+_SAMPLES = 1_500_000
 
 
 def normalise(voxels: np.ndarray, settings: NormalisationSettings) -> tuple[float, float, float, float]:
@@ -20,15 +20,14 @@ def normalise(voxels: np.ndarray, settings: NormalisationSettings) -> tuple[floa
 
     "tissue": percentiles of the whole volume; mean and standard deviation over the voxels above a tenth of
     that range, so that the amount of air around the patient does not matter.  "window": the fixed range
-    becomes -1..1.
+    becomes -1..1.  ``voxels`` are (slice, row, column) in canonical order; of a large volume every few pixels are
+    taken, the same ones however the scan is stored.
     """
     if settings.kind == "window":
         low, high = settings.low, settings.high
         return low, high, (low + high) / 2, (high - low) / 2
-    step = max(1, voxels.size // _SAMPLES)
-    while math.gcd(step, math.prod(voxels.shape[1:])) > 1:  # else the samples are always the same few columns
-        step += 1
-    sample = voxels.reshape(-1)[::step].astype(np.float64)
+    step = max(1, math.isqrt(voxels.size // _SAMPLES))
+    sample = voxels[:, ::step, ::step].astype(np.float64).reshape(-1)
     low, high = np.percentile(sample, [settings.low, settings.high])
     if high <= low:
         return float(low), float(low) + 1.0, float(low), 1.0
@@ -52,7 +51,7 @@ def prepare(volume: Volume, spacing: float | None, slicing_axis: str, normalisat
             keypoints: KeypointSettings, describe: bool = False, threads: int = 2) -> Prepared:
     """Resample in-plane, standardise intensities, detect keypoints."""
     grid = canonical_grid(volume.voxels.shape, volume.affine, spacing, slicing_axis)
-    low, high, offset, scale = normalise(volume.voxels, normalisation)
+    low, high, offset, scale = normalise(grid.view(volume.voxels), normalisation)
     image = grid.to_canonical(volume.voxels)
     np.clip(image, low, high, out=image)
     image -= np.float32(offset)

@@ -101,9 +101,24 @@ def test_what_cannot_be_written_is_refused_before_any_work(kaf, output, words):
 def test_a_scan_is_never_replaced_by_its_segmentation(kaf, scan, model):
     Path("mine.nii.gz").write_bytes(scan.read_bytes())
     done = kaf("segment", "mine.nii.gz", "--model", model, "--output", "mine.nii.gz", "--overwrite")
-    assert done.err == "kaf: mine.nii.gz: is the scan itself. Choose another name for the result.\n"
+    assert done.err == "kaf: mine.nii.gz: is read for this result itself. Choose another name for the result.\n"
     assert done.code == 1
     assert Path("mine.nii.gz").read_bytes() == scan.read_bytes()
+
+
+def test_what_was_drawn_is_never_replaced_by_what_was_learnt(kaf, scan, model):
+    """Nor by the adapted model; and all that is wrong with names is told before the scan is read."""
+    write_labels("drawn.nii.gz", cardiac_phantom(3, slices=3, size=48, spacing=3.0)[1], LABELS)
+    before = Path("drawn.nii.gz").read_bytes()
+    done = kaf("adapt", scan, "drawn.nii.gz", "--model", model, "--output", "drawn.nii.gz", "--overwrite")
+    assert (done.code, "drawn.nii.gz: is read for this result itself" in done.err) == (1, True)
+    assert Path("drawn.nii.gz").read_bytes() == before
+    for more, words in ((["--output", "a.png"], "its suffix is none"), (["--model", "nobody"], "not in the library"),
+                        (["--save-model", "no/m.safetensors"], "the folder no does not exist")):
+        given = more if "--model" in more else ["--model", model, *more]
+        done = kaf("adapt", "no-scan.nrrd", "drawn.nii.gz", *given)
+        assert (done.code, words in done.err) == (1, True)
+    assert files_here() == {"drawn.nii.gz"}
 
 
 def test_events_are_the_only_thing_on_stdout(kaf, scan, model):

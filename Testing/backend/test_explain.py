@@ -92,7 +92,7 @@ def test_saliency_is_the_plain_formula(model, volume, cache, seen, how, scale, h
         assert weights.sum() == pytest.approx(1)
         there = made.positions[made.slices == index]
         np.testing.assert_allclose(there, in_ras(positions, index), atol=1e-6)
-    assert made.weights.max() > 1.8 * made.weights.min()
+    assert made.weights.max() > 1.2 * made.weights.min()  # not even
 
 
 @pytest.mark.parametrize("direction", ["from", "to"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_models import STORAGES, stored
 
 from kaf.keypoints import detect
 from kaf.prepare import normalise, prepare, stack_context
@@ -87,6 +88,16 @@ def test_a_large_volume_is_sampled_from_everywhere(slices):
     assert high == pytest.approx(np.percentile(voxels[0], 99.5), abs=1)
     assert offset == pytest.approx(inside.mean(), rel=0.01)
     assert scale == pytest.approx(inside.std(), rel=0.02)
+
+
+@pytest.mark.parametrize(("order", "flips"), STORAGES)
+def test_a_large_scan_is_prepared_alike_however_it_is_stored(order, flips):
+    voxels = np.random.default_rng(0).integers(0, 900, (7, 1000, 900)).astype(np.int16)
+    scan = Volume(voxels, np.diag([-1.0, -1.0, 8.0, 1.0]))
+    points = KeypointSettings(limit=4)
+    plain = prepare(scan, None, "largest-spacing", TISSUE, points)
+    other = prepare(stored(scan, order, flips), None, "largest-spacing", TISSUE, points)
+    assert np.array_equal(plain.image, other.image)
 
 
 def test_prepared_slices():
