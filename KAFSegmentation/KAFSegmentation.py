@@ -12,7 +12,7 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from KAFSegmentationLib import SegmentationLogic, SegmentationWidget
-from KAFSegmentationLib.SampleHeart import registerSampleData
+from KAFSegmentationLib.SampleDataSources import registerSampleData
 from KAFSegmentationLib.Setup import Setup
 
 
@@ -68,7 +68,8 @@ class KAFSegmentationWidget(ScriptedLoadableModuleWidget):
 
     def exit(self):
         """Another module is opened."""
-        self.segmentation.exit()
+        if self.segmentation is not None:
+            self.segmentation.exit()
 
     def cleanup(self):
         """Slicer ends, or the module is loaded again."""
@@ -117,5 +118,5 @@ class KAFSegmentationTest(ScriptedLoadableModuleTest):
         node = SegmentationWriter(volume, "test", [label]).write((voxels > 50).astype(np.uint8) * 3)
         segmentId = node.GetSegmentation().GetNthSegmentID(0)
         found = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, volume)
-        self.assertTrue(np.array_equal(found > 0, voxels > 50))
+        assert np.array_equal(found > 0, voxels > 50)
         self.delayDisplay("Test passed")

@@ -79,6 +79,7 @@ class AttentionOverlay:
         array, affine, title = self._map
         node = MapWriter(self._volumeNode).write(array, affine, title.lower())
         _dress(node)
+        _colorNode().SetSaveWithScene(True)  # from now on something in the scene needs it
         return node
 
     def remove(self):
@@ -153,6 +154,7 @@ def _colorNode():
     for index in range(256):
         node.SetColor(index, f"{index / 255:.2f}", *rampColor(index / 255), 1.0)
     node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
     return slicer.mrmlScene.AddNode(node)
 
 

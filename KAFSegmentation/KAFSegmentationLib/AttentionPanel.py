@@ -40,7 +40,7 @@ class AttentionPanel:
         self.overlay, self.keypoints = AttentionOverlay(), KeypointMarkups()
         self.clicks = SliceClicks(self.ask)
         self._card = self._answer = None
-        self._point = self._asked = self._ticket = self._shown = None
+        self._point = self._asked = self._sent = self._ticket = self._shown = None
         self._isOpen = self._filling = False
         self._saving = []
         for view in VIEWS:
@@ -136,7 +136,7 @@ class AttentionPanel:
         inside = self._point is not None and isInside(geometry, self._point)
         point = (self._point if inside else middle(geometry)) if view in ("from", "to") else None
         parameters, scales = self.parameters, scaleCount(self._card)
-        heads = self._card.network["heads"]
+        heads = self._card.network.get("heads", 0)
         return Question(geometry.key(), view if inside or point is None else "saliency", parameters.modelName,
                         knownDevice(parameters.device),
                         parameters.attentionScale if parameters.attentionScale < scales else -1,
@@ -157,13 +157,15 @@ class AttentionPanel:
             return {"image": (geometry.voxels(), geometry.affine())}, {"image": geometry.key()}
 
         self.ui.hintLabel.text = "Looking where the model looks…"
+        self._sent = question
         verb, settings = question.request()
         self._ticket = self.backend.submit(
             verb, settings, volumes, lambda event: None,
             lambda answer, error: self._onDone(question, volume, answer, error))
 
     def _onDone(self, question, volume, answer, error):
-        self._ticket = None
+        if question is self._sent:
+            self._ticket = self._sent = None
         if self.parameters is None or not slicer.mrmlScene.IsNodePresent(volume):
             return
         if question != self._asked:

@@ -29,7 +29,6 @@ class KeypointMarkups:
             chosen: the index of the one that was asked about, or None.
         """
         positions, weights, slices = np.asarray(positions), np.asarray(weights), np.asarray(slices)
-        self._shown = positions, weights, chosen, volumeNode
         top = most(weights, slices, int(count))
         share = relative(weights, slices)
         step = np.minimum((share * _STEPS).astype(int), _STEPS - 1)
@@ -39,6 +38,7 @@ class KeypointMarkups:
             else:
                 members = np.arange(len(weights)) == chosen
             self._fill(node, positions[members], volumeNode)
+        self._shown = positions, weights, chosen, volumeNode  # last: making new lists forgets what was shown
 
     def clear(self):
         """Takes all points off the slices."""

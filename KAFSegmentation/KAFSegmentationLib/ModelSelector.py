@@ -83,6 +83,10 @@ def _swatch(label):
 
 
 def _figures(metrics):
-    """The single numbers of the card, in its own words; tables stay in the model's report."""
-    plain = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-    return ", ".join(f"{escape(str(name))} {value:.3g}" for name, value in list(plain.items())[:4])
+    """How good the model was on cases that it had not seen, and on how many; else nothing is claimed."""
+    for name in ("cross-validation", "validation"):
+        found = metrics.get(name)
+        if isinstance(found, dict) and "Dice" in found:
+            count = found.get("cases") or found.get("patients")
+            return f"Dice {found['Dice']:.2f} on {count} cases that it had not seen."
+    return ""

@@ -1,6 +1,7 @@
 """Segmentation without any widget: for the panel, for batch mode and for other modules."""
 
 import os
+import traceback
 
 import slicer
 import vtk
@@ -137,6 +138,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             except KafError as problem:
                 error = problem
             except Exception as problem:
+                self.backend.onLog(traceback.format_exc())
                 error = KafError("The result", f"could not be written ({problem})",
                                  "Please report it with the log below.")
         if error is None and not run.finished:
@@ -181,6 +183,9 @@ def knownDevice(name):
 
 
 def workerThreads():
-    """All cores but one, so that Slicer stays quick; both of two."""
+    """All cores but one, so that Slicer stays quick; both of two. OMP_NUM_THREADS, where it is set, has its way."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores - 1 if cores > 2 else cores

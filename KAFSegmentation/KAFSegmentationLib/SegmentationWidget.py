@@ -57,8 +57,8 @@ class SegmentationWidget(VTKObservationMixin):
 
     def enter(self):
         """The panel is opened, or the scene it was open on has changed."""
-        self.setParameters(self.logic.getParameterNode())
         self.attention.enter()
+        self.setParameters(self.logic.getParameterNode())
 
     def exit(self):
         """Another module is opened; a run goes on."""
@@ -167,10 +167,10 @@ class SegmentationWidget(VTKObservationMixin):
 
     def _showResult(self, result):
         node = result.segmentationNode
-        if self.parameters is not None:
-            self.parameters.outputSegmentation = node
-            if self.parameters.showSurface:
-                node.CreateClosedSurfaceRepresentation()
+        parameters = self.parameters or self.logic.getParameterNode()  # the panel may be closed by now
+        parameters.outputSegmentation = node
+        if parameters.showSurface:
+            node.CreateClosedSurfaceRepresentation()
         learnSpeed(self._model, self._forecast.device, self._forecast.pixels, result.seconds.get("network", 0.0))
         self.devices.showPlace(result.place)
         found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())

@@ -22,6 +22,7 @@ _SIZES = {
     "platformdirs": (1, 1),
     "pillow": (7, 20),
     "tqdm": (1, 1),
+    "einops": (1, 1),
 }
 _TORCH_CPU = (200, 900)
 _TORCH_GPU = (3000, 7000)  # with the CUDA libraries of the wheels
@@ -37,6 +38,7 @@ _WHAT_FOR = {
     "platformdirs": "finds your model folder",
     "pillow": "writes pictures",
     "tqdm": "progress on the command line",
+    "einops": "part of the network SwinUNETR",
 }
 _TORCH_WORDS = {
     "missing": "PyTorch",

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import slicer
-from conftest import segment_array, segments, transform_node, volume_node
 from made_models import LABELS, RUN, moved, stored, turned
+from mrml_nodes import segment_array, segments, transform_node, volume_node
 
 from kaf.errors import InputError, ModelError
 from kaf.events import Progress

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import slicer
 import vtk
-from conftest import segment_array, segments, transform_node, volume_node
 from made_models import turned
+from mrml_nodes import segment_array, segments, transform_node, volume_node
 
 from kaf.errors import InputError
 from KAFSegmentationLib import SegmentationWriter

@@ -3,13 +3,27 @@
 import os
 from pathlib import Path
 
-import host
 import numpy as np
 import pytest
-import slicer
-from conftest import MODULE, ReadySetup, add_scan, run, segment_array, segments, wait_for_run
-from made_models import LABELS
 
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+
+import slicer
+from made_models import LABELS
+from segmentation_panel import (
+    MODULE,
+    PATIENCE,
+    ReadySetup,
+    add_scan,
+    hold_worker,
+    run,
+    segment_array,
+    segments,
+    wait_for_run,
+)
+
+import host
 from kaf.segment import segment
 from kaf.settings import SegmentSettings
 
@@ -43,7 +57,8 @@ def test_the_empty_panel_says_where_to_begin(panel, pictures):
 
 def test_the_card_tells_what_the_model_is_for(panel):
     text = panel.ui.modelCardLabel.text
-    for words in ("RV cavity", "myocardium", "LV cavity", "MR scans", "8 mm apart", "1.6 mm", "CC0-1.0"):
+    for words in ("RV cavity", "myocardium", "LV cavity", "MR scans", "8 mm apart", "1.6 mm", "CC0-1.0",
+                  "Dice 0.87 on 32 cases that it had not seen"):
         assert words in text
     assert panel.ui.modelCardLabel.toolTip == "Trained on: nothing"
     assert panel.ui.modelComboBox.currentText == "tiny"
@@ -105,6 +120,7 @@ def test_progress_is_shown_with_the_time_left(panel, scan):
 
 def test_cancel_leaves_everything_as_it_was(panel, scan, pictures):
     nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    hold_worker(panel)
     host.click(panel.ui.applyButton)
     host.pump(100)
     pictures(panel, "segmentation-running")
@@ -217,7 +233,7 @@ def test_reload_and_go_on(panel, scan, worker):
 def test_leaving_and_coming_back_during_a_run(panel, scan):
     host.click(panel.ui.applyButton)
     panel.leave()
-    host.wait_until(lambda: not panel.logic.isRunning(), 60, "the end of the run")
+    host.wait_until(lambda: not panel.logic.isRunning(), PATIENCE, "the end of the run")
     panel.show()
     assert panel.ui.applyButton.text == "Apply"
     assert panel.ui.messageLabel.text.startswith("Done in ")
@@ -241,23 +257,15 @@ def test_the_modules_own_test_passes(panel):
     panel.module._instance.runTest(1)
 
 
-def test_the_sample_heart_can_be_segmented(panel):
-    import SampleData
-
-    panel.source.registerSampleData()
-    sources = SampleData.SampleDataLogic.sampleDataSourcesByCategory("KAF Segmentation")
-    (node,) = sources[-1].customDownloader(sources[-1])
-    host.choose(panel.ui.inputSelector, "KAFHeart")
-    assert panel.ui.inputSelector.currentNode() is node
-    assert panel.ui.applyButton.enabled
-
-
 @pytest.mark.parametrize("name", ["cardiac-mr-sax"])
-def test_a_shipped_model_finds_the_heart(panel, name):
+def test_a_shipped_model_finds_the_heart(make_panel, monkeypatch, name):
     if not (MODULE / "kaf" / "models" / f"{name}.safetensors").is_file():
         pytest.skip(f"the model {name} does not ship with this copy")
+    import kaf.library
     from kaf.phantom import cardiac_phantom
 
+    monkeypatch.setattr(kaf.library, "bundled_folder", lambda: MODULE / "kaf" / "models")
+    panel = make_panel()
     image, truth = cardiac_phantom(1)
     node = add_scan(image, "Phantom")
     host.choose(panel.ui.inputSelector, "Phantom")

@@ -29,7 +29,7 @@ from KAFSegmentationLib.PackageInstaller import SLICERS_OWN, PackageInstaller  #
 from KAFSegmentationLib.Packages import Packages  # noqa: E402
 from KAFSegmentationLib.Setup import REQUIREMENTS  # noqa: E402
 from KAFSegmentationLib.SetupDialogs import SetupDialogs  # noqa: E402
-from KAFSegmentationLib.SetupPlan import SetupPlan  # noqa: E402
+from KAFSegmentationLib.SetupPlan import _SIZES, SetupPlan, packageName  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="writes a shell script")
@@ -55,12 +55,12 @@ def requirements(*lines, folder):
 
 def test_this_python_is_found_with_its_versions(tmp_path):
     wanted = requirements("pydantic>=2", "pillow>=1", folder=tmp_path)
-    findings = Interpreter(sys.executable).probe(wanted)
+    findings = Interpreter(sys.executable).probe(wanted, 900)  # torch takes a busy computer its time
     assert findings.python == ".".join(map(str, sys.version_info[:3]))
     assert findings.versions["torch"]
     assert findings.versions["pillow"]  # imported as PIL
     assert findings.device
-    assert findings.problem(wanted) == ""
+    assert findings.problem(wanted) == "", findings
 
 
 def planted(folder, name, body=""):
@@ -413,3 +413,9 @@ def test_the_list_agrees_with_the_package_and_pins_nothing_of_slicers():
     theirs = {r.name: str(r.specifier) for r in map(Requirement, project["dependencies"])}
     assert ours == {name: bound for name, bound in theirs.items() if name not in SLICERS_OWN}
     assert all(bound.startswith(">=") and "," not in bound for bound in ours.values())
+
+
+def test_each_package_has_a_size_and_a_reason_in_the_question():
+    plan = SetupPlan("ok", tuple(map(str, Packages(REQUIREMENTS).requirements())), True, False)
+    assert all(purpose for _, purpose, _, _ in plan.rows())
+    assert {packageName(text) for text in plan.packages} <= set(_SIZES)

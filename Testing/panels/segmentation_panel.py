@@ -1,0 +1,81 @@
+"""What a person does with the panel of KAFSegmentation, and what it then shows."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+import host
+
+MODULE = Path(__file__).resolve().parents[2] / "KAFSegmentation"
+PATIENCE = 900.0  # seconds; never waited for unless this computer is very busy
+
+
+class ReadySetup:
+    """A set-up that is done: the worker runs in this Python."""
+
+    ready = True
+    words = "PyTorch is missing. Set up installs it once (about 200 MB)."
+
+    def __init__(self):
+        self.asked = 0
+
+    def isReady(self):
+        return self.ready
+
+    def python(self):
+        return sys.executable
+
+    def statusText(self):
+        return "Ready." if self.ready else self.words
+
+    def run(self, parent=None):
+        self.asked += 1
+        return self.ready
+
+    useOtherPython = run
+
+    def diagnose(self):
+        return f"Python: {sys.executable}"
+
+
+def add_scan(volume, name="Heart"):
+    """A volume of the backend as a volume node."""
+    node = slicer.util.addVolumeFromArray(np.ascontiguousarray(volume.voxels), name=name)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.affine))
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    return node
+
+
+def wait_for_run(panel, seconds=PATIENCE):
+    """Waits until the button says Apply again."""
+    host.wait_until(lambda: panel.ui.applyButton.text == "Apply", seconds, "the end of the run")
+
+
+def run(panel):
+    """Presses Apply and waits; returns the segmentation node."""
+    host.click(panel.ui.applyButton)
+    assert panel.ui.applyButton.text == "Cancel"
+    wait_for_run(panel)
+    return panel.ui.outputSelector.currentNode()
+
+
+def hold_worker(panel):
+    """Stops the worker where it is, so that a run lasts until it is cancelled however fast the computer is."""
+    client = panel.logic.backend.client()
+    client.start()
+    os.kill(client._children[0].pid, signal.SIGSTOP)
+
+
+def segments(node):
+    """Segment id by name."""
+    segmentation = node.GetSegmentation()
+    return {segmentation.GetSegment(key).GetName(): key for key in segmentation.GetSegmentIDs()}
+
+
+def segment_array(node, name, volume):
+    """A segment on the grid of a volume, bool (slice, row, column)."""
+    return slicer.util.arrayFromSegmentBinaryLabelmap(node, segments(node)[name], volume).astype(bool)
