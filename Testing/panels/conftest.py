@@ -94,8 +94,9 @@ def make_panel(library, worker):
         if not own:
             module.widget.logic.backend._makeClient = lambda **_: worker
             module.widget.logic.backend.silence = PATIENCE
-        module.show()
         loaded.append(module)
+        module.widget.logic.getParameterNode().modelName = "tiny"  # models may ship with this copy, too
+        module.show()
         return module
 
     yield make
