@@ -121,6 +121,9 @@ class AttentionOverlay:
         legend.SetVisibility(False)
         legend.SetNumberOfLabels(3)
         legend.SetMaxNumberOfColors(256)
+        legend.SetSize(0.08, 0.32)
+        for words, size in ((legend.GetTitleTextProperty(), 13), (legend.GetLabelTextProperty(), 12)):
+            words.SetFontSize(size)
         for part in (node.GetDisplayNode(), legend):
             part.SetSaveWithScene(False)
         return node

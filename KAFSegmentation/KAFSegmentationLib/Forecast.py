@@ -41,8 +41,8 @@ class Forecast:
         return text
 
 
-def forecast(geometry, model, card, settings):
-    """The forecast for a volume, a model and the settings of the verb ``segment``.
+def forecast(geometry, model, card, settings, warm=False):
+    """The forecast for a volume, a model and the settings of the verb ``segment``; ``warm`` after a first run.
 
     Raises:
         InputError: the geometry cannot be segmented.
@@ -54,7 +54,7 @@ def forecast(geometry, model, card, settings):
     width = int(card.network.get("width", 32))
     speed = knownSpeed(model, device)
     cores = settings.get("threads", 1) if device == "cpu" else 1
-    seconds = _COLD_START + pixels / (speed or _SPEED[device] * cores ** 0.8 / width ** 2)
+    seconds = (0.0 if warm else _COLD_START) + pixels / (speed or _SPEED[device] * cores ** 0.8 / width ** 2)
     memory = _LIBRARIES + 9 * np.prod(geometry.shape()) + _BYTES * width * slice_ * min(_BATCH, grid.n_slices)
     return Forecast(pixels, seconds, float(memory), device, speed is not None)
 

@@ -90,7 +90,7 @@ class KeypointMarkups:
         if not self._nodes or not all(slicer.mrmlScene.IsNodePresent(node) for node in self._nodes):
             self.remove()
             colors = [rampColor((index + 0.5) / _STEPS) for index in range(_STEPS)]
-            self._nodes = [_newList(color, 2.2) for color in colors] + [_newList(_CHOSEN, 3.4)]
+            self._nodes = [_newList(color, 2.2) for color in colors] + [_newList(_CHOSEN, 5.0)]
         return self._nodes
 
     def _fill(self, node, positions, volumeNode):
@@ -132,7 +132,7 @@ def _newList(color, scale):
     display.SetSaveWithScene(False)
     display.SetTextScale(0)
     display.SetGlyphScale(scale)
-    display.SetGlyphTypeFromString("Circle2D" if scale < 3 else "CrossDot2D")
+    display.SetGlyphTypeFromString("Circle2D" if scale < 3 else "StarBurst2D")
     display.SetVisibility3D(False)
     for setColor in (display.SetColor, display.SetSelectedColor, display.SetActiveColor):
         setColor(*color)

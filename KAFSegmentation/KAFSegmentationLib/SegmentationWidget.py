@@ -43,7 +43,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.parameters = None
         self._guiTag = None
         self._forecast = self._model = self._said = None
-        self._isWarm = False
+        self._isWarm = self._hasRun = False
         logic.backend.onLog = self.log.add
         logic.beforeWrite.append(saveSegmentEditorState)
         self.ui.undoButton.connect("clicked()", self.onUndo)
@@ -171,10 +171,11 @@ class SegmentationWidget(VTKObservationMixin):
         parameters.outputSegmentation = node
         if parameters.showSurface:
             node.CreateClosedSurfaceRepresentation()
+        self._hasRun = True
         learnSpeed(self._model, self._forecast.device, self._forecast.pixels, result.seconds.get("network", 0.0))
         self.devices.showPlace(result.place)
         found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())
-        text = f"Done in {sum(result.seconds.values()):.1f} s: {found}."
+        text = f"Done in {max(0.1, sum(result.seconds.values())):.1f} s: {found}."
         self.message.show(" ".join([text, *result.warnings]), "warning" if result.warnings else "done")
 
     def _update(self, caller=None, event=None):
@@ -218,7 +219,8 @@ class SegmentationWidget(VTKObservationMixin):
         card = self.models.card(self.parameters.modelName)
         if card is None:
             raise self.models.problem(self.parameters.modelName)
-        return forecast(geometry, self.parameters.modelName, card, self.logic.settings(self.parameters))
+        return forecast(geometry, self.parameters.modelName, card, self.logic.settings(self.parameters),
+                        self._hasRun)
 
     def _tell(self, problem):
         """Says a new problem once, and takes back one that is gone."""

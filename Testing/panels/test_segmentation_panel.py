@@ -1,6 +1,7 @@
 """What a person does with the panel when all goes well."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,23 @@ def test_the_segment_editor_can_undo_too(panel, scan):
     finally:
         del slicer.modules.SegmentEditorWidget
         editor.delete()
+
+
+def test_options_and_log_unfold(panel, scan, pictures):
+    ui = panel.ui
+    assert not ui.deviceComboBox.isVisible()
+    ui.optionsGroupBox.checked = True
+    ui.logSection.collapsed = False
+    host.pump()
+    assert ui.deviceComboBox.isVisible()
+    assert "no NVIDIA driver was found" in ui.deviceReasonLabel.text or "NVIDIA" in ui.deviceReasonLabel.text
+    assert not ui.framesCheckBox.isVisible()  # the scan is no sequence
+    host.click(ui.diagnoseButton)
+    assert f"Python: {sys.executable}" in ui.logText.plainText
+    assert slicer.app.clipboard().text() == f"Python: {sys.executable}"
+    host.click(ui.copyLogButton)
+    assert slicer.app.clipboard().text() == ui.logText.plainText
+    pictures(panel, "segmentation-options")
 
 
 def test_3d_on_request(panel, scan):
