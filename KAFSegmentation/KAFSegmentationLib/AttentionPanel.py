@@ -114,7 +114,7 @@ class AttentionPanel:
         """Keeps the map and the keypoints in the scene."""
         kept = [node for node in (self.overlay.keep(), self.keypoints.keep()) if node is not None]
         names = " and ".join(f"'{node.GetName()}'" for node in kept)
-        self.message.show(f"Kept as {names}.", "done")
+        self.message.show(f"Kept as {names}, hidden until you show them in the Data module.", "done")
 
     def _view(self):
         """The chosen view; a word of another version counts as off."""

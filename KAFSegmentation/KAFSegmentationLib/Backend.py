@@ -81,6 +81,7 @@ class Backend:
             self._timer.setInterval(POLL_MILLISECONDS)
             self._timer.connect("timeout()", self._tick)
         self._timer.start()
+        qt.QTimer.singleShot(0, self._tick)  # a click must not wait for the timer
         return ticket
 
     def run(self, verb, settings, volumes, onEvent=lambda event: None):

@@ -54,8 +54,8 @@ class KeypointMarkups:
                 node.GetDisplayNode().SetVisibility(visible)
 
     def keep(self):
-        """All keypoints as one point list of the user's own, with their attention as description; None without
-        any."""
+        """All keypoints as one hidden point list of the user's own, with their attention as description; None
+        without any."""
         if self._shown is None or not len(self._shown[0]):
             return None
         positions, weights, chosen, volumeNode = self._shown
@@ -63,6 +63,7 @@ class KeypointMarkups:
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetTextScale(0)
+        node.GetDisplayNode().SetVisibility(False)  # hundreds of points would cover the views
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         for rank, index in enumerate(np.argsort(-weights, kind="stable"), start=1):
             number = node.AddControlPoint(*map(float, positions[index]))

@@ -57,10 +57,8 @@ class ModelSelector:
 
     def _showCard(self, name):
         card = self.card(name)
-        self._cardLabel.visible = card is not None
-        if card is not None:
-            self._cardLabel.text = cardText(card)
-            self._cardLabel.toolTip = f"Trained on: {card.training_data}"
+        self._cardLabel.text = "" if card is None else cardText(card)
+        self._cardLabel.toolTip = "" if card is None else f"Trained on: {card.training_data}"
 
 
 def cardText(card):

@@ -186,7 +186,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.ui.setUpFrame.visible = not isReady
         if not isReady:
             self.ui.setUpLabel.text = self.setup.statusText()
-        self.ui.framesCheckBox.visible = self._isSequence()
+        self.ui.framesCheckBox.enabled = self._isSequence()
         self.ui.undoButton.enabled = self.logic.canUndo() and not self.controls.running
         self.attention.update(self.models.card(self.parameters.modelName))
         if self.controls.running:

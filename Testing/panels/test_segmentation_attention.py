@@ -254,7 +254,8 @@ def test_keep_as_volume_and_points(attention):
     assert not volume.GetHideFromEditors()
     assert points.GetNthControlPointLabel(0) == "K1"
     assert points.GetNthControlPointDescription(0).startswith("attention 0.")
-    assert attention.ui.messageLabel.text == "Kept as 'Heart attention' and 'Heart keypoints'."
+    assert not points.GetDisplayNode().GetVisibility()
+    assert attention.ui.messageLabel.text.startswith("Kept as 'Heart attention' and 'Heart keypoints', hidden")
     look(attention, "off")
     assert slicer.util.getNode("Heart attention") is volume
 

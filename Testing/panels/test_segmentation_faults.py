@@ -156,7 +156,7 @@ def test_a_scene_from_elsewhere_names_a_model_that_is_not_here(panel, scan):
     assert panel.ui.messageLabel.text == ("The model 'liver-ct' is not on this computer. Choose another one, or add it "
                                           "with `kaf models add`.")
     assert not panel.ui.applyButton.enabled
-    assert not panel.ui.modelCardLabel.isVisible()
+    assert panel.ui.modelCardLabel.text == ""
     host.choose(panel.ui.modelComboBox, "tiny")
     assert panel.ui.applyButton.enabled
     assert panel.logic.getParameterNode().modelName == "tiny"
