@@ -24,7 +24,7 @@ from kaf.library import find_model
 from kaf.model import load_tensors, save_model
 from kaf.network import build_network
 from kaf.prepare import Prepared
-from kaf.ready import Ready
+from kaf.ready import Ready, volumes_ml
 from kaf.segment import Segmentation, segment
 from kaf.settings import AdaptSettings, AugmentationSettings, NetworkSettings, SegmentSettings, build
 from kaf.training.loop import Loop, Schedule
@@ -89,43 +89,35 @@ def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEv
                      on_event, cache, Ready(place.put(fold_norms(network)), card, place))
     labels = keep_drawn(result.labels.voxels, drawn.voxels, prepared.grid, finished)
     result = replace(result, labels=Volume(labels, volume.affine, volume.source),
-                     volumes_ml=_volumes(labels, volume, card))
+                     volumes_ml=volumes_ml(labels, volume.affine, card))
     return Adaptation(result, network.cpu(), card, finished, review_order(result, prepared, finished))
 
 
 def finished_slices(grid: Grid, drawn: np.ndarray, stored: Sequence[int]) -> tuple[int, ...]:
     """Canonical numbers of the finished slices: the given ones (as the scan is stored), or all with a label."""
-    axis = grid.order[0]
-    count = drawn.shape[axis]
+    count = grid.n_slices
+    wrong = [index for index in stored if not 0 <= index < count]
+    if wrong:
+        raise InputError("slices", f"{wrong[0]} is not in the scan", f"It has the slices 0 to {count - 1}.")
     if stored:
-        wrong = [index for index in stored if not 0 <= index < count]
-        if wrong:
-            raise InputError("slices", f"{wrong[0]} is not in the scan", f"It has the slices 0 to {count - 1}.")
-        chosen = set(stored)
-    else:
-        others = tuple(a for a in range(3) if a != axis)
-        chosen = set(np.flatnonzero(drawn.any(axis=others)).tolist())
-    if not chosen:
+        return tuple(sorted({count - 1 - index if grid.flipped[0] else index for index in stored}))
+    held = np.flatnonzero(grid.view(drawn).any(axis=(1, 2)))
+    if not held.size:
         raise InputError("labels", "hold no finished slice", "Draw or correct at least one slice.")
-    return tuple(sorted(count - 1 - index if grid.flipped[0] else index for index in chosen))
+    return tuple(held.tolist())
 
 
 def keep_drawn(labels: np.ndarray, drawn: np.ndarray, grid: Grid, finished: Sequence[int]) -> np.ndarray:
     """The labels with the finished slices exactly as they were drawn."""
-    axis = grid.order[0]
-    count = drawn.shape[axis]
-    stored = [count - 1 - index if grid.flipped[0] else index for index in finished]
-    kept = np.moveaxis(labels.copy(), axis, 0)
-    kept[stored] = np.moveaxis(drawn, axis, 0)[stored]
-    return np.ascontiguousarray(np.moveaxis(kept, 0, axis))
+    kept = labels.copy()
+    grid.view(kept)[list(finished)] = grid.view(drawn)[list(finished)]
+    return kept
 
 
 def review_order(result: Segmentation, prepared: Prepared, finished: Sequence[int]) -> tuple[int, ...]:
     """Unfinished canonical slices by the sum of their uncertainty, the most uncertain first."""
     assert result.uncertainty is not None
-    axis = prepared.grid.order[0]
-    doubt = np.moveaxis(result.uncertainty.voxels, axis, 0).reshape(prepared.grid.n_slices, -1).sum(1)
-    doubt = doubt[::-1] if prepared.grid.flipped[0] else doubt
+    doubt = prepared.grid.view(result.uncertainty.voxels).sum(axis=(1, 2))
     return tuple(int(index) for index in np.argsort(-doubt, kind="stable") if index not in set(finished))
 
 
@@ -161,9 +153,3 @@ def _learn(network: nn.Module, case: CachedCase, finished: Sequence[int], contex
     schedule = Schedule(settings.learning_rate, weight_decay=1e-2, clip=1.0, ema=0.98, seconds=settings.seconds,
                         freeze_norms=not new)
     return Loop(task, schedule, place, None, on_event=on_event).run()
-
-
-def _volumes(labels: np.ndarray, volume: Volume, card: Card) -> dict[int, float]:
-    counts = np.bincount(labels.reshape(-1), minlength=256)
-    voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
-    return {label.value: float(counts[label.value]) * voxel for label in card.labels}

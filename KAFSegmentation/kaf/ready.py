@@ -96,3 +96,10 @@ def make_ready(settings: RunSettings, model: str, cache: dict[Any, Any] | None =
                 del cache[old]  # one warm model at a time
             cache[key] = network, card
     return Ready(network, card, place)
+
+
+def volumes_ml(labels: np.ndarray, affine: np.ndarray, card: Card) -> dict[int, float]:
+    """Label value -> millilitres, from the voxels (uint8) on a grid of this affine."""
+    counts = np.bincount(labels.reshape(-1), minlength=256)
+    voxel = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    return {label.value: float(counts[label.value]) * voxel for label in card.labels}

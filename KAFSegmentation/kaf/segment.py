@@ -20,7 +20,7 @@ from kaf.events import Message, OnEvent, Ticker, ignore
 from kaf.grid import Grid
 from kaf.keypoints import Keypoints
 from kaf.network import Features
-from kaf.ready import Ready, make_ready
+from kaf.ready import Ready, make_ready, volumes_ml
 from kaf.settings import SegmentSettings
 from kaf.volume import Volume, read_volume
 
@@ -83,11 +83,9 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
         _clear_outside(labels, box)
     keep_largest(labels, settings.largest_component)
     done = time.monotonic()
-    millilitres = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
-    counts = np.bincount(labels.reshape(-1), minlength=256)
     return Segmentation(
         Volume(labels, volume.affine, volume.source), ready.card,
-        {label.value: float(counts[label.value]) * millilitres for label in ready.card.labels},
+        volumes_ml(labels, volume.affine, ready.card),
         collector.map(collector.uncertainty, volume), collector.map(collector.attention, volume, rescale=True),
         tuple(warnings),
         {"read": read - start, "load": loaded - read, "prepare": started - loaded, "network": done - started},
