@@ -1,11 +1,10 @@
 """Batches: a function of seed and step alone, with keypoints and labels on the anatomy of the image."""
 
-import threading
 
 import numpy as np
 import pytest
 
-from kaf.data.batches import Batch, LabelledSlices, Prefetch, patch_keypoints
+from kaf.data.batches import Batch, LabelledSlices, patch_keypoints
 from kaf.data.cache import CachedCase
 from kaf.keypoints import Keypoints, fallback_grid
 from kaf.settings import AugmentationSettings
@@ -169,47 +168,3 @@ def test_only_the_slices_asked_for_are_drawn():
 def test_a_case_without_any_label_can_be_drawn_from():
     source = LabelledSlices([make_case(2, empty=(0, 1))], SIZE, 0, None, 0, foreground=1.0)
     assert not source.batch(0, 2).labels.any()
-
-
-def test_prefetch_delivers_in_order():
-    batches = Prefetch(lambda step: step * step, first=3, ahead=2)
-    assert [next(batches) for _ in range(20)] == [step * step for step in range(3, 23)]
-    batches.close()
-
-
-def test_prefetch_works_ahead_but_not_further():
-    made, third = [], threading.Event()
-
-    def make(step):
-        made.append(step)
-        if step == 2:
-            third.set()
-        return step
-
-    batches = Prefetch(make, ahead=2)
-    assert third.wait(10), "two wait in the queue and one in the hand"
-    batches.close()
-    assert made == [0, 1, 2]
-
-
-def test_prefetch_hands_on_the_error_after_what_was_good():
-    def make(step):
-        if step == 2:
-            raise ValueError("slice 2 is broken")
-        return step
-
-    batches = Prefetch(make)
-    assert [next(batches), next(batches)] == [0, 1]
-    with pytest.raises(ValueError, match="slice 2 is broken"):
-        next(batches)
-    batches.close()
-
-
-@pytest.mark.parametrize("taken", [0, 5])
-def test_prefetch_closes_with_a_full_queue(taken):
-    before = threading.active_count()
-    batches = Prefetch(lambda step: np.zeros(10), ahead=1)
-    for _ in range(taken):
-        next(batches)
-    batches.close()
-    assert threading.active_count() == before

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -16,8 +13,6 @@ from kaf.data.intensity import change_intensity
 from kaf.keypoints import fallback_grid, pad_keypoints
 from kaf.prepare import stack_context
 from kaf.settings import AugmentationSettings
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -94,43 +89,3 @@ class LabelledSlices:
         if settings is not None:
             image = change_intensity(rng, image, settings.intensity)
         return image, labels, patch_keypoints(positions, self._size, rng, dropout)
-
-
-class Prefetch(Generic[T]):
-    """Makes the items of steps first, first + 1, ... in a thread, a few ahead.  An error comes out at ``next``."""
-
-    def __init__(self, make: Callable[[int], T], first: int = 0, ahead: int = 3):
-        self._queue: queue.Queue[T | BaseException] = queue.Queue(ahead)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(make, first), daemon=True)
-        self._thread.start()
-
-    def _run(self, make: Callable[[int], T], step: int) -> None:
-        while not self._stop.is_set():
-            item: T | BaseException
-            try:
-                item = make(step)
-            except BaseException as error:
-                item = error
-            while not self._stop.is_set():
-                try:
-                    self._queue.put(item, timeout=0.1)
-                    break
-                except queue.Full:
-                    continue
-            if isinstance(item, BaseException):
-                return
-            step += 1
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        item = self._queue.get()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5)

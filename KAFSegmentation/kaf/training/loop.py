@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from kaf.data.batches import Prefetch
+from kaf.data.prefetch import Prefetch
 from kaf.device import Place
 from kaf.errors import ResourceError
 from kaf.events import Message, Metric, OnEvent, Progress, ignore
