@@ -60,17 +60,17 @@ def main(arguments: Sequence[str], console: Console) -> None:
     assert result.uncertainty is not None
     write_map(files["attention"], result.attention, overwrite=True)
     write_map(files["uncertainty"], result.uncertainty, overwrite=True)
-    dice = {} if truth is None else _dice(result.labels, truth, card.labels)
-    overview(volume, result.labels, card.labels, attention=result.attention, truth=truth if dice else None,
+    scores = {} if truth is None else _dice(result.labels, truth, card.labels)
+    overview(volume, result.labels, card.labels, attention=result.attention, truth=truth if scores else None,
              path=files["picture"], title=f"{stem}  ·  {card.name}", slicing_axis=card.slicing_axis)
     lines = [f"{card.name} on {result.place}: {sum(result.seconds.values()):.1f} s"]
     for label in card.labels:
-        known = f"   Dice {dice[label.name]:.3f}" if label.name in dice else ""
+        known = f"   Dice {scores[label.name]:.3f}" if label.name in scores else ""
         lines.append(f"  {label.name:32} {result.volumes_ml[label.value]:8.1f} mL{known}")
-    if dice:
-        lines.append(f"  {'mean':32} {'':11}   Dice {sum(dice.values()) / len(dice):.3f}")
+    if scores:
+        lines.append(f"  {'mean':32} {'':11}   Dice {sum(scores.values()) / len(scores):.3f}")
     lines += [f"{name}: {path}" for name, path in files.items()]
-    console.result({"files": {name: str(path) for name, path in files.items()}, "Dice": dice,
+    console.result({"files": {name: str(path) for name, path in files.items()}, "Dice": scores,
                     "volumes_ml": {label.name: result.volumes_ml[label.value] for label in card.labels},
                     "warnings": list(result.warnings)}, "\n".join(lines))
 
@@ -96,10 +96,12 @@ def _scan(command: DemoCommand, folder: Path, console: Console) -> tuple[Volume,
 
 def _dice(found: Volume, truth: Volume, labels: Sequence[Label]) -> dict[str, float]:
     """Dice of the labels that the made-up heart has too; a model of other organs has none of them."""
+    from kaf.overlap import dice
+
     values = {}
     for label in labels:
         known = next((value for value, words in _STRUCTURES.items() if re.search(words, label.name.lower())), 0)
         if known:
             mine, true = found.voxels == label.value, truth.voxels == known
-            values[label.name] = float(2 * (mine & true).sum() / (mine.sum() + true.sum()))
+            values[label.name] = float(dice((mine & true).sum(), mine.sum() + true.sum()))
     return values

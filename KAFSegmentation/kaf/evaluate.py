@@ -29,9 +29,9 @@ from kaf.metrics import (
     absent,
     case_metrics,
     not_contoured,
-    pooled_dice,
     statistic,
 )
+from kaf.overlap import pooled_dice
 from kaf.pairs import Pair, find_pairs, named_labels, require_same_grid
 from kaf.settings import EvaluateSettings
 from kaf.volume import read_labels

@@ -168,26 +168,6 @@ def surface_distances(
     return np.asarray(there, dtype=np.float64), np.asarray(back, dtype=np.float64)
 
 
-def pooled_dice(intersections: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Dice per label from voxel counts pooled over all slices of all cases, as the KAF paper reports it.
-
-    Large cases weigh more than small ones and an empty slice costs nothing, so the number is usually higher
-    than the mean of per-volume Dice.  KAF's headline figure is the mean over the foreground labels of this.
-
-    Args:
-        intersections: |P and R| in voxels, shape (anything..., labels).
-        sums: |P| + |R| in voxels, same shape.
-
-    Returns:
-        Shape (labels,), NaN for a label without a voxel in either map.
-    """
-    both = np.asarray(intersections, dtype=np.float64)
-    both = both.reshape(-1, both.shape[-1]).sum(axis=0)
-    total = np.asarray(sums, dtype=np.float64)
-    total = total.reshape(-1, total.shape[-1]).sum(axis=0)
-    return np.divide(2.0 * both, total, out=np.full_like(total, np.nan), where=total > 0)
-
-
 @dataclass(frozen=True)
 class Statistic:
     """A distribution over cases; ``n`` counts the defined values, the rest is NaN without any.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kaf.errors import InputError
-from kaf.metrics import ABSENT, MISSED, SCORED, SPURIOUS, case_metrics, pooled_dice, statistic
+from kaf.metrics import ABSENT, MISSED, SCORED, SPURIOUS, case_metrics, statistic
 
 ANISOTROPIC = (8.0, 1.25, 1.5)  # mm along (slice, row, column)
 
@@ -187,17 +187,6 @@ def test_one_voxel_and_one_slice():
 def test_different_shapes_are_refused_in_words():
     with pytest.raises(InputError, match=r"\(2, 3, 4\).*\(2, 3, 5\)"):
         case_metrics(np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 5), np.uint8), (1, 1, 1), [1], 1.0)
-
-
-def test_pooled_dice_weighs_voxels_not_cases():
-    # Case one: 10 of 10 and 10 right; case two: nothing of 80 right.
-    assert pooled_dice(np.array([[10], [0]]), np.array([[20], [80]])) == pytest.approx([0.2])
-    prediction, reference = blobs(7)
-    p, r = (np.stack([v == label for label in (1, 2, 3)], axis=-1) for v in (prediction, reference))
-    per_slice = pooled_dice((p & r).sum((1, 2)), p.sum((1, 2)) + r.sum((1, 2)))  # (slices, labels)
-    whole = [m.dice for m in case_metrics(prediction, reference, (1, 1, 1), [1, 2, 3], 1.0)]
-    assert per_slice == pytest.approx(whole)
-    assert math.isnan(pooled_dice(np.array([[0, 1]]), np.array([[0, 2]]))[0])
 
 
 def test_statistic_leaves_undefined_values_out_and_says_how_many_remain():

@@ -15,7 +15,7 @@ from kaf.data.cache import CachedCase
 from kaf.keypoints import Keypoints
 from kaf.network import Features
 from kaf.training.task import SegmentationTask
-from kaf.training.validate import overlap, validate_cases
+from kaf.training.validate import validate_cases
 
 CLASSES = 4
 
@@ -73,12 +73,10 @@ def test_a_perfect_and_an_empty_answer():
     assert validate_cases(Reader(), CPU, [perfect, empty], 0)["Dice"] == 0.5
 
 
-def test_overlap_counts_voxels():
-    prediction = np.array([[0, 1, 1], [2, 2, 0]], np.uint8)
-    reference = np.array([[0, 1, 2], [2, 1, 1]], np.uint8)
-    common, sizes = overlap(prediction, reference, 4)
-    assert common.tolist() == [1, 1, 0]
-    assert sizes.tolist() == [5, 4, 0]
+def test_a_label_that_is_nowhere_is_left_out_of_both_means():
+    (case,) = cases(np.random.default_rng(0), [np.array([[[0, 1], [0, 2]]], np.uint8)])
+    case.image[:] = case.labels
+    assert validate_cases(Reader(), CPU, [case], 0) == {"Dice": 1, "pooled Dice": 1, "Dice 1": 1, "Dice 2": 1}
 
 
 def batch_of(random, size=16):

@@ -20,9 +20,9 @@ from kaf.adapt import adapt
 from kaf.data.folder import Case, scan_folder
 from kaf.data.splits import k_folds
 from kaf.grid import canonical_grid
+from kaf.overlap import dice, overlap
 from kaf.segment import segment
 from kaf.settings import AdaptSettings, SegmentSettings
-from kaf.training.validate import overlap
 from kaf.volume import Volume, read_labels, read_volume
 
 # (name, data, cross-validation whose networks are used, label kept as 1 (None: all), names of a new structure)
@@ -45,8 +45,7 @@ def stored_slices(volume: Volume, truth: np.ndarray, axis_name: str, count: int)
 
 def mean_dice(prediction: np.ndarray, truth: np.ndarray, axis: int, used: list[int], classes: int) -> float:
     keep = [index for index in range(truth.shape[axis]) if index not in used]
-    inside, sizes = overlap(np.take(prediction, keep, axis), np.take(truth, keep, axis), classes)
-    return float(np.nanmean(np.where(sizes > 0, 2 * inside / np.maximum(sizes, 1), np.nan)))
+    return float(np.nanmean(dice(*overlap(np.take(prediction, keep, axis), np.take(truth, keep, axis), classes))))
 
 
 def run(case: Case, model: Path, keep: object, names: dict[int, str], seconds: float, threads: int) -> dict:

@@ -19,9 +19,9 @@ from kaf.data.folder import Case, scan_folder
 from kaf.data.splits import k_folds
 from kaf.events import Event, Message, Metric
 from kaf.finetune import finetune
+from kaf.overlap import dice, overlap, pooled_dice
 from kaf.segment import segment
 from kaf.settings import FinetuneSettings, SegmentSettings
-from kaf.training.validate import overlap
 from kaf.volume import read_labels
 
 
@@ -50,14 +50,13 @@ def score(model: Path, cases: list[Case], settings: SegmentSettings) -> list[dic
 
 
 def summarise(rows: list[dict], protocol: str) -> dict:
-    inside = np.array([row["inside"] for row in rows], float)
-    sizes = np.array([row["sizes"] for row in rows], float)
-    dice = np.where(sizes > 0, 2 * inside / np.maximum(sizes, 1), np.nan)
+    inside, sizes = [row["inside"] for row in rows], [row["sizes"] for row in rows]
+    scores = dice(inside, sizes)
     return {
-        "protocol": protocol, "cases": len(rows), "Dice": round(float(np.nanmean(dice)), 4),
-        "Dice per label": np.nanmean(dice, 0).round(4).tolist(),
-        "standard deviation over cases": round(float(np.nanstd(np.nanmean(dice, 1))), 4),
-        "pooled Dice": round(float((2 * inside.sum(0) / sizes.sum(0)).mean()), 4),
+        "protocol": protocol, "cases": len(rows), "Dice": round(float(np.nanmean(scores)), 4),
+        "Dice per label": np.nanmean(scores, 0).round(4).tolist(),
+        "standard deviation over cases": round(float(np.nanstd(np.nanmean(scores, 1))), 4),
+        "pooled Dice": round(float(np.nanmean(pooled_dice(inside, sizes))), 4),
     }
 
 

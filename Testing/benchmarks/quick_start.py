@@ -17,9 +17,9 @@ import numpy as np
 
 from kaf.data.folder import scan_folder
 from kaf.data.splits import few_shot
+from kaf.overlap import dice, overlap
 from kaf.segment import segment
 from kaf.settings import SegmentSettings
-from kaf.training.validate import overlap
 from kaf.volume import read_labels
 
 
@@ -48,15 +48,15 @@ def main() -> None:
         subprocess.run(command, check=True)
         settings = SegmentSettings(model=str(folder / "run" / "model.safetensors"))
         cache: dict = {}
-        dice = []
+        scores = []
         for patient in test:
             result = segment(cases[patient].image, settings, cache=cache)
-            inside, sizes = overlap(result.labels.voxels, read_labels(cases[patient].label).voxels,
-                                    len(result.card.labels) + 1)
-            dice.append(np.where(sizes > 0, 2 * inside / np.maximum(sizes, 1), np.nan))
+            truth = read_labels(cases[patient].label).voxels
+            scores.append(dice(*overlap(result.labels.voxels, truth, len(result.card.labels) + 1)))
         plan = json.loads((folder / "run" / "plan.json").read_text())
     print(f"plan: {plan['slicing_axis']}, {plan['spacing']:g} mm, patch {plan['patch']}")
-    print(f"mean Dice over {len(test)} other cases: {np.nanmean(dice):.3f}, per label {np.nanmean(dice, 0).round(3)}")
+    print(f"mean Dice over {len(test)} other cases: {np.nanmean(scores):.3f}, "
+          f"per label {np.nanmean(scores, 0).round(3)}")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,7 @@ from torch import nn
 from kaf.data.cache import CachedCase
 from kaf.device import Place
 from kaf.inference import SlicePredictor, fold_norms, labels_of
-
-
-def overlap(prediction: np.ndarray, reference: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """(classes - 1,) intersections and sums of sizes of the foreground labels."""
-    joint = np.bincount(reference.reshape(-1).astype(np.int64) * classes + prediction.reshape(-1),
-                        minlength=classes * classes).reshape(classes, classes)
-    return np.diag(joint)[1:], (joint.sum(0) + joint.sum(1))[1:]
+from kaf.overlap import dice, overlap, pooled_dice
 
 
 def validate_cases(network: nn.Module, place: Place, cases: Sequence[CachedCase], context: int, batch: int = 8,
@@ -34,11 +28,9 @@ def validate_cases(network: nn.Module, place: Place, cases: Sequence[CachedCase]
         a, b = overlap(prediction, np.asarray(case.labels), classes)
         inside.append(a)
         sizes.append(b)
-    common, total = np.array(inside, float), np.array(sizes, float)
-    dice = np.divide(2 * common, total, out=np.full(common.shape, np.nan), where=total > 0)
-    pooled = 2 * common.sum(0) / np.maximum(total.sum(0), 1)
-    values = {"Dice": float(np.nanmean(dice)), "pooled Dice": float(pooled.mean())}
-    for label in range(dice.shape[1]):
-        if np.isfinite(dice[:, label]).any():
-            values[f"Dice {label + 1}"] = float(np.nanmean(dice[:, label]))
+    scores = dice(inside, sizes)
+    values = {"Dice": float(np.nanmean(scores)), "pooled Dice": float(np.nanmean(pooled_dice(inside, sizes)))}
+    for label in range(scores.shape[1]):
+        if np.isfinite(scores[:, label]).any():
+            values[f"Dice {label + 1}"] = float(np.nanmean(scores[:, label]))
     return values
