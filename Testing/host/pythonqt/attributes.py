@@ -7,6 +7,7 @@ PySide6's own `true_property` feature cannot be used for this: it removes the se
 """
 
 import inspect
+from contextlib import contextmanager
 
 import shiboken6
 from PySide6.QtCore import Property, QObject, SignalInstance
@@ -15,6 +16,7 @@ from .names import qtObjectClasses
 
 _MISSING = object()
 _STAND_IN = "_hostStandIn"
+_isLoading = False
 
 
 def adapt() -> None:
@@ -104,7 +106,22 @@ def _write(self, name: str, value) -> None:
         )
 
 
+@contextmanager
+def childrenStayChildren():
+    """While a .ui file loads: PySide6's loader sets every named child as an attribute of the top widget, which
+    PythonQt's does not. (Refusing it would raise, and only for some files: the loader drops the error of each child
+    but the last.)"""
+    global _isLoading
+    _isLoading = True
+    try:
+        yield
+    finally:
+        _isLoading = False
+
+
 def _setAttribute(self, name: str, value) -> None:
+    if _isLoading and isinstance(value, QObject) and isCppClass(type(self)) and QObject.objectName(value) == name:
+        return
     if name.startswith("_") and not hasattr(type(self), name):
         self.__dict__[name] = value
         return

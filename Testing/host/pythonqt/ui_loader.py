@@ -13,7 +13,7 @@ from PySide6.QtUiTools import QUiLoader as _QUiLoader
 from PySide6.QtWidgets import QWidget
 
 from ..widgets.declare import standIns
-from .attributes import markAsStandIn
+from .attributes import childrenStayChildren, markAsStandIn
 from .signals import checkedSignature, normalized
 
 
@@ -35,7 +35,8 @@ class QUiLoader(QObject):
         buffer = QBuffer()
         buffer.setData(QByteArray(ET.tostring(tree)))
         buffer.open(QBuffer.ReadOnly)
-        widget = loader.load(buffer, parent)
+        with childrenStayChildren():
+            widget = loader.load(buffer, parent)
         if widget is None:
             raise UiError(f"the .ui file could not be loaded: {loader.errorString()}")
         for name, propertyName, value in assignments:
