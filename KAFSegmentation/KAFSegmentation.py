@@ -14,6 +14,7 @@ from slicer.ScriptedLoadableModule import (
 from KAFSegmentationLib import SegmentationLogic, SegmentationWidget
 from KAFSegmentationLib.SampleDataSources import registerSampleData
 from KAFSegmentationLib.Setup import Setup
+from KAFSegmentationLib.Terminology import loadTerminology
 
 
 class KAFSegmentation(ScriptedLoadableModule):
@@ -34,6 +35,7 @@ class KAFSegmentation(ScriptedLoadableModule):
             "Image Segmentation with Limited Annotation, NeurIPS 2023. Written afresh for Slicer."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", loadTerminology)
 
 
 class KAFSegmentationWidget(ScriptedLoadableModuleWidget):

@@ -51,6 +51,8 @@ class SceneSetup:
         for logic in self.logics.values():
             logic.SetMRMLScene(self.scene)
         self._dress()
+        # Not given the scene: it would then look for Slicer's own terminologies, which are in no wheel.
+        self.logics["Terminologies"] = slicer.vtkSlicerTerminologiesModuleLogic()
         subject_hierarchy.follow(self.scene)
         self.scene.AddObserver(self.scene.EndCloseEvent, lambda *_: self._dress())
 

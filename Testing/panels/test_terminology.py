@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "KAFSegmentation"))
 
 import host
 
@@ -17,6 +18,7 @@ host.start()
 import slicer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "KAFSegmentation" / "KAFSegmentation.py"
 FILE = ROOT / "KAFSegmentation" / "Resources" / "KAFSegmentation.term.json"
 CONTEXT = "Segmentation category and type - KAF models"
 RECIPES = sorted((ROOT / "KAFSegmentation" / "kaf" / "recipes").glob("*.json"))
@@ -64,3 +66,30 @@ def test_what_a_recipe_writes_into_its_model_is_an_entry_that_slicer_reads(logic
         assert entry.GetTerminologyContextName() == CONTEXT
         code = entry.GetTypeObject().GetCodeValue(), entry.GetTypeModifierObject().GetCodeValue() or ""
         assert code in known(), settings["labels"][value]
+
+
+def test_slicer_knows_the_names_when_it_has_started(monkeypatch):
+    fresh = slicer.vtkSlicerTerminologiesModuleLogic()
+    monkeypatch.setattr(slicer.modules.terminologies, "_logic", fresh)
+    kept = {name: found for name, found in sys.modules.items() if name.split(".")[0] in ("kaf", "KAFSegmentationLib")}
+    module = host.load_module(MODULE)
+    try:
+        assert not fresh.IsTerminologyContextLoaded(CONTEXT)
+        slicer.app.startupCompleted.emit()
+        assert fresh.IsTerminologyContextLoaded(CONTEXT)
+    finally:
+        module.unload()
+        sys.modules.update(kept)
+        sys.path.insert(0, str(MODULE.parent))
+    host.check_errors()
+
+
+def test_a_slicer_without_terminologies_and_a_file_that_cannot_be_read(monkeypatch, tmp_path, caplog):
+    from KAFSegmentationLib import Terminology
+
+    assert Terminology.loadTerminology() == CONTEXT
+    monkeypatch.setattr(Terminology, "FILE", tmp_path / "not there.json")
+    assert Terminology.loadTerminology() == ""
+    assert "not there.json" in caplog.text
+    monkeypatch.delattr(slicer.modules, "terminologies")
+    assert Terminology.loadTerminology() == ""
