@@ -27,7 +27,7 @@ class SegmentationWidget(VTKObservationMixin):
     Args:
         uiWidget: the loaded .ui file.
         logic: a SegmentationLogic.
-        setup: a Setup, or what has its isReady, python, statusText, run, useOtherPython and diagnose.
+        setup: a Setup, or what has its isReady, python, statusText, mustContinue, run, useOtherPython and diagnose.
     """
 
     def __init__(self, uiWidget, logic, setup):
@@ -59,6 +59,8 @@ class SegmentationWidget(VTKObservationMixin):
         """The panel is opened, or the scene it was open on has changed."""
         self.attention.enter()
         self.setParameters(self.logic.getParameterNode())
+        if self.setup.mustContinue():
+            qt.QTimer.singleShot(0, self._continueSetUp)  # not before the panel is drawn
 
     def exit(self):
         """Another module is opened; a run goes on."""
@@ -134,6 +136,11 @@ class SegmentationWidget(VTKObservationMixin):
         self.log.add(report)
         slicer.app.clipboard().setText(report)
         self.message.show("The report is in the log and on the clipboard.", "done")
+
+    def _continueSetUp(self):
+        """Goes on with a set-up that Slicer was restarted in the middle of, if the panel is still open."""
+        if self.parameters is not None and self.setup.mustContinue():
+            self.onSetUp()
 
     def _setUp(self, action):
         try:

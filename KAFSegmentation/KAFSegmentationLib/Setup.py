@@ -35,7 +35,7 @@ class Setup:
         self._madeInstaller, self._givenDialogs = installer, dialogs
         self._settings = settings or SetupSettings()
         self._interpreter = interpreter or _interpreterFor
-        self._running = self._ready = False
+        self._running = self._ready = self._awaitsRestart = False
         self._words = self._detail = ""
 
     def isReady(self) -> bool:
@@ -68,8 +68,8 @@ class Setup:
             "PyTorch or another package is installed but cannot be loaded: press Diagnose for the reason."
 
     def mustContinue(self) -> bool:
-        """True when Slicer was restarted in the middle of set-up: call ``run`` as soon as the panel is open."""
-        return self._settings.isPending()
+        """True when Slicer was restarted in the middle of set-up, not while a person puts that restart off."""
+        return self._settings.isPending() and not self._awaitsRestart
 
     def run(self, parent=None, consent: bool = False) -> bool:
         """Asks (once), installs what is missing, verifies.
@@ -135,11 +135,11 @@ class Setup:
     def _provide(self, dialogs, consent: bool) -> str | None:
         """Makes the packages be there. Returns the folder they came from, or "" where it was none, or None: it
         was declined, or Slicer has to restart first."""
+        consent = consent or self._settings.isPending()
+        self._settings.setPending(False)  # also where somebody else has installed everything meanwhile
         plan = self._plan()
         if self._settings.externalPython() or not plan.isNeeded:
             return ""
-        consent = consent or self._settings.isPending()
-        self._settings.setPending(False)
         answer = INSTALL
         if not consent:
             if not dialogs.mayAsk():
@@ -178,6 +178,7 @@ class Setup:
 
     def _restart(self, dialogs) -> str | None:
         self._settings.setPending(True)
+        self._awaitsRestart = True
         if dialogs.mayAsk() and dialogs.confirmRestart():
             self._installer().restart()
         return self._stop("The PyTorch extension is installed: restart Slicer, and set-up goes on in this panel.")

@@ -22,6 +22,7 @@ class ReadySetup:
 
     def __init__(self):
         self.asked = 0
+        self.interrupted = False
 
     def isReady(self):
         return self.ready
@@ -32,8 +33,12 @@ class ReadySetup:
     def statusText(self):
         return "Ready." if self.ready else self.words
 
+    def mustContinue(self):
+        return self.interrupted
+
     def run(self, parent=None):
         self.asked += 1
+        self.interrupted = False
         return self.ready
 
     useOtherPython = run
