@@ -15,6 +15,7 @@ from .Models import findCard
 from .Parameters import Parameters
 from .PlainSetup import PlainSetup
 from .SegmentationRun import SegmentationRun
+from .SegmentationUndo import SegmentationUndo
 
 
 class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
@@ -40,7 +41,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """Functions that are called with an existing segmentation node before segments are written into it."""
         self._run = self._ticket = None
         self._onDone = lambda result, error: None
-        self._history = self._historyNode = None
+        self._undo = None
 
     def getParameterNode(self):
         """The panel's choices, kept in the scene."""
@@ -68,8 +69,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames)
         while not run.finished:
             answer = self.backend.run("segment", run.settings, run.volumes, lambda e: onEvent(run.overall(e)))
-            self._beforeWrite(run)
-            run.take(answer)
+            self._write(run, answer)
         return run.result
 
     def start(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
@@ -110,16 +110,21 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.removeObservers()
 
     def canUndo(self):
-        """Whether there is a state of a segmentation to go back to."""
-        node = self._historyNode
-        return node is not None and slicer.mrmlScene.IsNodePresent(node)
+        """Whether the last run wrote into a segmentation that was there before and still is; not for sequences."""
+        return self._undo is not None and self._undo.isPossible()
+
+    def changedSinceRun(self):
+        """The names of the last run's segments that somebody has changed since: :meth:`undo` would undo that too."""
+        return self._undo.changedSince() if self.canUndo() else []
 
     def undo(self):
-        """Puts the segmentation that was last written back to what it was before."""
+        """Puts the segments of the last run back to what they were before it; all others stay as they are."""
         if not self.canUndo():
             return
-        self._history.RestorePreviousState()
-        self._historyNode = None
+        for function in self.beforeWrite:
+            function(self._undo.node)
+        self._undo.undo()
+        self._undo = None
 
     def _submit(self, onEvent):
         run = self._run
@@ -133,8 +138,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             return  # cancelled meanwhile
         if error is None:
             try:
-                self._beforeWrite(run)
-                run.take(answer)
+                self._write(run, answer)
             except KafError as problem:
                 error = problem
             except Exception as problem:
@@ -151,17 +155,27 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.removeObservers()
         self._onDone(result, error)
 
+    def _write(self, run, answer):
+        """An answer becomes segments, and what is needed to take them back is remembered."""
+        self._beforeWrite(run)
+        try:
+            run.take(answer)
+        finally:
+            if self._undo is not None:
+                self._undo.written()
+
     def _beforeWrite(self, run):
         """Remembers the state to undo to, here and wherever somebody asked to be told."""
         node = run.segmentationNode
-        if run.frame > 0 or node is None or not slicer.mrmlScene.IsNodePresent(node):
+        if run.frame > 0:
+            return
+        self._undo = None
+        if node is None or not slicer.mrmlScene.IsNodePresent(node):
             return
         for function in self.beforeWrite:
             function(node)
-        self._history = slicer.vtkSegmentationHistory()
-        self._history.SetSegmentation(node.GetSegmentation())
-        self._history.SaveState()
-        self._historyNode = node
+        if run.sequence is None:  # what a sequence held at each time point is not kept
+            self._undo = SegmentationUndo(node)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeRemoved(self, caller, event, node):

@@ -113,9 +113,14 @@ class SegmentationWidget(VTKObservationMixin):
         self.logic.cancel(Cancelled("The run", "was stopped", "Nothing was changed."))
 
     def onUndo(self):
-        """Puts the segmentation back to what it was before the last run."""
+        """Takes back what the last run wrote; asks if that would lose what was drawn over it."""
+        changed = self.logic.changedSinceRun()
+        if changed and not slicer.util.confirmOkCancelDisplay(
+                f"{', '.join(changed)}: changed since the run. Undo takes these changes back, too.",
+                "Undo the last run", parent=self._uiWidget):
+            return
         self.logic.undo()
-        self.message.show("The segmentation is back to what it was before.", "done")
+        self.message.show("The last run is undone; everything else is as it was.", "done")
         self._update()
 
     def onSetUp(self):

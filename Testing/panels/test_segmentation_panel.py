@@ -143,21 +143,6 @@ def test_two_runs_in_a_row_share_one_segmentation_and_one_worker(panel, scan):
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
 
 
-def test_undo_brings_back_what_the_user_had(panel, scan, pictures):
-    assert not panel.ui.undoButton.enabled
-    node = run(panel)
-    assert not panel.ui.undoButton.enabled  # there was nothing before
-    segmentId = segments(node)["myocardium"]
-    drawn = np.zeros(slicer.util.arrayFromVolume(scan).shape, np.uint8)
-    drawn[2, 10:20, 10:20] = 1
-    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, segmentId, scan)
-    run(panel)
-    assert (segment_array(node, "myocardium", scan) != drawn).any()
-    host.click(panel.ui.undoButton)
-    np.testing.assert_array_equal(segment_array(node, "myocardium", scan), drawn.astype(bool))
-    assert panel.ui.messageLabel.text == "The segmentation is back to what it was before."
-
-
 def test_the_segment_editor_can_undo_too(panel, scan):
     node = run(panel)
     editor = slicer.qMRMLSegmentEditorWidget()
