@@ -1,4 +1,4 @@
-"""What fine-tuning decides from the data where the settings leave it open, written down with the run."""
+"""What training decides from the data where the settings leave it open, written down with the run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from kaf.data.folder import Case
-from kaf.errors import InputError
-from kaf.events import OnEvent, Ticker, ignore
+from kaf.errors import InputError, KafError
+from kaf.events import Message, OnEvent, Ticker, ignore
 from kaf.grid import canonical_grid
 from kaf.settings import FinetuneSettings, NetworkSettings, NormalisationSettings
+from kaf.settings_pretrain import PretrainSettings
 from kaf.volume import guess_modality, read_labels, read_volume
 
 _ISOTROPIC = 1.2  # largest over smallest spacing up to which every plane is as sharp as the others
@@ -50,6 +51,9 @@ def compact_network(classes: int, context: int) -> NetworkSettings:
 
 def make_plan(cases: Sequence[Case], settings: FinetuneSettings, on_event: OnEvent = ignore) -> Plan:
     """Look at the labels of all cases and the images of some, and choose what the settings leave open."""
+    # The cache reads these label maps once more, when it prepares a case: 6 to 10 % of that time (119 ms of 2.1 s
+    # for a short-axis heart, 36 ms of 0.35 s for a hippocampus), once per case; handing them over would hold all
+    # label maps in memory.
     ticker = Ticker(on_event, "looking at the labelled cases", len(cases))
     values: set[int] = set()
     together = dict.fromkeys(_PLANES, 0.0)
@@ -68,6 +72,39 @@ def make_plan(cases: Sequence[Case], settings: FinetuneSettings, on_event: OnEve
     if not values:
         raise InputError(settings.data, "no label map holds any structure (all voxels are 0)",
                          "Check that these are label maps, with 1, 2, ... for the structures.")
+    return _resolve(settings, grids, modalities, together, tuple(sorted(values)))
+
+
+def make_image_plan(cases: Sequence[Case], settings: PretrainSettings, on_event: OnEvent = ignore) -> Plan:
+    """The plan of pretraining: from the images of some cases; labels are not looked at."""
+    sample = sorted({round(i) for i in np.linspace(0, len(cases) - 1, min(_LOOK_AT, len(cases)))})
+    ticker = Ticker(on_event, "looking at the scans", len(sample))
+    grids, modalities, problems = [], [], []
+    for done, index in enumerate(sample):
+        try:
+            volume = read_volume(cases[index].image)
+        except KafError as error:
+            problems.append(error)
+            continue
+        grids.append((volume.voxels.shape, volume.affine))
+        modalities.append(guess_modality(volume))
+        ticker.update(done + 1)
+    if not grids:
+        raise problems[0]
+    if len(set(modalities)) > 1 and settings.modality == "any":
+        on_event(Message(f"The scans are of several kinds ({', '.join(sorted(set(modalities)))}): one network learns "
+                         "from all of them. Give --modality, or folders of one kind.", "warning"))
+    spacings = [canonical_grid(shape, affine, None, "largest-spacing").spacing[1] for shape, affine in grids]
+    if max(spacings) > 2 * min(spacings):
+        on_event(Message(f"Pixels are {min(spacings):.2g} to {max(spacings):.2g} mm wide; all are resampled to one "
+                         "size.", "warning"))
+    # Without labels no plane shows more than another: the first one.
+    return _resolve(settings, grids, modalities, dict.fromkeys(_PLANES, 0.0), ())
+
+
+def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tuple[tuple[int, int, int], np.ndarray]],
+             modalities: Sequence[str], together: dict[str, float], values: tuple[int, ...]) -> Plan:
+    """The settings where they say something, else what the scans say."""
     axis = _slicing_axis(settings, grids, together)
     native = [canonical_grid(shape, affine, None, axis).spacing for shape, affine in grids]
     spacing = settings.spacing or float(np.median([max(s[1:]) for s in native]))
@@ -79,10 +116,10 @@ def make_plan(cases: Sequence[Case], settings: FinetuneSettings, on_event: OnEve
     normalisation = settings.normalisation or (
         NormalisationSettings(kind="window", low=_CT_WINDOW[0], high=_CT_WINDOW[1]) if modality == "CT"
         else NormalisationSettings())
-    classes = max(values) + 1
+    classes = max(values, default=1) + 1
     network = settings.network or compact_network(classes, settings.slice_context)
     network = network.model_copy(update={"classes": classes, "in_channels": 2 * settings.slice_context + 1})
-    return Plan(spacing, axis, settings.patch or min(fitted, _PATCH_LIMIT), tuple(sorted(values)), modality,
+    return Plan(spacing, axis, settings.patch or min(fitted, _PATCH_LIMIT), values, modality,
                 normalisation, network, float(np.median([s[0] for s in native])))
 
 
@@ -93,7 +130,7 @@ def _labels_per_slice(labels: np.ndarray, affine: np.ndarray, plane: str) -> flo
     return float(np.mean(counts)) if counts else 0.0
 
 
-def _slicing_axis(settings: FinetuneSettings, grids: Sequence[tuple[tuple[int, ...], np.ndarray]],
+def _slicing_axis(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tuple[tuple[int, ...], np.ndarray]],
                   together: dict[str, float]) -> str:
     """Thick slices stay as they are; of equally sharp planes the one that shows the most structures at once,
     so that the network sees where one ends and the next begins."""
