@@ -76,6 +76,19 @@ def atomic_write(path: str | Path, content: bytes | str, overwrite: bool = True)
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
+def replace_folder(temporary: Path, folder: Path) -> None:
+    """Renames a folder of finished files to ``folder``, which is missing or empty, after its files were fsynced.
+
+    Raises:
+        OSError: the disk refuses, or ``folder`` holds something.
+    """
+    for file in temporary.iterdir():
+        _sync(file)
+    _sync_folder(temporary)
+    os.replace(temporary, folder)
+    _sync_folder(folder.parent)
+
+
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())

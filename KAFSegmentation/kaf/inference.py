@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class SlicePredictor:
     batch: int = 8
     flips: bool = False
     on_event: OnEvent = ignore
+    _left_the_gpu: bool = field(default=False, init=False)
 
     def __call__(self, image: np.ndarray, keypoints: Sequence[Keypoints], slices: Sequence[int] | None = None,
                  capture: bool = False) -> Iterator[tuple[list[int], Features]]:
@@ -102,18 +103,25 @@ class SlicePredictor:
         return (total / (1 + len(_MIRRORS))).clamp_min(1e-9).log()
 
     def _make_room(self, error: RuntimeError) -> None:
-        """After a GPU ran out of memory: half the batch, then the processor; other errors go on their way."""
+        """After a GPU ran out of memory: half the batch, then the processor, then words.
+
+        Other errors go on their way.
+        """
         if not isinstance(error, torch.OutOfMemoryError):
             if any(words in str(error) for words in _NO_MEMORY):
                 raise ResourceError("memory", "this computer ran out of memory",
                                     "Close other programs, or use a smaller --batch.") from error
             raise error
+        if self._left_the_gpu:
+            raise ResourceError("memory", "ran out on the GPU and then on the processor too",
+                                "Close other programs, or segment a smaller box of the scan.") from error
         torch.cuda.empty_cache()
         if self.batch > 1:
             self.batch = max(1, self.batch // 2)
             slices = "1 slice" if self.batch == 1 else f"{self.batch} slices"
             self.on_event(Message(f"The GPU ran out of memory: going on with {slices} at a time.", "warning"))
             return
+        self._left_the_gpu = True
         self.place = Place(torch.device("cpu"), False, "cpu (the GPU ran out of memory)")
         self.place.put(self.network)
         self.on_event(Message("The GPU ran out of memory: going on with the processor.", "warning"))

@@ -1,6 +1,7 @@
 """The cache of prepared cases: found again by content, never half there, pruned by use."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +179,76 @@ def test_two_processes_may_make_the_same_entry(case, folder, monkeypatch):
     monkeypatch.setattr(cache, "_store", late)
     assert load_case(case, SETTINGS, folder).image.shape == (3, 40, 36)
     assert len(entries(folder)) == 1
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(case, folder, monkeypatch):
+    synced, replace, fsync = set(), os.replace, os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.add(os.fstat(handle).st_ino) or fsync(handle))
+
+    def rename(source, target):
+        assert {path.stat().st_ino for path in Path(source).iterdir()} <= synced
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", rename)
+    load_case(case, SETTINGS, folder)
+    assert len(synced) >= len(list(next(folder.iterdir()).iterdir())) > 4
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def scrawl(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [cut, scrawl, Path.unlink])
+@pytest.mark.parametrize("file", ["image.npy", "labels.npy", "counts.npy", "case.json"])
+def test_a_damaged_entry_is_made_again(case, folder, damage, file):
+    image = np.array(load_case(case, SETTINGS, folder).image)
+    (entry,) = folder.iterdir()
+    damage(entry / file)
+    again = load_case(case, SETTINGS, folder)
+    assert np.array_equal(again.image, image)
+    assert again.labels is not None
+    assert entries(folder) == [entry.name]
+
+
+def test_a_damaged_entry_that_cannot_be_replaced_is_named(case, folder, monkeypatch):
+    load_case(case, SETTINGS, folder)
+    (entry,) = folder.iterdir()
+    cut(entry / "image.npy")
+    monkeypatch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(OutputError, match=rf"{entry.name}.*neither be read nor be made again"):
+        load_case(case, SETTINGS, folder)
+
+
+def test_an_entry_of_somebody_else_is_used(case, folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    load_case(case, SETTINGS, folder)
+    forbid(monkeypatch)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert load_case(case, SETTINGS, folder).image.shape == (3, 40, 36)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_an_entry_is_as_open_to_others_as_any_new_folder(case, folder):
+    load_case(case, SETTINGS, folder)
+    (entry,) = folder.iterdir()
+    (folder / "plain").mkdir()
+    assert entry.stat().st_mode == (folder / "plain").stat().st_mode
+
+
+def test_a_stop_is_not_taken_for_another_process(case, folder, monkeypatch):
+    def stop(source, target):
+        target.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        load_case(case, SETTINGS, folder)
 
 
 def test_labels_of_another_grid_are_refused(case, folder, tmp_path):

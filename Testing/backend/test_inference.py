@@ -227,6 +227,13 @@ def test_in_the_end_the_processor_goes_on():
     assert words == ["2 slices at a time.", "1 slice at a time.", "the processor."]
 
 
+def test_the_processor_is_the_last_resort():
+    network = Failing(*[no_memory() for _ in range(9)])
+    with pytest.raises(ResourceError, match="ran out on the GPU and then on the processor"):
+        run_failing(network, 4)
+    assert network.seen == [4, 2, 1, 1]
+
+
 def test_a_processor_without_memory_says_what_to_do():
     class Greedy(nn.Module):
         def forward(self, *_):

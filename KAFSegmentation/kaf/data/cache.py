@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,35 +20,40 @@ from typing import Any
 import numpy as np
 
 from kaf.data.folder import Case
+from kaf.data.superpixels import find_superpixels
 from kaf.errors import InputError, OutputError
 from kaf.events import OnEvent, Ticker, ignore
+from kaf.files import replace_folder
 from kaf.keypoints import DESCRIPTOR_WIDTH, Keypoints
 from kaf.prepare import prepare
 from kaf.settings import KeypointSettings, NormalisationSettings
 from kaf.volume import Volume, read_labels, read_volume
 
-_FORMAT = 3
+_FORMAT = 4
+_MAPPED = ("image", "labels", "superpixels")
 
 
 @dataclass(frozen=True)
 class SliceSettings:
-    """What decides the cached slices of a case."""
+    """What decides the cached slices of a case; ``superpixels`` is Felzenszwalb's scale, sigma and smallest size."""
 
     spacing: float | None
     slicing_axis: str
     normalisation: NormalisationSettings
     keypoints: KeypointSettings
     describe: bool = False
+    superpixels: tuple[float, float, int] | None = None
 
     def digest(self) -> str:
         values = [_FORMAT, self.spacing, self.slicing_axis, self.normalisation.model_dump(),
-                  self.keypoints.model_dump(), self.describe]
+                  self.keypoints.model_dump(), self.describe, self.superpixels]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class CachedCase:
-    """One preprocessed case, memory-mapped: image (S, H, W) float32, labels (S, H, W) uint8 or None."""
+    """One preprocessed case, memory-mapped: image (S, H, W) float32, labels (S, H, W) uint8 or None, superpixels
+    (S, H, W) uint16, 0 for air, or None."""
 
     name: str
     patient: str
@@ -55,6 +61,7 @@ class CachedCase:
     labels: np.ndarray | None
     keypoints: list[Keypoints]
     spacing: tuple[float, float, float]
+    superpixels: np.ndarray | None = None
 
 
 def file_digest(path: Path) -> str:
@@ -92,17 +99,29 @@ def cache_cases(cases: Sequence[Case], settings: SliceSettings, folder: Path | N
 
 
 def load_case(case: Case, settings: SliceSettings, folder: Path) -> CachedCase:
-    """One case from the cache, prepared first if it is not there."""
+    """One case from the cache, prepared first if it is not there, or is damaged.
+
+    Raises:
+        InputError: a file of the case cannot be read or used.
+        OutputError: the cache cannot be written.
+    """
     try:
         parts = [settings.digest(), file_digest(case.image), file_digest(case.label) if case.label else ""]
     except OSError as error:
         raise InputError(error.filename, f"cannot be read ({error.strerror})", "Check the file.") from error
     entry = folder / hashlib.sha256("".join(parts).encode()).hexdigest()[:32]
-    if not entry.is_dir():
+    found = _open(entry, case.name, case.patient)
+    if found is None:
         volume = read_volume(case.image)
         labels = read_labels(case.label) if case.label else None
-        _store(entry, *prepare_case(volume, labels, settings, case.label or case.image))
-    return _open(entry, case.name, case.patient)
+        content = prepare_case(volume, labels, settings, case.label or case.image)
+        shutil.rmtree(entry, ignore_errors=True)  # damaged
+        _store(entry, *content)
+        found = _open(entry, case.name, case.patient)
+    if found is None:
+        raise OutputError(entry, "this entry of the cache can neither be read nor be made again",
+                          "Remove it, or choose another cache folder.")
+    return found
 
 
 def prepare_case(volume: Volume, labels: Volume | None, settings: SliceSettings, source: object = "labels"
@@ -124,6 +143,8 @@ def prepare_case(volume: Volume, labels: Volume | None, settings: SliceSettings,
     }
     if settings.describe:
         arrays["descriptors"] = np.concatenate([p.descriptors for p in points if p.descriptors is not None])
+    if settings.superpixels:
+        arrays["superpixels"] = find_superpixels(prepared.image, *settings.superpixels)
     if labels is not None:
         arrays["labels"] = prepared.grid.labels_to_canonical(labels.voxels)
     return arrays, prepared.grid.spacing
@@ -138,33 +159,45 @@ def as_case(name: str, patient: str, arrays: dict[str, np.ndarray], spacing: Seq
         descriptors = np.split(arrays["descriptors"].reshape(-1, DESCRIPTOR_WIDTH), splits)
     points = [Keypoints(*values) for values in zip(positions, response, descriptors, strict=True)]
     a, b, c = spacing
-    return CachedCase(name, patient, arrays["image"], arrays.get("labels"), points, (a, b, c))
+    return CachedCase(name, patient, arrays["image"], arrays.get("labels"), points, (a, b, c),
+                      arrays.get("superpixels"))
 
 
 def _store(entry: Path, arrays: dict[str, np.ndarray], spacing: Sequence[float]) -> None:
     """Write to a folder of another name and rename it: a killed run leaves no half entry behind."""
+    temporary = entry.with_name(f".tmp-{secrets.token_hex(8)}")
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=entry.parent))
         try:
+            temporary.mkdir()
             for name, values in arrays.items():
                 np.save(temporary / f"{name}.npy", values)
-            (temporary / "case.json").write_text(json.dumps({"spacing": list(spacing)}))
-            os.replace(temporary, entry)
+            sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
+            (temporary / "case.json").write_text(json.dumps({"spacing": list(spacing), "files": sizes}))
+            replace_folder(temporary, entry)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
-            if entry.is_dir():  # another process was first with the same content
-                return
             raise
     except OSError as error:
+        if entry.is_dir():  # another process was first with the same content
+            return
         raise OutputError(entry, f"the cache cannot be written ({error.strerror})",
                           "Free some disk space, or choose another cache folder.") from error
 
 
-def _open(entry: Path, name: str, patient: str) -> CachedCase:
-    arrays = {file.stem: np.load(file, mmap_mode="r" if file.stem in ("image", "labels") else None)
-              for file in entry.glob("*.npy")}
-    os.utime(entry)  # the oldest entries by use are the first to go when the cache is pruned
-    return as_case(name, patient, arrays, json.loads((entry / "case.json").read_text())["spacing"])
+def _open(entry: Path, name: str, patient: str) -> CachedCase | None:
+    """The case of an entry; None where there is none or it is damaged, as a disk may leave it."""
+    try:
+        words = json.loads((entry / "case.json").read_text())
+        if any((entry / file).stat().st_size != size for file, size in words["files"].items()):
+            return None
+        arrays = {Path(file).stem: np.load(entry / file, mmap_mode="r" if Path(file).stem in _MAPPED else None)
+                  for file in words["files"]}
+        case = as_case(name, patient, arrays, words["spacing"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    with suppress(OSError):  # it may belong to somebody else
+        os.utime(entry)  # the oldest entries by use are the first to go when the cache is pruned
+    return case
 
 
 def prune_cache(folder: Path, limit_bytes: int) -> int:
