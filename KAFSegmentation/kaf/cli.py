@@ -23,6 +23,7 @@ COMMANDS = {
     "segment": ("kaf.commands:segment", "segment a scan with a model"),
     "explain": ("kaf.commands:explain", "show where the network looked"),
     "adapt": ("kaf.commands:adapt", "learn from a few finished slices of a scan, and do the rest"),
+    "pretrain": ("kaf.commands_training:pretrain", "learn from unlabelled scans"),
     "finetune": ("kaf.commands:finetune", "train a model on labelled scans"),
     "evaluate": ("kaf.commands:evaluate", "compare segmentations with references"),
     "demo": ("kaf.demo:main", "segment a scan, or a made-up heart, and draw what was found"),

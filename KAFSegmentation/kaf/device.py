@@ -49,8 +49,9 @@ def choose_place(settings: RunSettings) -> Place:
     """
     name = settings.device
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        reason = {"cuda": "a GPU is there", "mps": "an Apple GPU is there", "cpu": "no GPU was found"}[name]
+        name = _own_gpu() if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        found = {"cuda": "a GPU is there", "mps": "an Apple GPU is there", "cpu": "no GPU was found"}
+        reason = found[name.partition(":")[0]]
     else:
         reason = "as asked"
     there = {"cpu": True, "mps": torch.backends.mps.is_available()}.get(name)
@@ -62,9 +63,15 @@ def choose_place(settings: RunSettings) -> Place:
                             "Use --device auto or --device cpu, or install a torch build for this GPU.")
     device = torch.device(name)
     if device.type == "cpu":
-        torch.set_num_threads(settings.threads or physical_cores())
+        together = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that torchrun started on this machine
+        torch.set_num_threads(settings.threads or max(1, physical_cores() // together))
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and native_bf16(device))
     return Place(device, bf16, f"{name} ({reason}{', bf16' if bf16 else ''})")
+
+
+def _own_gpu() -> str:
+    """The GPU of this process among those that torchrun started on this machine."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
 
 
 def physical_cores() -> int:

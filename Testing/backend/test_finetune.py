@@ -208,11 +208,11 @@ def test_a_stop_keeps_a_checkpoint_and_going_on_gives_the_same_model(folder, tmp
     calls = []
     real = SegmentationTask.loss
 
-    def loss(self, batch):
+    def loss(self, batch, *rest):
         calls.append(batch)
         if len(calls) == step + 1:
             raise KeyboardInterrupt
-        return real(self, batch)
+        return real(self, batch, *rest)
 
     monkeypatch.setattr(SegmentationTask, "loss", loss)
     with pytest.raises(Cancelled, match=r"run: training was stopped\. Go on later with --resume\."):

@@ -69,7 +69,7 @@ def plain_training(schedule: Schedule) -> tuple[nn.Module, dict[str, torch.Tenso
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate * (max(0.02, part / 0.05) if part < 0.05 else cosine)
         optimiser.zero_grad()
-        task.loss(task.batch(step))[0].backward()
+        task.loss(task.batch(step), network, 0.0)[0].backward()
         norm = math.sqrt(sum(float(p.grad.double().square().sum()) for p in network.parameters()))
         for p in network.parameters():
             p.grad *= min(1.0, schedule.clip / (norm + 1e-6))
@@ -219,3 +219,35 @@ def test_a_short_run_needs_no_folder_and_may_keep_the_norms_as_they_are(tmp_path
     assert torch.equal(result[1].running_mean, small_net()[1].running_mean)
     assert result[1].num_batches_tracked == 0
     assert not torch.equal(result[1].weight, small_net()[1].weight)
+
+
+def test_when_memory_runs_out_the_batch_is_taken_in_parts_with_the_same_gradient(tmp_path):
+    """Without normalisation over the batch, two halves give the whole batch's mean gradient."""
+    class Tight(Task):
+        def __init__(self, room):
+            super().__init__()
+            torch.manual_seed(3)
+            self.network = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 1, 3))
+            self.room = room
+
+        def batch(self, step):
+            return step, torch.cat([super(Tight, self).batch(step)[1], super(Tight, self).batch(step + 100)[1]])
+
+        def loss(self, batch, average, progress):
+            if len(batch[1]) > self.room:
+                raise torch.OutOfMemoryError("too much")
+            return super().loss(batch, average, progress)
+
+    schedule = Schedule(0.05, 0.1, 0.5, 0.9, steps=6)
+    heard = []
+    tight = Loop(Tight(3), schedule, CPU, None, on_event=heard.append)
+    tight.run()
+    whole = Loop(Tight(6), schedule, CPU, None)
+    whole.run()
+    for a, b in zip(tight.network.parameters(), whole.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    words = [event.text for event in heard if isinstance(event, Message)]
+    assert words == ["Memory ran out: each batch is now taken in 2 parts whose gradients are added up, which keeps the "
+                     "batch size."]
+    with pytest.raises(ResourceError, match="ran out of memory .*needs its whole batch at once"):
+        Loop(Tight(1), schedule, CPU, None).run()

@@ -28,10 +28,10 @@ class Stops(Task):
         super().__init__()
         self.stop = step
 
-    def loss(self, batch):
+    def loss(self, batch, *rest):
         if batch[0] == self.stop:
             raise KeyboardInterrupt
-        return super().loss(batch)
+        return super().loss(batch, *rest)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
@@ -81,7 +81,7 @@ def test_the_state_comes_back_whole(tmp_path, clock):
     loop.run()
     again = Loop(Task(), schedule, CPU, tmp_path, resume=True)
     assert vars(again.state) | {"waited": 0.0} == {
-        "step": 9, "elapsed": 9.5, "best": 0.5, "without_gain": 1, "waited": 0.0,
+        "step": 9, "elapsed": 9.5, "best": 0.5, "without_gain": 1, "waited": 0.0, "parts": 1,
         "validations": [{"step": 4, "Dice": 0.5}, {"step": 8, "Dice": 0.25}]}
     state = load_checkpoint(tmp_path, {"network": again.network, "average": again.average.network},
                             again._optimiser)

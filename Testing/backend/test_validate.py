@@ -90,7 +90,7 @@ def test_the_loss_is_dice_of_the_structures_and_cross_entropy(settings):
     batch = batch_of(np.random.default_rng(1))
     network = small_network(settings)
     task = SegmentationTask(network, CPU, None, 2, [], 0)
-    found, _ = task.loss(batch)
+    found, _ = task.loss(batch, network, 0.0)
     with torch.no_grad():
         logits = network(*map(torch.from_numpy, (batch.image, batch.keypoints, batch.mask))).logits.double()
     shares = logits.softmax(1)

@@ -43,13 +43,20 @@ class Task:
             image[0, 0, 0, 0] = np.nan
         return step, torch.from_numpy(image)
 
-    def loss(self, batch):
+    def loss(self, batch, average, progress):
         step, image = batch
         self.seen.append(step)
         if self.clock:
             self.clock.now += 1
         error = (self.network(image) - image[:, :1, 1:-1, 1:-1][..., :2, :2]).square().mean()
         return error, {"error": error.detach()}
+
+    def split(self, batch, parts):
+        step, image = batch
+        return [(step, part) for part in image.chunk(parts)] if len(image) % parts == 0 else []
+
+    def figures(self):
+        return {}
 
     def validate(self, network):
         self.validated += 1

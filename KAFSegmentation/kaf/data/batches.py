@@ -25,6 +25,15 @@ class Batch:
     mask: np.ndarray
 
 
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """The batch in ``parts`` of equal size, or nothing where it does not go into that many."""
+    count = len(batch.image)
+    if count % parts:
+        return []
+    each = count // parts
+    return [Batch(*(values[i:i + each] for values in vars(batch).values())) for i in range(0, count, each)]
+
+
 def patch_keypoints(positions: np.ndarray, size: tuple[int, int], rng: np.random.Generator | None = None,
                     dropout: float = 0.0) -> np.ndarray:
     """Keypoints that lie in the patch, some left out at random; a coarse grid where none is left."""

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kaf import ranks
 from kaf.network.sites import Sites
 
 
@@ -27,14 +28,14 @@ class TokenNorm(nn.BatchNorm1d):
     def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
         assert self.running_mean is not None
         assert self.running_var is not None
-        total = weights.sum()
+        total = weights.sum() if not self.training else ranks.all_sum(weights.sum())
         if not self.training or float(total) < 2:
             scale = self.weight * torch.rsqrt(self.running_var + self.eps)
             return tokens * scale + (self.bias - self.running_mean * scale)
         flat, weight = at_least_float(tokens).flatten(0, 1), at_least_float(weights).flatten()[:, None]
-        mean = (flat * weight).sum(0) / total
+        mean = ranks.all_sum((flat * weight).sum(0)) / total
         centred = flat - mean
-        variance = (centred.square() * weight).sum(0) / total
+        variance = ranks.all_sum((centred.square() * weight).sum(0)) / total
         with torch.no_grad():
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)

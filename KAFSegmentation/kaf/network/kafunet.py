@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from kaf.settings import NetworkSettings
 
 STAGES = 4
 SIZE_MULTIPLE = 2 ** STAGES
+Depth = Literal["bottleneck", "decoder", "logits"]
 
 
 @dataclass
@@ -21,8 +23,9 @@ class Features:
     """What one forward pass gives.
 
     logits: (B, classes, H, W); tokens: per fused scale (B, N, D), one per keypoint; bottleneck: (B, C, h, w);
-    decoder: maps from coarse to fine; attention: per fused scale (B, blocks, heads, N, N), rows sum to one
-    over the real keypoints, or None when it was not asked for.
+    decoder: maps from coarse to fine; encoder: maps from fine to coarse, as the decoder sees them; attention: per
+    fused scale (B, blocks, heads, N, N), rows sum to one over the real keypoints, or None when it was not asked
+    for.  A pass that stops early leaves ``decoder`` or ``logits`` empty.
     """
 
     logits: Tensor
@@ -30,6 +33,7 @@ class Features:
     bottleneck: Tensor
     decoder: list[Tensor]
     attention: list[Tensor] | None = None
+    encoder: list[Tensor] = field(default_factory=list)
 
 
 class ConvStage(nn.Sequential):
@@ -117,6 +121,7 @@ class KAFUNet(nn.Module):
         keypoints: (B, N, 2) float (row, column) in pixels, or None: the keypoint maps are zero then.
         mask: (B, N) bool, False for padding; None means that all keypoints are real.
         capture: also return the attention of every block and head.
+        until: where to stop; what self-supervised losses do not look at is not computed.
     """
 
     def __init__(self, settings: NetworkSettings):
@@ -132,7 +137,7 @@ class KAFUNet(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, image: Tensor, keypoints: Tensor | None = None, mask: Tensor | None = None,
-                capture: bool = False) -> Features:
+                capture: bool = False, until: Depth = "logits") -> Features:
         height, width = image.shape[2:]
         padding = (0, -width % SIZE_MULTIPLE, 0, -height % SIZE_MULTIPLE)
         if any(padding):
@@ -140,6 +145,6 @@ class KAFUNet(nn.Module):
         if keypoints is not None and mask is None:
             mask = torch.ones(keypoints.shape[:2], dtype=torch.bool, device=keypoints.device)
         skips, centre, tokens, attention = self.encoder(image, keypoints, mask, capture)
-        maps = self.decoder(centre, skips)
-        logits = self.head(maps[-1])[:, :, :height, :width]
-        return Features(logits, tokens, centre, maps, attention if capture else None)
+        maps = self.decoder(centre, skips) if until != "bottleneck" else []
+        logits = self.head(maps[-1])[:, :, :height, :width] if until == "logits" else centre.new_empty(0)
+        return Features(logits, tokens, centre, maps, attention if capture else None, skips)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from kaf import ranks
 from kaf.data.prefetch import Prefetch
 from kaf.device import Place
 from kaf.errors import ResourceError
@@ -24,13 +25,23 @@ _REPORT_EVERY = 10
 
 
 class Task(Protocol):
-    """What the loop trains.  ``batch`` runs in a background thread and must depend on its step alone."""
+    """What the loop trains.
+
+    batch: of a step, made in a background thread; it must depend on the step alone.  loss: a scalar and named terms;
+    ``average`` is the moving average of the network, ``progress`` 0..1 of the run.  split: the batch in parts whose
+    mean loss is the batch's, or nothing where the loss is none of that kind.  figures: what else to report, asked
+    for now and then.  validate: figures of the averaged network; "Dice", if any, decides on an early stop.
+    """
 
     network: nn.Module
 
     def batch(self, step: int) -> Any: ...
 
-    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def loss(self, batch: Any, average: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def split(self, batch: Any, parts: int) -> list[Any]: ...
+
+    def figures(self) -> dict[str, float]: ...
 
     def validate(self, network: nn.Module) -> dict[str, float]: ...
 
@@ -64,6 +75,7 @@ class State:
     best: float = -math.inf
     without_gain: int = 0
     waited: float = 0.0
+    parts: int = 1
     validations: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -75,6 +87,11 @@ def learning_rate_at(progress: float, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
 
 
+def _is_memory(error: BaseException) -> bool:
+    """Whether torch ran out of memory, on a GPU or not."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """AdamW or SGD with momentum 0.9; biases and normalisation are not decayed."""
     decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
@@ -82,6 +99,8 @@ def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimi
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]
     if schedule.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=0.9)
+    if schedule.optimiser == "radam":
+        return torch.optim.RAdam(groups, lr=schedule.learning_rate, decoupled_weight_decay=True)
     return torch.optim.AdamW(groups, lr=schedule.learning_rate)
 
 
@@ -132,13 +151,13 @@ class Loop:
                 if bad == _PATIENCE_WITH_NAN:
                     raise self._diverged()
                 now = time.monotonic()
-                state.elapsed, last = state.elapsed + now - last, now
+                state.elapsed, last = ranks.agree(state.elapsed + now - last), now
                 if terms and state.step % _REPORT_EVERY == 0:
                     self._report(terms)
                 if state.elapsed - checked >= self.schedule.validate_every:
                     if self._validate():
                         break
-                    state.elapsed, last = state.elapsed + time.monotonic() - last, time.monotonic()
+                    state.elapsed, last = ranks.agree(state.elapsed + time.monotonic() - last), time.monotonic()
                     checked = state.elapsed
                 if bad == 0 and state.elapsed - saved >= self.schedule.checkpoint_every:
                     self.save()
@@ -156,21 +175,52 @@ class Loop:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._train_mode()
-        with self.place.autocast():
-            loss, terms = self.task.loss(batch)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss, terms = self._gradients(batch)
+        ranks.average_gradients(self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip)
         self.state.step += 1
-        if not bool(torch.isfinite(norm + loss.detach())):
+        if not bool(torch.isfinite(norm + ranks.all_sum(loss))):
             self._mend_statistics()
             return {}
         self._optimiser.step()
         self.average.update(self.network, self.state.step)
         if self.state.step % _REPORT_EVERY:
             return {"loss": 0.0}
-        values = {"loss": loss.detach(), "gradient norm": norm, **terms}
-        return {name: float(value) for name, value in values.items()} | {"learning rate": rate}
+        values = {"loss": loss, "gradient norm": norm, **terms}
+        figures = self.task.figures()
+        return {name: float(value) for name, value in values.items()} | {"learning rate": rate} | figures
+
+    def _gradients(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and terms of a batch, gradients in the parameters; in parts from the first time memory runs out."""
+        progress = self.progress()
+        while True:
+            parts = self.task.split(batch, self.state.parts) if self.state.parts > 1 else [batch]
+            total: Tensor | float = 0.0
+            self._optimiser.zero_grad(set_to_none=True)
+            try:
+                for part in parts:
+                    with self.place.autocast():
+                        loss, terms = self.task.loss(part, self.average.network, progress)
+                    (loss / len(parts)).backward()
+                    total = total + loss.detach() / len(parts)
+                assert isinstance(total, Tensor)
+                return total, terms
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_memory(error):
+                    raise
+                short = error.__class__.__name__
+            self._take_smaller_parts(batch, short)
+
+    def _take_smaller_parts(self, batch: Any, short: str) -> None:
+        self.state.parts *= 2
+        if not self.task.split(batch, self.state.parts):
+            raise ResourceError(
+                f"device {self.place.device}", f"ran out of memory ({short}), and this loss needs its whole batch at "
+                "once", "Use a smaller --batch or --patch, or another device.")
+        if self.place.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._send(Message(f"Memory ran out: each batch is now taken in {self.state.parts} parts whose gradients are "
+                           "added up, which keeps the batch size.", "warning"))
 
     def _mend_statistics(self) -> None:
         """Running means that took in a batch of no numbers would stay so for ever: take the averaged ones."""
@@ -210,6 +260,8 @@ class Loop:
         state = self.state
         self._send(Metric(state.step, {f"validation {name}": value for name, value in values.items()}))
         state.validations.append({"step": state.step, **values})
+        if "Dice" not in values:
+            return False
         score = values["Dice"]
         state.without_gain = 0 if score > state.best else state.without_gain + 1
         state.best = max(state.best, score)
@@ -220,6 +272,6 @@ class Loop:
 
     def save(self) -> None:
         """A checkpoint of now."""
-        if self._checkpoints is not None:
+        if self._checkpoints is not None and ranks.rank() == 0:
             save_checkpoint(self._checkpoints, self.state.step, self._modules(), self._optimiser,
                             vars(self.state).copy())

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from kaf.errors import OutputError
 from kaf.events import OnEvent, to_json
@@ -17,11 +17,15 @@ from kaf.settings import Settings
 class RunFolder:
     """``settings.json``, ``events.jsonl`` and whatever the verb adds, in one folder.
 
-    A folder that is in use is refused unless ``resume`` (go on with it) or ``overwrite`` (empty it first).
+    A folder that is in use is refused unless ``resume`` (go on with it) or ``overwrite`` (empty it first).  Of
+    several processes the first one ``leads``; the others write nothing.
     """
 
-    def __init__(self, path: Path, settings: Settings, resume: bool, overwrite: bool):
+    def __init__(self, path: Path, settings: Settings, resume: bool, overwrite: bool, leads: bool = True):
         self.path = path
+        self._events: IO[str] | None = None
+        if not leads:
+            return
         used = path.is_dir() and any(path.iterdir())
         if used and not (path / "settings.json").is_file():
             raise OutputError(path, "is a folder with other files in it", "Choose an empty or a new folder.")
@@ -34,21 +38,23 @@ class RunFolder:
             raise OutputError(path, "holds no run to go on with", "Check the folder, or start without --resume.")
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self.write_json("settings.json", settings.model_dump(mode="json"))
             self._events = (path / "events.jsonl").open("a", encoding="ascii")
+            self.write_json("settings.json", settings.model_dump(mode="json"))
         except OSError as error:
             raise OutputError(path, f"cannot be written ({error.strerror})",
                               "Choose a folder that you can write to.") from error
 
     def write_json(self, name: str, values: Any) -> None:
-        atomic_write(self.path / name, json.dumps(values, indent=1, sort_keys=True) + "\n", overwrite=True)
+        if self._events is not None:
+            atomic_write(self.path / name, json.dumps(values, indent=1, sort_keys=True) + "\n", overwrite=True)
 
     def recording(self, on_event: OnEvent) -> OnEvent:
-        """``on_event`` that also appends every event to events.jsonl."""
+        """``on_event`` that also appends every event to events.jsonl; nothing where another process leads."""
         def send(event: Any) -> None:
-            self._events.write(to_json(event) + "\n")
-            self._events.flush()
-            on_event(event)
+            if self._events is not None:
+                self._events.write(to_json(event) + "\n")
+                self._events.flush()
+                on_event(event)
         return send
 
     def __enter__(self) -> RunFolder:
@@ -56,4 +62,5 @@ class RunFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._events.close()
+        if self._events is not None:
+            self._events.close()

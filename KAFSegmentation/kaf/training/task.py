@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kaf.data.batches import Batch, LabelledSlices
+from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
 from kaf.device import Place
 from kaf.training.validate import validate_cases
@@ -33,13 +33,19 @@ class SegmentationTask:
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, average: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
         features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
                                 torch.from_numpy(batch.mask).to(device))
         labels = torch.from_numpy(batch.labels).to(device, torch.long)[:, None]
         return self._criterion(features.logits.float(), labels), {}
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        return split_batch(batch, parts)
+
+    def figures(self) -> dict[str, float]:
+        return {}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         if not self.validation:

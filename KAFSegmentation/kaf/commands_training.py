@@ -1,0 +1,38 @@
+"""The commands that learn from unlabelled scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from kaf.console import Console
+from kaf.events import Result
+from kaf.flags import Command, parse
+from kaf.settings_pretrain import PretrainSettings, preset_names
+
+
+class PretrainCommand(Command, PretrainSettings):  # type: ignore[misc]
+    """Learn from a folder of unlabelled scans; the weights are where `kaf finetune --init-from` starts.
+
+    `kaf pretrain --presets` lists ready-made settings.  A run that was stopped goes on with --resume.
+    """
+
+    data: CliPositionalArg[str] = Field(description="folder of scans; labels in it are not looked at")
+
+
+def pretrain(arguments: Sequence[str], console: Console) -> None:
+    if list(arguments) == ["--presets"]:
+        names = preset_names()
+        width = max(map(len, names))
+        console.result({"presets": names}, "\n".join(f"{name:{width}}  {about}" for name, about in names.items()))
+        return
+    settings: PretrainSettings = parse(PretrainCommand, arguments, "pretrain").only(PretrainSettings)
+    from kaf import ranks
+    from kaf.pretrain import pretrain as run
+
+    path = run(settings, lambda event: None if isinstance(event, Result) else console(event))
+    if ranks.leads():
+        console.result({"model": str(path)}, f"written: {path}\n"
+                       f"use it: kaf finetune FOLDER --init-from {path} --output RUN")

@@ -1,0 +1,75 @@
+"""Contrast of slices: PCL, SimCLR and KAF's global terms are one formula with different positives (KAF 1.6, eq 1)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kaf import ranks
+from kaf.methods.base import Method, Outcome, Scene, bottleneck_width, fp32, unit
+from kaf.settings import NetworkSettings
+from kaf.settings_pretrain import ContrastSettings
+
+_PARTITIONS = 4
+
+
+def supervised_contrast(embeddings: Tensor, positive: Tensor, temperature: float) -> Tensor:
+    """L_i = -1/|P(i)| sum_{j in P(i)} log[exp(s_ij / tau) / sum_{k != i} exp(s_ik / tau)], mean over i with |P(i)| > 0.
+
+    embeddings: (n, D), normalised here; positive: (n, n) bool, the diagonal is left out.  Computed in fp32.
+    """
+    z = unit(embeddings) if embeddings.dtype != torch.float64 else nn.functional.normalize(embeddings, dim=-1)
+    with torch.autocast(z.device.type, enabled=False):
+        logits = z @ z.T / temperature
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    log_share = logits - logits.masked_fill(itself, -torch.inf).logsumexp(1, keepdim=True)
+    positive = positive & ~itself
+    count = positive.sum(1)
+    per_item = -(log_share * positive).sum(1) / count.clamp(min=1)
+    return per_item[count > 0].mean() if bool((count > 0).any()) else logits.sum() * 0
+
+
+def positives(position: Tensor, settings: ContrastSettings) -> Tensor:
+    """(2B, 2B) bool for two views of B slices with normalised ``position`` (B,) in 0..1: who is like whom."""
+    place = position.repeat(2)
+    if settings.positives == "position":
+        return (place[:, None] - place[None]).abs() < settings.theta
+    if settings.positives == "partition":
+        part = (place * _PARTITIONS).ceil().clamp(1, _PARTITIONS)
+        return part[:, None] == part[None]
+    index = torch.arange(len(position), device=position.device).repeat(2)
+    return index[:, None] == index[None]
+
+
+def contrast(first: Tensor, second: Tensor, position: Tensor, settings: ContrastSettings) -> Tensor:
+    """The contrastive loss of two views (B, D) of slices at ``position`` (B,), over the joint batch of all ranks."""
+    embeddings = torch.cat([ranks.all_gather(fp32(first)), ranks.all_gather(fp32(second))])
+    return supervised_contrast(embeddings, positives(ranks.all_gather(position), settings), settings.temperature)
+
+
+class ImageHead(nn.Sequential):
+    """Bottleneck map (B, C, h, w) -> (B, width): mean over pixels, linear, ReLU, linear (KAF 1.4, PCL)."""
+
+    def __init__(self, channels: int, width: int):
+        super().__init__(nn.Linear(channels, channels // 2), nn.ReLU(), nn.Linear(channels // 2, width))
+
+    def forward(self, bottleneck: Tensor) -> Tensor:
+        return super().forward(bottleneck.mean((2, 3)))
+
+
+class SliceContrast(Method):
+    """PCL (Zeng et al., MICCAI 2021) and, with the other view as the only positive, SimCLR (Chen et al., 2020)."""
+
+    views: ClassVar[tuple[str, ...]] = ("anchor", "again")
+
+    def __init__(self, settings: ContrastSettings, network: NetworkSettings):
+        super().__init__(settings, network)
+        self.settings = settings
+        self.head = ImageHead(bottleneck_width(network), settings.width)
+
+    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+        first, second = (self.head(scene.features[name].bottleneck) for name in ("anchor", "again"))
+        loss = contrast(first, second, scene.batch.position, self.settings)
+        return Outcome(loss, {"contrast": loss.detach()}, torch.stack([first, second]).detach())

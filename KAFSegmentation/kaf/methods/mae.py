@@ -1,0 +1,36 @@
+"""MAE: squares of a slice are hidden and drawn again from what is left (He et al., CVPR 2022, with a U-Net)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from kaf import ranks
+from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32
+from kaf.network.kafunet import Depth
+from kaf.settings import NetworkSettings
+from kaf.settings_pretrain import MaeSettings
+
+
+class Mae(Method):
+    """Mean squared error of the hidden pixels that lie inside the slice, in standard intensities."""
+
+    views: ClassVar[tuple[str, ...]] = ("masked",)
+    depth: ClassVar[Depth] = "decoder"
+    trains: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    splits: ClassVar[bool] = True
+
+    def __init__(self, settings: MaeSettings, network: NetworkSettings):
+        super().__init__(settings, network)
+        self.head = nn.Conv2d(decoder_width(network, 0), network.in_channels, 1)
+
+    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+        target, masked = scene.batch.views["anchor"], scene.batch.views["masked"]
+        assert masked.hidden is not None
+        height, width = target.image.shape[2:]
+        drawn = fp32(self.head(scene.features["masked"].decoder[-1]))[:, :, :height, :width]
+        asked = masked.hidden & target.valid
+        error = ((drawn - target.image).square().mean(1) * asked).sum()
+        loss = ranks.mean(error, asked.sum())
+        return Outcome(loss, {"reconstruction": loss.detach()})

@@ -1,0 +1,216 @@
+"""Self-supervised pretraining: from unlabelled scans to a file of weights that fine-tuning starts from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kaf import ranks
+from kaf._version import __version__
+from kaf.card import Card
+from kaf.data.cache import CachedCase, SliceSettings, default_cache, load_case
+from kaf.data.folder import Case, Dataset, scan_folder
+from kaf.data.plan import Plan, make_image_plan
+from kaf.data.splits import Split
+from kaf.data.views import UnlabelledSlices
+from kaf.device import Place, choose_place
+from kaf.errors import Cancelled, InputError, SettingsError
+from kaf.events import Message, OnEvent, Result, Ticker, ignore
+from kaf.library import find_model
+from kaf.methods.base import Method
+from kaf.methods.registry import make_method
+from kaf.model import load_tensors, save_model
+from kaf.network import build_network
+from kaf.settings_pretrain import PretrainSettings
+from kaf.training.forecast import forecast
+from kaf.training.loop import Loop, Schedule
+from kaf.training.pretraining import Pretrainer, PretrainingTask
+from kaf.training.pretraining_look import Looker
+from kaf.training.run import RunFolder
+from kaf.transfer import transfer
+
+_DEFAULT_MINUTES = 30.0
+_MATCHES, _REGIONS = "kaf", "lrc"
+
+
+def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
+    """Learn from the scans of a folder without looking at labels; returns the path of the weights.
+
+    The run folder holds settings.json, plan.json, split.json, forecast.json, events.jsonl, pictures, checkpoints
+    and model.safetensors.  Under torchrun every process calls this and works on its part of each batch.
+
+    Raises:
+        InputError: no scan that can be used, or patients to leave out that are not there.
+        SettingsError: a method that does not go with the network, or a batch that does not go into the processes.
+        OutputError: the run folder is in use and neither resume nor overwrite was asked for.
+        ResourceError: the device is not there, memory does not suffice, or the loss is not a number.
+        Cancelled: stopped by the user; a checkpoint was kept.
+    """
+    place = choose_place(settings)
+    ranks.start(place.device)
+    try:
+        return _pretrain(settings, place, on_event)
+    finally:
+        ranks.stop()
+
+
+def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Path:
+    if settings.batch % ranks.world():
+        raise SettingsError("batch", f"{settings.batch} slices do not go into {ranks.world()} processes",
+                            f"Choose a multiple of {ranks.world()}.")
+    leads = ranks.rank() == 0
+    dataset = scan_folder(settings.data)
+    chosen = choose_scans(dataset, settings)
+    with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite, leads) as run:
+        send = run.recording(on_event)
+        for problem in dataset.problems:
+            send(Message(problem, "warning"))
+        plan = make_image_plan(chosen, settings, send)
+        run.write_json("plan.json", plan.to_dict())
+        cases = prepared_cases(chosen, settings, plan, send)
+        split = Split(tuple(sorted({case.patient for case in cases})), seed=settings.seed,
+                      note="pretraining, images only; left out: " + (", ".join(settings.leave_out) or "nobody"))
+        run.write_json("split.json", {**vars(split)})
+        count = sum(len(case.image) for case in cases)
+        send(Message(f"{len(split.train)} patients, {len(cases)} scans, {count} slices; method {settings.method}; on "
+                     f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}."))
+        pretrainer = make_pretrainer(settings, plan, run, send)
+        looker = Looker(settings, plan, place, run.path, send) if leads else None
+        slices = views_of(cases, settings, plan, pretrainer)
+        place.put(pretrainer)
+        task = PretrainingTask(pretrainer, place, slices, settings.batch, settings.mae,
+                               looker.look if looker else None, send)
+        schedule = schedule_of(settings, len(slices))
+        if not settings.resume:
+            expected = forecast(task, schedule, place)
+            run.write_json("forecast.json", vars(expected))
+            send(Message(expected.text()))
+        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send)
+        try:
+            trained = loop.run()
+        except KeyboardInterrupt:
+            loop.save()
+            raise Cancelled(run.path, "pretraining was stopped", "Go on later with --resume.") from None
+        assert isinstance(trained, Pretrainer)
+        path = run.path / "model.safetensors"
+        if leads:
+            card = make_card(settings, plan, trained, len(split.train), loop.state.validations)
+            card = save_model(path, trained.network.cpu(), card, overwrite=True)
+            send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
+                         "seconds": round(loop.state.elapsed, 1), "probe": loop.state.validations[-1:]}))
+    return path
+
+
+def choose_scans(dataset: Dataset, settings: PretrainSettings) -> list[Case]:
+    """The scans that the settings name; all where they name none; never those of patients to leave out."""
+    known = {case.name for case in dataset.cases} | {case.patient for case in dataset.cases}
+    unknown = sorted((set(settings.cases) | set(settings.leave_out)) - known)
+    if unknown:
+        raise InputError(settings.data, f"has no case or patient {', '.join(unknown[:5])}",
+                         "See `kaf data scan` for the names of cases and patients.")
+    wanted, unwanted = set(settings.cases), set(settings.leave_out)
+    chosen = [case for case in dataset.cases if (not wanted or wanted & {case.name, case.patient})
+              and not unwanted & {case.name, case.patient}]
+    if not chosen:
+        raise InputError(settings.data, "holds no scan to learn from",
+                         "Point it at a folder of NIfTI, NRRD, MHA or DICOM scans; `kaf data scan` explains.")
+    return chosen
+
+
+def prepared_cases(cases: Sequence[Case], settings: PretrainSettings, plan: Plan, send: OnEvent) -> list[CachedCase]:
+    """The scans in slices; those that cannot be used are left out with a warning, or refused when strict."""
+    labels = "lrc" in settings.weights and settings.lrc.regions == "labels"
+    wanted = slice_settings(settings, plan)
+    folder = Path(settings.cache) if settings.cache else default_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    ticker = Ticker(send, "reading and preparing scans", len(cases))
+    usable, problems = [], []
+    for index, case in enumerate(cases):
+        if labels and case.label is None:
+            problems.append(InputError(case.image, "has no labels, which lrc.regions = labels asks for",
+                                       "Leave it out with --cases, or use superpixels."))
+            continue
+        try:
+            usable.append(load_case(case if labels else Case(case.name, case.patient, case.image), wanted, folder))
+        except InputError as error:
+            problems.append(error)
+        ticker.update(index + 1)
+    if problems and (settings.strict or not usable):
+        raise problems[0]
+    for problem in problems:
+        send(Message(f"Left out: {problem}", "warning"))
+    return usable
+
+
+def slice_settings(settings: PretrainSettings, plan: Plan) -> SliceSettings:
+    superpixels = None
+    if _REGIONS in settings.weights and settings.lrc.regions == "superpixels":
+        superpixels = (settings.lrc.scale, settings.lrc.sigma, settings.lrc.smallest)
+    return SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints,
+                         _MATCHES in settings.weights, superpixels)
+
+
+def make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send: OnEvent) -> Pretrainer:
+    """Network and heads with random weights decided by the seed, or the network's from ``init_from``."""
+    if plan.network.kind != "kaf":
+        raise SettingsError("network.kind", f"{plan.network.kind} cannot be pretrained",
+                            "Use kind kaf; its fusion none or copy gives the plain U-Nets.")
+    torch.manual_seed(settings.seed)
+    network = build_network(plan.network)
+    if settings.init_from:
+        source = find_model(settings.init_from)
+        card, tensors = load_tensors(source)
+        report = transfer(network, tensors, source, card.trained_modules, least=0.9)
+        run.write_json("transfer.json", {"source": str(source), "digest": card.digest, **report.to_dict()})
+        send(Message(f"Started from {card.name}: {report.text()}."))
+    methods: dict[str, Method] = {}
+    for name in settings.weights:
+        try:
+            methods[name] = make_method(name, getattr(settings, name), plan.network)
+        except ValueError as error:
+            raise SettingsError(f"method {name}", str(error), "Choose another method, or another network.") from error
+    return Pretrainer(network, methods, settings.weights)
+
+
+def views_of(cases: Sequence[CachedCase], settings: PretrainSettings, plan: Plan, pretrainer: Pretrainer
+             ) -> UnlabelledSlices:
+    methods = [m for m in pretrainer.methods.values() if isinstance(m, Method)]
+    return UnlabelledSlices(
+        cases, (plan.patch, plan.patch), settings.slice_context, settings.augmentation, settings.seed,
+        names=pretrainer.names, aligned=any(m.aligned for m in methods),
+        radius=settings.kaf.radius if any(m.matches for m in methods) else 0.0,
+        regions=settings.lrc.regions if _REGIONS in settings.weights else "",
+        neighbours=settings.neighbours, most_neighbours=settings.most_neighbours)
+
+
+def schedule_of(settings: PretrainSettings, slices: int) -> Schedule:
+    steps = max(1, round(settings.epochs * slices / settings.batch)) if settings.epochs else None
+    minutes = settings.minutes or (None if steps else _DEFAULT_MINUTES)
+    return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
+                    steps, minutes and 60 * minutes, validate_every=60 * settings.probe_every,
+                    checkpoint_every=settings.checkpoint_every)
+
+
+def make_card(settings: PretrainSettings, plan: Plan, trained: Pretrainer, patients: int,
+              validations: Sequence[dict[str, float]]) -> Card:
+    """The card of pretrained weights: no labels, and which modules learned something."""
+    metrics: dict[str, Any] = {"pretraining_patients": patients}
+    if validations:
+        metrics["probe"] = {name: round(value, 4) for name, value in validations[-1].items()}
+    # No private path and no patient's name travels with a model.
+    recipe = settings.model_dump(
+        mode="json", exclude={"output", "resume", "overwrite", "cache", "cases", "leave_out", "labelled"})
+    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from")}
+    return Card(
+        name=settings.name, version="1", labels=(), modality=plan.modality,
+        description=f"Weights pretrained by {settings.method} on unlabelled scans; fine-tune them before use.",
+        spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
+        slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
+        network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
+        trained_modules=trained.trained_modules, weights_licence=settings.weights_licence,
+        training_data=settings.training_data, metrics=metrics, seed=settings.seed, code_version=__version__,
+        recipe=json.loads(json.dumps(recipe)))

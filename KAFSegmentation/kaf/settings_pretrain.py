@@ -1,0 +1,223 @@
+"""Settings of self-supervised pretraining: the methods, what they are made of, and the run.  No torch here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kaf.errors import SettingsError
+from kaf.settings import (
+    AugmentationSettings,
+    KeypointSettings,
+    NetworkSettings,
+    NormalisationSettings,
+    RunSettings,
+    Settings,
+    load_values,
+)
+
+METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
+PRESETS = Path(__file__).parent / "presets"
+Positives = Literal["position", "partition", "view"]
+
+
+class ContrastSettings(Settings):
+    """Contrast of whole slices (methods PCL and SimCLR, and KAF's global terms)."""
+
+    temperature: float = Field(0.1, gt=0, le=10, description="softness of the contrast, tau")
+    theta: float = Field(0.35, gt=0, le=1, description="slices closer than this in normalised position are positives")
+    positives: Positives = Field("position", description="position: within theta; partition: the same of 4 parts of "
+                                 "the volume; view: only the other view of the same slice")
+    width: int = Field(512, ge=2, le=4096, description="length of the embedding")
+
+
+class KafSettings(ContrastSettings):
+    """KAF: global contrast on the image and on pooled keypoints, local matching of keypoints (equations 1-3)."""
+
+    image_weight: float = Field(1.0, ge=0, description="w1, contrast of the image embedding")
+    keypoint_weight: float = Field(1.0, ge=0, description="w2, contrast of the pooled keypoints")
+    local_weight: float = Field(0.01, ge=0, description="w3, matching of keypoints")
+    matched_share: float = Field(0.45, ge=0, description="weight of matched keypoints inside the matching loss")
+    unmatched_share: float = Field(1.0, ge=0, description="weight of unmatched keypoints inside the matching loss")
+    radius: float = Field(30.0, gt=0, description="keypoints match within this Manhattan distance (pixels)")
+    token_width: int = Field(256, ge=8, le=1024, description="width of the joined keypoint tokens")
+    sinkhorn: int = Field(100, ge=1, le=1000, description="most Sinkhorn iterations; fewer where it has converged")
+
+
+class PglSettings(Settings):
+    """PGL: the same anatomy has the same features in two crops, point by point, against a moving average."""
+
+    hidden: int = Field(512, ge=2, le=8192, description="width inside projector and predictor (paper: 4096)")
+    width: int = Field(256, ge=2, le=4096, description="length of a voxel's embedding")
+    points: int = Field(12, ge=2, le=64, description="points along each side of the grid laid over the overlap")
+    least_overlap: float = Field(0.1, ge=0, le=1, description="least share of the points inside both crops")
+    teacher: float = Field(0.996, ge=0, lt=1, description="decay of the teacher's moving average")
+
+
+class LrcSettings(Settings):
+    """LRC: pixels of one region are alike in two views and unlike those of other regions (our reading)."""
+
+    regions: Literal["superpixels", "labels"] = Field("superpixels", description="labels: the supervised variant")
+    temperature: float = Field(0.1, gt=0, le=10)
+    samples: int = Field(24, ge=1, le=512, description="pixels drawn from each region and view at every step")
+    width: int = Field(128, ge=2, le=1024, description="length of a pixel's embedding")
+    hidden: int = Field(256, ge=2, le=2048)
+    level: int = Field(1, ge=0, le=3, description="decoder map that is looked at, 0 finest")
+    scale: float = Field(200.0, gt=0, description="Felzenszwalb's scale: larger makes larger regions")
+    sigma: float = Field(0.8, ge=0, description="smoothing before the regions are found (pixels)")
+    smallest: int = Field(80, ge=1, description="pixels of the smallest region")
+
+
+class BimSettings(Settings):
+    """BIM: clusters of a decoder map that agree under transforms and end where the image has edges."""
+
+    clusters: int = Field(20, ge=2, le=256)
+    heads: int = Field(3, ge=1, le=16, description="independent clusterings whose losses are averaged")
+    alpha: float = Field(0.5, ge=0, le=1, description="0: mutual information; 1: balanced and consistent clusters")
+    balance: float = Field(1.5, gt=0, description="lambda, weight of the marginal entropies")
+    boundary_weight: float = Field(0.1, ge=0, description="weight of the cross-correlation with image edges")
+    boundary_after: float = Field(0.1, ge=0, lt=1, description="share of the run before the edges count")
+    gamma: float = Field(0.75, gt=0, le=4, description="exponent of the edge map")
+    window: int = Field(5, ge=3, le=15, description="side of the window of the correlation (pixels)")
+    level: int = Field(0, ge=0, le=3, description="decoder map that is clustered, 0 finest")
+
+
+class MaeSettings(Settings):
+    """MAE: what was hidden from the network is drawn again."""
+
+    hidden: float = Field(0.6, gt=0, lt=1, description="share of the slice that is hidden")
+    block: int = Field(16, ge=2, le=64, description="side of a hidden square (pixels)")
+
+
+class PretrainSettings(RunSettings):
+    """Learn from unlabelled scans; the result is a file of weights that fine-tuning starts from."""
+
+    data: str = Field(description="folder of scans; labels in it are not looked at")
+    output: str = Field(description="run folder; the weights are written there as model.safetensors")
+    name: str = Field("pretrained", min_length=1, max_length=80, description="name of the weights")
+    preset: str = Field("", description="settings of a paper, or compact ones: see `kaf pretrain --presets`")
+    method: str = Field("kaf", description="methods joined by +, each with a weight if wanted: kaf+bim:0.1, or JSON")
+    kaf: KafSettings = KafSettings()
+    pcl: ContrastSettings = ContrastSettings()
+    simclr: ContrastSettings = ContrastSettings(positives="view")
+    pgl: PglSettings = PglSettings()
+    lrc: LrcSettings = LrcSettings()
+    bim: BimSettings = BimSettings()
+    mae: MaeSettings = MaeSettings()
+    neighbours: float = Field(0.18, ge=0, le=1, description="how far a neighbouring slice may be, as a share of the "
+                              "volume's slices")
+    most_neighbours: int = Field(2, ge=1, le=100, description="and at most so many slices")
+    cases: tuple[str, ...] = Field((), description="only these cases or patients; default: all")
+    leave_out: tuple[str, ...] = Field((), description="never these patients: those who will be tested")
+    modality: Literal["MR", "CT", "any"] = Field("any", description="of the scans; any: told from the files")
+    spacing: float | None = Field(None, gt=0, description="in-plane pixel size in mm; default: the median")
+    slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = Field(
+        "auto", description="which slices are learned from")
+    slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices seen on each side")
+    patch: int | None = Field(None, ge=16, le=1024, description="training patch in pixels; default: fitted")
+    network: NetworkSettings | None = Field(None, description="default: the compact KAF")
+    normalisation: NormalisationSettings | None = Field(None, description="default: by the modality")
+    keypoints: KeypointSettings = KeypointSettings()
+    augmentation: AugmentationSettings = AugmentationSettings(rotation=45.0, flips=(True, True))
+    init_from: str = Field("", description="weights to start from: a model or an earlier pretraining")
+    optimiser: Literal["adamw", "sgd", "radam"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0, le=10)
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
+    ema: float = Field(0.996, ge=0, lt=1, description="decay of the moving average of weights, the teacher of PGL")
+    batch: int = Field(16, ge=2, le=4096, description="slices at a time, over all processes")
+    epochs: float | None = Field(None, gt=0, description="passes over the slices; or use minutes")
+    minutes: float | None = Field(None, gt=0, description="time for training; default 30 when no epochs")
+    labelled: str = Field("", description="a folder of a few labelled cases: is pretraining helping yet?")
+    probe_every: float = Field(5.0, gt=0, description="minutes between two looks at the labelled cases and pictures")
+    checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
+    seed: int = Field(0, ge=0, le=2 ** 31 - 1)
+    strict: bool = Field(False, description="a scan that cannot be used is an error; default: it is left out")
+    resume: bool = Field(False, description="go on with the run in the output folder")
+    overwrite: bool = Field(False, description="start again in an output folder that is in use")
+    cache: str = Field("", description="folder for preprocessed slices; default: the user's cache")
+    weights_licence: str = Field("unspecified", description="licence of the weights, for the card")
+    training_data: str = Field("", description="what it was trained on and under which licence, for the card")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, values: Any) -> Any:
+        """The values of the preset below those that were given."""
+        if not isinstance(values, dict) or not values.get("preset"):
+            return values
+        return _merged(read_preset(str(values["preset"])), values)
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        weights = parse_method(value)
+        return "+".join(name if weight == 1 else f"{name}:{weight:g}" for name, weight in weights.items())
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PretrainSettings:
+        if self.resume and self.overwrite:
+            raise ValueError("resume and overwrite exclude each other")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Method -> weight in the sum of losses."""
+        return parse_method(self.method)
+
+
+def parse_method(value: Any) -> dict[str, float]:
+    """``"kaf+bim:0.1"``, ``'{"kaf": 1, "bim": 0.1}'`` or a dict -> method -> weight.
+
+    Raises:
+        ValueError: a method that is not known or named twice, or a weight that is no positive number.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = json.loads(value)
+    pairs: list[tuple[str, Any]]
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        pairs = [(name.strip(), weight or 1) for name, _, weight in
+                 (part.partition(":") for part in str(value).split("+"))]
+    weights: dict[str, float] = {}
+    for name, weight in pairs:
+        if name not in METHODS:
+            raise ValueError(f"unknown method '{name}'; known: {', '.join(METHODS)}")
+        if name in weights:
+            raise ValueError(f"method '{name}' is named twice")
+        try:
+            weights[name] = float(weight)
+        except (TypeError, ValueError):
+            weights[name] = 0.0
+        if not 0 < weights[name] < float("inf"):
+            raise ValueError(f"the weight of '{name}' must be a positive number, not {weight!r}")
+    return weights
+
+
+def preset_names() -> dict[str, str]:
+    """Name -> what it is, of every preset."""
+    return {file.stem: str(load_values(file)["about"]) for file in sorted(PRESETS.glob("*.json"))}
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """The settings of a preset."""
+    file = PRESETS / f"{name}.json"
+    if not file.is_file():
+        raise SettingsError(f"preset {name}", "is not known", f"Known: {', '.join(preset_names())}.")
+    values = load_values(file)
+    del values["about"]
+    return values
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Settings):
+            value = value.model_dump(exclude_unset=True)
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            value = _merged(result[key], value)
+        result[key] = value
+    return result

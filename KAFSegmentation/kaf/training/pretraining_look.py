@@ -1,0 +1,48 @@
+"""What is looked at while pretraining runs: the probe beside an untrained twin, and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kaf.data.cache import SliceSettings, cache_cases
+from kaf.data.folder import scan_folder
+from kaf.data.plan import Plan
+from kaf.device import Place
+from kaf.errors import InputError
+from kaf.events import Message, OnEvent
+from kaf.network import build_network
+from kaf.settings_pretrain import PretrainSettings
+from kaf.training.pretraining import Pretrainer
+from kaf.training.probe import probe
+
+
+class Looker:
+    """Figures of the averaged network: ``Dice`` of the probe, and of a twin that has learned nothing."""
+
+    def __init__(self, settings: PretrainSettings, plan: Plan, place: Place, folder: Path, send: OnEvent):
+        self._context, self._place, self._send = settings.slice_context, place, send
+        self._cases = []
+        if settings.labelled:
+            labelled = scan_folder(settings.labelled).labelled
+            if not labelled:
+                raise InputError(settings.labelled, "holds no labelled case",
+                                 "Give a folder with a few labelled cases, or none.")
+            wanted = SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints)
+            self._cases = cache_cases(labelled, wanted, Path(settings.cache) if settings.cache else None, send)
+            torch.manual_seed(settings.seed)
+            twin = place.put(build_network(plan.network))
+            self._untrained = probe(twin, place, self._cases, self._context)
+
+    def look(self, network: nn.Module, step: int) -> dict[str, float]:
+        assert isinstance(network, Pretrainer)
+        if not self._cases:
+            return {}
+        found = probe(network.network, self._place, self._cases, self._context)
+        better = found - self._untrained
+        words = "is helping" if better > 0.01 else "is not helping yet"
+        self._send(Message(f"Pretraining {words}: a linear reader reaches Dice {found:.3f} on the labelled cases, "
+                           f"{self._untrained:.3f} with untrained weights."))
+        return {"probe Dice": found, "untrained Dice": self._untrained}
