@@ -46,7 +46,7 @@ def start(
             os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
     folder = Path(tempfile.mkdtemp(prefix="slicer-host-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _addPythonPaths(slicerSources or os.environ.get("SLICER_PYTHON_SOURCES"), version)
+    _addPythonPaths(slicerSources or os.environ.get("SLICER_PYTHON_SOURCES"), version, folder / "slicer_python")
     _addPythonSlicer(folder / "home" / "bin")
     _started["app"] = app = _application(folder, version)
     _addWidgets()
@@ -58,7 +58,7 @@ def start(
     return app
 
 
-def _addPythonPaths(slicerSources: str | Path | None, version: tuple[int, int]) -> None:
+def _addPythonPaths(slicerSources: str | Path | None, version: tuple[int, int], copies: Path) -> None:
     sys.path.insert(0, str(HERE / "toplevel"))
     if str(HERE.parent) not in sys.path:
         sys.path.insert(0, str(HERE.parent))
@@ -67,8 +67,12 @@ def _addPythonPaths(slicerSources: str | Path | None, version: tuple[int, int]) 
     slicer.__path__.append(str(HERE / "slicer_python"))
     if version >= (5, 12):
         slicer.__path__.append(str(HERE / "slicer_python_5_12"))
-    if slicerSources:
-        slicer.__path__.insert(0, str(checkedSources(slicerSources)))
+    if slicerSources:  # copies, so that nothing else of that folder (slicer.packaging, which installs) comes with them
+        copies.mkdir()
+        for name in SLICER_FILES:
+            source = checkedSources(slicerSources) / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, copies / name)
+        slicer.__path__.insert(0, str(copies))
 
 
 def checkedSources(folder: str | Path) -> Path:

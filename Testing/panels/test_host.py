@@ -368,7 +368,7 @@ def test_dialogs_are_recorded_and_never_wait():
 
 
 def test_slicers_own_files_and_an_older_slicer_without_window(tmp_path):
-    for name in ("ScriptedLoadableModule.py", "i18n.py", "parameterNodeWrapper/__init__.py"):
+    for name in ("ScriptedLoadableModule.py", "i18n.py", "parameterNodeWrapper/__init__.py", "packaging.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("ORIGIN = 'given'\n", encoding="utf-8")
     code = (
@@ -379,7 +379,7 @@ def test_slicers_own_files_and_an_older_slicer_without_window(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(host.__file__).parents[1])}
     command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
     assert "given given given\n10 None None" in done.stdout, done.stderr
     (tmp_path / "i18n.py").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks Slicer's i18n.py"):
