@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from kaf._version import __version__
-from kaf.card import Card, plain_label
+from kaf.card import Card, plain_label, read_card
 from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
 from kaf.data.folder import Case, scan_folder
 from kaf.data.plan import Plan, make_plan
 from kaf.data.splits import Split, few_shot, holdout
+from kaf.data.views import UnlabelledSlices
 from kaf.device import choose_place
 from kaf.errors import Cancelled, InputError
 from kaf.events import Message, OnEvent, Result, ignore
@@ -24,13 +25,16 @@ from kaf.library import find_model
 from kaf.model import load_tensors, save_model
 from kaf.network import build_network
 from kaf.phantom import cardiac_phantom
-from kaf.settings import FinetuneSettings
+from kaf.settings import FinetuneSettings, build
 from kaf.training.loop import Loop, Schedule
+from kaf.training.mixing import MixingTask
 from kaf.training.run import RunFolder
 from kaf.training.task import SegmentationTask
 from kaf.transfer import transfer
+from kaf.weights_notice import inherited
 
 _DEFAULT_MINUTES = 20.0
+_LEAST_COVERAGE = 0.9  # of the modules that the weights have learned
 
 
 def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
@@ -40,11 +44,15 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
 
     Raises:
         InputError: nothing to train on, or a case that cannot be used.
+        ModelError: the weights to start from are not there or are unsound.
         OutputError: the run folder is in use and neither resume nor overwrite was asked for.
         ResourceError: the device is not there, or the loss is not a number.
         Cancelled: stopped by the user; a checkpoint was kept.
     """
     place = choose_place(settings)
+    source = find_model(settings.init_from) if settings.init_from else None
+    base = read_card(source) if source is not None else None
+    settings = inherit(settings, base) if base is not None else settings
     dataset = scan_folder(settings.data)
     labelled = choose_cases(dataset.labelled, settings)
     split = split_cases(labelled, settings)
@@ -64,18 +72,22 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         cases = _cached(used, settings, plan, send)
         training = [case for case in cases if case.patient in set(split.train)]
         held_out = [case for case in cases if case.patient in set(split.validation)]
-        network = _start(settings, plan, run, send)
+        network = _start(settings, plan, source, run, send)
         training += _phantoms(settings, plan)
         slices = LabelledSlices(training, (plan.patch, plan.patch), settings.slice_context,
                                 settings.augmentation, settings.seed)
-        task = SegmentationTask(network, place, slices, settings.batch, held_out, settings.slice_context)
+        supervised = (network, place, slices, settings.batch, held_out, settings.slice_context)
+        task = SegmentationTask(*supervised)
+        if settings.unlabelled:
+            task = MixingTask(*supervised, _unlabelled(settings, plan, members, send), settings.unlabelled_weight,
+                              settings.unlabelled_after)
         loop = Loop(task, schedule_of(settings, len(slices)), place, run.path / "checkpoints", settings.resume, send)
         try:
             trained = loop.run()
         except KeyboardInterrupt:
             loop.save()
             raise Cancelled(run.path, "training was stopped", "Go on later with --resume.") from None
-        card = make_card(settings, plan, split, loop.state.validations)
+        card = make_card(settings, plan, split, loop.state.validations, base)
         path = run.path / "model.safetensors"
         card = save_model(path, trained.cpu(), card, overwrite=True)
         send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
@@ -83,14 +95,25 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     return path
 
 
+_INHERITED = ("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints")
+
+
+def inherit(settings: FinetuneSettings, card: Card) -> FinetuneSettings:
+    """Where nothing else was said, scans are made into what the weights have learned from, for the same network."""
+    values = {name: getattr(card, name) for name in _INHERITED
+              if name not in settings.model_fields_set and getattr(card, name) not in ({}, None)}
+    return build(FinetuneSettings, {**settings.model_dump(exclude_unset=True), **values})
+
+
 def choose_cases(cases: Sequence[Case], settings: FinetuneSettings) -> list[Case]:
-    """The cases that the settings name, by case or by patient; all where they name none."""
-    wanted = set(settings.cases)
+    """The cases that the settings name, by case or by patient; all where they name none; never those left out."""
+    wanted, unwanted = set(settings.cases), set(settings.leave_out)
     unknown = wanted - {c.name for c in cases} - {c.patient for c in cases}
     if unknown:
         raise InputError(settings.data, f"has no labelled case {', '.join(sorted(unknown))}",
                          "See `kaf data scan` for the names of cases and patients.")
-    return [case for case in cases if not wanted or wanted & {case.name, case.patient}]
+    return [case for case in cases if (not wanted or wanted & {case.name, case.patient})
+            and not unwanted & {case.name, case.patient}]
 
 
 def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
@@ -153,20 +176,36 @@ def _phantoms(settings: FinetuneSettings, plan: Plan) -> list[CachedCase]:
     return made
 
 
-def _start(settings: FinetuneSettings, plan: Plan, run: RunFolder, send: OnEvent) -> nn.Module:
+def _unlabelled(settings: FinetuneSettings, plan: Plan, members: set[str], send: OnEvent) -> UnlabelledSlices:
+    """The unlabelled scans, without any patient who trains with labels, validates or is left out."""
+    cases = [Case(case.name, case.patient, case.image) for case in scan_folder(settings.unlabelled).cases
+             if case.patient not in members and not {case.name, case.patient} & set(settings.leave_out)]
+    if not cases:
+        raise InputError(settings.unlabelled, "holds no scan of a patient who is not already used or left out",
+                         "Give a folder with other scans, or fine-tune without --unlabelled.")
+    send(Message(f"{len(cases)} unlabelled scans help."))
+    return UnlabelledSlices(_cached(cases, settings, plan, send), (plan.patch, plan.patch), settings.slice_context,
+                            settings.augmentation, settings.seed, names=())
+
+
+def _start(settings: FinetuneSettings, plan: Plan, source: Path | None, run: RunFolder, send: OnEvent) -> nn.Module:
     torch.manual_seed(settings.seed)
     network = build_network(plan.network)
-    if settings.init_from:
-        source = find_model(settings.init_from)
+    if source is not None:
         card, tensors = load_tensors(source)
-        report = transfer(network, tensors, source, card.trained_modules, least=0.5)
+        report = transfer(network, tensors, source, card.trained_modules, least=_LEAST_COVERAGE)
         run.write_json("transfer.json", {"source": str(source), "digest": card.digest, **report.to_dict()})
         send(Message(f"Started from {card.name}: {report.text()}."))
     return network
 
 
-def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations: Sequence[dict[str, float]]) -> Card:
-    """The card of a fine-tuned model; what nobody stated is said to be unspecified, not invented."""
+def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations: Sequence[dict[str, float]],
+              base: Card | None = None) -> Card:
+    """The card of a model that was fine-tuned, from ``base`` if one is given, whose licence stays with the weights.
+
+    What nobody stated is said to be unspecified, not invented.
+    """
+    licence, training_data = inherited(settings.weights_licence, settings.training_data, base)
     labels = tuple(plain_label(value, settings.labels.get(value, ""), settings.terminology.get(value, ""))
                    for value in plan.values)
     metrics: dict[str, Any] = {"training_patients": len(split.train)}
@@ -176,13 +215,13 @@ def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations:
                                  "protocol": "per-volume Dice on canonical slices of patients not trained on"}
     # No private path and no patient's name travels with a model.
     recipe = settings.model_dump(
-        exclude={"output", "resume", "overwrite", "cache", "cases", "validation_cases"})
-    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from")}
+        exclude={"output", "resume", "overwrite", "cache", "cases", "validation_cases", "leave_out"})
+    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from", "unlabelled")}
     return Card(
         name=settings.name, version="1", description=settings.description, labels=labels, modality=plan.modality,
         spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
         slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
         network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
         trained_modules=("encoder", "decoder", "head") if plan.network.kind == "kaf" else ("body",),
-        weights_licence=settings.weights_licence, training_data=settings.training_data, metrics=metrics,
+        weights_licence=licence, training_data=training_data, metrics=metrics,
         seed=settings.seed, code_version=__version__, recipe=json.loads(json.dumps(recipe)))

@@ -78,19 +78,21 @@ class NetworkSettings(Settings):
     control "UNet (c2)" of the KAF paper), or nothing ("UNet (c1)").
     """
 
-    kind: Literal["kaf", "unet", "basicunet", "dynunet", "swinunetr"] = "kaf"
-    in_channels: int = Field(1, ge=1, le=32)
+    kind: Literal["kaf", "unet", "basicunet", "dynunet", "swinunetr"] = Field(
+        "kaf", description="KAF, or one of MONAI's networks for comparison")
+    in_channels: int = Field(1, ge=1, le=32, description="slices that the network sees at once")
     classes: int = Field(2, ge=2, le=256, description="output channels, background included")
     width: int = Field(32, ge=4, le=256, description="channels of the first encoder stage")
     decoder_width: int | None = Field(None, ge=4, le=512, description="channels of the last decoder stage; "
                                       "default twice the width with fusion, else the width")
-    fusion: Literal["keypoints", "copy", "none"] = "keypoints"
+    fusion: Literal["keypoints", "copy", "none"] = Field(
+        "keypoints", description="what joins the encoder maps: keypoint attention, a copy of the map, or nothing")
     scales: tuple[bool, bool, bool, bool] = Field((True,) * 4, description="which encoder stages are fused")
     blocks: int = Field(16, ge=0, le=64, description="self-attention blocks per fused scale")
-    token_width: int = Field(256, ge=8, le=1024)
-    heads: int = Field(4, ge=1, le=32)
+    token_width: int = Field(256, ge=8, le=1024, description="numbers that describe a keypoint; a multiple of heads")
+    heads: int = Field(4, ge=1, le=32, description="attention heads of each block")
     diffusion_width: int = Field(64, ge=4, le=512, description="channels inside the diffusion convolution")
-    norm: Literal["batch", "group"] = "batch"
+    norm: Literal["batch", "group"] = Field("batch", description="normalise over the batch, or in groups of channels")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> NetworkSettings:
@@ -114,7 +116,7 @@ class KeypointSettings(Settings):
 class NormalisationSettings(Settings):
     """Intensities: "tissue" clips to percentiles and standardises over tissue; "window" is fixed (CT, HU)."""
 
-    kind: Literal["tissue", "window"] = "tissue"
+    kind: Literal["tissue", "window"] = Field("tissue", description="by the scan's own tissue, or a fixed window")
     low: float = Field(0.5, description="lower percentile, or lower end of the window")
     high: float = Field(99.5, description="upper percentile, or upper end of the window")
 
@@ -138,7 +140,7 @@ class EvaluateSettings(Settings):
     tolerance: float = Field(2.0, gt=0, description="tolerance of the surface Dice, NSD (mm)")
     ignore_missing: bool = Field(False, description="a label absent from a reference was not contoured: skip it")
     strict: bool = Field(False, description="a case without a partner is an error")
-    overwrite: bool = False
+    overwrite: bool = Field(False, description="replace an earlier evaluation in the output folder")
 
 
 Device = str
@@ -174,7 +176,9 @@ class ExplainSettings(RunSettings):
     model: str = Field(description="name in the library, or a .safetensors file")
     point: tuple[float, float, float] | None = Field(
         None, description="R, A, S in mm: the attention of the nearest keypoint of that slice")
-    slice: int | None = Field(None, ge=0, description="canonical slice; default: that of the point, or all")
+    slice: int | None = Field(None, ge=0, description="number of the slice as the results state it: from 0 at the "
+                              "feet (axial), the back (coronal) or the right (sagittal); default: that of the "
+                              "point, or all")
     direction: Literal["saliency", "from", "to"] = Field(
         "saliency", description="saliency: how much each keypoint is attended; from: where the chosen keypoint "
         "attends; to: which keypoints attend to it")
@@ -194,11 +198,12 @@ class AdaptSettings(RunSettings):
     labels: dict[int, str] = Field({}, description="voxel value -> name of what was drawn; default: the model's own "
                                    "structures are corrected")
     seconds: float = Field(40.0, ge=1, le=3600, description="time for learning")
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-    batch: int = Field(6, ge=1, le=1024)
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="size of the learning steps; smaller keeps more of "
+                                 "what the model knew")
+    batch: int = Field(6, ge=1, le=1024, description="patches that one learning step sees")
     patch: int = Field(144, ge=16, le=1024, description="largest training patch in pixels")
     name: str = Field("", max_length=80, description="name of the adapted model; default: the model's, adapted")
-    seed: int = Field(0, ge=0, le=2 ** 31 - 1)
+    seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="of the random draws, for a result that can be repeated")
 
 
 class AugmentationSettings(Settings):
@@ -219,40 +224,52 @@ class FinetuneSettings(RunSettings):
     data: str = Field(description="folder of scans and labels")
     output: str = Field(description="run folder; the model is written there as model.safetensors")
     name: str = Field("my-model", min_length=1, max_length=80, description="name of the model")
-    description: str = ""
+    description: str = Field("", description="what the model is for, in a sentence, for the card")
     labels: dict[int, str] = Field({}, description="voxel value -> name")
     terminology: dict[int, str] = Field({}, description="voxel value -> Slicer terminology entry")
-    modality: Literal["MR", "CT", "any"] = "any"
+    modality: Literal["MR", "CT", "any"] = Field(
+        "any", description="kind of the scans; any: as the scans look, and mixed if they differ")
     cases: tuple[str, ...] = Field((), description="only these cases or patients; default: all")
     validation: float = Field(0.0, ge=0, lt=1, description="share of the patients kept for validation")
     validation_cases: tuple[str, ...] = Field((), description="these patients for validation")
     few_shot: int | None = Field(None, ge=1, description="train on so many patients only, drawn by seed")
     spacing: float | None = Field(None, gt=0, description="in-plane pixel size in mm; default: the median")
-    slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = "auto"
+    slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = Field(
+        "auto", description="plane of the slices; largest-spacing: as the scan was taken; auto: that for thick slices, "
+        "else the plane that shows most structures at once")
     slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices seen on each side")
     patch: int | None = Field(None, ge=16, le=1024, description="training patch in pixels; default: fitted")
     network: NetworkSettings | None = Field(None, description="default: the compact KAF")
     normalisation: NormalisationSettings | None = Field(None, description="default: by the modality")
-    keypoints: KeypointSettings = KeypointSettings()
-    augmentation: AugmentationSettings = AugmentationSettings()
+    keypoints: KeypointSettings = Field(KeypointSettings(), description="how keypoints are found")
+    augmentation: AugmentationSettings = Field(AugmentationSettings(), description="random changes of training slices")
     phantoms: int = Field(0, ge=0, le=1000, description="procedural cardiac phantoms mixed into training")
-    init_from: str = Field("", description="weights to start from: a model or a pretraining result")
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(2e-3, gt=0, le=10)
-    weight_decay: float = Field(1e-2, ge=0, le=1)
+    init_from: str = Field("", description="weights to start from: a model or a pretraining result; what the scans "
+                           "are made into and the network are then those of the weights where nothing else is said")
+    unlabelled: str = Field("", description="folder of unlabelled scans that go on helping, mixed with labelled ones")
+    unlabelled_weight: float = Field(0.5, ge=0, le=1, description="weight of unlabelled pixels, whose labels are "
+                                     "guessed, beside labelled ones")
+    unlabelled_after: float = Field(0.25, ge=0, lt=1, description="share of the run before unlabelled scans help")
+    leave_out: tuple[str, ...] = Field((), description="never these patients, labelled or not: those who will be "
+                                       "tested")
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum 0.9")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="largest size of the learning steps")
+    weight_decay: float = Field(1e-2, ge=0, le=1, description="how strongly large weights are held back")
     clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the moving average of weights")
-    batch: int = Field(16, ge=1, le=1024)
+    batch: int = Field(16, ge=1, le=1024, description="patches that one training step sees")
     epochs: float | None = Field(None, gt=0, description="passes over the slices; or use minutes")
     minutes: float | None = Field(None, gt=0, description="time for training; default 20 when no epochs")
     patience: int = Field(0, ge=0, description="stop after so many validations without a gain; 0: never")
     validate_every: float = Field(60.0, gt=0, description="seconds between validations")
     checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
-    seed: int = Field(0, ge=0, le=2 ** 31 - 1)
+    seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="of the first weights, the draws and the split into "
+                      "training and validation")
     resume: bool = Field(False, description="go on with the run in the output folder")
     overwrite: bool = Field(False, description="start again in an output folder that is in use")
     cache: str = Field("", description="folder for preprocessed slices; default: the user's cache")
-    weights_licence: str = Field("unspecified", description="licence of the weights, for the card")
+    weights_licence: str = Field("unspecified", description="licence of the weights, for the card; that of the weights "
+                                 "started from stays")
     training_data: str = Field("", description="what it was trained on and under which licence, for the card")
 
     @model_validator(mode="after")

@@ -1,0 +1,121 @@
+"""Unlabelled scans that go on helping: labelled and unlabelled slices are pasted into each other (BCP).
+
+Bai et al., Bidirectional Copy-Paste for Semi-Supervised Medical Image Segmentation, CVPR 2023: a box of a labelled
+slice is pasted onto an unlabelled one and the other way round; the labels of unlabelled pixels are those that the
+moving average of the network (the mean teacher) gives them, the largest connected part of each structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kaf.data.batches import Batch
+from kaf.data.views import UnlabelledSlices, View
+from kaf.training.task import SegmentationTask
+
+_BOX = 2 / 3  # of each side of the patch, as published for ACDC
+
+
+@dataclass
+class Mixed:
+    """A labelled batch and, once they help, as many unlabelled slices as half of it."""
+
+    labelled: Batch
+    unlabelled: View
+    boxes: Tensor  # (B / 2, H, W) bool, the pasted part
+
+
+@dataclass
+class MixingTask(SegmentationTask):
+    """Supervised for the first share ``after`` of the run, then on slices mixed with unlabelled ones.
+
+    ``weight`` is that of a pixel whose label the teacher guessed, beside 1 for a labelled one.
+    """
+
+    unlabelled: UnlabelledSlices
+    weight: float
+    after: float
+
+    def batch(self, step: int) -> Mixed:  # type: ignore[override]
+        half = max(1, self.batch_size // 2)
+        view = self.unlabelled.batch(step, half).views["anchor"]
+        return Mixed(self.slices.batch(step, 2 * half), view, random_boxes(step, half, view.image.shape[2:]))
+
+    def split(self, batch: Mixed, parts: int) -> list[Mixed]:  # type: ignore[override]
+        return []
+
+    def loss(self, batch: Mixed, average: nn.Module, progress: float  # type: ignore[override]
+             ) -> tuple[Tensor, dict[str, Tensor]]:
+        if progress < self.after:
+            return super().loss(batch.labelled, average, progress)
+        device = self.place.device
+        unlabelled, boxes = batch.unlabelled.to(device), batch.boxes.to(device)
+        given = batch.labelled
+        image, keypoints, mask, labels = (torch.from_numpy(values).to(device) for values in (
+            given.image, given.keypoints, given.mask, given.labels.astype(np.int64)))
+        with torch.no_grad():
+            guess = largest_parts(average(unlabelled.image, unlabelled.keypoints, unlabelled.mask).logits)
+        # First half: labelled inside the box, unlabelled around it; second half: the other way round.
+        own = torch.cat([boxes, ~boxes])
+        picture = torch.where(own[:, None], image, unlabelled.image.repeat(2, 1, 1, 1))
+        truth = torch.where(own, labels, guess.repeat(2, 1, 1))
+        weight = torch.where(own, 1.0, self.weight)
+        points, there = joined_keypoints((keypoints, mask), (unlabelled.keypoints.repeat(2, 1, 1),
+                                                             unlabelled.mask.repeat(2, 1)), own)
+        logits = self.network(picture.contiguous(memory_format=torch.channels_last), points, there).logits
+        return weighted_dice_ce(logits.float(), truth, weight), {}
+
+
+def random_boxes(step: int, count: int, size: Sequence[int]) -> Tensor:
+    """(count, H, W) bool, a box of two thirds of each side at a random place; a function of the step."""
+    rng = np.random.default_rng([step, 11])
+    boxes = torch.zeros(count, *size, dtype=torch.bool)
+    sides = [max(1, round(_BOX * n)) for n in size]
+    for box in boxes:
+        top, left = (int(rng.integers(n - side + 1)) for n, side in zip(size, sides, strict=True))
+        box[top:top + sides[0], left:left + sides[1]] = True
+    return boxes
+
+
+def largest_parts(logits: Tensor) -> Tensor:
+    """(B, K, H, W) -> (B, H, W) int64 labels, of every structure in every slice its largest connected part."""
+    labels = logits.max(1).indices.to(torch.uint8).cpu().numpy()
+    kept = np.zeros_like(labels)
+    for source, target in zip(labels, kept, strict=True):
+        for value in np.unique(source[source > 0]):
+            _, parts, figures, _ = cv2.connectedComponentsWithStats((source == value).astype(np.uint8))
+            target[parts == 1 + figures[1:, cv2.CC_STAT_AREA].argmax()] = value
+    return torch.from_numpy(kept).to(logits.device, torch.int64)
+
+
+def joined_keypoints(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], own: Tensor) -> tuple[Tensor, Tensor]:
+    """Keypoints (B, N, 2) with masks (B, N) of two slices that were mixed: each counts where its slice is seen.
+
+    ``own`` (B, H, W) bool is where the first is seen.
+    """
+    masks = []
+    for (points, mask), seen in ((first, own), (second, ~own)):
+        row = points[..., 0].round().long().clamp(0, own.shape[1] - 1)
+        column = points[..., 1].round().long().clamp(0, own.shape[2] - 1)
+        masks.append(mask & seen.flatten(1).gather(1, row * own.shape[2] + column))
+    return torch.cat([first[0], second[0]], 1), torch.cat(masks, 1)
+
+
+def weighted_dice_ce(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    """Dice over the batch plus cross-entropy, every pixel with its weight; with weights of 1 MONAI's DiceCELoss.
+
+    logits: (B, K, H, W); labels: (B, H, W) int64; weight: (B, H, W).
+    """
+    entropy = (F.cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum().clamp(min=1e-6)
+    share = logits.softmax(1)[:, 1:] * weight[:, None]
+    truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:].to(share.dtype)
+    both = (share * truth).sum((0, 2, 3))
+    total = share.sum((0, 2, 3)) + (truth * weight[:, None]).sum((0, 2, 3))
+    return entropy + (1 - (2 * both + 1e-5) / (total + 1e-5)).mean()
