@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
+from kaf.card import read_card
 from kaf.console import Console
 from kaf.errors import OutputError
 from kaf.events import OnEvent, Picture, Result
@@ -184,6 +185,7 @@ def adapt(arguments: Sequence[str], console: Console) -> None:
         write_labels(output, result.segmentation.labels, result.card.labels, command.overwrite)
         if command.save_model:
             result.save(Path(command.save_model), command.overwrite)
+    notice(read_card(find_model(settings.model)), console)
     volumes = {result.card.label_names[value]: round(ml, 3) for value, ml in result.segmentation.volumes_ml.items()}
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in volumes.items()]
     review = ", ".join(map(str, result.review[:3])) or "none"
@@ -204,6 +206,8 @@ class FinetuneCommand(Command, FinetuneSettings):  # type: ignore[misc]
 
 def finetune(arguments: Sequence[str], console: Console) -> None:
     settings: FinetuneSettings = parse(FinetuneCommand, arguments, "finetune").only(FinetuneSettings)
+    if settings.init_from:  # before the hours of training
+        notice(read_card(find_model(settings.init_from)), console)
     from kaf.finetune import finetune as run
 
     path = run(settings, _without_result(console))

@@ -1,4 +1,4 @@
-"""The licence of a model's weights, said at first use and kept in mind."""
+"""The licence of a model's weights: said at first use, and passed on to the models made from it."""
 
 from __future__ import annotations
 
@@ -20,3 +20,18 @@ def notice(card: Card, on_event: OnEvent) -> None:
     with contextlib.suppress(OSError):  # a home that cannot be written only means that it is said again
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(f"{card.name}: {card.weights_licence}\n", encoding="utf-8")
+
+
+def inherited(licence: str, training_data: str, base: Card | None) -> tuple[str, str]:
+    """Licence of the weights and training data for the card of a model that started from ``base`` (None: from none).
+
+    What was stated for the new model comes first; the words of the base model stay with whatever is made from it,
+    so that weights which may not be sold do not lose that on the way.
+    """
+    if base is None:
+        return licence, training_data
+    data = (f"{training_data or 'unspecified'}. The weights it started from ({base.name}): "
+            f"{base.training_data or 'unspecified'}")
+    if licence in ("", "unspecified", base.weights_licence) or base.weights_licence.startswith(f"{licence}, and "):
+        return base.weights_licence, data
+    return f"{licence}, and {base.weights_licence} as the weights it started from ({base.name})", data
