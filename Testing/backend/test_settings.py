@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-import kaf
+import kaf.settings
 from kaf.errors import SettingsError
 from kaf.settings import (
     AugmentationSettings,
@@ -21,12 +21,22 @@ from kaf.settings import (
     NormalisationSettings,
     RunSettings,
     SegmentSettings,
+    Settings,
     build,
     load_values,
 )
 
 FOLDERS = {"data": "scans", "output": "run"}
 RECIPES = sorted((Path(kaf.__file__).parent / "recipes").glob("*.json"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in vars(kaf.settings).values()
+                                  if isinstance(kind, type) and issubclass(kind, Settings)])
+def test_every_setting_says_what_it_is_in_words_of_its_user(kind):
+    for name, item in kind.model_fields.items():
+        words = item.description or ""
+        assert len(words) > 5, f"{name} is not described"
+        assert "canonical" not in words, f"{name}: {words}"
 
 
 @pytest.mark.parametrize(("wrong", "right"), [
