@@ -25,10 +25,12 @@ COMMANDS = {
     "adapt": ("kaf.commands:adapt", "learn from a few finished slices of a scan, and do the rest"),
     "pretrain": ("kaf.commands_training:pretrain", "learn from unlabelled scans"),
     "finetune": ("kaf.commands:finetune", "train a model on labelled scans"),
+    "compare": ("kaf.commands_training:compare", "compare ways to learn from few labels"),
     "evaluate": ("kaf.commands:evaluate", "compare segmentations with references"),
     "demo": ("kaf.demo:main", "segment a scan, or a made-up heart, and draw what was found"),
     "models": ("kaf.commands_models:models", "list, show, add, export and remove models"),
     "data": ("kaf.commands_models:data", "data scan FOLDER: say what a folder of scans holds"),
+    "devices": ("kaf.commands_devices:devices", "the devices of this computer, and which one is taken"),
     "worker": ("kaf.commands:worker", "the resident process that programs talk to"),
 }
 
@@ -65,10 +67,12 @@ def _run(target: str, arguments: list[str]) -> int:
         sys.stdout.flush()
         return code or 0
     except KeyboardInterrupt:
-        console.fail(Cancelled())
+        if _speaks():
+            console.fail(Cancelled())
         return 1
     except KafError as error:
-        console.fail(error)
+        if _speaks():
+            console.fail(error)
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,6 +91,15 @@ def _run(target: str, arguments: list[str]) -> int:
         return 1
     finally:
         console.close()
+
+
+def _speaks() -> bool:
+    """Whether the error is to be told here: of several processes (torchrun) the first one that failed tells it."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return True
+    from kaf import ranks
+
+    return ranks.speaks()
 
 
 def _help() -> str:

@@ -1,4 +1,4 @@
-"""The commands that learn from unlabelled scans."""
+"""The commands that learn from unlabelled scans, and the experiment that shows whether it helped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic_settings import CliPositionalArg
 from kaf.console import Console
 from kaf.events import Result
 from kaf.flags import Command, parse
+from kaf.settings_compare import CompareSettings
 from kaf.settings_pretrain import PretrainSettings, preset_names
 
 
@@ -36,3 +37,23 @@ def pretrain(arguments: Sequence[str], console: Console) -> None:
     if ranks.leads():
         console.result({"model": str(path)}, f"written: {path}\n"
                        f"use it: kaf finetune FOLDER --init-from {path} --output RUN")
+
+
+class CompareCommand(Command, CompareSettings):  # type: ignore[misc]
+    """A few-shot experiment: every arm on the same patients, with paired statistics, a table and a chart.
+
+    Run it again to go on where it stopped; several processes may run it at once.
+    """
+
+    data: CliPositionalArg[str] = Field(description="folder of labelled scans")
+
+
+def compare(arguments: Sequence[str], console: Console) -> None:
+    settings: CompareSettings = parse(CompareCommand, arguments, "compare").only(CompareSettings)
+    from kaf.compare import compare as run
+
+    table = run(settings, lambda event: None if isinstance(event, Result) else console(event))
+    lines = [f"M = {row['few_shot']:2}  {row['arm']:24} Dice {row['dice']['mean']:.3f}  pooled "
+             f"{row['pooled']['mean']:.3f}  ({row['dice']['n']} networks)" for row in table["rows"]]
+    console.result({**table, "report": f"{settings.output}/comparison.html"},
+                   "\n".join([*lines, f"report: {settings.output}/comparison.html"]))

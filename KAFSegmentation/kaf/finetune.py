@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,24 @@ from kaf.card import Card, plain_label, read_card
 from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
 from kaf.data.folder import Case, scan_folder
+from kaf.data.patches3d import LabelledVolumes
 from kaf.data.plan import Plan, make_plan
+from kaf.data.plan3d import small_batches
 from kaf.data.splits import Split, few_shot, holdout
 from kaf.data.views import UnlabelledSlices
-from kaf.device import choose_place
+from kaf.device import Place, choose_place
 from kaf.errors import Cancelled, InputError
 from kaf.events import Message, OnEvent, Result, ignore
 from kaf.library import find_model
 from kaf.model import load_tensors, save_model
 from kaf.network import build_network
 from kaf.phantom import cardiac_phantom
-from kaf.settings import FinetuneSettings, build
+from kaf.settings import FinetuneSettings, NetworkSettings, build
 from kaf.training.loop import Loop, Schedule
 from kaf.training.mixing import MixingTask
 from kaf.training.run import RunFolder
 from kaf.training.task import SegmentationTask
+from kaf.training.task3d import VolumeTask
 from kaf.transfer import transfer
 from kaf.weights_notice import inherited
 
@@ -52,7 +56,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     place = choose_place(settings)
     source = find_model(settings.init_from) if settings.init_from else None
     base = read_card(source) if source is not None else None
-    settings = inherit(settings, base) if base is not None else settings
+    settings = small_batches(inherit(settings, base) if base is not None else settings)
     dataset = scan_folder(settings.data)
     labelled = choose_cases(dataset.labelled, settings)
     split = split_cases(labelled, settings)
@@ -74,14 +78,10 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         held_out = [case for case in cases if case.patient in set(split.validation)]
         network = _start(settings, plan, source, run, send)
         training += _phantoms(settings, plan)
-        slices = LabelledSlices(training, (plan.patch, plan.patch), settings.slice_context,
-                                settings.augmentation, settings.seed)
-        supervised = (network, place, slices, settings.batch, held_out, settings.slice_context)
-        task = SegmentationTask(*supervised)
-        if settings.unlabelled:
-            task = MixingTask(*supervised, _unlabelled(settings, plan, members, send), settings.unlabelled_weight,
-                              settings.unlabelled_after)
-        loop = Loop(task, schedule_of(settings, len(slices)), place, run.path / "checkpoints", settings.resume, send)
+        others = _unlabelled(settings, plan, members, send) if settings.unlabelled else None
+        task = _task(settings, plan, place, network, training, held_out, others)
+        schedule = schedule_of(settings, len(task.slices))
+        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send)
         try:
             trained = loop.run()
         except KeyboardInterrupt:
@@ -93,6 +93,21 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
                      "seconds": round(loop.state.elapsed, 1), "validation": loop.state.validations[-1:]}))
     return path
+
+
+def _task(settings: FinetuneSettings, plan: Plan, place: Place, network: nn.Module, training: Sequence[CachedCase],
+          held_out: Sequence[CachedCase], others: UnlabelledSlices | None) -> SegmentationTask | VolumeTask:
+    """What is trained: on slices, on slices of which some are unlabelled (``others``), or on patches in 3-D."""
+    if plan.network.dimensions == 3:
+        assert plan.network.patch is not None
+        patches = LabelledVolumes(training, plan.network.patch, settings.augmentation, settings.seed)
+        return VolumeTask(network, plan.network, place, patches, settings.batch, held_out)
+    slices = LabelledSlices(training, (plan.patch, plan.patch), settings.slice_context, settings.augmentation,
+                            settings.seed)
+    supervised = (network, place, slices, settings.batch, held_out, settings.slice_context)
+    if others is None:
+        return SegmentationTask(*supervised)
+    return MixingTask(*supervised, others, settings.unlabelled_weight, settings.unlabelled_after)
 
 
 _INHERITED = ("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints")
@@ -148,9 +163,9 @@ def _check_same_patients(path: Path, split: Split) -> None:
 
 
 def schedule_of(settings: FinetuneSettings, slices: int) -> Schedule:
-    steps = None
+    steps = settings.steps
     if settings.epochs:
-        steps = max(1, round(settings.epochs * slices / settings.batch))
+        steps = min(steps or sys.maxsize, max(1, round(settings.epochs * slices / settings.batch)))
     minutes = settings.minutes or (None if steps else _DEFAULT_MINUTES)
     return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema,
                     settings.optimiser, steps, minutes and 60 * minutes, settings.patience,
@@ -199,6 +214,11 @@ def _start(settings: FinetuneSettings, plan: Plan, source: Path | None, run: Run
     return network
 
 
+def _modules(network: NetworkSettings) -> tuple[str, ...]:
+    """The parts of the network, all of which are trained."""
+    return ("encoder", "decoder", "head") if network.kind == "kaf" or network.dimensions == 3 else ("body",)
+
+
 def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations: Sequence[dict[str, float]],
               base: Card | None = None) -> Card:
     """The card of a model that was fine-tuned, from ``base`` if one is given, whose licence stays with the weights.
@@ -222,6 +242,6 @@ def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations:
         spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
         slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
         network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
-        trained_modules=("encoder", "decoder", "head") if plan.network.kind == "kaf" else ("body",),
+        trained_modules=_modules(plan.network),
         weights_licence=licence, training_data=training_data, metrics=metrics,
         seed=settings.seed, code_version=__version__, recipe=json.loads(json.dumps(recipe)))

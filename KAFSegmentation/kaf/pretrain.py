@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
 from kaf import ranks
 from kaf._version import __version__
 from kaf.card import Card
-from kaf.data.cache import CachedCase, SliceSettings, default_cache, load_case
-from kaf.data.folder import Case, Dataset, scan_folder
+from kaf.data.cache import CachedCase
+from kaf.data.folder import scan_folder
 from kaf.data.plan import Plan, make_image_plan
+from kaf.data.plan3d import small_batches
 from kaf.data.splits import Split
+from kaf.data.unlabelled import check_enough, choose_scans, prepared_cases
 from kaf.data.views import UnlabelledSlices
+from kaf.data.views3d import VolumePairs
 from kaf.device import Place, choose_place
-from kaf.errors import Cancelled, InputError, SettingsError
-from kaf.events import Message, OnEvent, Result, Ticker, ignore
+from kaf.errors import Cancelled, SettingsError
+from kaf.events import Message, OnEvent, Result, ignore
 from kaf.library import find_model
 from kaf.methods.base import Method
 from kaf.methods.registry import make_method
@@ -34,7 +38,7 @@ from kaf.training.run import RunFolder
 from kaf.transfer import transfer
 
 _DEFAULT_MINUTES = 30.0
-_MATCHES, _REGIONS = "kaf", "lrc"
+_IN_3D = {"pgl"}
 
 
 def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
@@ -50,12 +54,10 @@ def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
         ResourceError: the device is not there, memory does not suffice, or the loss is not a number.
         Cancelled: stopped by the user; a checkpoint was kept.
     """
-    place = choose_place(settings)
-    ranks.start(place.device)
-    try:
-        return _pretrain(settings, place, on_event)
-    finally:
-        ranks.stop()
+    with ranks.meeting():
+        place = choose_place(settings)
+        ranks.start(place.device)
+        return _pretrain(small_batches(settings), place, on_event)
 
 
 def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Path:
@@ -71,7 +73,10 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
             send(Message(problem, "warning"))
         plan = make_image_plan(chosen, settings, send)
         run.write_json("plan.json", plan.to_dict())
-        cases = prepared_cases(chosen, settings, plan, send)
+        cases, problems = prepared_cases(chosen, settings, plan, send)
+        if problems:
+            run.write_json("left_out.json", [str(problem) for problem in problems])
+        check_enough(cases, settings, send)
         split = Split(tuple(sorted({case.patient for case in cases})), seed=settings.seed,
                       note="pretraining, images only; left out: " + (", ".join(settings.leave_out) or "nobody"))
         run.write_json("split.json", {**vars(split)})
@@ -79,17 +84,17 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
         send(Message(f"{len(split.train)} patients, {len(cases)} scans, {count} slices; method {settings.method}; on "
                      f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}."))
         pretrainer = make_pretrainer(settings, plan, run, send)
-        looker = Looker(settings, plan, place, run.path, send) if leads else None
         slices = views_of(cases, settings, plan, pretrainer)
         place.put(pretrainer)
+        looker = Looker(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None
         task = PretrainingTask(pretrainer, place, slices, settings.batch, settings.mae,
                                looker.look if looker else None, send)
         schedule = schedule_of(settings, len(slices))
+        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send)
         if not settings.resume:
-            expected = forecast(task, schedule, place)
+            expected = forecast(loop)
             run.write_json("forecast.json", vars(expected))
             send(Message(expected.text()))
-        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send)
         try:
             trained = loop.run()
         except KeyboardInterrupt:
@@ -105,58 +110,11 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
     return path
 
 
-def choose_scans(dataset: Dataset, settings: PretrainSettings) -> list[Case]:
-    """The scans that the settings name; all where they name none; never those of patients to leave out."""
-    known = {case.name for case in dataset.cases} | {case.patient for case in dataset.cases}
-    unknown = sorted((set(settings.cases) | set(settings.leave_out)) - known)
-    if unknown:
-        raise InputError(settings.data, f"has no case or patient {', '.join(unknown[:5])}",
-                         "See `kaf data scan` for the names of cases and patients.")
-    wanted, unwanted = set(settings.cases), set(settings.leave_out)
-    chosen = [case for case in dataset.cases if (not wanted or wanted & {case.name, case.patient})
-              and not unwanted & {case.name, case.patient}]
-    if not chosen:
-        raise InputError(settings.data, "holds no scan to learn from",
-                         "Point it at a folder of NIfTI, NRRD, MHA or DICOM scans; `kaf data scan` explains.")
-    return chosen
-
-
-def prepared_cases(cases: Sequence[Case], settings: PretrainSettings, plan: Plan, send: OnEvent) -> list[CachedCase]:
-    """The scans in slices; those that cannot be used are left out with a warning, or refused when strict."""
-    labels = "lrc" in settings.weights and settings.lrc.regions == "labels"
-    wanted = slice_settings(settings, plan)
-    folder = Path(settings.cache) if settings.cache else default_cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    ticker = Ticker(send, "reading and preparing scans", len(cases))
-    usable, problems = [], []
-    for index, case in enumerate(cases):
-        if labels and case.label is None:
-            problems.append(InputError(case.image, "has no labels, which lrc.regions = labels asks for",
-                                       "Leave it out with --cases, or use superpixels."))
-            continue
-        try:
-            usable.append(load_case(case if labels else Case(case.name, case.patient, case.image), wanted, folder))
-        except InputError as error:
-            problems.append(error)
-        ticker.update(index + 1)
-    if problems and (settings.strict or not usable):
-        raise problems[0]
-    for problem in problems:
-        send(Message(f"Left out: {problem}", "warning"))
-    return usable
-
-
-def slice_settings(settings: PretrainSettings, plan: Plan) -> SliceSettings:
-    superpixels = None
-    if _REGIONS in settings.weights and settings.lrc.regions == "superpixels":
-        superpixels = (settings.lrc.scale, settings.lrc.sigma, settings.lrc.smallest)
-    return SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints,
-                         _MATCHES in settings.weights, superpixels)
-
-
 def make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send: OnEvent) -> Pretrainer:
     """Network and heads with random weights decided by the seed, or the network's from ``init_from``."""
-    if plan.network.kind != "kaf":
+    if plan.network.dimensions == 3:
+        _check_3d(settings)
+    elif plan.network.kind != "kaf":
         raise SettingsError("network.kind", f"{plan.network.kind} cannot be pretrained",
                             "Use kind kaf; its fusion none or copy gives the plain U-Nets.")
     torch.manual_seed(settings.seed)
@@ -177,18 +135,37 @@ def make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send
 
 
 def views_of(cases: Sequence[CachedCase], settings: PretrainSettings, plan: Plan, pretrainer: Pretrainer
-             ) -> UnlabelledSlices:
+             ) -> UnlabelledSlices | VolumePairs:
+    if plan.network.dimensions == 3:
+        assert plan.network.patch is not None
+        return VolumePairs(cases, plan.network.patch, settings.augmentation, settings.seed, settings.pgl.least_overlap)
     methods = [m for m in pretrainer.methods.values() if isinstance(m, Method)]
     return UnlabelledSlices(
         cases, (plan.patch, plan.patch), settings.slice_context, settings.augmentation, settings.seed,
         names=pretrainer.names, aligned=any(m.aligned for m in methods),
         radius=settings.kaf.radius if any(m.matches for m in methods) else 0.0,
-        regions=settings.lrc.regions if _REGIONS in settings.weights else "",
+        regions=settings.lrc.regions if "lrc" in settings.weights else "",
         neighbours=settings.neighbours, most_neighbours=settings.most_neighbours)
 
 
+def _in_2d(slices: UnlabelledSlices | VolumePairs) -> TypeGuard[UnlabelledSlices]:
+    return isinstance(slices, UnlabelledSlices)
+
+
+def _check_3d(settings: PretrainSettings) -> None:
+    others = sorted(set(settings.weights) - _IN_3D)
+    if others:
+        raise SettingsError("network.dimensions", f"is 3, and method {' and '.join(others)} looks at slices",
+                            "Use --method pgl, or leave network.dimensions out.")
+    if settings.labelled:
+        raise SettingsError("labelled", "asks for a look at labelled cases, which there is for slices only",
+                            "Leave it out with network.dimensions 3.")
+
+
 def schedule_of(settings: PretrainSettings, slices: int) -> Schedule:
-    steps = max(1, round(settings.epochs * slices / settings.batch)) if settings.epochs else None
+    steps = settings.steps
+    if settings.epochs:
+        steps = min(steps or sys.maxsize, max(1, round(settings.epochs * slices / settings.batch)))
     minutes = settings.minutes or (None if steps else _DEFAULT_MINUTES)
     return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
                     steps, minutes and 60 * minutes, validate_every=60 * settings.probe_every,

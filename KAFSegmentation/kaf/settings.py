@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kaf.errors import SettingsError
 
 S = TypeVar("S", bound="Settings")
+Axes = tuple[int, int, int]  # along slices, rows, columns
 
 
 class Settings(BaseModel):
@@ -93,11 +94,46 @@ class NetworkSettings(Settings):
     heads: int = Field(4, ge=1, le=32, description="attention heads of each block")
     diffusion_width: int = Field(64, ge=4, le=512, description="channels inside the diffusion convolution")
     norm: Literal["batch", "group"] = Field("batch", description="normalise over the batch, or in groups of channels")
+    dimensions: int = Field(2, ge=2, le=3, description="2: slice by slice; 3: patches of the volume (dynunet)")
+    patch: tuple[int, int, int] | None = Field(None, description="3-D: slices, rows and columns of a patch; default: "
+                                               "fitted to the scans")
+    strides: tuple[Axes, ...] = Field((), description="3-D: steps of each stage along slices, rows and columns; "
+                                      "default: by the spacing")
+    kernels: tuple[Axes, ...] = Field((), description="3-D: sides of the kernels of each stage; default: by the "
+                                      "spacing")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_3d(cls, values: Any) -> Any:
+        """There is one network in 3-D: whoever asks for 3-D need not name it."""
+        if isinstance(values, dict) and str(values.get("dimensions")) == "3" and "kind" not in values:
+            return {**values, "kind": "dynunet"}
+        return values
 
     @model_validator(mode="after")
     def _heads_divide(self) -> NetworkSettings:
         if self.token_width % self.heads:
             raise ValueError(f"token_width {self.token_width} is not a multiple of heads {self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_dimensions(self) -> NetworkSettings:
+        if self.dimensions == 2:
+            if self.patch or self.strides or self.kernels:
+                raise ValueError("patch, strides and kernels of the network go with dimensions 3")
+            return self
+        if self.kind != "dynunet":
+            raise ValueError(f"kind {self.kind} has no 3-D form; with dimensions 3 use dynunet")
+        if self.patch and min(self.patch) < 2:
+            raise ValueError(f"a patch of {self.patch} voxels is too small")
+        if len(self.strides) != len(self.kernels):
+            raise ValueError(f"{len(self.strides)} strides for {len(self.kernels)} kernels")
+        if self.strides and (len(self.strides) < 3 or self.strides[0] != (1, 1, 1)):
+            raise ValueError("strides are those of three stages or more, of which the first keeps the size (1, 1, 1)")
+        if any(not 1 <= step <= 2 for stage in self.strides for step in stage):
+            raise ValueError("every stride is 1 or 2")
+        if any(side not in (1, 3) for stage in self.kernels for side in stage):
+            raise ValueError("every side of a kernel is 1 or 3")
         return self
 
     @property
@@ -166,6 +202,7 @@ class SegmentSettings(RunSettings):
     attention: bool = Field(False, description="also give the keypoint saliency map")
     roi: tuple[float, float, float, float, float, float] | None = Field(
         None, description="only inside this box: R, A, S minimum then R, A, S maximum (mm)")
+    overlap: float = Field(0.5, ge=0, le=0.9, description="3-D models: share of a patch that the next one sees again")
     largest_component: tuple[int, ...] = Field(
         (), description="labels of which only the largest connected part is kept")
 
@@ -211,7 +248,8 @@ class AugmentationSettings(Settings):
 
     rotation: float = Field(20.0, ge=0, le=180, description="degrees either way")
     scale: float = Field(1.3, ge=1, le=3, description="zoom factor either way")
-    flips: tuple[bool, bool] = Field((False, False), description="mirror rows, mirror columns")
+    flips: tuple[bool, bool] = Field((False, False), description="mirror rows, mirror columns; in 3-D slices too "
+                                     "where both are")
     elastic: float = Field(0.2, ge=0, le=1, description="probability of an elastic deformation")
     elastic_pixels: float = Field(6.0, ge=0, le=30, description="largest elastic displacement")
     intensity: float = Field(1.0, ge=0, le=3, description="strength of intensity changes; 0 for none")
@@ -258,6 +296,7 @@ class FinetuneSettings(RunSettings):
     clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the moving average of weights")
     batch: int = Field(16, ge=1, le=1024, description="patches that one training step sees")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; or use epochs or minutes")
     epochs: float | None = Field(None, gt=0, description="passes over the slices; or use minutes")
     minutes: float | None = Field(None, gt=0, description="time for training; default 20 when no epochs")
     patience: int = Field(0, ge=0, description="stop after so many validations without a gain; 0: never")

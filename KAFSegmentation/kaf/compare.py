@@ -1,0 +1,264 @@
+"""``kaf compare``: a few-shot experiment, arm by arm, on the same patients; every cell is kept and never made twice.
+
+Several processes may run the same command at once: each takes a cell that no other holds.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kaf.comparison import Cell, differences, rows
+from kaf.comparison_page import comparison_page
+from kaf.data.folder import Case, scan_folder
+from kaf.data.plan import compact_network
+from kaf.data.splits import Split, few_shot, k_folds
+from kaf.errors import InputError
+from kaf.evaluation import plain_numbers
+from kaf.events import Message, OnEvent, Progress, Result, ignore
+from kaf.files import atomic_write
+from kaf.finetune import finetune
+from kaf.metrics import case_metrics
+from kaf.network import build_network
+from kaf.network.build import count_parameters
+from kaf.overlap import overlap
+from kaf.pretrain import pretrain
+from kaf.segment import segment
+from kaf.settings import FinetuneSettings, NetworkSettings, SegmentSettings, build
+from kaf.settings_compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
+from kaf.settings_pretrain import PretrainSettings
+from kaf.volume import read_labels
+
+_RESULT = "result.json"
+_WAIT = 2.0  # seconds before looking again at what another process holds
+_SHARED = ("device", "threads", "precision")
+_OWN = ("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints", "patch")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One cell that is to be made."""
+
+    arm: str
+    few_shot: int
+    draw: int
+    fold: int
+
+    @property
+    def name(self) -> str:
+        return f"m{self.few_shot}-draw{self.draw}-fold{self.fold}"
+
+
+def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, Any]:
+    """Run what is missing and report; returns the table, JSON-ready.
+
+    Writes folds.json, one folder per pretraining and per cell, comparison.csv, comparison.json and comparison.html.
+
+    Raises:
+        InputError: too few patients, or a folder that cannot be read.
+        SettingsError: a recipe that cannot be used.
+        OutputError: the folder cannot be written, or holds an experiment on other folds.
+    """
+    cases = scan_folder(settings.data).labelled
+    folds = _folds(cases, settings)
+    plans = [_Plan(arm, m, draw, fold) for m in sorted(settings.few_shot, reverse=True)
+             for draw in range(settings.draws) for fold in settings.run_folds for arm in settings.names]
+    experiment = _Experiment(settings, cases, folds, on_event)
+    if not settings.only_report:
+        experiment.run(plans)
+    cells = list(_read(Path(settings.output), plans))
+    return _report(settings, cells, len(plans), on_event)
+
+
+def arm_of(name: str, settings: CompareSettings) -> ArmSettings:
+    """What an arm changes, from its name or from the settings."""
+    if name in settings.arms:
+        return settings.arms[name]
+    base = name.removesuffix("+unlabelled")
+    change: dict[str, Any] = {"unlabelled": settings.unlabelled or settings.data} if base != name else {}
+    network = _network(settings)
+    if base == SCRATCH:
+        return ArmSettings(finetune={**change, "network": network.model_dump()})
+    if base in (PLAIN, PLAIN_LARGE):
+        plain = network.model_copy(update={"fusion": "none", "decoder_width": None})
+        if base == PLAIN_LARGE:
+            plain = _of_equal_size(plain, count_parameters(build_network(network)))
+        return ArmSettings(finetune={**change, "network": plain.model_dump()})
+    return ArmSettings(pretrain={"method": base, "network": network.model_dump()}, finetune=change)
+
+
+def _network(settings: CompareSettings) -> NetworkSettings:
+    given = settings.finetune.get("network") or settings.pretrain.get("network")
+    context = settings.finetune.get("slice_context", settings.pretrain.get("slice_context", 0))
+    return build(NetworkSettings, given) if given else compact_network(2, int(context))
+
+
+def _of_equal_size(plain: NetworkSettings, parameters: int) -> NetworkSettings:
+    """The width whose number of parameters is nearest."""
+    sizes = {width: count_parameters(build_network(plain.model_copy(update={"width": width})))
+             for width in range(4, 129, 2)}
+    return plain.model_copy(update={"width": min(sizes, key=lambda width: abs(sizes[width] - parameters))})
+
+
+def _folds(cases: Sequence[Case], settings: CompareSettings) -> list[Split]:
+    """Training and test patients of every fold, the same on every machine; kept beside the results."""
+    patients = sorted({case.patient for case in cases})
+    if not patients:
+        raise InputError(settings.data, "holds no labelled case", "See `kaf data scan` for what was found.")
+    splits = [Split(tuple(train), (), tuple(test), settings.seed, f"fold {index} of {settings.folds}")
+              for index, (train, test) in enumerate(k_folds(patients, settings.folds, settings.seed))]
+    path = Path(settings.output) / "folds.json"
+    words = json.dumps([asdict(split) for split in splits], indent=1) + "\n"
+    if path.is_file() and path.read_text() != words:
+        raise InputError(path, "the experiment in this folder was made on other patients or folds",
+                         "Choose another output folder, or the same data, folds and seed.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, words)
+    smallest = min(len(split.train) for split in splits)
+    if max(settings.few_shot) > smallest:
+        raise InputError(settings.data, f"has {smallest} patients to train on, fewer than {max(settings.few_shot)}",
+                         "Ask for fewer labelled patients, or more folds.")
+    return splits
+
+
+class _Experiment:
+    """Makes cells: pretrains an arm once per fold, fine-tunes and tests every cell."""
+
+    def __init__(self, settings: CompareSettings, cases: Sequence[Case], folds: Sequence[Split], send: OnEvent):
+        self._settings, self._cases, self._folds, self._send = settings, cases, folds, send
+        self._output = Path(settings.output)
+        self._common = {name: getattr(settings, name) for name in _SHARED}
+
+    def run(self, plans: Sequence[_Plan]) -> None:
+        """All cells, in order; those that another process is making are looked at again until they are there."""
+        left = list(plans)
+        while left:
+            before = len(left)
+            for plan in list(left):
+                if (self._folder(plan) / _RESULT).is_file() or self._try(plan):
+                    left.remove(plan)
+                    self._send(Progress("networks", len(plans) - len(left), len(plans)))
+            if left and len(left) == before:
+                time.sleep(_WAIT)
+
+    def _folder(self, plan: _Plan) -> Path:
+        return self._output / _file_name(plan.arm) / plan.name
+
+    def _try(self, plan: _Plan) -> bool:
+        """Make a cell; False when another process makes it, or the weights that it starts from."""
+        folder = self._folder(plan)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(f"{folder}.lock", timeout=0):
+                if not (folder / _RESULT).is_file():
+                    self._make(plan, folder)
+                return True
+        except Timeout:
+            return False
+
+    def _make(self, plan: _Plan, folder: Path) -> None:
+        arm = arm_of(plan.arm, self._settings)
+        start = self._weights(plan, arm)
+        split = self._folds[plan.fold]
+        self._send(Message(f"{plan.arm}: {plan.few_shot} labelled patients, draw {plan.draw}, fold {plan.fold}"))
+        recipe = {**self._common, **self._settings.finetune, **arm.finetune}
+        if start is not None:
+            recipe = {name: value for name, value in recipe.items() if name not in _OWN or name == "patch"}
+        run = folder / "run"
+        model = finetune(build(FinetuneSettings, {
+            **recipe, "data": self._settings.data, "output": str(run), "seed": plan.draw,
+            "cases": tuple(few_shot(split.train, plan.few_shot, plan.draw)), "leave_out": split.test,
+            "init_from": str(start or ""), "resume": (run / "settings.json").is_file()}), self._quiet)
+        result = {**asdict(plan), "cases": self._test(model, split)}
+        atomic_write(folder / _RESULT, json.dumps(plain_numbers(result), indent=1) + "\n")
+
+    def _weights(self, plan: _Plan, arm: ArmSettings) -> Path | None:
+        """The pretrained weights of an arm and fold; every image of test patients stays out unless transductive."""
+        if arm.pretrain is None:
+            return None
+        split = self._folds[plan.fold]
+        run = self._output / _file_name(plan.arm.removesuffix("+unlabelled")) / f"pretraining-fold{plan.fold}"
+        run.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{run}.lock", timeout=0):
+            model = run / "model.safetensors"
+            if not model.is_file():
+                self._send(Message(f"{plan.arm}: pretraining, fold {plan.fold}"))
+                data = self._settings.unlabelled or self._settings.data
+                known = {case.patient for case in scan_folder(data).cases}
+                out = () if self._settings.transductive else tuple(p for p in split.test if p in known)
+                pretrain(build(PretrainSettings, {
+                    **self._common, **self._settings.pretrain, **arm.pretrain, "data": data, "output": str(run),
+                    "leave_out": out, "resume": (run / "settings.json").is_file()}), self._quiet)
+        return model
+
+    def _test(self, model: Path, split: Split) -> list[dict[str, Any]]:
+        settings = SegmentSettings(model=str(model), flips=self._settings.flips, **self._common)
+        cache: dict[Any, Any] = {}
+        found = []
+        for case in self._cases:
+            if case.patient in set(split.test) and case.label is not None:
+                result = segment(case.image, settings, cache=cache)
+                reference = read_labels(case.label)
+                values = sorted(result.card.label_names)
+                inside, sizes = overlap(result.labels.voxels, reference.voxels, max(values) + 1)
+                scores = case_metrics(result.labels.voxels, reference.voxels, reference.spacing[::-1], values, 2.0)
+                chosen = [value - 1 for value in values]
+                found.append({"case": case.name, "patient": case.patient, "hd95": [score.hd95 for score in scores],
+                              "inside": inside[chosen].tolist(), "sizes": sizes[chosen].tolist()})
+        return found
+
+    def _quiet(self, event: object) -> None:
+        """Of a single run only what is wrong is passed on; the rest is in its folder."""
+        if isinstance(event, Message) and event.level != "info":
+            self._send(event)
+
+
+def _file_name(arm: str) -> str:
+    return "".join(c if c.isalnum() or c in "+-._" else "_" for c in arm)
+
+
+def _read(output: Path, plans: Sequence[_Plan]) -> Iterator[Cell]:
+    for plan in plans:
+        path = output / _file_name(plan.arm) / plan.name / _RESULT
+        if path.is_file():
+            yield Cell(plan.arm, plan.few_shot, plan.draw, plan.fold, tuple(json.loads(path.read_text())["cases"]))
+
+
+def _report(settings: CompareSettings, cells: Sequence[Cell], planned: int, send: OnEvent) -> dict[str, Any]:
+    output, arms = Path(settings.output), settings.names
+    baseline = settings.baseline or arms[0]
+    pool = "with" if settings.transductive else "without"
+    facts = [f"{len(cells)} of {planned} networks", f"folds {', '.join(map(str, settings.run_folds))} of "
+             f"{settings.folds}, by patient", f"{settings.draws} draws",
+             f"{'transductive' if settings.transductive else 'inductive'}: pretrained {pool} images of test patients",
+             f"data: {Path(settings.data).name}"]
+    table = {"facts": facts, "baseline": baseline, "settings": settings.model_dump(mode="json"),
+             "rows": [asdict(row) for row in rows(cells, arms)],
+             "differences": [asdict(d) for d in differences(cells, arms, baseline)]}
+    table = plain_numbers(table)
+    atomic_write(output / "comparison.json", json.dumps(table, indent=1) + "\n")
+    atomic_write(output / "comparison.csv", _csv(cells))
+    atomic_write(output / "comparison.html", comparison_page(cells, arms, baseline, facts, planned))
+    send(Result({"report": str(output / "comparison.html"), "networks": len(cells), "planned": planned}))
+    return dict(table)
+
+
+def _csv(cells: Sequence[Cell]) -> str:
+    """One line per network and test case."""
+    lines = io.StringIO()
+    writer = csv.writer(lines)
+    writer.writerow(["arm", "labelled patients", "draw", "fold", "case", "patient", "Dice"])
+    for cell in cells:
+        dice = cell.volume_dice
+        for case in cell.cases:
+            writer.writerow([cell.arm, cell.few_shot, cell.draw, cell.fold, case["case"], case["patient"],
+                             f"{dice[case['case']]:.4f}"])
+    return lines.getvalue()

@@ -1,0 +1,66 @@
+"""Settings of a few-shot experiment: which arms, how many labelled patients, which draws and folds.  No torch here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from kaf.settings import RunSettings, Settings
+from kaf.settings_pretrain import parse_method
+
+SCRATCH, PLAIN, PLAIN_LARGE = "scratch", "unet", "unet-large"
+
+
+class ArmSettings(Settings):
+    """One arm: what it changes in the common recipes; ``pretrain`` None means from random weights."""
+
+    pretrain: dict[str, Any] | None = Field(None, description="settings of `kaf pretrain` that this arm changes")
+    finetune: dict[str, Any] = Field({}, description="settings of `kaf finetune` that this arm changes")
+
+
+class CompareSettings(RunSettings):
+    """Compare ways to learn from few labels, on the same patients, with paired statistics."""
+
+    data: str = Field(description="folder of labelled scans")
+    output: str = Field(description="folder of the experiment: runs, cells, table, report")
+    methods: tuple[str, ...] = Field(
+        (SCRATCH, "kaf"), description=f"{SCRATCH}: KAF from random weights; {PLAIN}: a U-Net of equal width; "
+        f"{PLAIN_LARGE}: a U-Net of equal parameters; or methods to pretrain with, as kaf or kaf+bim:0.5. With "
+        "+unlabelled at the end, unlabelled scans also help fine-tuning")
+    arms: dict[str, ArmSettings] = Field({}, description="more arms, by name (in a settings file)")
+    baseline: str = Field("", description="the arm that others are compared with; default: the first")
+    pretrain: dict[str, Any] = Field({}, description="the pretraining recipe that all arms share (in a settings file)")
+    finetune: dict[str, Any] = Field({}, description="the fine-tuning recipe that all arms share (in a settings file)")
+    unlabelled: str = Field("", description="folder of scans to pretrain on; default: the data's own, without labels")
+    few_shot: tuple[int, ...] = Field((2, 6), description="numbers of labelled patients, M")
+    draws: int = Field(3, ge=1, le=100, description="random draws of these patients; those of M = 2 are in those of 6")
+    folds: int = Field(5, ge=2, le=100, description="parts of the patients, each tested by networks without it")
+    run_folds: tuple[int, ...] = Field((0,), description="which of the folds are run, from 0")
+    transductive: bool = Field(False, description="pretrain on images of test patients too; the report says so")
+    seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="of the folds")
+    flips: bool = Field(False, description="average over mirrored copies when segmenting")
+    only_report: bool = Field(False, description="run nothing, report what is there")
+
+    @model_validator(mode="after")
+    def _known(self) -> CompareSettings:
+        names = self.names
+        if len(set(names)) < len(names):
+            raise ValueError("an arm is named twice")
+        if not names:
+            raise ValueError("name at least one arm")
+        if self.baseline and self.baseline not in names:
+            raise ValueError(f"baseline '{self.baseline}' is none of the arms: {', '.join(names)}")
+        for name in self.methods:
+            base = name.removesuffix("+unlabelled")
+            if base not in (SCRATCH, PLAIN, PLAIN_LARGE):
+                parse_method(base)
+        wrong = [fold for fold in self.run_folds if not 0 <= fold < self.folds]
+        if wrong:
+            raise ValueError(f"fold {wrong[0]} does not exist; there are folds 0 to {self.folds - 1}")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """All arms, in order."""
+        return [*self.methods, *self.arms]

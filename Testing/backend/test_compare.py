@@ -1,0 +1,148 @@
+"""A few-shot experiment: who is tested by whom, what is kept, what the table says."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from small_models import write_phantoms
+
+from kaf.card import read_card
+from kaf.compare import arm_of, compare
+from kaf.comparison import Cell, differences, rows
+from kaf.data.splits import few_shot
+from kaf.errors import InputError, SettingsError
+from kaf.network import build_network
+from kaf.network.build import count_parameters
+from kaf.settings import NetworkSettings, build
+from kaf.settings_compare import CompareSettings
+
+TINY = {"width": 4, "decoder_width": 4, "blocks": 1, "token_width": 8, "heads": 2, "diffusion_width": 4}
+PATIENTS = tuple("abcdef")
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiment") / "scans"
+    write_phantoms(folder, PATIENTS)
+    return folder
+
+
+def settings_of(scans, **values):
+    cache = str(scans.parent / "cache")
+    recipe = {"network": TINY, "patch": 32, "batch": 2, "epochs": 0.5, "cache": cache}
+    return CompareSettings(**{
+        "data": str(scans), "output": str(scans.parent / "out"), "methods": ("scratch", "simclr"), "few_shot": (2,),
+        "draws": 1, "folds": 3, "device": "cpu", "threads": 1, "precision": "fp32",
+        "finetune": recipe, "pretrain": recipe, **values})
+
+
+def cell(arm, draw=0, **dice):
+    """A cell whose cases have these Dice for their one label; a case is named after its patient."""
+    cases = tuple({"case": f"{name}-1", "patient": name, "hd95": [4.0], "inside": [value * 50], "sizes": [100]}
+                  for name, value in dice.items())
+    return Cell(arm, 2, draw, 0, cases)
+
+
+@pytest.fixture(scope="module")
+def done(scans):
+    settings = settings_of(scans)
+    return compare(settings), settings
+
+
+def test_every_arm_is_tested_on_the_same_patients_whom_no_network_has_seen(done, scans):
+    table, settings = done
+    folds = json.loads((scans.parent / "out" / "folds.json").read_text())
+    test, train = set(folds[0]["test"]), folds[0]["train"]
+    assert not test & set(train)
+    for arm in settings.names:
+        folder = scans.parent / "out" / arm / "m2-draw0-fold0"
+        cases = json.loads((folder / "result.json").read_text())["cases"]
+        assert {case["patient"] for case in cases} == test
+        trained = json.loads((folder / "run" / "split.json").read_text())["train"]
+        assert sorted(trained) == sorted(few_shot(train, 2, 0))
+    pool = json.loads((scans.parent / "out" / "simclr" / "pretraining-fold0" / "split.json").read_text())["train"]
+    assert sorted(pool) == sorted(train), "inductive: images of test patients stay out"
+    assert [row["arm"] for row in table["rows"]] == ["scratch", "simclr"]
+    assert "inductive: pretrained without images of test patients" in table["facts"]
+
+
+def test_an_arm_starts_from_its_weights(done, scans):
+    run = scans.parent / "out" / "simclr" / "m2-draw0-fold0" / "run"
+    digest = read_card(scans.parent / "out" / "simclr" / "pretraining-fold0" / "model.safetensors").digest
+    assert json.loads((run / "transfer.json").read_text())["digest"] == digest
+    assert not (scans.parent / "out" / "scratch" / "m2-draw0-fold0" / "run" / "transfer.json").exists()
+
+
+def test_what_is_there_is_not_made_again(done, scans, monkeypatch):
+    table, settings = done
+
+    def never(*_):
+        raise AssertionError("a finished network was made again")
+
+    monkeypatch.setattr("kaf.compare.finetune", never)
+    monkeypatch.setattr("kaf.compare.pretrain", never)
+    assert compare(settings) == table
+    report = (scans.parent / "out" / "comparison.html").read_text()
+    assert "2 labelled patients" in report
+    assert "against scratch" in report
+    assert len((scans.parent / "out" / "comparison.csv").read_text().splitlines()) == 1 + 2 * 2
+
+
+def test_other_folds_in_the_same_folder_are_refused(done, scans):
+    with pytest.raises(InputError, match="made on other patients or folds"):
+        compare(settings_of(scans, folds=2, only_report=True))
+
+
+def test_transductive_pretraining_sees_the_test_images_and_the_report_says_so(scans):
+    out = scans.parent / "transductive"
+    table = compare(settings_of(scans, output=str(out), methods=("simclr",), transductive=True))
+    pool = json.loads((out / "simclr" / "pretraining-fold0" / "split.json").read_text())["train"]
+    assert sorted(pool) == sorted(PATIENTS)
+    assert "transductive: pretrained with images of test patients" in table["facts"]
+
+
+def test_too_few_patients_are_told_before_any_work(scans):
+    with pytest.raises(InputError, match="has 4 patients to train on, fewer than 5"):
+        compare(settings_of(scans, output=str(scans.parent / "few"), few_shot=(5,)))
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ({"methods": ("nonsense",)}, "unknown method 'nonsense'"), ({"methods": ("kaf", "kaf")}, "named twice"),
+    ({"baseline": "pcl"}, "none of the arms"), ({"run_folds": (3,)}, "fold 3 does not exist")])
+def test_wrong_settings_are_told(scans, values, words):
+    with pytest.raises(SettingsError, match=words):
+        build(CompareSettings, {"data": str(scans), "output": "x", "folds": 3, **values})
+
+
+def test_the_plain_networks_have_equal_width_or_equal_size(scans):
+    settings = settings_of(scans, methods=("unet", "unet-large"))
+    kaf = count_parameters(build_network(build(NetworkSettings, TINY)))
+    plain = NetworkSettings(**arm_of("unet", settings).finetune["network"])
+    large = NetworkSettings(**arm_of("unet-large", settings).finetune["network"])
+    assert (plain.fusion, plain.width) == ("none", TINY["width"])
+    sizes = {w: count_parameters(build_network(plain.model_copy(update={"width": w}))) for w in range(4, 40, 2)}
+    assert abs(sizes[large.width] - kaf) == min(abs(size - kaf) for size in sizes.values())
+
+
+def test_differences_are_paired_by_patient_and_averaged_over_draws():
+    cells = [cell("a", 0, p=0.5, q=0.6), cell("b", 0, p=0.7, q=0.5), cell("a", 1, p=0.5, q=0.6),
+             cell("b", 1, p=0.9, q=0.7), cell("b", 2, p=0.1, q=0.1)]
+    (found,) = differences(cells, ["a", "b"], "a")
+    gains = np.array([0.3, 0.0])
+    assert found.patients == 2
+    assert found.mean == pytest.approx(gains.mean())
+    assert found.standard_error == pytest.approx(gains.std(ddof=1) / math.sqrt(2))
+    assert found.wins == 1
+    assert math.isnan(found.p)
+
+
+def test_the_table_has_volume_and_pooled_dice():
+    big = {"case": "p-1", "patient": "p", "hd95": [None, 2.0], "inside": [400, 0], "sizes": [1000, 0]}
+    small = {"case": "q-1", "patient": "q", "hd95": [6.0, None], "inside": [10, 5], "sizes": [20, 20]}
+    (row,) = rows([Cell("a", 6, 0, 0, (big, small))], ["a", "b"])
+    assert row.dice.mean == pytest.approx(np.mean([0.8, np.mean([1.0, 0.5])]))
+    assert row.pooled.mean == pytest.approx(np.mean([820 / 1020, 0.5]))
+    assert row.hd95.mean == pytest.approx(4.0)
