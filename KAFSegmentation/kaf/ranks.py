@@ -7,17 +7,51 @@ on every rank; ``average_gradients`` then gives each rank the gradient of that l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from kaf.errors import ResourceError
+
+T = TypeVar("T")
+
+# One process may look at pictures, or prepare a large scan, while the others wait.
+_PATIENCE = timedelta(hours=2)
+_store: dist.Store | None = None
+_speaks: bool | None = None
+
+
+@contextmanager
+def meeting() -> Iterator[None]:
+    """Meet the processes that torchrun announces; :func:`start` makes them a group until the end of the block."""
+    global _store, _speaks
+    _store, _speaks = None, None
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ and not dist.is_initialized():
+        _store, _, _ = next(dist.rendezvous("env://", timeout=_PATIENCE))
+    try:
+        yield
+    except BaseException:
+        speaks()  # before the others notice that this one is gone
+        raise
+    finally:
+        stop()
+
 
 def start(device: torch.device) -> None:
-    """Join the group that torchrun announces (nccl on GPUs, gloo elsewhere)."""
-    if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    """Make those who met a group (nccl on GPUs, gloo elsewhere)."""
+    if _store is None or dist.is_initialized():
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    numbers = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    this, all_ = numbers
+    _told(lambda: dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=_store, rank=this,
+                                          world_size=all_, timeout=_PATIENCE))
 
 
 def stop() -> None:
@@ -40,20 +74,41 @@ def leads() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
+def speaks() -> bool:
+    """Whether this process tells why all of them end: the first one that failed does, the others only follow."""
+    global _speaks
+    if _speaks is None:
+        _speaks = leads()
+        with suppress(RuntimeError):  # the store is gone where the process that held it is
+            if _store is not None:
+                _speaks = _store.add("kaf/failed", 1) == 1
+    return _speaks
+
+
+def _told(call: Callable[[], T]) -> T:
+    """The call's result; where another process is gone, that in words."""
+    try:
+        return call()
+    except RuntimeError as error:
+        raise ResourceError("processes", f"one of them ended, or does not answer ({str(error).splitlines()[0][:120]})",
+                            "See what it said, and go on with --resume.") from error
+
+
+def _reduce(values: Tensor) -> Tensor:
+    _told(lambda: dist.all_reduce(values))
+    return values
+
+
 class _Sum(torch.autograd.Function):
     """Sum over ranks; its gradient is the sum of the ranks' gradients."""
 
     @staticmethod
     def forward(context: object, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
+        return _reduce(values.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
     def backward(context: object, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous()
-        dist.all_reduce(total)
-        return total
+        return _reduce(gradients[0].clone(memory_format=torch.contiguous_format))
 
 
 def all_sum(values: Tensor) -> Tensor:
@@ -90,29 +145,44 @@ def share(count: int) -> slice:
     return slice(rank() * each, (rank() + 1) * each)
 
 
+def mine(items: Sequence[T]) -> Sequence[T]:
+    """Every n-th item: those that this rank prepares."""
+    return items[rank()::world()]
+
+
+def wait() -> None:
+    """Until all have come as far as this."""
+    agree(0.0)
+
+
 def agree(value: float) -> float:
     """The first rank's number, for all."""
     if world() == 1:
         return value
-    backend = dist.get_backend()
-    box = torch.tensor([value], dtype=torch.float64, device="cuda" if backend == "nccl" else "cpu")
-    dist.broadcast(box, 0)
-    return float(box)
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    box = torch.tensor([value if rank() == 0 else 0.0], dtype=torch.float64, device=device)
+    return float(_reduce(box))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over ranks, in one message per number type."""
+    """Replace every gradient by its mean over ranks, in one message per number type.
+
+    A parameter that no rank has used stays without a gradient, as in one process: an optimiser passes it over.
+    """
     if world() == 1:
         return
+    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    if not learning:
+        return
+    used = _reduce(torch.tensor([float(p.grad is not None) for p in learning], device=learning[0].device)).tolist()
     groups: dict[torch.dtype, list[Tensor]] = {}
-    for parameter in parameters:
-        if parameter.requires_grad:
-            if parameter.grad is None:  # unused on this rank, maybe used on another
+    for parameter, times in zip(learning, used, strict=True):
+        if times:
+            if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             groups.setdefault(parameter.grad.dtype, []).append(parameter.grad)
     for gradients in groups.values():
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
+        flat = _reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]))
         flat /= world()
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kaf import ranks
 from kaf.data.views import ViewBatch
 from kaf.network.kafunet import Depth, Features
+from kaf.network.volumes import widths
 from kaf.settings import NetworkSettings, Settings
 
 
@@ -63,17 +64,36 @@ class Method(nn.Module):
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of (B, C) over the joint batch of all processes."""
+    """Batch normalisation of (n, C) over the rows of all processes, each of which may have another number of them.
+
+    With fewer than two rows there is no variance: the running statistics are used.
+    """
 
     def forward(self, values: Tensor) -> Tensor:
-        if not self.training or ranks.world() == 1:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        if not self.training:
             return super().forward(values)
-        joint = super().forward(ranks.all_gather(values))
-        return joint[ranks.share(len(joint))]
+        wide = fp32(values)
+        count = ranks.all_sum(wide.new_tensor(float(len(wide))))
+        if float(count) < 2:
+            return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        if ranks.world() == 1:
+            return super().forward(values)
+        average = ranks.all_sum(wide.sum(0)) / count
+        variance = ranks.all_sum((wide - average).square().sum(0)) / count
+        with torch.no_grad():
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(average, self.momentum or 0.1)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.1)
+        return ((wide - average) * torch.rsqrt(variance + self.eps) * self.weight + self.bias).to(values.dtype)
 
 
 def bottleneck_width(network: NetworkSettings) -> int:
     """Channels of ``Features.bottleneck``."""
+    if network.dimensions == 3:
+        return widths(network)[-1]
     return 16 * network.resolved_decoder_width
 
 
@@ -89,9 +109,10 @@ def mean_of_tokens(tokens: Tensor, mask: Tensor) -> Tensor:
 
 
 def unit(values: Tensor, dim: int = -1) -> Tensor:
-    """fp32 vectors of length one."""
-    return F.normalize(values.float(), dim=dim)
+    """Vectors of length one, in fp32 at least."""
+    return F.normalize(fp32(values), dim=dim)
 
 
 def fp32(values: Tensor) -> Tensor:
+    """Half precision widened to fp32; fp32 and fp64 as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
