@@ -1,30 +1,15 @@
 """The node selectors follow the scene by the real widget's rules."""
 
-import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import qt
+import slicer
 
 import host
-
-host.start()
-
-import qt  # noqa: E402
-import slicer  # noqa: E402
-
-
-@pytest.fixture
-def scene():
-    host.dialogs().clear()
-    host.take_errors()
-    host.close_scene()
-    yield slicer.mrmlScene
-    host.check_errors()
-    host.close_scene()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ The tests hold for both: SLICER_PYTHON_SOURCES names the folder with Slicer's fi
 """
 
 import enum
-import sys
 from pathlib import Path
 from typing import Annotated, Optional, Union
 
@@ -12,17 +11,12 @@ import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import host
-
-host.start()
-
-import ctk  # noqa: E402
-import qt  # noqa: E402
-import slicer  # noqa: E402
-from slicer import vtkMRMLModelNode, vtkMRMLScalarVolumeNode  # noqa: E402
-from slicer.parameterNodeWrapper import (  # noqa: E402
+import ctk
+import qt
+import slicer
+from slicer import vtkMRMLModelNode, vtkMRMLScalarVolumeNode
+from slicer.parameterNodeWrapper import (
     Choice,
     Decimals,
     Default,
@@ -41,6 +35,8 @@ from slicer.parameterNodeWrapper import (  # noqa: E402
     parameterNodeWrapper,
     parameterPack,
 )
+
+import host
 
 
 class Mode(enum.Enum):

@@ -1,19 +1,12 @@
 """A .ui file loads however deep its last widget lies, and its children are reached as in PythonQt."""
 
-import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import host
-
-host.start()
-
-import slicer  # noqa: E402
+import slicer
 
 LABEL = '<item><widget class="QLabel" name="{name}"/></item>'
 FRAME = '<item><widget class="QFrame" name="{name}"><layout class="QVBoxLayout">{inside}</layout></widget></item>'

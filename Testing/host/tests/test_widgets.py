@@ -1,32 +1,17 @@
 """The stand-ins behave as the widgets they stand in for."""
 
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import ctk
+import qt
+import slicer
 
 import host
-
-host.start()
-
-import ctk  # noqa: E402
-import qt  # noqa: E402
-import slicer  # noqa: E402
-
-
-@pytest.fixture
-def scene():
-    host.dialogs().clear()
-    host.take_errors()
-    host.close_scene()
-    yield slicer.mrmlScene
-    host.check_errors()
-    host.close_scene()
 
 
 def add(scene, name, kind="vtkMRMLScalarVolumeNode"):
