@@ -35,6 +35,16 @@ def pictures(request):
     return take
 
 
+@pytest.fixture
+def quietHost():
+    """No dialog and no error is left over from another test, and no extension to the next."""
+    host.dialogs().clear()
+    host.take_errors()
+    yield
+    host.take_errors()
+    host.remove_extension("PyTorch")
+
+
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
     """A user's data folder with the model ``tiny`` in its library, known to this process and to the worker."""
