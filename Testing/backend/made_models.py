@@ -12,9 +12,11 @@ import torch
 
 from kaf.card import Card, Label
 from kaf.cli import main
+from kaf.events import OnEvent, ignore
 from kaf.model import save_model
 from kaf.network import build_network
-from kaf.settings import NetworkSettings, NormalisationSettings
+from kaf.segment import Segmentation, segment
+from kaf.settings import NetworkSettings, NormalisationSettings, SegmentSettings
 from kaf.volume import Volume
 
 SPACING, SLICE_SPACING = 1.6, 8.0
@@ -52,6 +54,11 @@ def tiny_model(path: Path, seed: int = 0, spacing: float = SPACING, network: dic
     }
     save_model(path, made, Card(**values), half=False, overwrite=True)
     return path
+
+
+def run(model: Path, volume: Volume, cache: dict | None = None, on_event: OnEvent = ignore, **more) -> Segmentation:
+    """``segment`` on this processor with one thread; ``more`` are other settings."""
+    return segment(volume, SegmentSettings(model=str(model), **{**RUN, **more}), on_event, cache)
 
 
 def private_home(monkeypatch, folder: Path) -> Path:

@@ -37,11 +37,6 @@ def volume() -> Volume:
     return stored(Volume(scan.voxels, turned() @ scan.affine), *STORAGES[3])
 
 
-@pytest.fixture(scope="module")
-def cache() -> dict:
-    return {}
-
-
 def run(model, volume, cache=None, on_event=lambda event: None, **more) -> Explanation:
     return explain(volume, ExplainSettings(model=str(model), **{**RUN, **more}), on_event, cache)
 

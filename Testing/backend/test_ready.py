@@ -4,32 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_models import RUN, tiny_model
+from made_models import run, tiny_model
 
 from kaf.events import Message
-from kaf.phantom import cardiac_phantom
-from kaf.segment import Segmentation, segment
-from kaf.settings import SegmentSettings
 from kaf.volume import Volume
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors")
-
-
-@pytest.fixture(scope="module")
-def scan() -> Volume:
-    return cardiac_phantom(3, slices=5, size=64, spacing=2.5)[0]
-
-
-@pytest.fixture(scope="module")
-def cache() -> dict:
-    return {}
-
-
-def run(model, volume, cache=None, on_event=lambda event: None, **more) -> Segmentation:
-    return segment(volume, SegmentSettings(model=str(model), **{**RUN, **more}), on_event, cache)
 
 
 def hounsfield() -> np.ndarray:

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from made_models import LABELS, RUN, STORAGES, moved, stored, tiny_model, turned
+from made_models import LABELS, RUN, STORAGES, moved, run, stored, tiny_model, turned
 
 from kaf.errors import InputError
 from kaf.events import Progress
@@ -15,36 +15,16 @@ from kaf.explain import explain
 from kaf.grid import Grid
 from kaf.keypoints import detect
 from kaf.model import load_model
-from kaf.phantom import cardiac_phantom
-from kaf.segment import Segmentation, keep_largest, segment
-from kaf.settings import ExplainSettings, KeypointSettings, SegmentSettings
+from kaf.segment import Segmentation, keep_largest
+from kaf.settings import ExplainSettings, KeypointSettings
 from kaf.volume import Volume
 from kaf.volume_write import write_map
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory):
     """A model whose pixels are those of the phantom: nothing is resampled."""
     return tiny_model(tmp_path_factory.mktemp("model") / "exact.safetensors", spacing=2.5)
-
-
-@pytest.fixture(scope="module")
-def scan() -> Volume:
-    return cardiac_phantom(3, slices=5, size=64, spacing=2.5)[0]
-
-
-@pytest.fixture(scope="module")
-def cache() -> dict:
-    return {}
-
-
-def run(model, volume, cache=None, on_event=lambda event: None, **more) -> Segmentation:
-    return segment(volume, SegmentSettings(model=str(model), **{**RUN, **more}), on_event, cache)
 
 
 @pytest.fixture(scope="module")

@@ -10,23 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from scan_files import save, scan
 
 from kaf.errors import InputError
 from kaf.volume import Volume, guess_modality, read_volume
-
-
-def scan(shape=(5, 7, 9), dtype=np.int16) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 100, shape).astype(dtype)
-
-
-def save(path: Path, voxels: np.ndarray, spacing=None, direction=None, vector=False) -> Path:
-    image = SimpleITK.GetImageFromArray(voxels, isVector=vector)
-    if spacing:
-        image.SetSpacing(spacing)
-    if direction is not None:
-        image.SetDirection(np.ravel(direction).tolist())
-    SimpleITK.WriteImage(image, str(path))
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".img"])

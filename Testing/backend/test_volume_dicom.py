@@ -8,15 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from scan_files import scan
 
 from kaf.errors import InputError
 from kaf.volume import guess_modality, read_volume
 from kaf.volume_dicom import stack_geometry
-
-
-def scan(shape=(5, 7, 9), dtype=np.int16) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 100, shape).astype(dtype)
-
 
 AXIAL, SAGITTAL = "1\\0\\0\\0\\1\\0", "0\\1\\0\\0\\0\\-1"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from scan_files import save, scan
 
 from kaf.card import Label
 from kaf.errors import InputError, OutputError
@@ -30,20 +31,6 @@ def oblique_affine() -> np.ndarray:
     affine[:3, 0] *= -np.sign(np.linalg.det(axes))
     affine[:3, 3] = [12.3, -45.6, 78.9]
     return affine
-
-
-def scan(shape=(5, 7, 9), dtype=np.int16) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 100, shape).astype(dtype)
-
-
-def save(path: Path, voxels: np.ndarray, spacing=None, direction=None, vector=False) -> Path:
-    image = SimpleITK.GetImageFromArray(voxels, isVector=vector)
-    if spacing:
-        image.SetSpacing(spacing)
-    if direction is not None:
-        image.SetDirection(np.ravel(direction).tolist())
-    SimpleITK.WriteImage(image, str(path))
-    return path
 
 
 def test_whole_numbers_of_any_type_are_labels(tmp_path):
