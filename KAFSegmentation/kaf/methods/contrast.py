@@ -18,9 +18,9 @@ _PARTITIONS = 4
 def supervised_contrast(embeddings: Tensor, positive: Tensor, temperature: float) -> Tensor:
     """L_i = -1/|P(i)| sum_{j in P(i)} log[exp(s_ij / tau) / sum_{k != i} exp(s_ik / tau)], mean over i with |P(i)| > 0.
 
-    embeddings: (n, D), normalised here; positive: (n, n) bool, the diagonal is left out.  Computed in fp32.
+    embeddings: (n, D), normalised here; positive: (n, n) bool, the diagonal is left out.  Computed in fp32 at least.
     """
-    z = unit(embeddings) if embeddings.dtype != torch.float64 else nn.functional.normalize(embeddings, dim=-1)
+    z = unit(embeddings)
     with torch.autocast(z.device.type, enabled=False):
         logits = z @ z.T / temperature
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)

@@ -68,7 +68,7 @@ class _LogTransport(torch.autograd.Function):
         # Eliminate lambda; a constant may be moved from lambda to mu, which the rank-one term settles.
         system = torch.diag_embed(torch.where(b > 0, b, 1)) - p.transpose(1, 2) @ (inverse[:, :, None] * p)
         real = (b > 0).double()
-        system = system + real[:, :, None] * real[:, None, :] / real.sum(1)[:, None, None]
+        system = system + real[:, :, None] * real[:, None, :] / real.sum(1).clamp(min=1)[:, None, None]
         mu = torch.linalg.solve(system, column - (p.transpose(1, 2) @ (inverse * row)[..., None]).squeeze(-1))
         lam = inverse * (row - (p @ mu[..., None]).squeeze(-1))
         return (g - p * (lam[:, :, None] + mu[:, None, :])).to(gradients[0].dtype), None, None, None
