@@ -19,7 +19,7 @@ from kaf.network.kafunet import Depth
 from kaf.settings import NetworkSettings
 from kaf.settings_pretrain import LrcSettings
 
-_REGIONS = 4096  # more than any slice has
+_REGIONS = 2 ** 16  # superpixels are uint16
 _SIMILAR = 0.25  # of the standard deviation of intensities
 
 
@@ -57,7 +57,11 @@ def region_contrast(first: Tensor, second: Tensor, slices: Tensor, ignored: Tens
 
 
 class Lrc(Method):
-    """Contrast between regions; added to a global method it gives the paper's pretraining.  The decoder learns too."""
+    """Contrast between regions; added to a global method it gives the paper's pretraining.  The decoder learns too.
+
+    With ``regions = labels`` the regions of all slices are contrasted, and all of one label are alike.
+    Terms: the loss, and "regions", those per slice that both views show.
+    """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "again")
     depth: ClassVar[Depth] = "decoder"
@@ -107,9 +111,16 @@ class Lrc(Method):
 def _ids(view: View, stride: int) -> Tensor:
     """(B * h * w,) one number per slice and region on the cells of a map, -1 for none."""
     assert view.regions is not None
-    regions = torch.where(view.valid, view.regions, -1)[:, ::stride, ::stride]
+    regions = _on_cells(torch.where(view.valid, view.regions, -1), stride)
     item = torch.arange(len(regions), device=regions.device)[:, None, None] * _REGIONS
     return torch.where(regions >= 0, regions + item, -1).flatten()
+
+
+def _on_cells(pixels: Tensor, stride: int) -> Tensor:
+    """(B, H, W) -> (B, ceil(H / stride), ceil(W / stride)): the pixel in the middle of every cell of a map."""
+    rows, columns = ((torch.arange(0, n, stride, device=pixels.device) + stride // 2).clamp(max=n - 1)
+                     for n in pixels.shape[1:])
+    return pixels[:, rows][:, :, columns]
 
 
 def _compact(ids: Tensor, slots: Tensor) -> Tensor:
@@ -119,7 +130,7 @@ def _compact(ids: Tensor, slots: Tensor) -> Tensor:
 
 def _look_alike(view: View, ids: Tensor, slots: int, stride: int) -> Tensor:
     """(slots, slots) bool: regions that touch and are about equally bright, probably one organ cut in two."""
-    image = view.image[:, view.image.shape[1] // 2, ::stride, ::stride]
+    image = _on_cells(view.image[:, view.image.shape[1] // 2], stride)
     inside = ids >= 0
     bright = region_means(image.flatten()[inside][:, None], ids[inside], slots).squeeze(1)
     touching = torch.zeros(slots, slots, dtype=torch.bool, device=ids.device)

@@ -14,7 +14,8 @@ from kaf.settings_pretrain import MaeSettings
 
 
 class Mae(Method):
-    """Mean squared error of the hidden pixels that lie inside the slice, in standard intensities."""
+    """Mean over slices of the mean squared error of the hidden pixels that lie inside the slice (squared standard
+    intensities); a slice without any counts 0."""
 
     views: ClassVar[tuple[str, ...]] = ("masked",)
     depth: ClassVar[Depth] = "decoder"
@@ -31,6 +32,6 @@ class Mae(Method):
         height, width = target.image.shape[2:]
         drawn = fp32(self.head(scene.features["masked"].decoder[-1]))[:, :, :height, :width]
         asked = masked.hidden & target.valid
-        error = ((drawn - target.image).square().mean(1) * asked).sum()
-        loss = ranks.mean(error, asked.sum())
+        error = ((drawn - target.image).square().mean(1) * asked).sum((1, 2)) / asked.sum((1, 2)).clamp(min=1)
+        loss = ranks.mean(error.sum(), error.new_tensor(len(error)))
         return Outcome(loss, {"reconstruction": loss.detach()})
