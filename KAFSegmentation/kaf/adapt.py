@@ -70,6 +70,9 @@ def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEv
                          "Export the segmentation with the scan as reference geometry.")
     place = choose_place(settings)
     base, tensors = load_tensors(find_model(settings.model))
+    if base.network.get("dimensions", 2) == 3:
+        raise InputError(f"model {base.name}", "sees patches of the volume, and adapting teaches slices",
+                         "Choose a model that sees slices.")
     card = _card(base, settings)
     allowed = {0, *card.label_names}
     foreign = sorted(set(np.unique(drawn.voxels).tolist()) - allowed)

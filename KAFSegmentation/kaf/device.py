@@ -28,7 +28,9 @@ class Place:
         return contextlib.nullcontext()
 
     def put(self, network: nn.Module) -> nn.Module:
-        return network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        solid = any(parameter.ndim == 5 for parameter in network.parameters())
+        layout = torch.channels_last_3d if solid else torch.channels_last
+        return network.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
 
 
 def native_bf16(device: torch.device) -> bool:

@@ -48,14 +48,17 @@ class Prepared:
 
 
 def prepare(volume: Volume, spacing: float | None, slicing_axis: str, normalisation: NormalisationSettings,
-            keypoints: KeypointSettings, describe: bool = False, threads: int = 2) -> Prepared:
-    """Resample in-plane, standardise intensities, detect keypoints."""
+            keypoints: KeypointSettings | None, describe: bool = False, threads: int = 2) -> Prepared:
+    """Resample in-plane, standardise intensities, detect keypoints (none where no network will look at them)."""
     grid = canonical_grid(volume.voxels.shape, volume.affine, spacing, slicing_axis)
     low, high, offset, scale = normalise(grid.view(volume.voxels), normalisation)
     image = grid.to_canonical(volume.voxels)
     np.clip(image, low, high, out=image)
     image -= np.float32(offset)
     image /= np.float32(scale)
+    if keypoints is None:
+        none = Keypoints(np.empty((0, 2), np.float32), np.empty(0, np.float32))
+        return Prepared(image, [none] * len(image), grid)
     return Prepared(image, detect_slices(image, keypoints, describe, threads), grid)
 
 

@@ -13,6 +13,7 @@ from kaf.card import Card
 from kaf.device import Place, choose_place
 from kaf.events import OnEvent, ignore
 from kaf.inference import SlicePredictor, fold_norms
+from kaf.inference3d import VolumePredictor
 from kaf.library import find_model
 from kaf.model import load_model
 from kaf.prepare import Prepared, prepare
@@ -39,12 +40,18 @@ class Ready:
             return cache[key]
         prepared = prepare(volume, card.spacing, card.slicing_axis,
                            build(NormalisationSettings, card.normalisation, card.name),
-                           build(KeypointSettings, card.keypoints, card.name), threads=threads)
+                           None if self.in_3d else build(KeypointSettings, card.keypoints, card.name),
+                           threads=threads)
         if cache is not None:
             for old in [k for k in cache if isinstance(k, tuple) and k[0] == "prepared"]:
                 del cache[old]
             cache[key] = prepared
         return prepared
+
+    @property
+    def in_3d(self) -> bool:
+        """Whether the network sees patches of the volume rather than slices."""
+        return bool(self.card.network.get("dimensions", 2) == 3)
 
     @property
     def attended_scales(self) -> int:
@@ -54,7 +61,13 @@ class Ready:
             return 0
         return sum(network["scales"])
 
-    def predictor(self, settings: RunSettings, flips: bool = False, on_event: OnEvent = ignore) -> SlicePredictor:
+    def predictor(self, settings: RunSettings, flips: bool = False, on_event: OnEvent = ignore, overlap: float = 0.5
+                  ) -> SlicePredictor:
+        """The network over a volume; ``overlap`` of patches, 0..1, is for 3-D networks."""
+        if self.in_3d:
+            slices, rows, columns = self.card.network.get("patch") or VolumePredictor.patch
+            return VolumePredictor(self.network, self.place, 0, settings.batch, flips, on_event,
+                                   (slices, rows, columns), overlap)
         return SlicePredictor(self.network, self.place, self.card.slice_context, settings.batch, flips, on_event)
 
     def warnings(self, volume: Volume, prepared: Prepared) -> list[str]:

@@ -74,7 +74,7 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     slices = range(prepared.grid.n_slices) if box is None else slices_in(prepared.grid, box)
     collector = _Collector(prepared.grid, settings)
     ticker = Ticker(on_event, "segmenting", len(slices))
-    predictor = ready.predictor(settings, settings.flips, on_event)
+    predictor = ready.predictor(settings, settings.flips, on_event, settings.overlap)
     for part, features in predictor(prepared.image, prepared.keypoints, slices, settings.attention):
         collector.add(part, features, prepared.keypoints)
         ticker.update(ticker.done + len(part))

@@ -57,7 +57,8 @@ class PglSettings(Settings):
     hidden: int = Field(512, ge=2, le=8192, description="width inside projector and predictor (paper: 4096)")
     width: int = Field(256, ge=2, le=4096, description="length of a voxel's embedding")
     points: int = Field(12, ge=2, le=64, description="points along each side of the grid laid over the overlap")
-    least_overlap: float = Field(0.1, ge=0, le=1, description="least share of the points inside both crops")
+    least_overlap: float = Field(0.1, ge=0, le=1, description="least share that two crops have in "
+                                 "common, and of the points that lie inside both")
 
 
 class LrcSettings(Settings):
@@ -140,9 +141,10 @@ class PretrainSettings(RunSettings):
     weight_decay: float = Field(1e-4, ge=0, le=1, description="how strongly large weights are held back")
     clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
     ema: float = Field(0.996, ge=0, lt=1, description="decay of the moving average of weights, the teacher of PGL")
-    batch: int = Field(16, ge=2, le=4096, description="slices at a time, over all processes")
+    batch: int = Field(16, ge=2, le=4096, description="slices at a time, over all processes; in "
+                       "3-D 4 patches by default")
     steps: int | None = Field(None, ge=1, description="optimiser steps; or use epochs or minutes")
-    epochs: float | None = Field(None, gt=0, description="passes over the slices; or use minutes")
+    epochs: float | None = Field(None, gt=0, description="passes over the slices (3-D: the scans); or minutes")
     minutes: float | None = Field(None, gt=0, description="time for training; default 30 when no epochs")
     labelled: str = Field("", description="a folder of a few labelled cases: is pretraining helping yet?")
     probe_every: float = Field(5.0, gt=0, description="minutes between two looks at the labelled cases and pictures")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kaf.data.folder import Case
+from kaf.data.plan3d import fit_network
 from kaf.errors import InputError, KafError
 from kaf.events import Message, OnEvent, Ticker, ignore
 from kaf.grid import canonical_grid
@@ -107,9 +108,10 @@ def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tupl
     """The settings where they say something, else what the scans say."""
     axis = _slicing_axis(settings, grids, together)
     native = [canonical_grid(shape, affine, None, axis).spacing for shape, affine in grids]
+    apart = float(np.median([s[0] for s in native]))
     spacing = settings.spacing or float(np.median([max(s[1:]) for s in native]))
-    sizes = [max(canonical_grid(shape, affine, spacing, axis).size) for shape, affine in grids]
-    fitted = int(np.ceil(np.percentile(sizes, 90) / 16) * 16)
+    shapes = [canonical_grid(shape, affine, spacing, axis).canonical_shape for shape, affine in grids]
+    fitted = int(np.ceil(np.percentile([max(shape[1:]) for shape in shapes], 90) / 16) * 16)
     modality = settings.modality
     if modality == "any" and len(set(modalities)) == 1 and modalities[0] in ("CT", "MR"):
         modality = modalities[0]  # type: ignore[assignment]
@@ -119,8 +121,10 @@ def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tupl
     classes = max(values, default=1) + 1
     network = settings.network or compact_network(classes, settings.slice_context)
     network = network.model_copy(update={"classes": classes, "in_channels": 2 * settings.slice_context + 1})
+    if network.dimensions == 3:
+        network = fit_network(network, shapes, (apart, spacing, spacing), settings.patch)
     return Plan(spacing, axis, settings.patch or min(fitted, _PATCH_LIMIT), values, modality,
-                normalisation, network, float(np.median([s[0] for s in native])))
+                normalisation, network, apart)
 
 
 def _labels_per_slice(labels: np.ndarray, affine: np.ndarray, plane: str) -> float:

@@ -1,4 +1,7 @@
-"""PGL: two crops of one scan whose place is known have the same features in their overlap (arXiv 2011.12640, 4.1)."""
+"""PGL: two crops of one scan whose place is known have the same features in their overlap (arXiv 2011.12640, 4.1).
+
+As published it learns from volumes in 3-D; on slices it is the same with one axis less.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from kaf import ranks
-from kaf.methods.align import overlap_points, sample
+from kaf.methods.align import overlap_points, overlap_share, sample
 from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width, unit
 from kaf.network.kafunet import SIZE_MULTIPLE
+from kaf.network.volumes import total_stride
 from kaf.settings import NetworkSettings
 from kaf.settings_pretrain import PglSettings
+
+_LOOKED_AT = 256  # places, about, that the monitors get
 
 
 class PointHead(nn.Sequential):
@@ -26,7 +32,9 @@ class Pgl(Method):
     """Mean over the points of the overlap of 2 - 2 cos(q(z1), z2'), both ways; z' is the teacher's, without gradient.
 
     Points are a regular grid over the box that both views reach (4.4); a view pair with too little overlap is left
-    out.  The network's part is the bottleneck, so only the encoder learns.
+    out.  The network's part is the bottleneck, so only the encoder learns.  Terms: "discrepancy", the loss;
+    "overlap", the share of points inside both views.  Monitors get the teacher's vectors at the same places of both
+    views: their spread over places is what a collapse takes away (4.4).
     """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "again")
@@ -36,6 +44,7 @@ class Pgl(Method):
     def __init__(self, settings: PglSettings, network: NetworkSettings):
         super().__init__(settings, network)
         self.settings = settings
+        self._strides = total_stride(network) if network.dimensions == 3 else None
         self.projector = PointHead(bottleneck_width(network), settings.hidden, settings.width)
         self.predictor = PointHead(settings.width, settings.hidden, settings.width)
 
@@ -45,25 +54,26 @@ class Pgl(Method):
         views = [scene.batch.views[name] for name in self.views]
         points = overlap_points(views[0], views[1], self.settings.points)
         places, there = points[:2], points[2]
-        enough = there.float().mean(1) >= self.settings.least_overlap
+        least = self.settings.least_overlap
+        enough = (there.float().mean(1) >= least) & (overlap_share(views[0], views[1]) >= least)
         used = there & enough[:, None]
-        mine = [self.predictor(self.projector(_at(scene.features[name].bottleneck, place, used)))
+        mine = [self.predictor(self.projector(self._at(scene.features[name].bottleneck, place, used)))
                 for name, place in zip(self.views, places, strict=True)]
         with torch.no_grad():
-            theirs = [teacher.projector(_at(scene.teacher[name].bottleneck, place, used))
+            theirs = [teacher.projector(self._at(scene.teacher[name].bottleneck, place, used))
                       for name, place in zip(self.views, places, strict=True)]
         apart = [point_discrepancy(mine[0], theirs[1]), point_discrepancy(mine[1], theirs[0])]
         total = sum((a.sum() for a in apart), start=torch.zeros((), device=used.device))
         loss = ranks.mean(total, total.new_tensor(sum(len(a) for a in apart)))
-        spread = unit(theirs[0]).std(0).mean() if len(theirs[0]) > 1 else total.new_tensor(0.0)
-        terms = {"discrepancy": loss.detach(), "spread of the target": spread, "overlap": there.float().mean()}
-        whole = torch.stack([scene.features[name].bottleneck.float().mean((2, 3)) for name in self.views])
-        return Outcome(loss, terms, whole.detach())
+        terms = {"discrepancy": loss.detach(), "overlap": there.float().mean()}
+        targets = torch.stack(theirs)
+        return Outcome(loss, terms, targets[:, ::max(1, targets.shape[1] // _LOOKED_AT)])
 
-
-def _at(bottleneck: Tensor, places: Tensor, used: Tensor) -> Tensor:
-    """(n, C) features at the points that are used."""
-    return sample(bottleneck, places, SIZE_MULTIPLE)[used]
+    def _at(self, bottleneck: Tensor, places: Tensor, used: Tensor) -> Tensor:
+        """(n, C) features at the points that are used."""
+        if self._strides is None:
+            return sample(bottleneck, places, SIZE_MULTIPLE)[used]
+        return sample(bottleneck, places, self._strides, 0.0)[used]
 
 
 def point_discrepancy(prediction: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kaf.errors import ResourceError
 from kaf.network.kafunet import Features, KAFUNet
+from kaf.network.volumes import VolumeNetwork
 from kaf.settings import NetworkSettings
 
 _MULTIPLE = 32
@@ -54,6 +55,8 @@ def _monai_body(settings: NetworkSettings) -> nn.Module:
 
 def build_network(settings: NetworkSettings) -> nn.Module:
     """A network with random weights; torch's generator decides them."""
+    if settings.dimensions == 3:
+        return VolumeNetwork(settings)
     return KAFUNet(settings) if settings.kind == "kaf" else ReferenceNetwork(settings)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kaf import ranks
 from kaf.data.views import UnlabelledSlices, View, ViewBatch, hide_squares
+from kaf.data.views3d import VolumePairs
 from kaf.device import Place
 from kaf.events import Message, OnEvent, ignore
 from kaf.methods.base import Method, Scene
@@ -43,7 +44,8 @@ class Pretrainer(nn.Module):
         longest = max(view.mask.shape[1] for view in views)
         points = torch.cat([F.pad(view.keypoints, (0, 0, 0, longest - view.keypoints.shape[1])) for view in views])
         mask = torch.cat([F.pad(view.mask, (0, longest - view.mask.shape[1])) for view in views])
-        image = torch.cat([view.image for view in views]).contiguous(memory_format=torch.channels_last)
+        image = torch.cat([view.image for view in views])
+        image = image.contiguous(memory_format=torch.channels_last if image.ndim == 4 else torch.channels_last_3d)
         joint: Features = self.network(image, points, mask, until=depth)
         return {name: _part(joint, index, len(views), view) for index, (name, view) in
                 enumerate(zip(names, views, strict=True))}
@@ -91,7 +93,7 @@ def _part(joint: Features, index: int, count: int, view: View) -> Features:
 class PretrainingTask:
     """What :class:`Loop` trains: ``look`` is asked from time to time for figures and pictures."""
 
-    def __init__(self, network: Pretrainer, place: Place, slices: UnlabelledSlices, batch_size: int,
+    def __init__(self, network: Pretrainer, place: Place, slices: UnlabelledSlices | VolumePairs, batch_size: int,
                  mae: MaeSettings, look: Look | None = None, on_event: OnEvent = ignore):
         self.network: nn.Module = network
         self._pretrainer, self._place, self._slices, self._count = network, place, slices, batch_size

@@ -17,7 +17,11 @@ def validate_cases(network: nn.Module, place: Place, cases: Sequence[CachedCase]
                    flips: bool = False) -> dict[str, float]:
     """"Dice": mean over cases and labels of the per-volume Dice; "pooled Dice": over all voxels of all cases
     (KAF's figure); "Dice <label>" for each label.  A label absent from both is left out of means."""
-    predictor = SlicePredictor(fold_norms(network), place, context, batch, flips)
+    return score_cases(SlicePredictor(fold_norms(network), place, context, batch, flips), cases)
+
+
+def score_cases(predictor: SlicePredictor, cases: Sequence[CachedCase]) -> dict[str, float]:
+    """The figures of :func:`validate_cases` for what the predictor finds."""
     inside, sizes = [], []
     for case in cases:
         assert case.labels is not None

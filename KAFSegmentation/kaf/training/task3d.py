@@ -1,0 +1,56 @@
+"""Supervised segmentation in 3-D as the loop trains it: Dice + cross-entropy on patches, checked by sliding window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kaf.data.batches import Batch, split_batch
+from kaf.data.cache import CachedCase
+from kaf.data.patches3d import LabelledVolumes
+from kaf.device import Place
+from kaf.inference3d import VolumePredictor
+from kaf.settings import NetworkSettings
+from kaf.training.validate import score_cases
+
+
+@dataclass
+class VolumeTask:
+    """Dice + cross-entropy on labelled patches of ``network`` with its settings; the task that :class:`Loop` trains."""
+
+    network: nn.Module
+    settings: NetworkSettings
+    place: Place
+    slices: LabelledVolumes
+    batch_size: int
+    validation: Sequence[CachedCase]
+
+    def __post_init__(self) -> None:
+        from monai.losses import DiceCELoss
+
+        self._criterion = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+
+    def batch(self, step: int) -> Batch:
+        return self.slices.batch(step, self.batch_size)
+
+    def loss(self, batch: Batch, average: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        device = self.place.device
+        image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last_3d)
+        labels = torch.from_numpy(batch.labels).to(device, torch.long)[:, None]
+        return self._criterion(self.network(image).logits.float(), labels), {}
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        return split_batch(batch, parts)
+
+    def figures(self) -> dict[str, float]:
+        return {}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Dice of the validation cases as ``kaf segment`` would find them."""
+        if not self.validation:
+            return {}
+        assert self.settings.patch is not None
+        return score_cases(VolumePredictor(network.eval(), self.place, patch=self.settings.patch), self.validation)
