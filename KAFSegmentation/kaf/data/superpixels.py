@@ -24,5 +24,6 @@ def find_superpixels(image: np.ndarray, scale: float, sigma: float, smallest: in
         count = np.bincount(regions.ravel())
         mean = np.bincount(regions.ravel(), window.ravel()) / np.maximum(count, 1)
         names = np.where(mean > _AIR, np.cumsum(mean > _AIR), 0)
+        names[names > np.iinfo(found.dtype).max] = 0  # a slice in more pieces than that has no regions to speak of
         found[index] = names[regions]
     return found

@@ -100,7 +100,7 @@ def hide_squares(view: View, share: float, block: int, seeds: Tensor) -> View:
     draws = np.stack([np.random.default_rng([int(seed), 7]).random((rows, columns)) for seed in seeds])
     coarse = torch.from_numpy(draws < share).to(view.image.device)
     hidden = coarse.repeat_interleave(block, 1).repeat_interleave(block, 2)[:, :height, :width]
-    at = view.keypoints.round().long()
+    at = (view.keypoints + 0.5).floor().long()  # the pixel in which the network sees it
     row, column = at[..., 0].clamp(0, height - 1), at[..., 1].clamp(0, width - 1)
     covered = hidden.flatten(1).gather(1, row * width + column)
     return replace(view, image=view.image * ~hidden[:, None], mask=view.mask & ~covered, hidden=hidden)
@@ -111,7 +111,7 @@ def neighbour_offsets(index: int, slices: int, share: float, most: int) -> list[
 
     At least one slice either way is allowed; a volume of one slice has only itself (offset 0).
     """
-    reach = max(1, min(most, int(share * slices)))
+    reach = max(1, min(most, int(share * slices + 1e-9)))
     return [o for o in range(-reach, reach + 1) if o and 0 <= index + o < slices] or [0]
 
 
@@ -200,11 +200,12 @@ class UnlabelledSlices:
         return warp.labels(np.ascontiguousarray(maps[s])).astype(np.int64) - 1
 
     def _pairs(self, c: int, s: int, other: int) -> np.ndarray:
-        """(M, 2) matching keypoints of two slices, found once."""
+        """(M, 2) matching keypoints of two slices, found once; a fallback grid looks like nothing and has none."""
         key = (c, s, other)
         if key not in self._matched:
-            points = self._cases[c].keypoints
-            self._matched[key] = match(points[s], points[other], self._radius).astype(np.int32)
+            a, b = self._cases[c].keypoints[s], self._cases[c].keypoints[other]
+            found = match(a, b, self._radius) if a.response.any() and b.response.any() else np.empty((0, 2))
+            self._matched[key] = found.astype(np.int32)
         return self._matched[key]
 
 
