@@ -45,17 +45,23 @@ def scaled(values: Tensor, known: Tensor) -> Tensor:
 
 
 def edges(image: Tensor, known: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """Edge strength 0..1 of (B, h, w) slices from one-pixel differences, and where it is known (no wrap-around)."""
+    """Edge strength 0..1 of (B, h, w) slices, (|grad x| scaled to 0..1)^gamma with one-pixel differences to the right
+    and down, and where it is known: not in the last row and column, since nothing wraps around."""
     right, down = F.pad(image.diff(dim=2), (0, 1)), F.pad(image.diff(dim=1), (0, 0, 0, 1))
-    whole = known.clone()
-    whole[:, :, :-1] &= known[:, :, 1:]
-    whole[:, :-1] &= known[:, 1:]
+    whole = torch.zeros_like(known)
+    whole[:, :-1, :-1] = known[:, :-1, :-1] & known[:, :-1, 1:] & known[:, 1:, :-1]
     return scaled((right.square() + down.square()).sqrt(), whole).clamp(min=0) ** gamma, whole
 
 
 def entropy(posterior: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, h, w) in nats."""
     return -(posterior * (posterior + _EPS).log()).sum(1)
+
+
+def told_by_pixel(posterior: Tensor) -> Tensor:
+    """What a pixel of (B, C, h, w) tells about its cluster, in nats: entropy of the mean less mean of the entropy.
+    0 where all pixels are alike, be they sure or not; log C at best."""
+    return entropy(posterior.mean((0, 2, 3), keepdim=True)).mean() - entropy(posterior).mean()
 
 
 def cross_correlation(first: Tensor, second: Tensor, known: Tensor, window: int) -> Tensor:
@@ -99,18 +105,21 @@ class Bim(Method):
         with torch.autocast(views[0].image.device.type, enabled=False):
             first, second = (self.posteriors([fp32(m) for m in scene.features[name].decoder]) for name in self.views)
             stride = 2 ** s.level
-            information, boundary, used = [], [], []
+            information, boundary, used, told = [], [], [], []
             with_edges = s.boundary_weight > 0 and scene.progress >= s.boundary_after
             borders = [_edges_at(view, stride, first[0].shape[2:], s.gamma) for view in views] if with_edges else []
             for a, b in zip(first, second, strict=True):
                 moved, known = carried(a, views[0], views[1], stride)
                 joint = joint_distribution(moved, b, known)
                 information.append(regularised_information(joint, s.alpha, s.balance))
-                used.append(-(joint.sum(0) * (joint.sum(0) + _EPS).log()).sum() / math.log(s.clusters))
+                marginal = joint.sum(0)[None, :, None, None]
+                used.append(entropy(marginal).mean() / math.log(s.clusters))
+                told.append(told_by_pixel(b) / math.log(s.clusters))
                 for posterior, (edge, whole) in zip((a, b), borders, strict=bool(borders)):
                     boundary.append(-cross_correlation(edge, scaled(entropy(posterior), whole), whole, s.window))
         loss = torch.stack(information).mean()
         terms = {"information": loss.detach(), "cluster use": torch.stack(used).mean().detach(),
+                 "cluster information": torch.stack(told).mean().detach(),
                  "certainty": torch.stack([p.amax(1).mean() for p in second]).mean().detach()}
         if boundary:
             terms["boundary"] = torch.stack(boundary).mean().detach()

@@ -1,0 +1,227 @@
+"""KAF's losses: the likelihood of the known correspondences, contrast of pooled keypoints, and their sum."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from method_toys import (
+    ITERATIONS,
+    NETWORK,
+    make_batch,
+    make_features,
+    make_scene,
+    make_view,
+    plain_contrast,
+    plain_transport,
+    random_numbers,
+)
+from torch.nn.functional import pad
+
+from kaf.methods.kaf import Kaf, matching_loss
+from kaf.methods.registry import make_method
+from kaf.settings_pretrain import KafSettings
+
+SETTINGS = KafSettings(width=6, token_width=8, sinkhorn=ITERATIONS, theta=0.35, image_weight=0.7, keypoint_weight=1.3,
+                       local_weight=0.2)
+COUNTS, OTHERS = (4, 2, 3), (5, 3, 1)
+# First view's keypoint -> second view's, or -1.  The last real keypoint of the other view is free in slice 0.
+MATCHES = [[2, -1, 0, -1], [-1, -1], [0, -1, -1]]
+POSITION = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
+HEIGHT, WIDTH = 32, 64
+
+
+def plain_matching(plan, matches, count, others, settings):
+    """Of one slice: 0.45 x mean of -log P over matches + 1.0 x mean of -log P over all keypoints without one."""
+    def cost(row, column):
+        return -min(0.0, max(-100.0, float(plan[row, column])))
+
+    matched = [cost(a, b) for a, b in enumerate(matches) if b >= 0]
+    lonely = [cost(a, -1) for a in range(count) if matches[a] < 0]
+    lonely += [cost(-1, b) for b in range(others) if b not in matches]
+    return (settings.matched_share * sum(matched) / max(1, len(matched))
+            + settings.unmatched_share * sum(lonely) / max(1, len(lonely)))
+
+
+def table(longest=4):
+    rows = torch.full((3, longest), -1)
+    for item, matches in enumerate(MATCHES):
+        rows[item, :len(matches)] = torch.tensor(matches)
+    return rows
+
+
+def mask_of(counts, longest):
+    return torch.tensor([[index < count for index in range(longest)] for count in counts])
+
+
+def test_the_matching_loss_is_the_likelihood_one_keypoint_at_a_time():
+    log_p = -3 * random_numbers(3, 5, 6).abs()
+    log_p[0, 0, 2], log_p[2, 0, 0], log_p[0, 1, -1] = -400.0, 0.3, -1e4  # clamped to [-100, 0]
+    found = matching_loss(log_p, table(), mask_of(COUNTS, 4), mask_of(OTHERS, 5), SETTINGS)
+    for item, (count, others) in enumerate(zip(COUNTS, OTHERS, strict=True)):
+        plan = log_p[item][[*range(count), 4]][:, [*range(others), 5]]
+        assert float(found[item]) == pytest.approx(plain_matching(plan, MATCHES[item], count, others, SETTINGS))
+
+
+def test_a_keypoint_without_a_match_goes_to_the_dustbin_and_not_to_the_last_keypoint():
+    """methods.md 1.9, bug 10."""
+    log_p = torch.full((1, 4, 4), -2.0, dtype=torch.float64, requires_grad=True)
+    there = torch.ones(1, 3, dtype=torch.bool)
+    matching_loss(log_p, torch.tensor([[1, -1, -1]]), there, there, SETTINGS).sum().backward()
+    asked = {(int(row), int(column)) for _, row, column in log_p.grad.nonzero()}
+    assert asked == {(0, 1), (1, 3), (2, 3), (3, 0), (3, 2)}
+
+
+def test_everything_matched_and_nothing_matched():
+    log_p = -random_numbers(1, 4, 4).abs()
+    there = torch.ones(1, 3, dtype=torch.bool)
+    for matches in ([2, 0, 1], [-1, -1, -1]):
+        found = matching_loss(log_p, torch.tensor([matches]), there, there, SETTINGS)
+        assert float(found) == pytest.approx(plain_matching(log_p[0], matches, 3, 3, SETTINGS))
+
+
+def make_method_and_scene(extra=0, order=(0, 1, 2), longest=(4, 5)):
+    """The method with fixed weights, and a scene of three slices with ``extra`` padded keypoints of nonsense."""
+    torch.manual_seed(1)
+    method = make_method("kaf", SETTINGS, NETWORK).double().eval()
+    assert isinstance(method, Kaf)
+    for module in method.modules():  # statistics that are not those of a new network
+        if hasattr(module, "running_mean"):
+            module.running_mean += 0.3
+            module.running_var *= 1.7
+    order = list(order)
+    image = torch.zeros(3, 1, HEIGHT, WIDTH)
+    views, features = {}, {}
+    for number, (name, counts) in enumerate((("anchor", COUNTS), ("neighbour", OTHERS))):
+        most = longest[number]
+        keypoints = 30 * random_numbers(3, most, 2, seed=10 + number).abs()
+        tokens = [random_numbers(3, most, 8, seed=20 + 4 * number + scale) for scale in range(4)]
+        mask = mask_of(counts, most)
+        views[name] = make_view(image, keypoints=pad(keypoints, (0, 0, 0, extra), value=77.0)[order],
+                                mask=pad(mask, (0, extra))[order])
+        features[name] = make_features(random_numbers(3, 64, 2, 4, seed=30 + number)[order],
+                                       [pad(t, (0, 0, 0, extra), value=5.0)[order] for t in tokens])
+    batch = make_batch(views, POSITION[order], pad(table(), (0, extra), value=-1)[order])
+    return method, make_scene(batch, features)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_plain_terms():
+    method, scene = make_method_and_scene()
+    seen = {}
+    method.matcher.register_forward_hook(lambda _, given, scores: seen.update(given=given, scores=scores))
+    outcome = method(scene)
+
+    images, pooled = [], []
+    for name, counts in (("anchor", COUNTS), ("neighbour", OTHERS)):
+        features = scene.features[name]
+        for item, count in enumerate(counts):
+            images.append(method.image_head(features.bottleneck[item:item + 1])[0])
+            own = [method.join.weight @ torch.cat([t[item, k] for t in features.tokens]) + method.join.bias
+                   for k in range(count)]
+            pooled.append(sum(own) / count)
+    first, norm, _, last = method.token_head
+    around = []
+    for mean in pooled:
+        hidden = first.weight @ mean + first.bias
+        hidden = (hidden - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+        around.append(last.weight @ hidden.clamp(min=0) + last.bias)
+
+    def close(i, k):
+        return abs(float(POSITION[i % 3] - POSITION[k % 3])) < 0.35
+
+    matching, right = 0.0, 0
+    for item, (count, others) in enumerate(zip(COUNTS, OTHERS, strict=True)):
+        plan = plain_transport(seen["scores"][item, :count, :others], method.matcher.dustbin.double())
+        matching += plain_matching(plan, MATCHES[item], count, others, SETTINGS) / 3
+        right += sum(b >= 0 and int(plan[a].argmax()) == b for a, b in enumerate(MATCHES[item]))
+    expected = {"image contrast": plain_contrast(torch.stack(images), close, 0.1),
+                "keypoint contrast": plain_contrast(torch.stack(around), close, 0.1), "matching": matching}
+    for name, value in expected.items():
+        assert float(outcome.terms[name]) == pytest.approx(value, rel=1e-5), name
+    total = sum(weight * value for weight, value in zip((0.7, 1.3, 0.2), expected.values(), strict=True))
+    assert float(outcome.loss.detach()) == pytest.approx(total, rel=1e-5)
+    assert float(outcome.terms["matched keypoints"]) == pytest.approx(1.0)  # 3 matches in 3 slices
+    assert float(outcome.terms["inliers"]) == pytest.approx(right / 3)
+
+    # Positions pair rows with the height and columns with the width (methods.md 1.9, bug 13).
+    _, places, masks = seen["given"]
+    for number, name in enumerate(("anchor", "neighbour")):
+        row, column = scene.batch.views[name].keypoints[1, 0].tolist()
+        scaled = ((row - HEIGHT / 2) / (0.7 * WIDTH), (column - WIDTH / 2) / (0.7 * WIDTH))
+        assert places[number][1, 0].tolist() == pytest.approx(scaled)
+        assert torch.equal(masks[number], scene.batch.views[name].mask)
+
+
+def losses(*arguments, **more):
+    method, scene = make_method_and_scene(*arguments, **more)
+    return {name: float(value) for name, value in method(scene).terms.items()}
+
+
+def test_padding_changes_nothing():
+    assert losses(extra=3) == pytest.approx(losses(), abs=1e-6)
+
+
+def test_the_order_of_the_batch_changes_nothing():
+    assert losses(order=(2, 0, 1)) == pytest.approx(losses(), abs=1e-6)
+
+
+def test_the_order_of_keypoints_changes_nothing():
+    method, scene = make_method_and_scene()
+    expected = {name: float(value) for name, value in method(scene).terms.items()}
+    first, second = torch.tensor([3, 1, 0, 2]), torch.tensor([1, 4, 0, 2, 3])
+    for name, order in (("anchor", first), ("neighbour", second)):
+        view, features = scene.batch.views[name], scene.features[name]
+        view.keypoints, view.mask = view.keypoints[:, order], view.mask[:, order]
+        features.tokens = [tokens[:, order] for tokens in features.tokens]
+    new_place = torch.argsort(second)
+    moved = torch.where(scene.batch.matches >= 0, new_place[scene.batch.matches.clamp(min=0)], -1)
+    scene.batch.matches = moved[:, first]
+    assert {name: float(value) for name, value in method(scene).terms.items()} == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_matcher_treats_both_views_alike():
+    """Swapped views give the transposed scores, and a slice's scores do not depend on its batch-mates."""
+    method, scene = make_method_and_scene()
+    tokens = [method.join(torch.cat(scene.features[name].tokens, -1)) for name in ("anchor", "neighbour")]
+    places = [scene.batch.views[name].keypoints / 40 for name in ("anchor", "neighbour")]
+    masks = [scene.batch.views[name].mask for name in ("anchor", "neighbour")]
+    scores = method.matcher(tokens, places, masks)
+    assert torch.allclose(method.matcher(tokens[::-1], places[::-1], masks[::-1]).transpose(1, 2), scores)
+    alone = method.matcher([t[1:2, :3] for t in tokens], [p[1:2, :3] for p in places], [m[1:2, :3] for m in masks])
+    assert torch.allclose(alone[0, :2, :3], scores[1, :2, :3])
+    other = [tokens[0], tokens[1] + masks[1][..., None] * random_numbers(3, 5, 8)]
+    assert not torch.allclose(method.matcher(other, places, masks)[0, :4, :5], scores[0, :4, :5]), "it looks across"
+
+
+def test_gradients_reach_every_head_and_every_scale():
+    method, scene = make_method_and_scene()
+    method.train()
+    for features in scene.features.values():
+        features.bottleneck.requires_grad_()
+        for tokens in features.tokens:
+            tokens.requires_grad_()
+    method(scene).loss.backward()
+    for name, parameter in method.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+    assert float(method.matcher.dustbin.grad.abs()) > 0
+    for name, counts in (("anchor", COUNTS), ("neighbour", OTHERS)):
+        for tokens in scene.features[name].tokens:
+            for item, count in enumerate(counts):
+                assert (tokens.grad[item, :count].abs().sum(1) > 0).all()
+                assert not tokens.grad[item, count:].any(), "padding learns nothing"
+
+
+def test_weights_of_zero_leave_terms_out():
+    torch.manual_seed(1)
+    alone = make_method("kaf", SETTINGS.model_copy(update={"local_weight": 0.0}), NETWORK).double().eval()
+    _, scene = make_method_and_scene()
+    outcome = alone(scene)
+    assert set(outcome.terms) == {"image contrast", "keypoint contrast"}
+
+
+def test_a_network_without_keypoints_is_refused_in_words():
+    for change in ({"fusion": "none"}, {"scales": (False,) * 4}):
+        with pytest.raises(ValueError, match="needs a network with keypoint fusion"):
+            make_method("kaf", SETTINGS, NETWORK.model_copy(update=change))
+    fewer = make_method("kaf", SETTINGS, NETWORK.model_copy(update={"scales": (False, True, True, False)}))
+    assert isinstance(fewer, Kaf)
+    assert fewer.join.in_features == 16
