@@ -24,7 +24,12 @@ _RIDGE = 1e-2
 
 
 def probe(network: nn.Module, place: Place, cases: Sequence[CachedCase], context: int) -> float:
-    """Mean Dice, 0..1, of the linear reader over labels and cases; with one case its odd and even slices are halves."""
+    """Mean Dice, 0..1, of the linear reader over labels and cases; with one patient the odd and even slices are halves,
+    and NaN where they are too few for that.
+
+    network: maps of ``Features.encoder`` and ``Features.bottleneck`` are looked at, in evaluation mode.  cases:
+    labelled.  context: neighbouring slices seen on each side.
+    """
     patients = sorted({case.patient for case in cases})
     pixels, labels, halves = [], [], []
     for case in cases:
@@ -38,12 +43,15 @@ def probe(network: nn.Module, place: Place, cases: Sequence[CachedCase], context
     scores = []
     for half in (0, 1):
         taught = all_halves != half
+        if not bool(taught.any()):
+            continue
         reader = _Reader(all_pixels[taught].flatten(0, 1), all_labels[taught].flatten(), classes)
         for x, y, h in zip(pixels, labels, halves, strict=True):
             mine = h == half
             if bool(mine.any()):
                 scores.append(dice(*overlap(reader(x[mine]).numpy(), y[mine].numpy(), classes)))
-    return float(np.nanmean(np.array(scores)))
+    found = np.array(scores)
+    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
 
 
 def _pixels(network: nn.Module, place: Place, case: CachedCase, context: int) -> tuple[Tensor, Tensor]:
@@ -91,6 +99,3 @@ class _Reader:
     def __call__(self, pixels: Tensor) -> Tensor:
         """(..., D) -> (...) labels."""
         return (self._with_one(pixels) @ self._matrix).argmax(-1)
-
-
-
