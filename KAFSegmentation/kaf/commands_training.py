@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -11,7 +12,7 @@ from kaf.console import Console
 from kaf.events import Result
 from kaf.flags import Command, parse
 from kaf.settings_compare import CompareSettings
-from kaf.settings_pretrain import PretrainSettings, preset_names
+from kaf.settings_pretrain import BUDGETS, PretrainSettings, over_preset, preset_names
 
 
 class PretrainCommand(Command, PretrainSettings):  # type: ignore[misc]
@@ -21,6 +22,15 @@ class PretrainCommand(Command, PretrainSettings):  # type: ignore[misc]
     """
 
     data: CliPositionalArg[str] = Field(description="folder of scans; labels in it are not looked at")
+
+    @classmethod
+    def beneath(cls, arguments: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
+        """The preset beneath the file, so that a flag inside nested settings leaves the preset's others."""
+        flags = [argument.partition("=") for argument in arguments]
+        for index, (flag, equals, value) in enumerate(flags):
+            if flag == "--preset":
+                given = given | {"preset": value if equals else "".join(arguments[index + 1:index + 2])}
+        return over_preset(given, any(flag.removeprefix("--") in BUDGETS for flag, _, _ in flags))
 
 
 def pretrain(arguments: Sequence[str], console: Console) -> None:

@@ -66,6 +66,11 @@ class Command(BaseSettings):
         cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")  # it is the head of the help
 
     @classmethod
+    def beneath(cls, arguments: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
+        """What lies beneath the flags: the values of the JSON file, and whatever a command puts beneath those."""
+        return given
+
+    @classmethod
     def settings_customise_sources(cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
                                    *_: Any, **__: Any) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
@@ -86,6 +91,7 @@ def parse(command: type[C], arguments: Sequence[str], name: str) -> C:
         for key in given:
             if key not in command.model_fields:
                 raise SettingsError(source, f"unknown setting '{key}'{_nearest(key, command.model_fields)}", see)
+    given = command.beneath(arguments, given)
     config = command.model_config
     config["cli_prog_name"] = f"kaf {name}"
     try:

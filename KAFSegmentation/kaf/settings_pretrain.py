@@ -23,7 +23,7 @@ from kaf.settings import (
 
 METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
 PRESETS = Path(__file__).parent / "presets"
-_BUDGETS = ("epochs", "minutes", "steps")
+BUDGETS = ("epochs", "minutes", "steps")
 Positives = Literal["position", "partition", "view"]
 
 
@@ -163,11 +163,7 @@ class PretrainSettings(RunSettings):
         """What is given, over the preset, over the defaults of nested settings; a budget replaces the preset's."""
         if not isinstance(values, dict):
             return values
-        if values.get("preset"):
-            preset = read_preset(str(values["preset"]))
-            if any(values.get(name) is not None for name in _BUDGETS):
-                preset = {name: value for name, value in preset.items() if name not in _BUDGETS}
-            values = _merged(preset, values)
+        values = over_preset(values)
         # A part of simclr or augmentation leaves the rest as it is here, not as it is in general.
         own = {name: item.default.model_dump(exclude_unset=True) for name, item in cls.model_fields.items()
                if isinstance(item.default, Settings) and isinstance(values.get(name), dict)}
@@ -239,6 +235,17 @@ def read_preset(name: str) -> dict[str, Any]:
     values = load_values(file)
     del values["about"]
     return values
+
+
+def over_preset(values: dict[str, Any], budget: bool = False) -> dict[str, Any]:
+    """The values over those of the preset that they name, if any; where they, or others (``budget``), say how long
+    to go on, the preset does not."""
+    if not values.get("preset"):
+        return values
+    preset = read_preset(str(values["preset"]))
+    if budget or any(values.get(name) is not None for name in BUDGETS):
+        preset = {name: value for name, value in preset.items() if name not in BUDGETS}
+    return _merged(preset, values)
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
