@@ -19,10 +19,11 @@ from kaf.device import Place, choose_place
 from kaf.errors import InputError
 from kaf.events import Message, OnEvent, ignore
 from kaf.grid import Grid
-from kaf.inference import fold_norms
+from kaf.inference import SlicePredictor, fold_norms, labels_of
 from kaf.library import find_model
 from kaf.model import load_tensors, save_model
 from kaf.network import build_network
+from kaf.overlap import dice, overlap
 from kaf.prepare import Prepared
 from kaf.ready import Ready, volumes_ml
 from kaf.segment import Segmentation, segment
@@ -32,6 +33,8 @@ from kaf.training.task import SegmentationTask
 from kaf.transfer import transfer
 from kaf.volume import Volume
 
+_OTHERS = 0.4  # share of draws from slices that the person has not finished
+_REPEATS = 10  # of each finished slice in the list that is drawn from
 # Other slices of the same scan differ by shape, hardly by pose or contrast.
 _CORRECTION = AugmentationSettings(rotation=25, scale=1.15, flips=(False, False), elastic=0.5, intensity=0.5)
 _NEW_STRUCTURE = AugmentationSettings(rotation=40, scale=1.25, flips=(False, False), elastic=0.5, intensity=0.7)
@@ -150,9 +153,35 @@ def _learn(network: nn.Module, case: CachedCase, finished: Sequence[int], contex
     height, width = case.image.shape[1:]
     side = min(settings.patch, -(-max(height, width) // 16) * 16)
     new = bool(settings.labels)
+    drawn = list(finished)
+    if not new:
+        case, drawn = _with_guesses(network, case, finished, context, place)
     slices = LabelledSlices([case], (side, side), context, _NEW_STRUCTURE if new else _CORRECTION, settings.seed,
-                            slices=[(0, index) for index in finished])
+                            slices=[(0, index) for index in drawn])
     task = SegmentationTask(network, place, slices, settings.batch, (), context)
     schedule = Schedule(settings.learning_rate, weight_decay=1e-2, clip=1.0, ema=0.98, seconds=settings.seconds,
                         freeze_norms=not new)
     return Loop(task, schedule, place, None, on_event=on_event).run()
+
+
+def _with_guesses(network: nn.Module, case: CachedCase, finished: Sequence[int], context: int, place: Place
+                  ) -> tuple[CachedCase, list[int]]:
+    """The case with the base model's own labels on all other slices, and the slices to draw from.
+
+    Finished slices alone teach that every slice looks like them, and the ends of the structures get lost: of six
+    hearts one lost 0.07 of its Dice.  With two draws in five from the others, none lost anything.  The less the base
+    model was right about the finished slices, the less its other labels count.
+    """
+    assert case.labels is not None
+    guesses = np.zeros_like(case.labels)
+    classes = 0
+    for indices, features in SlicePredictor(place.put(fold_norms(network)), place, context, flips=True)(
+            case.image, case.keypoints):
+        guesses[indices], classes = labels_of(features.logits), features.logits.shape[1]
+    mine = list(finished)
+    right = np.nan_to_num(np.nanmean(dice(*overlap(guesses[mine], case.labels[mine], classes))))
+    guesses[mine] = case.labels[mine]
+    others = sorted(set(range(len(guesses))) - set(mine))
+    share = _OTHERS * right
+    times = round(share / (1 - share) * len(mine) / max(1, len(others)) * _REPEATS)
+    return replace(case, labels=guesses), mine * _REPEATS + others * times

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from made_models import RUN, STORAGES, stored, tiny_model
 
+from kaf import adapt as adapt_module
 from kaf.adapt import adapt
 from kaf.errors import InputError
+from kaf.grid import canonical_grid
 from kaf.model import load_model
 from kaf.phantom import LV_CAVITY, cardiac_phantom
 from kaf.segment import segment
@@ -99,3 +101,29 @@ def test_what_cannot_be_learned_is_said_in_words(heart, model):
         adapt(scan, Volume(truth.voxels[:-1], truth.affine), settings(model))
     with pytest.raises(InputError, match="value 7, which is no structure of tiny"):
         adapt(scan, Volume(np.full_like(truth.voxels, 7), truth.affine), settings(model))
+
+
+def test_a_correction_leaves_what_was_right_elsewhere(heart, model, monkeypatch):
+    """While a correction is learned, the other slices keep the base model's labels, as far as it was right."""
+    scan, _ = heart
+    seen = {}
+    real = adapt_module.LabelledSlices
+
+    class Watched(real):
+        def __init__(self, cases, *rest, slices, **more):
+            seen["labels"], seen["slices"] = cases[0].labels, [index for _, index in slices]
+            super().__init__(cases, *rest, slices=slices, **more)
+
+    monkeypatch.setattr(adapt_module, "LabelledSlices", Watched)
+    base = segment(scan, SegmentSettings(model=str(model), flips=True, **RUN))
+    guess = base.labels.voxels
+    drawn = Volume(np.where(np.arange(5)[:, None, None] == 2, guess, 0), scan.affine)  # the model was right
+    adapt(scan, drawn, settings(model, slices=(2,)))
+    grid = canonical_grid(scan.shape, scan.affine, 3.2, "largest-spacing")
+    shown = grid.labels_to_canonical(guess)
+    assert (seen["labels"] == shown).mean() > 0.99
+    share = 1 - seen["slices"].count(2) / len(seen["slices"])
+    assert 0.25 < share < 0.5
+    wrong = Volume(np.where(guess[2] == 0, 1, 0)[None].repeat(5, 0) * (np.arange(5) == 2)[:, None, None], scan.affine)
+    adapt(scan, wrong, settings(model, slices=(2,)))
+    assert set(seen["slices"]) == {2}, "a model that was all wrong there teaches nothing elsewhere"
