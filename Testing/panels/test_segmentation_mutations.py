@@ -1,0 +1,209 @@
+"""Broken copies of the module must fail on the host: every connection of its .ui file removed, every signal misspelt,
+properties called as methods, names that do not exist, keyword arguments. What passes here unnoticed would be found
+by a person in Slicer."""
+
+import ast
+import re
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+
+import slicer
+from segmentation_panel import MODULE, ReadySetup, add_scan
+
+import host
+
+LIBRARY = MODULE / "KAFSegmentationLib"
+UI = Path("Resources/UI/KAFSegmentation.ui")
+
+
+class SilentClient:
+    """A worker that starts, takes every request and never answers."""
+
+    detail = ""
+
+    def start(self):
+        pass
+
+    def submit(self, *_):
+        return self
+
+    def poll(self):
+        return False
+
+    def cancel(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def broken(library, heart, tmp_path):
+    """Uses a copy of the module in which texts of one file were replaced; raises what a test would fail with."""
+    ours = {name: found for name, found in sys.modules.items() if name.split(".")[0] == "KAFSegmentationLib"}
+    path = list(sys.path)
+    loaded = []
+
+    def use(file=None, change=lambda text: text):
+        folder = tmp_path / "KAFSegmentation"
+        ignored = shutil.ignore_patterns("__pycache__", "kaf", "models")
+        shutil.copytree(MODULE, folder, ignore=ignored)
+        if file is not None:
+            before = (folder / file).read_text(encoding="utf-8")
+            after = change(before)
+            assert after != before
+            (folder / file).write_text(after, encoding="utf-8")
+        for name in ours:
+            sys.modules.pop(name, None)
+        module = host.load_module(folder / "KAFSegmentation.py")
+        loaded.append(module)
+        module.source.KAFSegmentationWidget.makeSetup = ReadySetup
+        walk(module, heart)
+        check(folder)
+
+    host.close_scene()
+    host.dialogs().clear()
+    host.take_errors()
+    yield use
+    for module in loaded:
+        if module.module._widget is not None:
+            module.widget.segmentation.logic.close()
+        module.unload()
+    sys.path[:] = path
+    sys.modules.update(ours)
+    host.take_errors()
+    host.close_scene()
+
+
+def walk(module, heart):
+    """What a person does first, and what must be seen then."""
+    module.widget.logic.backend._makeClient = lambda **_: SilentClient()
+    module.widget.logic.getParameterNode().modelName = "tiny"
+    module.show()
+    ui = module.ui
+    for widget in vars(ui).values():
+        if hasattr(widget, "mrmlScene"):
+            assert widget.mrmlScene() is slicer.mrmlScene, f"{widget.name} has no scene"
+    assert ui.forecastLabel.text == "Choose a scan to begin."
+    add_scan(heart)
+    host.choose(ui.inputSelector, "Heart")
+    assert "tiny" in ui.modelComboBox.currentText
+    ui.optionsGroupBox.checked = True
+    ui.attentionSection.collapsed = False
+    host.pump()
+    host.choose(ui.viewComboBox, "Attention of the whole scan")
+    assert module.widget.logic.backend.isBusy()
+    host.choose(ui.viewComboBox, "Nothing")
+    host.click(ui.applyButton)
+    assert ui.applyButton.text == "Cancel"
+    host.pump(50)
+    from kaf.events import Progress
+
+    module.widget.segmentation._onEvent(Progress("segmenting", 1, 2, 3.0))
+    assert ui.progressBar.value == 500
+    host.click(ui.applyButton)
+    assert ui.applyButton.text == "Apply"
+    ui.logSection.collapsed = False
+    host.pump()
+    host.click(ui.diagnoseButton)
+    assert "Python: " in ui.logText.plainText
+    module.leave()
+    host.check_errors()
+
+
+def check(folder):
+    """What the lints would say."""
+    sources = [folder / "KAFSegmentation.py", *sorted((folder / "KAFSegmentationLib").glob("*.py"))]
+    assert host.lint_ui(folder / UI, folder) == []
+    assert host.lint_keyword_arguments(sources) == []
+    assert host.lint_dialect(sources) == []
+
+
+def connections():
+    """The connections of the .ui file, each as its place in the text."""
+    text = (MODULE / UI).read_text(encoding="utf-8")
+    return [match.span() for match in re.finditer(r"\s*<connection>.*?</connection>", text, re.DOTALL)]
+
+
+def signals():
+    """(file, line, signal) of every ``connect("signal(...)", ...)``."""
+    found = []
+    for path in [MODULE / "KAFSegmentation.py", *sorted(LIBRARY.glob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "connect" and node.args \
+                    and isinstance(node.args[0], ast.Constant):
+                found.append((str(path.relative_to(MODULE)), node.lineno, node.args[0].value))
+    return found
+
+
+def test_as_it_is_it_passes(broken):
+    broken()
+    assert len(connections()) >= 3
+    assert len(signals()) > 15
+    assert len(ElementTree.parse(MODULE / UI).findall(".//connection")) == len(connections())
+
+
+@pytest.mark.parametrize("number", range(len(connections())))
+def test_without_one_connection_of_the_ui_file(broken, number):
+    start, end = connections()[number]
+    with pytest.raises((AssertionError, host.NotClickable)):
+        broken(UI, lambda text: text[:start] + text[end:])
+
+
+@pytest.mark.parametrize(("file", "line", "signal"), signals())
+def test_with_a_signal_that_does_not_exist(broken, file, line, signal):
+    def misspell(text):
+        lines = text.splitlines(keepends=True)
+        lines[line - 1] = lines[line - 1].replace(f'"{signal}"', f'"{signal[0]}x{signal[1:]}"')
+        return "".join(lines)
+
+    with pytest.raises((ValueError, AttributeError), match="does not exist"):
+        broken(file, misspell)
+
+
+LIB = "KAFSegmentationLib"
+
+
+@pytest.mark.parametrize(("file", "old", "new"), [
+    # a property called as a method
+    (f"{LIB}/MessageLine.py", "text == self._label.text and", "text == self._label.text() and"),
+    (f"{LIB}/RunControls.py", "if self._button.enabled:", "if self._button.enabled():"),
+    (f"{LIB}/ModelSelector.py", "else self._combo.count - 1)", "else self._combo.count() - 1)"),
+    (f"{LIB}/AttentionPanel.py", "range(comboBox.count)", "range(comboBox.count())"),
+    (f"{LIB}/SegmentationWidget.py", "bool(self.ui.forecastLabel.text)", "bool(self.ui.forecastLabel.text())"),
+    # a method written like a property
+    (f"{LIB}/MessageLine.py", "self._frame.visible = False", "self._frame.setVisible = False"),
+    (f"{LIB}/AttentionPanel.py", "self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))",
+     "self.ui.viewComboBox.setCurrentIndex = VIEWS.index(view)"),
+    # a wrong name
+    (f"{LIB}/RunControls.py", "self._bar.maximum = 1000", "self._bar.maximun = 1000"),
+    (f"{LIB}/RunControls.py", "self._bar.format =", "self._bar.formatt ="),
+    (f"{LIB}/RunControls.py", "self._button.toolTip =", "self._button.tooltip ="),
+    (f"{LIB}/SegmentationWidget.py", "self.ui.framesCheckBox.enabled", "self.ui.framesCheckbox.enabled"),
+    (f"{LIB}/SegmentationWidget.py", "qt.Qt.WidgetWithChildrenShortcut", "qt.Qt.WidgetAndChildrenShortcut"),
+    (f"{LIB}/ModelSelector.py", "self._combo.addItem(known)", "self._combo.appendItem(known)"),
+    # arguments by name, which PythonQt does not take
+    (f"{LIB}/AttentionPanel.py", "ui.viewComboBox.addItem(_NAMES[view])", "ui.viewComboBox.addItem(text=_NAMES[view])"),
+    (f"{LIB}/SegmentationWidget.py", "shortcut.setContext(qt", "shortcut.setContext(context=qt"),
+    # what no Slicer has under both Qt 5 and Qt 6
+    (f"{LIB}/MessageLine.py", "qt.QStyle, _ICONS", "qt.QStyle.StandardPixmap, _ICONS"),
+    # the .ui file
+    (str(UI), 'class="qMRMLNodeComboBox" name="inputSelector"', 'class="qMRMLNodeCombobox" name="inputSelector"'),
+    (str(UI), 'name="applyButton"', 'name="aplyButton"'),
+    (str(UI), "<string>inputVolume</string>", "<string>inputVolumes</string>"),
+    # the module's own part in the dance
+    ("KAFSegmentation.py", "uiWidget.setMRMLScene(slicer.mrmlScene)", "uiWidget.mrmlScene()"),
+    ("KAFSegmentation.py", "self.segmentation.enter()\n\n", "pass\n\n"),
+    (f"{LIB}/RunControls.py", 'self._button.text = "Cancel"', "pass"),
+])  # fmt: skip
+def test_what_would_fail_in_slicer_fails_here(broken, file, old, new):
+    assert old in (MODULE / file).read_text(encoding="utf-8"), "the code has changed: mutate what it says now"
+    with pytest.raises((AssertionError, AttributeError, TypeError, ValueError, host.NotClickable)):
+        broken(file, lambda text: text.replace(old, new))
