@@ -18,7 +18,7 @@ class KeypointMarkups:
 
     def __init__(self):
         self._nodes = []
-        self._shown = None
+        self._shown = self._drawn = None
 
     def show(self, positions, weights, slices, chosen, volumeNode, count):
         """Draws up to ``count`` keypoints of each slice.
@@ -29,6 +29,8 @@ class KeypointMarkups:
             chosen: the index of the one that was asked about, or None.
         """
         positions, weights, slices = np.asarray(positions), np.asarray(weights), np.asarray(slices)
+        if self._isDrawn(positions, weights, chosen, volumeNode, count):
+            return  # each list that changes has every view drawn again
         top = most(weights, slices, int(count))
         share = relative(weights, slices)
         step = np.minimum((share * _STEPS).astype(int), _STEPS - 1)
@@ -39,6 +41,7 @@ class KeypointMarkups:
                 members = np.arange(len(weights)) == chosen
             self._fill(node, positions[members], volumeNode)
         self._shown = positions, weights, chosen, volumeNode  # last: making new lists forgets what was shown
+        self._drawn = int(count), volumeNode.GetTransformNodeID()
 
     def clear(self):
         """Takes all points off the slices."""
@@ -85,6 +88,13 @@ class KeypointMarkups:
     def forget(self):
         """The scene is closing: every node is gone."""
         self._nodes, self._shown = [], None
+
+    def _isDrawn(self, positions, weights, chosen, volumeNode, count):
+        """Whether these very points are drawn already, and nobody has taken them away."""
+        if self._shown is None or self._drawn != (int(count), volumeNode.GetTransformNodeID()):
+            return False
+        return positions is self._shown[0] and weights is self._shown[1] and (chosen, volumeNode) == self._shown[2:] \
+            and all(slicer.mrmlScene.IsNodePresent(node) for node in self._nodes)
 
     def _lists(self):
         """One point list for each step, and the last one for the chosen keypoint."""

@@ -135,6 +135,21 @@ def test_a_click_asks_the_nearest_keypoint(attention, heart, library, pictures):
     window.hide()
 
 
+def test_a_click_leaves_the_points_alone_until_the_answer(attention, heart):
+    """Else every view would be drawn twice for a click, which takes longer than the answer."""
+    look(attention, "from")
+    part = attention.widget.segmentation.attention
+    changes = []
+    for node in part.keypoints._nodes:
+        node.AddObserver("AnyEvent", lambda caller, name: changes.append(name))
+    part.ask((heart.affine @ [20, 30, 1, 1])[:3])
+    assert part._ticket is not None
+    assert changes == []
+    settle(attention)
+    assert changes
+    assert len(drawn(attention)[1]) == 1
+
+
 def test_a_drag_is_no_click(attention):
     look(attention, "from")
     asked = attention.widget.segmentation.attention._asked
