@@ -17,7 +17,7 @@ _NAMES = {"off": "Nothing", "saliency": "Attention of the whole scan", "from": "
           "to": "Who looks at a keypoint", "uncertainty": "Uncertainty of the result"}
 _HINTS = {
     "off": "See on the slices which places the model attends to.",
-    "saliency": "Bright places are attended most; the points are the keypoints, in the same colours.",
+    "saliency": "Bright places are attended most; the points are the keypoints, in the same colors.",
     "from": "Click anywhere in a slice. The keypoint nearest to it is taken; the map shows where it looks.",
     "to": "Click anywhere in a slice. The keypoint nearest to it is taken; the map shows who looks at it.",
     "uncertainty": "Bright places are where the model hesitates between structures: check these first.",

@@ -30,7 +30,7 @@ class VolumeGeometry:
             raise InputError(name, "has no voxels", "Load the scan again.")
         components = image.GetNumberOfScalarComponents()
         if components > 1:
-            raise InputError(name, f"has {components} values per voxel (a colour picture or a vector field)",
+            raise InputError(name, f"has {components} values per voxel (a color picture or a vector field)",
                              "Convert it with the module Vector to Scalar Volume first.")
         if 1 in image.GetDimensions():
             raise InputError(name, "is a single 2-D picture", "Choose a scan with at least two slices.")

@@ -53,7 +53,7 @@ def add_warped():
 BAD = {
     add_empty: "Bad has no voxels. Load the scan again.",
     add_labels: "Bad is a label map, not a scan. Choose the scan that it was drawn on.",
-    add_colour: "Bad has 3 values per voxel (a colour picture or a vector field). Convert it with the module "
+    add_colour: "Bad has 3 values per voxel (a color picture or a vector field). Convert it with the module "
                 "Vector to Scalar Volume first.",
     add_picture: "Bad is a single 2-D picture. Choose a scan with at least two slices.",
     add_warped: "Bad is under the non-linear transform 'Warp'. In the Data module right-click the scan and choose "
