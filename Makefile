@@ -2,19 +2,29 @@
 # make test    the whole suite
 # make check   ruff and mypy
 # make bench   timed comparisons (by hand; they take minutes)
+# make demo PANEL=1   the panel of the Slicer module on the test host, or a picture of it where there is no display
+# make screenshots    every picture: the README's and the tutorial's in their places, the tests' in screenshots/
 
 INPUT ?=
 MODEL ?= cardiac-mr-sax
 OUTPUT ?= demo-output
 JOBS ?= 2
+PANEL ?=
+SCREENSHOTS ?= screenshots
 
-.PHONY: demo test check bench setup clean
+.PHONY: demo test check bench setup clean screenshots
 
 setup:
 	@Resources/scripts/setup.sh demo
 
+ifeq ($(PANEL),)
 demo: setup
 	@.venv/bin/kaf demo --model "$(MODEL)" --output "$(OUTPUT)" $(if $(INPUT),--input "$(INPUT)")
+else
+demo:
+	@Resources/scripts/setup.sh test
+	@.venv/bin/python Testing/panels/show_panel.py --model "$(MODEL)" --output "$(OUTPUT)" $(if $(INPUT),--input "$(INPUT)")
+endif
 
 test:
 	@Resources/scripts/setup.sh test
@@ -27,8 +37,13 @@ check:
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
+screenshots:
+	@Resources/scripts/setup.sh test
+	.venv/bin/python Testing/panels/draw_pictures.py
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest Testing/panels --screenshots="$(SCREENSHOTS)" $(ARGS)
+
 bench: setup
 	.venv/bin/python Testing/benchmarks/speed.py
 
 clean:
-	rm -rf .venv build *.egg-info KAFSegmentation/*.egg-info demo-output
+	rm -rf .venv build *.egg-info KAFSegmentation/*.egg-info demo-output screenshots

@@ -20,7 +20,15 @@ if find_spec("slicer") and find_spec("PySide6"):  # without them every test file
 
 
 def pytest_addoption(parser):
-    parser.addoption("--screenshots", default="", help="folder for a picture of every state of the panels")
+    parser.addoption("--screenshots", default="", help="run only the tests that draw, and keep their pictures in this "
+                                                       "folder")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--screenshots", default=""):
+        others = [item for item in items if "pictures" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture

@@ -80,6 +80,23 @@ class qMRMLSliceView(QWidget):
             self._drawing.resize(self.width, self.height)
             painter.drawImage(self.rect, toImage(self._drawing.pixels()))
 
+    def mousePressEvent(self, event):
+        self._tell(event, "LeftButtonPressEvent" if event.button() == Qt.LeftButton else None)
+
+    def mouseReleaseEvent(self, event):
+        self._tell(event, "LeftButtonReleaseEvent" if event.button() == Qt.LeftButton else None)
+
+    def mouseMoveEvent(self, event):
+        self._tell(event, "MouseMoveEvent")
+
+    def _tell(self, event, name: str | None) -> None:
+        """A mouse event to VTK, which counts rows from below."""
+        if name is None or self._drawing is None:
+            return
+        place = event.position()
+        self.interactor().SetEventInformation(round(place.x()), self.height - 1 - round(place.y()), 0, 0)
+        self.interactor().InvokeEvent(getattr(vtk.vtkCommand, name))
+
     def wheelEvent(self, event):
         logic = self._drawing.logic
         step = logic.GetLowestVolumeSliceSpacing()[2] * (1 if event.angleDelta().y() > 0 else -1)

@@ -1,0 +1,35 @@
+"""A mouse over a slice view does what it does in Slicer: VTK hears of it, with rows counted from below."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import host
+
+host.start()
+
+import slicer  # noqa: E402
+import vtk  # noqa: E402
+from PySide6.QtCore import QPoint, Qt  # noqa: E402
+from PySide6.QtTest import QTest  # noqa: E402
+
+
+def test_a_click_reaches_vtk_where_it_was():
+    view = slicer.app.layoutManager().sliceWidget("Green").sliceView()
+    interactor, heard = view.interactor(), []
+    tags = [interactor.AddObserver(event, lambda caller, name: heard.append((name, caller.GetEventPosition())))
+            for event in (vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonReleaseEvent)]
+    try:
+        QTest.mouseClick(view, Qt.LeftButton, Qt.NoModifier, QPoint(30, 20))
+        QTest.mouseClick(view, Qt.RightButton, Qt.NoModifier, QPoint(31, 21))
+    finally:
+        for tag in tags:
+            interactor.RemoveObserver(tag)
+    place = (30, view.height - 21)
+    assert heard == [("LeftButtonPressEvent", place), ("LeftButtonReleaseEvent", place)]
+    host.check_errors()
