@@ -151,6 +151,26 @@ def read_header(path: str | Path) -> dict[str, Any]:
     return header
 
 
+def copy_with_card(source: Path, target: Path, card: Card) -> None:
+    """Copy a model file with another card; the weights stay byte for byte.
+
+    Raises:
+        ModelError: the weights do not have the SHA-256 that the card states.
+        OSError: the disk refuses.
+    """
+    header = read_header(source)
+    header["__metadata__"] = {**header.get("__metadata__", {}), CARD_KEY: card.to_json()}
+    words = json.dumps(header, separators=(",", ":")).encode()
+    words += b" " * (-len(words) % 8)
+    content = source.read_bytes()
+    weights = memoryview(content)[8 + struct.unpack("<Q", content[:8])[0]:]
+    if hashlib.sha256(weights).hexdigest() != card.digest:
+        raise ModelError(source, "its weights do not have the SHA-256 that its card states", "Make the model again.")
+    with target.open("wb") as file:
+        file.write(struct.pack("<Q", len(words)) + words)
+        file.write(weights)
+
+
 def read_card(path: str | Path) -> Card:
     """The model card of a model file, read without loading any weight."""
     metadata = read_header(path).get("__metadata__", {})

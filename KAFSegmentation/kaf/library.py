@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kaf.card import Card, read_card
-from kaf.errors import KafError, ModelError
+from kaf.card import Card, copy_with_card, read_card
+from kaf.errors import KafError, ModelError, OutputError
 from kaf.files import atomic_path
 
 SUFFIX = ".safetensors"
@@ -85,13 +85,35 @@ def add_model(source: str, name: str = "", digest: str = "", folder: Path | None
         _check_file(path, digest)
     _, card = load_model(path)
     name = (name or card.name).removesuffix(SUFFIX)
-    if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
-        raise ModelError(f"model name '{name}'", "cannot be a file name", "Give another one with --name.")
-    target = folder / f"{name}{SUFFIX}"
+    target = _target(name, folder, "Give another one with --name.")
     if target.exists() and not overwrite:
         raise ModelError(f"model '{name}'", "is in the library already", "Give another --name, or --overwrite.")
     with atomic_path(target, overwrite=True) as temporary:
         shutil.copyfile(path, temporary)
+    return Entry(name, target, card, False)
+
+
+def keep_model(path: Path, name: str, folder: Path | None = None) -> Entry:
+    """Add a model that KAF has just made to the user's library, under a name that its card takes on.  Needs no torch;
+    an existing model is never replaced, nor is one that came with KAF hidden behind it.
+
+    Raises:
+        ModelError: the name is taken or no file name, or the file is damaged.
+        OutputError: the disk refuses.
+    """
+    folder = folder or user_folder()
+    name = name.removesuffix(SUFFIX)
+    target = _target(name, folder, "Give it another name, best of letters, digits and hyphens.")
+    if target.exists() or any(entry.name == name for entry in list_models(folder)):
+        raise ModelError(f"model '{name}'", "is in the library already", "Give it another name.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(folder, f"cannot be made ({error.strerror})", "Check the disk.") from error
+    card = replace(read_card(path), name=name)
+    card = replace(card, card_digest=card.digest_of_words())
+    with atomic_path(target) as temporary:
+        copy_with_card(path, temporary, card)
     return Entry(name, target, card, False)
 
 
@@ -115,6 +137,12 @@ def remove_model(name: str, folder: Path | None = None) -> None:
                          "comes with KAF and is not removed" if bundled else "is not in your library",
                          "See `kaf models list`.")
     path.unlink()
+
+
+def _target(name: str, folder: Path, remedy: str) -> Path:
+    if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
+        raise ModelError(f"model name '{name}'", "cannot be a file name", remedy)
+    return folder / f"{name}{SUFFIX}"
 
 
 def _check_file(path: Path, digest: str) -> None:

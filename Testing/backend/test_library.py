@@ -13,7 +13,7 @@ from small_models import change_card, model_file
 
 import kaf.library
 from kaf.errors import ModelError, OutputError
-from kaf.library import add_model, export_model, find_model, list_models, remove_model
+from kaf.library import add_model, export_model, find_model, keep_model, list_models, remove_model
 from kaf.model import load_model
 
 
@@ -244,3 +244,42 @@ def test_a_download_with_the_right_digest_is_still_checked(folder, path, server)
     with pytest.raises(ModelError, match="its weights have SHA-256"):
         add_model(f"{server.address}/a", digest=hashlib.sha256(server.content).hexdigest())
     assert names(folder) == []
+
+
+def test_a_model_that_was_just_made_is_kept_under_a_new_name(folder, path):
+    before = path.read_bytes()
+    entry = keep_model(path, "mine")
+    assert (entry.name, entry.path, entry.bundled) == ("mine", folder / "mine.safetensors", False)
+    network, card = load_model(find_model("mine"))  # checks both digests
+    assert card.name == "mine" == list_models()[-1].card.name
+    expected, _ = load_model(path)
+    for name, value in expected.state_dict().items():
+        assert value.equal(network.state_dict()[name]), name
+    assert path.read_bytes() == before
+    assert names(folder) == ["mine.safetensors"]
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("", "cannot be a file name"), ("../evil", "cannot be a file name"), (".hidden", "cannot be a file name"),
+    ("zebra", "is in the library already"), ("taken", "is in the library already")])
+def test_a_model_is_not_kept_under_a_bad_name(folder, path, name, words):
+    add_model(str(path), "taken")
+    before = (folder / "taken.safetensors").read_bytes()
+    with pytest.raises(ModelError, match=words):
+        keep_model(path, name)
+    assert names(folder) == ["taken.safetensors"]
+    assert (folder / "taken.safetensors").read_bytes() == before
+
+
+def test_a_damaged_model_is_not_kept(folder, path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ModelError, match="do not have the SHA-256"):
+        keep_model(path, "mine")
+    assert names(folder) == []
+
+
+def test_a_model_is_not_kept_where_no_folder_can_be_made(folder, path, tmp_path):
+    (tmp_path / "user").write_text("a file where the folder should be")
+    with pytest.raises(OutputError, match="cannot be made"):
+        keep_model(path, "mine")
