@@ -11,7 +11,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 
-from KAFSegmentationLib import SegmentationLogic, SegmentationWidget
+from KAFSegmentationLib import AdaptationLogic, SegmentationWidget
 from KAFSegmentationLib.SampleDataSources import registerSampleData
 from KAFSegmentationLib.Setup import Setup
 from KAFSegmentationLib.Terminology import loadTerminology
@@ -28,7 +28,9 @@ class KAFSegmentation(ScriptedLoadableModule):
         parent.helpText = _(
             "Segments MR and CT scans with keypoint-augmented networks, shows where the network looks, and keeps "
             "other segments as they are. Choose a scan and a model and press Apply; the card under the model says "
-            "what it was made for. Nothing leaves this computer. For research, not for diagnosis."
+            "what it was made for. Under Correct and adapt the model learns from some slices that you correct, or a "
+            "new structure that you draw on some, segments the other slices, and keeps yours as drawn. Nothing "
+            "leaves this computer. For research, not for diagnosis."
         ) + self.getDefaultModuleDocumentationLink()
         parent.acknowledgementText = _(
             "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "
@@ -92,8 +94,8 @@ class KAFSegmentationWidget(ScriptedLoadableModuleWidget):
             self.segmentation.enter()
 
 
-class KAFSegmentationLogic(SegmentationLogic):
-    """For scripts: ``KAFSegmentationLogic().process(volumeNode, {"model": "cardiac-mr-sax"})``."""
+class KAFSegmentationLogic(AdaptationLogic):
+    """For scripts: ``KAFSegmentationLogic().process(volumeNode, {"model": "cardiac-mr-sax"})``, and ``adapt``."""
 
 
 class KAFSegmentationTest(ScriptedLoadableModuleTest):

@@ -8,8 +8,9 @@ from kaf.errors import KafError
 _ICONS = {"info": "SP_MessageBoxInformation", "warning": "SP_MessageBoxWarning", "error": "SP_MessageBoxCritical",
           "done": "SP_DialogApplyButton"}
 
-_VERBS = {"segment": "Segmentation", "explain": "Attention"}
-_PREDICATES = {"is", "has", "was", "holds", "cannot", "could", "does", "lies", "needs", "states", "comes"}
+_VERBS = {"segment": "Segmentation", "explain": "Attention", "adapt": "Learning"}
+_PREDICATES = {"is", "has", "was", "hold", "holds", "shows", "cannot", "could", "does", "lies", "needs", "states",
+               "comes"}
 
 
 class MessageLine:

@@ -1,6 +1,7 @@
 """The models that are there, for a panel that may run before anything was installed."""
 
 from kaf import library
+from kaf.card import read_card
 from kaf.errors import ModelError
 
 
@@ -24,3 +25,17 @@ def missingModel(name):
         return ModelError("No model", "was found on this computer", "Add one with `kaf models add`.")
     return ModelError(f"The model '{name}'", "is not on this computer",
                       "Choose another one, or add it with `kaf models add`.")
+
+
+def cardOf(name):
+    """The card of a model by its name in the library, or by its file.
+
+    Raises:
+        ModelError: it is not on this computer, or cannot be read.
+    """
+    card = findCard(name)
+    if card is not None:
+        return card
+    if not name.endswith(library.SUFFIX):
+        raise missingModel(name)
+    return read_card(library.find_model(name))

@@ -12,7 +12,8 @@ class Parameters:
 
     ``modelName`` is a name in the library, never a path. ``attentionScale`` and ``attentionHead`` are -1 for the
     mean over all. Choices that grow with versions are plain words, so that an older or newer scene still opens;
-    a word that is not known counts as the default.
+    a word that is not known counts as the default. ``newStructures`` are ids of segments; ``exampleSlices`` are counted
+    as ``exampleVolume`` is stored, from 0, along the axis ``exampleAxis`` of its array.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -31,3 +32,9 @@ class Parameters:
     opacity: Annotated[float, WithinRange(0, 1)] = 0.6
     hideBelow: Annotated[float, WithinRange(0, 1)] = 0.15
     showLegend: bool = True
+    learnNew: bool = False
+    newStructures: list[str]
+    exampleVolume: vtkMRMLScalarVolumeNode
+    exampleAxis: int = 0
+    exampleSlices: list[int]
+    adaptSeconds: Annotated[float, WithinRange(1, 120)] = 40

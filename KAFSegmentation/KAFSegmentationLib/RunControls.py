@@ -11,10 +11,11 @@ class RunControls:
     Args:
         button, bar: the widgets of the .ui file.
         onApply, onCancel: called when a person presses the button.
+        name: what the button says while nothing runs.
     """
 
-    def __init__(self, button, bar, onApply, onCancel):
-        self._button, self._bar = button, bar
+    def __init__(self, button, bar, onApply, onCancel, name="Apply"):
+        self._button, self._bar, self._name = button, bar, name
         self._onApply, self._onCancel = onApply, onCancel
         self.running = False
         button.connect("clicked(bool)", self._onClicked)
@@ -36,7 +37,7 @@ class RunControls:
     def stop(self):
         """No run."""
         self.running = False
-        self._button.text = "Apply"
+        self._button.text = self._name
         self._bar.visible = False
 
     def showProgress(self, event):

@@ -42,6 +42,8 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._run = self._ticket = None
         self._onDone = lambda result, error: None
         self._undo = None
+        self._memories = {}  # node id -> ResultMemory
+        self._before = None
 
     def getParameterNode(self):
         """The panel's choices, kept in the scene."""
@@ -66,11 +68,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         Raises:
             KafError: the words say what is wrong and what to do.
         """
-        run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames)
-        while not run.finished:
-            answer = self.backend.run("segment", run.settings, run.volumes, lambda e: onEvent(run.overall(e)))
-            self._write(run, answer)
-        return run.result
+        return self._wait(SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames), onEvent)
 
     def start(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
               onEvent=lambda event: None, onDone=lambda result, error: None):
@@ -83,9 +81,20 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         Raises:
             InputError: the volume cannot be segmented, or a run is on its way.
         """
+        self._checkIdle()
+        self._begin(SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames), onEvent, onDone)
+
+    def _wait(self, run, onEvent):
+        while not run.finished:
+            answer = self.backend.run(run.verb, run.settings, run.volumes, lambda e: onEvent(run.overall(e)))
+            self._write(run, answer)
+        return run.result
+
+    def _checkIdle(self):
         if self._run is not None:
-            raise InputError("KAF", "is segmenting already", "Wait for it, or press Cancel.")
-        run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames)
+            raise InputError("KAF", "is busy already", "Wait for it, or press Cancel.")
+
+    def _begin(self, run, onEvent, onDone):
         self._run, self._onDone = run, onDone
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeRemoved)
@@ -124,12 +133,13 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         for function in self.beforeWrite:
             function(self._undo.node)
         self._undo.undo()
+        self._memories[self._undo.node.GetID()] = self._before
         self._undo = None
 
     def _submit(self, onEvent):
         run = self._run
         self._ticket = self.backend.submit(
-            "segment", run.settings, run.volumes, lambda event: onEvent(run.overall(event)),
+            run.verb, run.settings, run.volumes, lambda event: onEvent(run.overall(event)),
             lambda answer, error: self._take(run, answer, error, onEvent))
 
     def _take(self, run, answer, error, onEvent):
@@ -156,13 +166,15 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._onDone(result, error)
 
     def _write(self, run, answer):
-        """An answer becomes segments, and what is needed to take them back is remembered."""
+        """An answer becomes segments, and what is needed later is remembered."""
         self._beforeWrite(run)
         try:
             run.take(answer)
         finally:
             if self._undo is not None:
                 self._undo.written()
+        if run.finished:
+            self._memories[run.segmentationNode.GetID()] = run.written()
 
     def _beforeWrite(self, run):
         """Remembers the state to undo to, here and wherever somebody asked to be told."""
@@ -176,6 +188,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             function(node)
         if run.sequence is None:  # what a sequence held at each time point is not kept
             self._undo = SegmentationUndo(node)
+        self._before = self._memories.get(node.GetID())
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeRemoved(self, caller, event, node):

@@ -8,6 +8,7 @@ from kaf.errors import InputError
 from kaf.events import Progress
 
 from .MapWriter import MapWriter
+from .ResultMemory import ResultMemory
 from .SegmentationWriter import SegmentationWriter
 from .VolumeGeometry import VolumeGeometry
 from .VolumeSequence import VolumeSequence
@@ -40,6 +41,8 @@ class SegmentationRun:
         InputError: the volume cannot be segmented; the words say what to do.
     """
 
+    verb = "segment"
+
     def __init__(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False):
         geometry = VolumeGeometry(volumeNode)
         geometry.check()
@@ -52,6 +55,7 @@ class SegmentationRun:
         self.frame = 0
         self.result = SegmentationResult(segmentationNode)
         self._place = None
+        self._segmentIds = []
 
     @property
     def finished(self):
@@ -85,15 +89,26 @@ class SegmentationRun:
     def take(self, answer):
         """Writes the labels of the current time point and goes on to the next."""
         self._checkStillThere()
-        voxels, _ = answer["arrays"]["labels"]
-        writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"])
-        self.segmentationNode = writer.write(voxels, self.segmentationNode)
+        self._write(answer)
         self._keep(answer)
         if self.sequence:
             self.sequence.keep(self.segmentationNode, self.frame)
         self.frame += 1
         if self.finished and self.sequence:
             self.sequence.link(self.segmentationNode)
+
+    def written(self):
+        """The segments as they are now, to compare with later; None for a sequence, whose segments change with time.
+        """
+        if self.sequence:
+            return None
+        return ResultMemory(self.volumeNode, self.segmentationNode, self._segmentIds)
+
+    def _write(self, answer):
+        voxels, _ = answer["arrays"]["labels"]
+        writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"])
+        self.segmentationNode = writer.write(voxels, self.segmentationNode)
+        self._segmentIds = writer.segmentIds
 
     def _checkStillThere(self):
         for node in self.nodes():

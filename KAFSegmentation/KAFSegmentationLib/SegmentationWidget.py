@@ -8,6 +8,7 @@ from slicer.util import VTKObservationMixin
 from kaf.errors import Cancelled, KafError
 from kaf.events import Message
 
+from .AdaptPanel import AdaptPanel
 from .AttentionPanel import AttentionPanel
 from .DeviceSelector import DeviceSelector
 from .Forecast import forecast, learnSpeed
@@ -26,7 +27,7 @@ class SegmentationWidget(VTKObservationMixin):
 
     Args:
         uiWidget: the loaded .ui file.
-        logic: a SegmentationLogic.
+        logic: an AdaptationLogic.
         setup: a Setup, or what has its isReady, python, statusText, mustContinue, run, useOtherPython and diagnose.
     """
 
@@ -40,6 +41,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._onDeviceChosen)
         self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel)
         self.attention = AttentionPanel(self.ui, logic.backend, self.message)
+        self.adaptation = AdaptPanel(self.ui, logic, self)
         self.parameters = None
         self._guiTag = None
         self._forecast = self._model = self._said = None
@@ -51,7 +53,8 @@ class SegmentationWidget(VTKObservationMixin):
         self.ui.otherPythonButton.connect("clicked()", self.onOtherPython)
         self.ui.diagnoseButton.connect("clicked()", self.onDiagnose)
         self._shortcuts = [self._shortcut(uiWidget, "Ctrl+Return", self.controls.press),
-                           self._shortcut(uiWidget, "Esc", self._onEscape)]
+                           self._shortcut(uiWidget, "Ctrl+Shift+Return", self.adaptation.controls.press)]
+        self._escape = self._shortcut(uiWidget, "Esc", self._onEscape)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.ui.messageFrame.visible = False
 
@@ -70,6 +73,7 @@ class SegmentationWidget(VTKObservationMixin):
     def cleanup(self):
         """The panel is taken apart: at the end of Slicer, or to be loaded again."""
         self.attention.close()
+        self.adaptation.close()
         self.setParameters(None)
         if saveSegmentEditorState in self.logic.beforeWrite:
             self.logic.beforeWrite.remove(saveSegmentEditorState)
@@ -80,20 +84,20 @@ class SegmentationWidget(VTKObservationMixin):
         """Binds the panel to the choices of a scene, or with None to nothing."""
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
-            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
+            self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.update)
         self.parameters = parameters
-        self.attention.parameters = parameters
+        self.attention.parameters = self.adaptation.parameters = parameters
         if parameters is None:
             return
         parameters.modelName = self.models.refresh(parameters.modelName)
         self._guiTag = parameters.connectGui(self.ui)
         self.devices.show(parameters.device)
-        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._update)
-        self._update()
+        self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.update)
+        self.update()
 
     def onApply(self):
         """Segments, after the set-up if that is missing."""
-        if not self.setup.isReady() and not self.onSetUp():
+        if not self.makeReady():
             return
         parameters = self.parameters
         try:
@@ -106,22 +110,27 @@ class SegmentationWidget(VTKObservationMixin):
             return
         self.controls.start()
         self.message.show(STARTING)
-        self._update()
+        self.update()
 
     def onCancel(self):
         """Stops the run."""
         self.logic.cancel(Cancelled("The run", "was stopped", "Nothing was changed."))
 
     def onUndo(self):
-        """Takes back what the last run wrote; asks if that would lose what was drawn over it."""
+        """Takes back what the last run wrote."""
+        if self.takeBack():
+            self.message.show("The last run is undone; everything else is as it was.", "done")
+
+    def takeBack(self):
+        """Takes back what the last run wrote, but asks if that would lose what was drawn over it; whether it did."""
         changed = self.logic.changedSinceRun()
         if changed and not slicer.util.confirmOkCancelDisplay(
                 f"{', '.join(changed)}: changed since the run. Undo takes these changes back, too.",
                 "Undo the last run", parent=self._uiWidget):
-            return
+            return False
         self.logic.undo()
-        self.message.show("The last run is undone; everything else is as it was.", "done")
-        self._update()
+        self.update()
+        return True
 
     def onSetUp(self):
         """Gets what is missing; returns whether it is there now."""
@@ -147,6 +156,14 @@ class SegmentationWidget(VTKObservationMixin):
         if self.parameters is not None and self.setup.mustContinue():
             self.onSetUp()
 
+    def makeReady(self):
+        """Sets up what is missing; whether all is there then."""
+        return self.setup.isReady() or self.onSetUp()
+
+    def refreshModels(self):
+        """The library has a new model."""
+        self.parameters.modelName = self.models.refresh(self.parameters.modelName)
+
     def _setUp(self, action):
         try:
             ready = action(self._uiWidget)
@@ -155,7 +172,7 @@ class SegmentationWidget(VTKObservationMixin):
             ready = False
         else:
             self.message.show(self.setup.statusText(), "done" if ready else "error")
-        self._update()
+        self.update()
         return ready
 
     def _onEvent(self, event):
@@ -175,7 +192,7 @@ class SegmentationWidget(VTKObservationMixin):
         else:
             self._showResult(result)
         if self.parameters is not None:
-            self._update()
+            self.update()
 
     def _showResult(self, result):
         node = result.segmentationNode
@@ -190,7 +207,7 @@ class SegmentationWidget(VTKObservationMixin):
         text = f"Done in {max(0.1, sum(result.seconds.values())):.1f} s: {found}."
         self.message.show(" ".join([text, *result.warnings]), "warning" if result.warnings else "done")
 
-    def _update(self, caller=None, event=None):
+    def update(self, caller=None, event=None):
         """Shows what can be done now, and what is in the way."""
         if self.parameters is None:
             return
@@ -199,10 +216,14 @@ class SegmentationWidget(VTKObservationMixin):
         if not isReady:
             self.ui.setUpLabel.text = self.setup.statusText()
         self.ui.framesCheckBox.enabled = self._isSequence()
-        self.ui.undoButton.enabled = self.logic.canUndo() and not self.controls.running
-        self.attention.update(self.models.card(self.parameters.modelName))
-        if self.controls.running:
-            self.controls.allow(True, "")
+        running = self.logic.isRunning()
+        self._escape.enabled = running  # the segment editor wants that key, too
+        self.ui.undoButton.enabled = self.logic.canUndo() and not running
+        card = self.models.card(self.parameters.modelName)
+        self.attention.update(card)
+        self.adaptation.update(card)
+        if running:
+            self.controls.allow(self.controls.running, "The model is learning: wait, or press Cancel below")
             return
         problem = self._problem()
         if self.parameters.inputVolume is None:
@@ -256,10 +277,13 @@ class SegmentationWidget(VTKObservationMixin):
     def _onEscape(self):
         if self.controls.running:
             self.onCancel()
+        elif self.adaptation.controls.running:
+            self.adaptation.cancel()
 
     def _onSceneStartClose(self, caller, event):
         """Every node is about to go."""
         self.attention.forget()
+        self.adaptation.forget()
         self.setParameters(None)
 
     def _shortcut(self, uiWidget, keys, function):

@@ -23,10 +23,17 @@ class SegmentationWriter:
 
     def __init__(self, volumeNode, modelName, labels):
         self.volumeNode, self.modelName, self.labels = volumeNode, modelName, list(labels)
+        self.segmentIds = []
+        """Of the segments that were written last, in the order of the labels."""
 
-    def write(self, voxels, segmentationNode=None):
+    def write(self, voxels, segmentationNode=None, segmentIds=None):
         """The segmentation node with ``voxels`` (slice, row, column; label values) in it; a new one if none is
-        given."""
+        given.
+
+        Args:
+            segmentIds: value -> segment that takes it, whoever made that; for other values it is found or made.
+        """
+        given = segmentIds or {}
         with slicer.util.RenderBlocker():
             if segmentationNode is None:
                 segmentationNode = self.newNode()
@@ -34,8 +41,9 @@ class SegmentationWriter:
                 self._adopt(segmentationNode)
             hadSurface = segmentationNode.GetSegmentation().ContainsRepresentation("Closed surface")
             with slicer.util.NodeModify(segmentationNode):
-                ids = [self._segment(segmentationNode, label) for label in self.labels]
-                self._import(voxels, segmentationNode, ids)
+                self.segmentIds = [given.get(label["value"]) or self._segment(segmentationNode, label)
+                                   for label in self.labels]
+                self._import(voxels, segmentationNode, self.segmentIds)
             if hadSurface:
                 segmentationNode.CreateClosedSurfaceRepresentation()
         return segmentationNode
@@ -69,22 +77,50 @@ class SegmentationWriter:
         if volume and item:
             tree.SetItemParent(item, tree.GetItemParent(volume))
 
-    def _segment(self, node, label):
-        """The id of the segment for a label: the one this model made before, emptied, or a new one."""
+    def find(self, node, value):
+        """The id of the segment that this model made for a value before, or None."""
         segmentation = node.GetSegmentation()
         for segmentId in segmentation.GetSegmentIDs():
             segment = segmentation.GetSegment(segmentId)
-            if (_tag(segment, MODEL_TAG), _tag(segment, VALUE_TAG)) == (self.modelName, str(label["value"])):
+            if (tag(segment, MODEL_TAG), tag(segment, VALUE_TAG)) == (self.modelName, str(value)):
                 return segmentId
+        return None
+
+    def claim(self, node, value, segmentId):
+        """Makes a segment this model's own for a value, so that its next result goes there."""
+        segment = node.GetSegmentation().GetSegment(segmentId)
+        segment.SetTag(MODEL_TAG, self.modelName)
+        segment.SetTag(VALUE_TAG, str(value))
+
+    def place(self, node):
+        """Voxel to RAS mm of the frame of the segmentation.
+
+        Raises:
+            InputError: a non-linear transform lies between the two.
+        """
+        between, voxels, place = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+        own, theirs = self.volumeNode.GetParentTransformNode(), node.GetParentTransformNode()
+        if own is not theirs and not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(own, theirs, between):
+            raise InputError(node.GetName(), f"is under the non-linear transform '{theirs.GetName()}'",
+                             "Harden that transform in the Data module, or choose a new segmentation.")
+        self.volumeNode.GetIJKToRASMatrix(voxels)
+        vtk.vtkMatrix4x4.Multiply4x4(between, voxels, place)
+        return place
+
+    def _segment(self, node, label):
+        """The id of the segment for a label: the one this model made before, or a new one."""
+        segmentId = self.find(node, label["value"])
+        if segmentId is not None:
+            return segmentId
+        segmentation = node.GetSegmentation()
         segmentId = segmentation.GenerateUniqueSegmentID(f"{self.modelName}.{label['name']}")
         segment = slicer.vtkSegment()
-        segment.SetName(_freeName(segmentation, label["name"]))
+        segment.SetName(freeName(segmentation, label["name"]))
         segment.SetColor(*(part / 255 for part in label["colour"]))
-        segment.SetTag(MODEL_TAG, self.modelName)
-        segment.SetTag(VALUE_TAG, str(label["value"]))
         if label.get("terminology"):
             segment.SetTag(segment.GetTerminologyEntryTagName(), label["terminology"])
         segmentation.AddSegment(segment, segmentId)
+        self.claim(node, label["value"], segmentId)
         return segmentId
 
     def _import(self, voxels, node, segmentIds):
@@ -99,7 +135,7 @@ class SegmentationWriter:
         labelmap = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "KAF labels")
         try:
             labelmap.SetHideFromEditors(True)
-            labelmap.SetIJKToRASMatrix(self._place(node))
+            labelmap.SetIJKToRASMatrix(self.place(node))
             labelmap.SetAndObserveTransformNodeID(node.GetTransformNodeID())
             slicer.util.updateVolumeFromArray(labelmap, renumbered[np.asarray(voxels)])
             logic = slicer.modules.segmentations.logic()
@@ -108,24 +144,15 @@ class SegmentationWriter:
         finally:
             slicer.mrmlScene.RemoveNode(labelmap)
 
-    def _place(self, node):
-        """Voxel to RAS mm of the frame of the segmentation."""
-        between, voxels, place = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
-        own, theirs = self.volumeNode.GetParentTransformNode(), node.GetParentTransformNode()
-        if own is not theirs and not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(own, theirs, between):
-            raise InputError(node.GetName(), f"is under the non-linear transform '{theirs.GetName()}'",
-                             "Harden that transform in the Data module, or choose a new segmentation.")
-        self.volumeNode.GetIJKToRASMatrix(voxels)
-        vtk.vtkMatrix4x4.Multiply4x4(between, voxels, place)
-        return place
 
-
-def _tag(segment, name):
+def tag(segment, name):
+    """A tag of a segment, or nothing."""
     value = vtk.reference("")
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def _freeName(segmentation, name):
+def freeName(segmentation, name):
+    """The name, or where a segment has it already, the name with a number."""
     taken = {segmentation.GetSegment(segmentId).GetName() for segmentId in segmentation.GetSegmentIDs()}
     free, count = name, 2
     while free in taken:

@@ -1,5 +1,6 @@
 """The Slicer side of KAF segmentation: MRML, widgets, and the worker process. No torch."""
 
+from .AdaptationLogic import AdaptationLogic
 from .Backend import Backend
 from .Parameters import Parameters
 from .PlainSetup import PlainSetup
@@ -11,6 +12,6 @@ from .VolumeGeometry import VolumeGeometry
 from .VolumeSequence import VolumeSequence
 
 __all__ = [
-    "Backend", "Parameters", "PlainSetup", "SegmentationLogic", "SegmentationResult", "SegmentationRun",
-    "SegmentationWidget", "SegmentationWriter", "VolumeGeometry", "VolumeSequence",
+    "AdaptationLogic", "Backend", "Parameters", "PlainSetup", "SegmentationLogic", "SegmentationResult",
+    "SegmentationRun", "SegmentationWidget", "SegmentationWriter", "VolumeGeometry", "VolumeSequence",
 ]

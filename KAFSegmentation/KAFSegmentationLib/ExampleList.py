@@ -1,0 +1,75 @@
+"""The slices that a person marked as examples."""
+
+
+class ExampleList:
+    """Shows them and keeps them in the scene. They belong to one scan and to the axis that its slices are stacked
+    along: for another scan the list is empty, and comes back with the scan.
+
+    Args:
+        ui: the widgets of the .ui file.
+        onChosen: called with a slice that is chosen in the list, to be shown.
+    """
+
+    def __init__(self, ui, onChosen):
+        self.ui, self._onChosen = ui, onChosen
+        self.parameters = self.scan = None
+        self._filling = False
+        ui.exampleList.connect("currentRowChanged(int)", self._onRowChanged)
+        ui.removeExampleButton.connect("clicked()", self.remove)
+        ui.clearExamplesButton.connect("clicked()", self.clear)
+
+    def slices(self):
+        """The examples, counted as the scan is stored, from 0."""
+        parameters, scan = self.parameters, self.scan
+        if scan is None or parameters.exampleVolume is not scan.geometry.node or parameters.exampleAxis != scan.axis:
+            return []
+        return [index for index in parameters.exampleSlices if 0 <= index < scan.count]
+
+    def update(self, scan):
+        """Shows the examples of a scan: a ScanSlices, or None."""
+        self.scan = scan
+        slices, rows = self.slices(), self.ui.exampleList
+        texts = [scan.text(index) for index in slices]
+        self._filling = True
+        if [rows.item(row).text() for row in range(rows.count)] != texts:
+            rows.clear()
+            for text in texts:
+                rows.addItem(text)
+        self._filling = False
+        self.dress(True)
+
+    def dress(self, editable):
+        """Which buttons can be pressed."""
+        count = self.ui.exampleList.count
+        self.ui.removeExampleButton.enabled = editable and count > 0 and self.ui.exampleList.currentRow >= 0
+        self.ui.clearExamplesButton.enabled = editable and count > 0
+
+    def add(self, slices):
+        """Marks slices; returns those that were not marked before."""
+        before = self.slices()
+        new = [index for index in slices if index not in before]
+        self._keep([*before, *new])
+        return new
+
+    def remove(self):
+        """Takes the mark off the slice that is chosen in the list."""
+        row = self.ui.exampleList.currentRow
+        slices = self.slices()
+        if 0 <= row < len(slices):
+            self._keep(slices[:row] + slices[row + 1:])
+
+    def clear(self):
+        """Takes all marks off."""
+        self._keep([])
+
+    def _keep(self, slices):
+        parameters = self.parameters
+        parameters.exampleVolume = self.scan.geometry.node
+        parameters.exampleAxis = self.scan.axis
+        parameters.exampleSlices = sorted(slices)
+
+    def _onRowChanged(self, row):
+        slices = self.slices() if self.parameters is not None else []
+        if not self._filling and 0 <= row < len(slices):
+            self.dress(True)
+            self._onChosen(slices[row])

@@ -1,0 +1,112 @@
+"""What is learned: the structures of the model, or new ones that a person draws."""
+
+import qt
+import slicer
+from slicer.util import VTKObservationMixin
+
+from .SegmentationWriter import MODEL_TAG, SegmentationWriter, freeName, tag
+
+_CHOICES = ("The structures of the model", "New structures, from nothing")
+
+
+class StructureChoice(VTKObservationMixin):
+    """A combo box, a list of segments to tick, and a button that makes a new segment.
+
+    Args:
+        ui: the widgets of the .ui file.
+        onNew: called with the id of a segment that was made, to draw in.
+    """
+
+    def __init__(self, ui, onNew):
+        VTKObservationMixin.__init__(self)
+        self.ui, self._onNew = ui, onNew
+        self.parameters = None
+        self._segmentation = None
+        self._filling = False
+        for text in _CHOICES:
+            ui.learnComboBox.addItem(text)
+        ui.learnComboBox.connect("currentIndexChanged(int)", self._onChosen)
+        ui.structureList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
+        ui.newStructureButton.connect("clicked()", self.makeNew)
+
+    def chosen(self):
+        """Ids of the new structures; none for the model's own."""
+        if not self.parameters.learnNew:
+            return []
+        return [segmentId for segmentId in self._ids() if segmentId in self.parameters.newStructures]
+
+    def update(self):
+        """Shows what is chosen."""
+        node = self.parameters.outputSegmentation
+        self._observe(node.GetSegmentation() if node is not None else None)
+        self._filling = True
+        isNew = self.parameters.learnNew
+        self.ui.learnComboBox.setCurrentIndex(1 if isNew else 0)
+        self.ui.structureList.visible = isNew and bool(self._ids())
+        self._fill()
+        self._filling = False
+
+    def makeNew(self):
+        """Adds an empty segment, in a new segmentation if there is none, to be drawn and learned."""
+        parameters = self.parameters
+        node = parameters.outputSegmentation
+        if node is None:
+            node = SegmentationWriter(parameters.inputVolume, "", []).newNode()
+            parameters.outputSegmentation = node
+        segmentation = node.GetSegmentation()
+        segmentId = segmentation.AddEmptySegment("", freeName(segmentation, "New structure"))
+        before = parameters.newStructures if parameters.learnNew else []
+        parameters.newStructures = [*before, segmentId]
+        parameters.learnNew = True
+        self._onNew(segmentId)
+
+    def forget(self):
+        """The scene is closing."""
+        self._observe(None)
+
+    def _ids(self):
+        return list(self._segmentation.GetSegmentIDs()) if self._segmentation is not None else []
+
+    def _fill(self):
+        ids, ticked, segments = self._ids(), self.parameters.newStructures, self.ui.structureList
+        if segments.count != len(ids):
+            segments.clear()
+            for segmentId in ids:
+                segments.addItem(segmentId)
+        for row, segmentId in enumerate(ids):
+            item = segments.item(row)
+            item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+            item.setText(self._segmentation.GetSegment(segmentId).GetName())
+            item.setCheckState(qt.Qt.Checked if segmentId in ticked else qt.Qt.Unchecked)
+        height = segments.sizeHintForRow(0) * min(4, len(ids)) + 8 if ids else 0
+        segments.maximumHeight = height
+
+    def _onChosen(self, index):
+        if self._filling or self.parameters is None:
+            return
+        if index == 1 and not any(segmentId in self.parameters.newStructures for segmentId in self._ids()):
+            drawn = [segmentId for segmentId in self._ids()
+                     if not tag(self._segmentation.GetSegment(segmentId), MODEL_TAG)]
+            self.parameters.newStructures = drawn
+        self.parameters.learnNew = index == 1
+
+    def _onTicked(self, item):
+        if self._filling or self.parameters is None:
+            return
+        segments = self.ui.structureList
+        self.parameters.newStructures = [segmentId for row, segmentId in enumerate(self._ids())
+                                         if segments.item(row).checkState() == qt.Qt.Checked]
+
+    def _observe(self, segmentation):
+        if segmentation is self._segmentation:
+            return
+        self.removeObservers()
+        self._segmentation = segmentation
+        if segmentation is not None:
+            for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved,
+                          slicer.vtkSegmentation.SegmentModified):
+                self.addObserver(segmentation, event, self._onSegments)
+
+    def _onSegments(self, caller, event):
+        if self.parameters is not None and not self._filling:
+            self.update()
