@@ -142,7 +142,7 @@ def _start(base: Card, tensors: dict[str, torch.Tensor], card: Card, settings: A
            ) -> nn.Module:
     torch.manual_seed(settings.seed)
     network = build_network(build(NetworkSettings, card.network, base.name))
-    modules = ("encoder", "decoder") if settings.labels else ("encoder", "decoder", "head")
+    modules = ("encoder", "decoder", "clusters", *(() if settings.labels else ("head",)))
     report = transfer(network, tensors, base.name, modules, least=0.9)
     on_event(Message(f"Started from {base.name}: {report.text()}."))
     return network

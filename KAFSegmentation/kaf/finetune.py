@@ -115,8 +115,9 @@ _INHERITED = ("spacing", "slicing_axis", "slice_context", "normalisation", "netw
 
 def inherit(settings: FinetuneSettings, card: Card) -> FinetuneSettings:
     """Where nothing else was said, scans are made into what the weights have learned from, for the same network."""
+    said = {name for name in settings.model_fields_set if getattr(settings, name) is not None}
     values = {name: getattr(card, name) for name in _INHERITED
-              if name not in settings.model_fields_set and getattr(card, name) not in ({}, None)}
+              if name not in said and getattr(card, name) not in ({}, None)}
     return build(FinetuneSettings, {**settings.model_dump(exclude_unset=True), **values})
 
 
@@ -216,7 +217,9 @@ def _start(settings: FinetuneSettings, plan: Plan, source: Path | None, run: Run
 
 def _modules(network: NetworkSettings) -> tuple[str, ...]:
     """The parts of the network, all of which are trained."""
-    return ("encoder", "decoder", "head") if network.kind == "kaf" or network.dimensions == 3 else ("body",)
+    if network.kind != "kaf" and network.dimensions == 2:
+        return ("body",)
+    return ("encoder", "decoder", "head", *(("clusters",) if network.clusters else ()))
 
 
 def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations: Sequence[dict[str, float]],

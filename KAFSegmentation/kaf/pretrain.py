@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -103,6 +104,8 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
         assert isinstance(trained, Pretrainer)
         path = run.path / "model.safetensors"
         if leads:
+            network = plan.network.model_copy(update={"clusters": trained.keep_clusters()})
+            plan = replace(plan, network=network)
             card = make_card(settings, plan, trained, len(split.train), loop.state.validations)
             card = save_model(path, trained.network.cpu(), card, overwrite=True)
             send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from kaf.attention_maps import combine, keypoint_weights, scaled, spot_map
 from kaf.card import Card
@@ -32,8 +32,8 @@ class Segmentation:
     """The result on the grid of the input.
 
     labels: uint8; volumes_ml: label value -> millilitres; uncertainty: float32 predictive entropy, 0 (sure) to
-    1 (all labels equally likely), or None; attention: float32 keypoint saliency, 0..1, or None; warnings:
-    sentences; seconds: by stage.
+    1 (all labels equally likely), or None; attention: float32 keypoint saliency, 0..1, or None; clusters: uint8
+    number of the cluster, from 1, or None; warnings: sentences; seconds: by stage.
     """
 
     labels: Volume
@@ -41,6 +41,7 @@ class Segmentation:
     volumes_ml: dict[int, float]
     uncertainty: Volume | None = None
     attention: Volume | None = None
+    clusters: Volume | None = None
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     place: str = ""
@@ -68,11 +69,17 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     warnings = [*volume.warnings, *ready.warnings(volume, prepared)]
     if settings.attention and not ready.attended_scales:
         warnings.append(f"{ready.card.name} has no keypoint attention: its attention map is empty.")
+    if not (ready.card.labels or settings.clusters):
+        raise InputError(f"model {ready.card.name}", "is pretrained weights, which segment nothing yet",
+                         "Teach it a structure: `kaf finetune --init-from`, or draw one and adapt.")
+    if settings.clusters and not ready.card.network.get("clusters"):
+        raise InputError(f"model {ready.card.name}", "holds no clusters",
+                         "Choose a model that was pretrained with the method bim.")
     for text in warnings:
         on_event(Message(text, "warning"))
     started = time.monotonic()
     slices = range(prepared.grid.n_slices) if box is None else slices_in(prepared.grid, box)
-    collector = _Collector(prepared.grid, settings)
+    collector = _Collector(prepared.grid, settings, ready.network)
     ticker = Ticker(on_event, "segmenting", len(slices))
     predictor = ready.predictor(settings, settings.flips, on_event, settings.overlap)
     for part, features in predictor(prepared.image, prepared.keypoints, slices, settings.attention):
@@ -82,12 +89,14 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     if box is not None:
         _clear_outside(labels, box)
     keep_largest(labels, settings.largest_component)
+    if not ready.card.labels:
+        labels[:] = 0  # there are clusters only
     done = time.monotonic()
     return Segmentation(
         Volume(labels, volume.affine, volume.source), ready.card,
         volumes_ml(labels, volume.affine, ready.card),
         collector.map(collector.uncertainty, volume), collector.map(collector.attention, volume, rescale=True),
-        tuple(warnings),
+        collector.cluster_map(volume), tuple(warnings),
         {"read": read - start, "load": loaded - read, "prepare": started - loaded, "network": done - started},
         predictor.place.reason)
 
@@ -95,22 +104,33 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
 class _Collector:
     """Puts the slices together as they come, at one byte per voxel (and one float per map that was asked for)."""
 
-    def __init__(self, grid: Grid, settings: SegmentSettings):
-        self._grid = grid
+    def __init__(self, grid: Grid, settings: SegmentSettings, network: nn.Module):
+        self._grid, self._network = grid, network
         self.labels = np.zeros((grid.n_slices, *grid.native_size), np.uint8)
         empty = grid.canonical_shape
         self.uncertainty = np.zeros(empty, np.float32) if settings.uncertainty else None
         self.attention = np.zeros(empty, np.float32) if settings.attention else None
+        self.clusters = np.zeros((grid.n_slices, *grid.native_size), np.uint8) if settings.clusters else None
 
     def add(self, part: list[int], features: Features, keypoints: Sequence[Keypoints]) -> None:
         self.labels[part] = self._grid.logits_to_input_slices(features.logits)
         if self.uncertainty is not None:
             self.uncertainty[part] = entropy(features.logits).cpu().numpy()
+        if self.clusters is not None:
+            height, width = features.logits.shape[2:]
+            with torch.inference_mode():
+                scores = self._network.get_submodule("clusters")(features.decoder[-1].float())[:, :, :height, :width]
+            self.clusters[part] = self._grid.logits_to_input_slices(scores) + 1
         if self.attention is not None and features.attention:
             for row, index in enumerate(part):
                 points = keypoints[index]
                 weights = keypoint_weights(combine(features.attention, row, len(points)), "saliency")
                 self.attention[index] = spot_map(points.positions, weights, self._grid.size, _SPOT)
+
+    def cluster_map(self, volume: Volume) -> Volume | None:
+        if self.clusters is None:
+            return None
+        return Volume(self._grid.place(self.clusters), volume.affine, volume.source)
 
     def map(self, values: np.ndarray | None, volume: Volume, rescale: bool = False) -> Volume | None:
         if values is None:

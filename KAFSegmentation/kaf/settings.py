@@ -94,6 +94,7 @@ class NetworkSettings(Settings):
     heads: int = Field(4, ge=1, le=32, description="attention heads of each block")
     diffusion_width: int = Field(64, ge=4, le=512, description="channels inside the diffusion convolution")
     norm: Literal["batch", "group"] = Field("batch", description="normalise over the batch, or in groups of channels")
+    clusters: int = Field(0, ge=0, le=256, description="clusters that BIM pretraining found, kept to be looked at")
     dimensions: int = Field(2, ge=2, le=3, description="2: slice by slice; 3: patches of the volume (dynunet)")
     patch: tuple[int, int, int] | None = Field(None, description="3-D: slices, rows and columns of a patch; default: "
                                                "fitted to the scans")
@@ -200,6 +201,7 @@ class SegmentSettings(RunSettings):
     flips: bool = Field(False, description="average over mirrored copies: slower, a little better")
     uncertainty: bool = Field(False, description="also give the predictive entropy, 0 (sure) to 1")
     attention: bool = Field(False, description="also give the keypoint saliency map")
+    clusters: bool = Field(False, description="also give the cluster of every voxel (of weights pretrained by BIM)")
     roi: tuple[float, float, float, float, float, float] | None = Field(
         None, description="only inside this box: R, A, S minimum then R, A, S maximum (mm)")
     overlap: float = Field(0.5, ge=0, le=0.9, description="3-D models: share of a patch that the next one sees again")

@@ -19,7 +19,7 @@ from kaf.worker import Request
 
 
 def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
-    """Volume ``image`` -> arrays labels, uncertainty, attention; the labels' names, volumes, warnings."""
+    """Volume ``image`` -> arrays labels, uncertainty, attention, clusters; the labels' names, volumes, warnings."""
     settings = build(SegmentSettings, request.settings)
     return _segmentation(run_segment(_volume(request, "image"), settings, on_event, request.cache))
 
@@ -36,7 +36,8 @@ def adapt(request: Request, on_event: OnEvent) -> dict[str, Any]:
 
 
 def _segmentation(result: Segmentation) -> dict[str, Any]:
-    maps = {"labels": result.labels, "uncertainty": result.uncertainty, "attention": result.attention}
+    maps = {"labels": result.labels, "uncertainty": result.uncertainty, "attention": result.attention,
+            "clusters": result.clusters}
     return {
         "arrays": {name: volume for name, volume in maps.items() if volume is not None},
         "labels": [asdict(label) for label in result.card.labels],

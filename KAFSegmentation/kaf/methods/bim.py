@@ -100,6 +100,11 @@ class Bim(Method):
         features = decoder[-1 - self.settings.level]
         return [fp32(head(features)).softmax(1) for head in self.heads]
 
+    def kept(self) -> nn.Conv2d | None:
+        """The clustering that stays with the network, to be looked at; only the finest map gives one per pixel."""
+        head = self.heads[0]
+        return head if self.settings.level == 0 and isinstance(head, nn.Conv2d) else None
+
     def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
         s, views = self.settings, [scene.batch.views[name] for name in self.views]
         with torch.autocast(views[0].image.device.type, enabled=False):

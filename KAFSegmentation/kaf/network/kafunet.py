@@ -130,6 +130,8 @@ class KAFUNet(nn.Module):
         self.encoder = Encoder(settings)
         self.decoder = Decoder(self.encoder.skip_channels, settings.resolved_decoder_width, settings.norm)
         self.head = nn.Conv2d(settings.resolved_decoder_width, settings.classes, 1, bias=False)
+        if settings.clusters:
+            self.clusters = nn.Conv2d(settings.resolved_decoder_width, settings.clusters, 1)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_normal_(module.weight, a=0.01)

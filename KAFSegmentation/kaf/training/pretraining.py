@@ -16,12 +16,13 @@ from kaf.data.views3d import VolumePairs
 from kaf.device import Place
 from kaf.events import Message, OnEvent, ignore
 from kaf.methods.base import Method, Scene
+from kaf.methods.bim import Bim
 from kaf.network.kafunet import Depth, Features
 from kaf.settings_pretrain import MaeSettings
 from kaf.training.monitors import collapse, embedding_figures
 
 _DEPTHS: tuple[Depth, ...] = ("bottleneck", "decoder", "logits")
-# Looks at a network (the averaged one) and at its heads, and returns figures.
+# Looks at a network (the averaged one) and at its heads after so many steps, and returns figures.
 Look = Callable[[nn.Module, int], dict[str, float]]
 
 
@@ -70,11 +71,21 @@ class Pretrainer(nn.Module):
     def _methods(self) -> dict[str, Method]:
         return {name: method for name, method in self.methods.items() if isinstance(method, Method)}
 
+    def keep_clusters(self) -> int:
+        """Leave BIM's first clustering in the network; returns its number of clusters, 0 without one."""
+        bim = self._methods().get("bim")
+        head = bim.kept() if isinstance(bim, Bim) else None
+        if head is None:
+            return 0
+        self.network.clusters = head
+        return head.out_channels
+
     @property
     def trained_modules(self) -> tuple[str, ...]:
         """The top-level modules of the network that learned something."""
-        return tuple(name for name in ("encoder", "decoder", "head")
-                     if any(name in method.trains for method in self._methods().values()))
+        learned = {name for method in self._methods().values() for name in method.trains}
+        learned |= {"clusters"} if hasattr(self.network, "clusters") else set()
+        return tuple(name for name in ("encoder", "decoder", "head", "clusters") if name in learned)
 
 
 def _part(joint: Features, index: int, count: int, view: View) -> Features:
@@ -100,35 +111,40 @@ class PretrainingTask:
         self._mae, self._look, self._send = mae, look, on_event
         self._embedding: Tensor | None = None
         self._terms: dict[str, Tensor] = {}
-        self._steps = 0
+        self._step = 0
         self._alarmed = ""
 
-    def batch(self, step: int) -> ViewBatch:
+    def batch(self, step: int) -> tuple[int, ViewBatch]:
+        return step, self.views(step)
+
+    def views(self, step: int) -> ViewBatch:
+        """This process's part of the batch of a step."""
         made = self._slices.batch(step, self._count, ranks.share(self._count))
         if "masked" in self._pretrainer.names:
             made.views["masked"] = hide_squares(made.views["anchor"], self._mae.hidden, self._mae.block, made.seeds)
         return made
 
-    def loss(self, batch: ViewBatch, average: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: tuple[int, ViewBatch], average: nn.Module, progress: float
+             ) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(average, Pretrainer)
-        self._steps += 1
-        loss, self._terms, self._embedding = self._pretrainer(batch.to(self._place.device), progress, average)
+        self._step, views = batch
+        loss, self._terms, self._embedding = self._pretrainer(views.to(self._place.device), progress, average)
         return loss, self._terms
 
-    def split(self, batch: ViewBatch, parts: int) -> list[ViewBatch]:
+    def split(self, batch: tuple[int, ViewBatch], parts: int) -> list[tuple[int, ViewBatch]]:
         if not all(method.splits for method in self._pretrainer._methods().values()):
             return []
-        return batch.split(parts)
+        return [(batch[0], part) for part in batch[1].split(parts)]
 
     def figures(self) -> dict[str, float]:
         """Figures of the last batch; the first time that they show a collapse, a warning."""
         figures = embedding_figures(self._embedding) if self._embedding is not None else {}
         use = {name.partition(": ")[2]: float(value) for name, value in self._terms.items()}
-        alarm = collapse({**use, **figures}, self._steps)
+        alarm = collapse({**use, **figures}, self._step)
         if alarm and not self._alarmed:
             self._send(Message(alarm, "warning"))
         self._alarmed = alarm
         return figures
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        return self._look(network, self._steps) if self._look is not None and ranks.rank() == 0 else {}
+        return self._look(network, self._step + 1) if self._look is not None and ranks.rank() == 0 else {}
