@@ -34,7 +34,8 @@ def folder(tmp_path_factory):
 def weights(folder):
     return pretrain(PretrainSettings(
         data=str(folder / "scans"), output=str(folder / "bim"), method="bim",
-        bim=BimSettings(clusters=CLUSTERS, heads=2), network=SMALL, patch=32, batch=4, steps=3, cache=str(folder / "cache"), **RUN))
+        bim=BimSettings(clusters=CLUSTERS, heads=2), network=SMALL, patch=32, batch=4, steps=3,
+        cache=str(folder / "cache"), **RUN))
 
 
 @pytest.fixture(scope="module")
