@@ -1,22 +1,16 @@
 """A mouse over a slice view does what it does in Slicer: VTK hears of it, with rows counted from below."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import slicer
+import vtk
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtTest import QTest
 
 import host
-
-host.start()
-
-import slicer  # noqa: E402
-import vtk  # noqa: E402
-from PySide6.QtCore import QPoint, Qt  # noqa: E402
-from PySide6.QtTest import QTest  # noqa: E402
 
 
 def test_a_click_reaches_vtk_where_it_was():
