@@ -62,6 +62,8 @@ class SegmentationWidget(VTKObservationMixin):
         """The panel is opened, or the scene it was open on has changed."""
         self.attention.enter()
         self.setParameters(self.logic.getParameterNode())
+        if self.parameters.inputVolume is None:
+            self.parameters.inputVolume = shownScan()
         if self.setup.mustContinue():
             qt.QTimer.singleShot(0, self._continueSetUp)  # not before the panel is drawn
 
@@ -291,6 +293,15 @@ class SegmentationWidget(VTKObservationMixin):
         shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
         shortcut.connect("activated()", function)
         return shortcut
+
+
+def shownScan():
+    """The scan that the red view shows, which is most likely the one that is meant; None if it shows none."""
+    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "") if composite is not None else None
+    if node is None or not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
+        return None
+    return node
 
 
 def saveSegmentEditorState(segmentationNode):

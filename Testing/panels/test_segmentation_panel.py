@@ -56,6 +56,20 @@ def test_the_empty_panel_says_where_to_begin(panel, pictures):
     pictures(panel, "segmentation-empty")
 
 
+def test_the_scan_that_is_shown_is_chosen_when_the_panel_opens(panel, heart):
+    panel.leave()
+    add_scan(heart, "Left alone")
+    shown = add_scan(heart, "Shown")
+    panel.show()
+    assert panel.ui.inputSelector.currentNode() is shown
+    panel.leave()
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
+    panel.logic.getParameterNode().inputVolume = None
+    slicer.util.setSliceViewerLayers(background=labels)
+    panel.show()
+    assert panel.ui.inputSelector.currentNode() is None
+
+
 def test_the_card_tells_what_the_model_is_for(panel):
     text = panel.ui.modelCardLabel.text
     for words in ("RV cavity", "myocardium", "LV cavity", "MR scans", "8 mm apart", "1.6 mm", "CC0-1.0",

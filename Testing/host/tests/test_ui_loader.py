@@ -1,6 +1,5 @@
 """A .ui file loads however deep its last widget lies, and its children are reached as in PythonQt."""
 
-
 import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core")
