@@ -55,7 +55,8 @@ def test_it_is_dynunet():
     theirs = DynUNet(3, 1, 3, kernels, strides, strides[1:], filters=widths(ours.settings),
                      norm_name=("INSTANCE", {"affine": True})).eval()
     last = len(theirs.downsamples) + 1
-    names = {"input_block": "encoder.0", "bottleneck": f"encoder.{last}", "upsamples": "decoder", "output_block": "head"}
+    names = {"input_block": "encoder.0", "bottleneck": f"encoder.{last}", "upsamples": "decoder",
+             "output_block": "head"}
     names |= {f"downsamples.{i}": f"encoder.{i + 1}" for i in range(last - 1)}
     own, mapped = ours.state_dict(), {}
     for key in theirs.state_dict():
@@ -108,13 +109,13 @@ def test_a_cell_at_the_bottom_looks_at_the_voxel_of_its_number_times_the_stride(
 
 def test_the_model_file_makes_the_same_network_again(tmp_path):
     network = tiny(spacing=(4, 1, 1), seed=3)
-    save_model(tmp_path / "solid.safetensors", network, replace(CARD, network=network.settings.model_dump()), half=False)
-    again, card = load_model(tmp_path / "solid.safetensors")
+    path = tmp_path / "solid.safetensors"
+    save_model(path, network, replace(CARD, network=network.settings.model_dump()), half=False)
+    again, card = load_model(path)
     image = torch.randn(1, 1, 8, 16, 16)
     with torch.no_grad():
         assert torch.equal(again(image).logits, network(image).logits)
     assert card.network["patch"] == [8, 16, 16]
-    assert len(network.state_dict()) == len(set(map(id, network.state_dict())))
 
 
 @pytest.mark.parametrize(("values", "words"), [
