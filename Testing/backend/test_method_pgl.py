@@ -69,10 +69,10 @@ def test_equivariant_features_cost_nothing(name):
         view.valid[:, :8] = view.valid[:, -8:] = view.valid[:, :, :8] = view.valid[:, :, -8:] = False
     method = plain_method(bare=True)
     method.settings = inner
-    found = float(method(scene_of(views, maps), method).loss)
+    found = float(method(scene_of(views, maps), method).loss.detach())
     assert 0 <= found < 1e-12
     swapped = {"anchor": maps["again"], "again": maps["anchor"]}
-    assert float(method(scene_of(views, swapped), method).loss) > 1e-4, "the wrong place costs"
+    assert float(method(scene_of(views, swapped), method).loss.detach()) > 1e-4, "the wrong place costs"
 
 
 def test_the_loss_is_the_mean_over_points_both_ways():
@@ -139,10 +139,10 @@ def test_a_pair_with_too_little_overlap_is_left_out():
     maps = {name: [random_numbers(64, 6, 8, seed=s + i) for i in (0, 7)] for s, name in enumerate(("anchor", "again"))}
     method, teacher = plain_method().eval(), plain_method().eval()
     method.settings = SETTINGS.model_copy(update={"least_overlap": 0.5})
-    only = float(method(scene_of(views_of(near), {n: m[:1] for n, m in maps.items()}), teacher).loss)
+    only = float(method(scene_of(views_of(near), {n: m[:1] for n, m in maps.items()}), teacher).loss.detach())
     views = views_of(near, far)
     views["again"].valid[1, 1:] = False  # all but a row of it lies outside the slice
-    assert float(method(scene_of(views, maps), teacher).loss) == pytest.approx(only)
+    assert float(method(scene_of(views, maps), teacher).loss.detach()) == pytest.approx(only)
     share = [float(inside(views["again"], overlap_points(*views.values(), 5)[1])[i].float().mean()) for i in (0, 1)]
     assert share[1] < 0.5 < share[0]
 
@@ -170,7 +170,9 @@ def test_the_order_of_the_batch_does_not_matter():
     maps = {name: [random_numbers(64, 6, 8, seed=s + 10 * i) for i in range(3)]
             for s, name in enumerate(("anchor", "again"))}
     method, teacher = plain_method().train(), plain_method().eval()
-    losses = [float(method(scene_of(views_of(*(pairs[i] for i in order)),
-                                    {name: [each[i] for i in order] for name, each in maps.items()}), teacher).loss)
-              for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0))]
+    losses = []
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        scene = scene_of(views_of(*(pairs[i] for i in order)),
+                         {name: [each[i] for i in order] for name, each in maps.items()})
+        losses.append(float(method(scene, teacher).loss.detach()))
     assert all(a == pytest.approx(b, rel=1e-9) for a, b in pairwise(losses))

@@ -82,6 +82,11 @@ class Bim(Method):
 
     The posterior of the anchor is carried onto the other view by the known transform and compared with the
     posterior computed there, where both views lie inside the slice.  Encoder and decoder learn.
+
+    Terms, means over heads: "information", the loss L_rr in nats; "boundary", minus the cross-correlation, -1..0,
+    once it counts; "cluster use", entropy of the clusters' shares, 1 where all are used evenly; "cluster information",
+    what a pixel tells about its cluster, 0 where all pixels are alike; both relative to log C; "certainty", the mean
+    of the largest posterior, 1/C..1.
     """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "again")

@@ -60,7 +60,11 @@ class ImageHead(nn.Sequential):
 
 
 class SliceContrast(Method):
-    """PCL (Zeng et al., MICCAI 2021) and, with the other view as the only positive, SimCLR (Chen et al., 2020)."""
+    """PCL (Zeng et al., MICCAI 2021) and, with the other view as the only positive, SimCLR (Chen et al., 2020).
+
+    The mean of the bottleneck map goes through a head of two layers; only the encoder learns.  Term: "contrast", the
+    loss, which is log(2B - 1) for B slices that all look the same to the network.
+    """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "again")
 
