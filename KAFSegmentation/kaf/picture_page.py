@@ -59,7 +59,7 @@ class Page:
 
     def picture(self, left: int, top: int, pixels: np.ndarray, rounded: bool = True) -> None:
         """Pixels (rows, columns, 3) uint8."""
-        self._items.append((left, top, _rounded(pixels) if rounded else pixels))
+        self._items.append((left, top, rounded_corners(pixels) if rounded else pixels))
 
     def text(
         self,
@@ -97,7 +97,7 @@ class Page:
         x = right - width_of(high, size)
         self.text(right, middle, high, size, QUIET, "r")
         x -= 10 + pixels.shape[1]
-        self.picture(round(x), middle - pixels.shape[0] // 2, _rounded(pixels, 4), rounded=False)
+        self.picture(round(x), middle - pixels.shape[0] // 2, rounded_corners(pixels, 4), rounded=False)
         self.text(x - 10, middle, low, size, QUIET, "r")
 
     def render(self, height: int) -> np.ndarray:
@@ -115,7 +115,7 @@ class Page:
         return np.array(image)
 
 
-def _rounded(pixels: np.ndarray, radius: int = _ROUND) -> np.ndarray:
+def rounded_corners(pixels: np.ndarray, radius: int = _ROUND) -> np.ndarray:
     """The picture with round corners in the colour of the sheet."""
     rows, columns = pixels.shape[:2]
     away = [np.abs(np.arange(n) - (n - 1) / 2) - (n / 2 - radius) for n in (rows, columns)]
@@ -125,7 +125,7 @@ def _rounded(pixels: np.ndarray, radius: int = _ROUND) -> np.ndarray:
 
 
 def _disc(colour: Colour) -> np.ndarray:
-    return _rounded(np.broadcast_to(np.array(colour, np.uint8), (16, 16, 3)), 8)
+    return rounded_corners(np.broadcast_to(np.array(colour, np.uint8), (16, 16, 3)), 8)
 
 
 def _dashes() -> np.ndarray:

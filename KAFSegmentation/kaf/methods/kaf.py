@@ -84,7 +84,11 @@ def matching_loss(log_p: Tensor, matches: Tensor, mask: Tensor, other: Tensor, s
 
 
 class Kaf(Method):
-    """w1 * contrast(image) + w2 * contrast(pooled keypoints) + w3 * matching (KAF equation 3)."""
+    """w1 * contrast(image) + w2 * contrast(pooled keypoints) + w3 * matching (KAF equation 3); only the encoder learns.
+
+    Terms: the three, before their weights; "matched keypoints", those per slice that have a match in the neighbour;
+    "inliers", the share of them whose match gets most of their mass in the transport plan.
+    """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "neighbour")
     matches: ClassVar[bool] = True
@@ -106,7 +110,7 @@ class Kaf(Method):
         batch, s = scene.batch, self.settings
         views = [batch.views[name] for name in ("anchor", "neighbour")]
         features = [scene.features[name] for name in ("anchor", "neighbour")]
-        tokens = [self.join(torch.cat([t.to(f.tokens[0].dtype) for t in f.tokens], -1)) for f in features]
+        tokens = self._joined(scene)
         masks = [view.mask for view in views]
         images = [self.image_head(f.bottleneck) for f in features]
         pooled = torch.cat([mean_of_tokens(t, m) for t, m in zip(tokens, masks, strict=True)])
@@ -115,17 +119,28 @@ class Kaf(Method):
                  "keypoint contrast": contrast(around[0], around[1], batch.position, s)}
         loss = s.image_weight * terms["image contrast"] + s.keypoint_weight * terms["keypoint contrast"]
         if s.local_weight:
-            size = views[0].image.shape[2:]
-            middle = tokens[0].new_tensor([size[0] / 2, size[1] / 2])
-            places = [(view.keypoints - middle) / (0.7 * max(size)) for view in views]
-            scores = self.matcher(tokens, places, masks)
-            log_p = log_transport(scores, masks[0], masks[1], self.matcher.dustbin, s.sinkhorn)
+            log_p = self.transport(scene, tokens)
             each = matching_loss(log_p, batch.matches, masks[0], masks[1], s)
             terms["matching"] = ranks.mean(each.sum(), each.new_tensor(len(each)))
             loss = loss + s.local_weight * terms["matching"]
             terms |= _matching_figures(log_p, batch.matches, masks)
         terms = {name: value.detach() for name, value in terms.items()}
         return Outcome(loss, terms, torch.stack(images).detach())
+
+    def _joined(self, scene: Scene) -> list[Tensor]:
+        """Per view the tokens (B, N, token_width) of its keypoints, of all scales together."""
+        features = [scene.features[name] for name in self.views]
+        return [self.join(torch.cat([t.to(f.tokens[0].dtype) for t in f.tokens], -1)) for f in features]
+
+    def transport(self, scene: Scene, tokens: list[Tensor] | None = None) -> Tensor:
+        """(B, N + 1, M + 1) log of the transport plan from the anchor's keypoints to the neighbour's."""
+        tokens = self._joined(scene) if tokens is None else tokens
+        views = [scene.batch.views[name] for name in self.views]
+        size = views[0].image.shape[2:]
+        middle = tokens[0].new_tensor([size[0] / 2, size[1] / 2])
+        places = [(view.keypoints - middle) / (0.7 * max(size)) for view in views]
+        scores = self.matcher(tokens, places, [view.mask for view in views])
+        return log_transport(scores, views[0].mask, views[1].mask, self.matcher.dustbin, self.settings.sinkhorn)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kaf import ranks
 from kaf.data.prefetch import Prefetch
 from kaf.device import Place
-from kaf.errors import ResourceError
+from kaf.errors import InputError, OutputError, ResourceError
 from kaf.events import Message, Metric, OnEvent, Progress, ignore
 from kaf.training.average import Average
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
@@ -124,6 +124,9 @@ class Loop:
             if saved is not None:
                 self.state = State(**saved)
                 on_event(Message(f"Going on from step {self.state.step}."))
+            if ranks.agree(self.state.step) != self.state.step:
+                raise InputError(checkpoints, f"process {ranks.rank()} sees another checkpoint than the first one",
+                                 "Put the run folder where all processes see it.")
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"network": self.network, "average": self.average.network}
@@ -175,7 +178,7 @@ class Loop:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._train_mode()
-        loss, terms = self._gradients(batch)
+        loss, terms = self.gradients(batch, self.progress())
         ranks.average_gradients(self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip)
         self.state.step += 1
@@ -190,9 +193,8 @@ class Loop:
         figures = self.task.figures()
         return {name: float(value) for name, value in values.items()} | {"learning rate": rate} | figures
 
-    def _gradients(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def gradients(self, batch: Any, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and terms of a batch, gradients in the parameters; in parts from the first time memory runs out."""
-        progress = self.progress()
         while True:
             parts = self.task.split(batch, self.state.parts) if self.state.parts > 1 else [batch]
             total: Tensor | float = 0.0
@@ -212,11 +214,16 @@ class Loop:
             self._take_smaller_parts(batch, short)
 
     def _take_smaller_parts(self, batch: Any, short: str) -> None:
-        self.state.parts *= 2
-        if not self.task.split(batch, self.state.parts):
-            raise ResourceError(
-                f"device {self.place.device}", f"ran out of memory ({short}), and this loss needs its whole batch at "
-                "once", "Use a smaller --batch or --patch, or another device.")
+        parts = 2 * self.state.parts
+        # Several processes sum over all of them within a loss: one of them cannot start again by itself.
+        why = ("several processes cannot take it in parts" if ranks.world() > 1 else
+               "" if self.task.split(batch, parts) else
+               "this loss needs its whole batch at once" if parts == 2 else
+               f"{parts // 2} parts of a batch do not go into smaller ones")
+        if why:
+            raise ResourceError(f"device {self.place.device}", f"ran out of memory ({short}), and {why}",
+                                "Use a smaller --batch or --patch, or another device.")
+        self.state.parts = parts
         if self.place.device.type == "cuda":
             torch.cuda.empty_cache()
         self._send(Message(f"Memory ran out: each batch is now taken in {self.state.parts} parts whose gradients are "
@@ -271,7 +278,14 @@ class Loop:
         return False
 
     def save(self) -> None:
-        """A checkpoint of now."""
+        """A checkpoint of now.
+
+        Raises:
+            OutputError: the run folder has disappeared, or cannot be written.
+        """
         if self._checkpoints is not None and ranks.rank() == 0:
+            if not self._checkpoints.parent.is_dir():
+                raise OutputError(self._checkpoints.parent, "this run folder has disappeared while the run went on",
+                                  "Put it back and --resume, or start again in another folder.")
             save_checkpoint(self._checkpoints, self.state.step, self._modules(), self._optimiser,
                             vars(self.state).copy())

@@ -10,20 +10,24 @@ from torch import nn
 from kaf.data.cache import SliceSettings, cache_cases
 from kaf.data.folder import scan_folder
 from kaf.data.plan import Plan
+from kaf.data.views import UnlabelledSlices
 from kaf.device import Place
 from kaf.errors import InputError
 from kaf.events import Message, OnEvent
 from kaf.network import build_network
 from kaf.settings_pretrain import PretrainSettings
 from kaf.training.pretraining import Pretrainer
+from kaf.training.pretraining_pictures import Pictures
 from kaf.training.probe import probe
 
 
 class Looker:
     """Figures of the averaged network: ``Dice`` of the probe, and of a twin that has learned nothing."""
 
-    def __init__(self, settings: PretrainSettings, plan: Plan, place: Place, folder: Path, send: OnEvent):
+    def __init__(self, settings: PretrainSettings, plan: Plan, place: Place, slices: UnlabelledSlices, folder: Path,
+                 send: OnEvent):
         self._context, self._place, self._send = settings.slice_context, place, send
+        self._pictures = Pictures(slices, settings.mae, place, folder / "pictures", send)
         self._cases = []
         if settings.labelled:
             labelled = scan_folder(settings.labelled).labelled
@@ -37,7 +41,9 @@ class Looker:
             self._untrained = probe(twin, place, self._cases, self._context)
 
     def look(self, network: nn.Module, step: int) -> dict[str, float]:
+        """Figures, and the pictures, of a network that has learned for ``step`` steps."""
         assert isinstance(network, Pretrainer)
+        self._pictures.draw(network, step)
         if not self._cases:
             return {}
         found = probe(network.network, self._place, self._cases, self._context)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from kaf.errors import OutputError
+from kaf.errors import InputError, ModelError, OutputError, SettingsError
 from kaf.events import OnEvent, to_json
 from kaf.files import atomic_write
 from kaf.settings import Settings
@@ -24,9 +24,12 @@ class RunFolder:
     def __init__(self, path: Path, settings: Settings, resume: bool, overwrite: bool, leads: bool = True):
         self.path = path
         self._events: IO[str] | None = None
+        self._new = False
         if not leads:
             return
-        used = path.is_dir() and any(path.iterdir())
+        # A hidden name is that of a file that was being written when a run was killed.
+        used = path.is_dir() and any(not file.name.startswith(".") for file in path.iterdir())
+        self._new = not used or overwrite
         if used and not (path / "settings.json").is_file():
             raise OutputError(path, "is a folder with other files in it", "Choose an empty or a new folder.")
         if used and overwrite:
@@ -38,15 +41,15 @@ class RunFolder:
             raise OutputError(path, "holds no run to go on with", "Check the folder, or start without --resume.")
         try:
             path.mkdir(parents=True, exist_ok=True)
+            _write_json(path / "settings.json", settings.model_dump(mode="json"))  # first: it makes this a run folder
             self._events = (path / "events.jsonl").open("a", encoding="ascii")
-            self.write_json("settings.json", settings.model_dump(mode="json"))
         except OSError as error:
             raise OutputError(path, f"cannot be written ({error.strerror})",
                               "Choose a folder that you can write to.") from error
 
     def write_json(self, name: str, values: Any) -> None:
         if self._events is not None:
-            atomic_write(self.path / name, json.dumps(values, indent=1, sort_keys=True) + "\n", overwrite=True)
+            _write_json(self.path / name, values)
 
     def recording(self, on_event: OnEvent) -> OnEvent:
         """``on_event`` that also appends every event to events.jsonl; nothing where another process leads."""
@@ -64,3 +67,10 @@ class RunFolder:
                  trace: TracebackType | None) -> None:
         if self._events is not None:
             self._events.close()
+            began = (self.path / "checkpoints").exists()
+            if self._new and not began and isinstance(error, (InputError, SettingsError, ModelError)):
+                shutil.rmtree(self.path, ignore_errors=True)  # nothing to go on with
+
+
+def _write_json(path: Path, values: Any) -> None:
+    atomic_write(path, json.dumps(values, indent=1, sort_keys=True) + "\n", overwrite=True)

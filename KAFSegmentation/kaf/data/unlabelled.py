@@ -1,0 +1,141 @@
+"""The scans that pretraining learns from: chosen, prepared, those left out that cannot be used, and enough of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kaf import ranks
+from kaf.data.cache import CachedCase, SliceSettings, default_cache, load_case
+from kaf.data.folder import Case, Dataset
+from kaf.data.plan import Plan
+from kaf.errors import InputError, OutputError
+from kaf.events import Message, OnEvent, Ticker
+from kaf.settings_pretrain import ContrastSettings, PretrainSettings
+
+_SAID = 5  # so many of those left out are told one by one
+_FLAT = 0.7  # so many pixels inside structures equal their neighbour only in label maps
+_COMPARES = ("kaf", "pcl", "simclr")  # slices with each other
+
+
+def choose_scans(dataset: Dataset, settings: PretrainSettings) -> list[Case]:
+    """The scans that the settings name; all where they name none; never those of patients to leave out."""
+    known = {case.name for case in dataset.cases} | {case.patient for case in dataset.cases}
+    unknown = sorted((set(settings.cases) | set(settings.leave_out)) - known)
+    if unknown:
+        raise InputError(settings.data, f"has no case or patient {', '.join(unknown[:5])}",
+                         "See `kaf data scan` for the names of cases and patients.")
+    wanted, unwanted = set(settings.cases), set(settings.leave_out)
+    chosen = [case for case in dataset.cases if (not wanted or wanted & {case.name, case.patient})
+              and not unwanted & {case.name, case.patient}]
+    if not chosen:
+        raise InputError(settings.data, "holds no scan to learn from",
+                         "Point it at a folder of NIfTI, NRRD, MHA or DICOM scans; `kaf data scan` explains.")
+    return chosen
+
+
+def slice_settings(settings: PretrainSettings, plan: Plan) -> SliceSettings:
+    """What slices are made of: keypoints are described for kaf, superpixels found for lrc."""
+    superpixels = None
+    if "lrc" in settings.weights and settings.lrc.regions == "superpixels":
+        superpixels = (settings.lrc.scale, settings.lrc.sigma, settings.lrc.smallest)
+    return SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints,
+                         "kaf" in settings.weights, superpixels)
+
+
+def prepared_cases(cases: Sequence[Case], settings: PretrainSettings, plan: Plan, send: OnEvent
+                   ) -> tuple[list[CachedCase], list[InputError]]:
+    """The scans in slices, and what is wrong with those that cannot be used; one such is an error when strict.
+
+    Several processes share the work through the cache.
+    """
+    labels = "lrc" in settings.weights and settings.lrc.regions == "labels"
+    wanted, folder = slice_settings(settings, plan), _cache(settings)
+
+    def prepared(case: Case) -> CachedCase:
+        if labels and case.label is None:
+            raise InputError(case.image, "has no labels, which lrc.regions = labels asks for",
+                             "Leave it out with --cases, or use superpixels.")
+        made = load_case(case if labels else Case(case.name, case.patient, case.image), wanted, folder)
+        if looks_like_labels(made.image):
+            raise InputError(case.image, "looks like a label map, which is no scan to learn from",
+                             "End its name in _gt or _seg, or take it out of the folder.")
+        return made
+
+    if ranks.world() > 1:
+        _each(ranks.mine(cases), prepared, settings, send)
+        ranks.wait()
+    usable, problems = _each(cases, prepared, settings, send)
+    if not usable:
+        raise problems[0]
+    for problem in problems[:_SAID]:
+        send(Message(f"Left out: {problem}", "warning"))
+    if len(problems) > _SAID:
+        send(Message(f"{len(problems)} of {len(cases)} scans were left out in all; left_out.json lists them.",
+                     "warning"))
+    return usable, problems
+
+
+def _cache(settings: PretrainSettings) -> Path:
+    folder = Path(settings.cache) if settings.cache else default_cache()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(folder, f"the cache folder cannot be made ({error.strerror})",
+                          "Set --cache to a place that you can write to.") from error
+    return folder
+
+
+def _each(cases: Sequence[Case], prepared: Callable[[Case], CachedCase], settings: PretrainSettings, send: OnEvent
+          ) -> tuple[list[CachedCase], list[InputError]]:
+    ticker = Ticker(send, "reading and preparing scans", len(cases))
+    usable, problems = list[CachedCase](), list[InputError]()
+    for index, case in enumerate(cases):
+        try:
+            usable.append(prepared(case))
+        except InputError as error:
+            if settings.strict:
+                raise
+            if not Path(settings.data).exists():
+                raise InputError(settings.data, "this folder has disappeared while its scans were read",
+                                 "Put it back and start again; scans that are prepared already are kept.") from error
+            problems.append(error)
+        ticker.update(index + 1)
+    return usable, problems
+
+
+def looks_like_labels(image: np.ndarray) -> bool:
+    """Whether (S, H, W) prepared slices are flat inside: neighbouring pixels above the lowest value are equal."""
+    if image.shape[2] < 2:
+        return False
+    some = np.asarray(image[::max(1, len(image) // 16)])
+    here, before = some[..., 1:], some[..., :-1]
+    inside = here > some.min() + 1e-3
+    return bool(inside.any()) and float(np.mean(np.abs(here - before)[inside] < 1e-4)) > _FLAT
+
+
+def check_enough(cases: Sequence[CachedCase], settings: PretrainSettings, send: OnEvent) -> None:
+    """Whether the methods can learn anything from so many slices.
+
+    Raises:
+        InputError: fewer slices than a method needs, or nowhere more than one slice where their place counts.
+    """
+    single = [case.name for case in cases if len(case.image) == 1]
+    slices = sum(len(case.image) for case in cases)
+    for name in [name for name in settings.weights if name in _COMPARES]:
+        own: ContrastSettings = getattr(settings, name)
+        if slices < 2:
+            raise InputError(settings.data, f"holds a single slice, and method {name} compares slices with each other",
+                             "Add scans, or learn with --method mae.")
+        if len(single) == len(cases) and own.positives != "view":
+            raise InputError(
+                settings.data, f"every scan is a single slice, and method {name} compares places within a volume",
+                f"Use --method simclr, or --{name}.positives view.")
+    if single and "kaf" in settings.weights:
+        send(Message(f"{len(single)} of {len(cases)} scans are a single slice, which is its own neighbour: "
+                     f"{', '.join(single[:_SAID])}.", "warning"))
+    if slices < settings.batch:
+        send(Message(f"There are {slices} slices for batches of {settings.batch}: the same slice is taken several "
+                     "times, in other views.", "warning"))
