@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -12,68 +10,87 @@ from pydantic_settings import CliPositionalArg
 
 from kaf.card import read_card
 from kaf.console import Console
-from kaf.errors import OutputError
-from kaf.events import OnEvent, Picture, Result
-from kaf.files import atomic_write, check_output
+from kaf.errors import OutputError, SettingsError
+from kaf.events import OnEvent, Result, ignore
+from kaf.files import check_output
 from kaf.flags import Command, parse
 from kaf.library import find_model
 from kaf.pairs import case_name
+from kaf.segment_files import all_or_none, report_of, result_paths, write_results
 from kaf.settings import AdaptSettings, EvaluateSettings, ExplainSettings, FinetuneSettings, SegmentSettings
+from kaf.sharing import leads
 from kaf.weights_notice import notice
 
 
 class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]
-    """Segment a scan: a NIfTI, NRRD or MHA file, or a folder of DICOM files.
+    """Segment a scan: a NIfTI, NRRD or MHA file, or a folder of DICOM files; or a folder of many scans.
 
-    Writes the labels on exactly the grid of the scan, and a .json with the settings, volumes and warnings.
+    Writes the labels on exactly the grid of the scan, and a .json with the settings, volumes and warnings.  Of a
+    folder of scans, what is done already is kept; several processes (torchrun, or the same command twice) share it.
     """
 
-    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder")
+    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder; or a folder of scans")
     output: str = Field("", description="the segmentation: .seg.nrrd (Slicer), .nii.gz, .nrrd or .mha; "
-                        "default: the scan's name with -seg.seg.nrrd, in this folder")
+                        "default: the scan's name with -seg.seg.nrrd, in this folder; or a folder, for a folder of "
+                        "scans")
+    suffix: str = Field(".seg.nrrd", description="of the segmentations of a folder of scans")
     frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
     picture: bool = Field(False, description="also draw a picture (.png) with outlines and attention")
     overwrite: bool = Field(False, description="replace results that exist")
 
 
-def segment(arguments: Sequence[str], console: Console) -> None:
+def segment(arguments: Sequence[str], console: Console) -> int:
     command = parse(SegmentCommand, arguments, "segment")
     settings: SegmentSettings = command.only(SegmentSettings)
-    outputs = _outputs(command)
+    if _is_folder_of_scans(command):
+        return _segment_folder(command, settings, console)
+    labels = Path(command.output) if command.output else Path(f"{case_name(command.input)}-seg.seg.nrrd")
+    outputs = result_paths(labels, settings, command.picture)
     from kaf.volume import read_volume
-    from kaf.volume_write import check_suffix, write_labels, write_map
+    from kaf.volume_write import check_suffix
 
-    check_suffix(outputs["labels"])
+    check_suffix(labels)
     _check([command.input], outputs.values(), command.overwrite, settings.model)
     volume = read_volume(command.input, frame=command.frame)
     from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
 
     result = run(volume, settings, console)
-    volumes = {result.card.label_names[value]: round(ml, 3) for value, ml in result.volumes_ml.items()}
-    values = {
-        "input": command.input, "outputs": {name: str(path) for name, path in outputs.items()},
-        "model": result.card.name, "model_digest": result.card.digest, "settings": settings.model_dump(),
-        "volumes_ml": volumes,
-        "warnings": list(result.warnings), "seconds": {k: round(v, 3) for k, v in result.seconds.items()},
-        "place": result.place,
-    }
-    with _together(outputs.values()):
-        write_labels(outputs["labels"], result.labels, result.card.labels, command.overwrite)
-        for name, made in (("attention", result.attention), ("uncertainty", result.uncertainty)):
-            if made is not None:
-                write_map(outputs[name], made, command.overwrite)
-        if command.picture:
-            from kaf.picture import overview
-
-            overview(volume, result.labels, result.card.labels, attention=result.attention,
-                     uncertainty=result.uncertainty, path=outputs["picture"],
-                     title=f"{Path(command.input).name}  ·  {result.card.name}",
-                     slicing_axis=result.card.slicing_axis)
-            console(Picture("picture", str(outputs["picture"])))
-        atomic_write(outputs["report"], json.dumps(values, indent=1) + "\n", command.overwrite)
+    values = report_of(command.input, result, outputs, settings)
+    write_results(volume, result, outputs, values, command.overwrite, console)
     notice(result.card, console)
-    lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in volumes.items()]
-    console.result(values, "\n".join([*lines, f"written: {outputs['labels']}"]))
+    lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in values["volumes_ml"].items()]
+    console.result(values, "\n".join([*lines, f"written: {labels}"]))
+    return 0
+
+
+def _is_folder_of_scans(command: SegmentCommand) -> bool:
+    """A folder in, and a folder out: the name of the output is no file's that KAF writes."""
+    from kaf.volume_write import is_writable
+
+    return Path(command.input).is_dir() and bool(command.output) and not is_writable(command.output)
+
+
+def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console: Console) -> int:
+    from kaf.data.folder import scan_folder
+    from kaf.volume_write import check_suffix
+
+    check_suffix(command.suffix)
+    if command.frame is not None:
+        raise SettingsError("--frame", "goes with one scan", "Leave it out, or give a single scan.")
+    card = read_card(find_model(settings.model))
+    cases = scan_folder(command.input).cases
+    from kaf.segment_many import segment_many
+
+    outcome = segment_many(cases, settings, Path(command.output), command.suffix, command.picture, command.overwrite,
+                           console if leads() else ignore)
+    if not leads():
+        return 0
+    notice(card, console)
+    words = [f"{len(outcome.written)} of {len(cases)} scans segmented here, {len(outcome.kept)} were done "
+             "before or by others"]
+    words += [f"{len(outcome.failed)} cannot be used"] * bool(outcome.failed)
+    console.result({"output": command.output, **vars(outcome)}, f"{', '.join(words)}: {command.output}")
+    return 1 if outcome.failed else 0
 
 
 def _check(inputs: Sequence[str], outputs: Iterable[Path], overwrite: bool, model: str) -> None:
@@ -84,32 +101,6 @@ def _check(inputs: Sequence[str], outputs: Iterable[Path], overwrite: bool, mode
             raise OutputError(path, "is read for this result itself", "Choose another name for the result.")
     find_model(model)
 
-
-@contextmanager
-def _together(outputs: Iterable[Path]) -> Iterator[None]:
-    """All results or none: those that a failed or stopped command has made new are removed."""
-    new = [path for path in outputs if not path.exists()]
-    try:
-        yield
-    except BaseException:
-        for path in new:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
-
-
-def _outputs(command: SegmentCommand) -> dict[str, Path]:
-    """The files that this command will write."""
-    labels = Path(command.output) if command.output else Path(f"{case_name(command.input)}-seg.seg.nrrd")
-    stem = labels.with_name(case_name(labels))
-    outputs = {"labels": labels, "report": Path(f"{stem}-seg.json")}
-    if command.attention:
-        outputs["attention"] = Path(f"{stem}-attention.nrrd")
-    if command.uncertainty:
-        outputs["uncertainty"] = Path(f"{stem}-uncertainty.nrrd")
-    if command.picture:
-        outputs["picture"] = Path(f"{stem}-overview.png")
-    return outputs
 
 
 class ExplainCommand(Command, ExplainSettings):  # type: ignore[misc]
@@ -139,7 +130,7 @@ def explain(arguments: Sequence[str], console: Console) -> None:
     from kaf.explain import explain as run
 
     result = run(volume, settings, console)
-    with _together(outputs):
+    with all_or_none(outputs):
         write_map(output, result.attention, command.overwrite)
         if command.markups:
             result.save_markups(command.markups, command.top, command.overwrite)
@@ -181,7 +172,7 @@ def adapt(arguments: Sequence[str], console: Console) -> None:
     from kaf.adapt import adapt as run
 
     result = run(volume, drawn, settings, console)
-    with _together(outputs):
+    with all_or_none(outputs):
         write_labels(output, result.segmentation.labels, result.card.labels, command.overwrite)
         if command.save_model:
             result.save(Path(command.save_model), command.overwrite)
@@ -227,7 +218,11 @@ def evaluate(arguments: Sequence[str], console: Console) -> None:
     command = parse(EvaluateCommand, arguments, "evaluate")
     settings = EvaluateSettings(**{name: getattr(command, name) for name in EvaluateSettings.model_fields})
     from kaf.evaluate import evaluate as run
+    from kaf.evaluate import score_cases
 
+    if not leads():  # of the processes of torchrun the first one puts the table together
+        score_cases(settings)
+        return
     overview = run(settings, _without_result(console)).overview()
     console.result(overview, f"mean Dice {overview['dice']:.3f} over {overview['cases']} cases (pooled "
                    f"{overview['pooled_dice']:.3f})\nreport: {overview['report']}")

@@ -17,7 +17,8 @@ import numpy as np
 from kaf.card import Label, plain_label
 from kaf.errors import InputError, OutputError
 from kaf.evaluation import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
-from kaf.events import Message, Metric, OnEvent, Ticker, ignore
+from kaf.evaluation_cases import Kept, Scored, score
+from kaf.events import Message, Metric, OnEvent, ignore
 from kaf.files import atomic_write, check_output
 from kaf.metrics import (
     ABSENT,
@@ -27,14 +28,13 @@ from kaf.metrics import (
     SPURIOUS,
     LabelMetrics,
     absent,
-    case_metrics,
     not_contoured,
     statistic,
 )
 from kaf.overlap import pooled_dice
-from kaf.pairs import Pair, find_pairs, named_labels, require_same_grid
+from kaf.pairs import Pair, find_pairs
 from kaf.settings import EvaluateSettings
-from kaf.volume import read_labels
+from kaf.sharing import Outcome, clear_work, leads, share_work
 
 _SAID = 5  # so many things of a kind are said in messages; the report says all
 _STATISTICS = ("dice", "hd95", "assd", "nsd", "difference_ml", "relative_difference")
@@ -51,6 +51,26 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
         OutputError: the folder cannot be written, or holds an evaluation and ``overwrite`` is not set.
     """
     output = _prepare_output(settings)
+    pairs, alone, outcome, kept = score_cases(settings, on_event)
+    catalogue = _Catalogue(settings.labels)
+    cases = [catalogue.take(pair, scored) for pair in pairs if (scored := kept.get(pair)) is not None]
+    not_scored = [*outcome.failed.values(), *alone]
+    evaluation = _gather(settings, cases, catalogue, not_scored)
+    _warn(not_scored, "files were left out", on_event)
+    _warn(evaluation.remarks, "remarks were made", on_event)
+    _write(evaluation, output, on_event)
+    clear_work(output)
+    return evaluation
+
+
+def score_cases(settings: EvaluateSettings, on_event: OnEvent = ignore
+                ) -> tuple[list[Pair], list[str], Outcome, Kept]:
+    """Score the cases, of several processes (torchrun) those that no other one scores; what was scored is kept.
+
+    Returns the pairs, sentences about files without a partner, the outcome, and where the scores are.
+    """
+    began = time.time()
+    output = Path(settings.output)
     pairs, alone = find_pairs(settings.prediction, settings.reference, settings.images)
     if settings.strict and alone:
         more = f" (and {len(alone) - _SAID} more)" if len(alone) > _SAID else ""
@@ -61,28 +81,39 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
         )
     import monai.metrics.utils  # noqa: F401 - seconds that would spoil the estimate of the time left
 
-    cases: list[CaseResult] = []
-    failed: list[str] = []
-    catalogue = _Catalogue(settings.labels)
-    ticker = Ticker(on_event, "evaluate", len(pairs))
-    for done, pair in enumerate(pairs, start=1):
+    kept = Kept(output, settings)
+    problems = list[InputError]()
+
+    def is_done(pair: Pair) -> bool:
+        table = output / NUMBERS  # by then the first process has taken everything in
+        return kept.get(pair) is not None or (not leads() and table.exists() and table.stat().st_mtime >= began)
+
+    def do(pair: Pair) -> None:
         try:
-            case = _score(pair, settings, catalogue)
+            scored = score(pair, settings)
         except InputError as error:
-            if settings.strict or (done == len(pairs) and not cases):
-                raise
-            failed.append(str(error))
-        else:
-            cases.append(case)
-            if math.isfinite(case.dice):
-                on_event(Metric(done, {"Dice": case.dice}))
-        ticker.update(done)
-    not_scored = failed + alone
-    evaluation = _gather(settings, cases, catalogue, not_scored)
-    _warn(not_scored, "files were left out", on_event)
-    _warn(evaluation.remarks, "remarks were made", on_event)
-    _write(evaluation, output, on_event)
-    return evaluation
+            problems.append(error)
+            if settings.strict or len(problems) == len(pairs):
+                raise Refused(error) from error
+            raise
+        kept.put(pair, scored)
+        if math.isfinite(dice := CaseResult(pair, scored.metrics).dice):
+            on_event(Metric(pairs.index(pair) + 1, {"Dice": dice}))
+
+    try:
+        outcome = share_work(pairs, lambda pair: pair.name, output, is_done, do, on_event, "evaluate")
+    except Refused as refused:
+        clear_work(output)
+        raise refused.error from None
+    return pairs, alone, outcome, kept
+
+
+class Refused(Exception):  # noqa: N818 - it never leaves this file
+    """Carries an InputError past those that only leave a case out."""
+
+    def __init__(self, error: InputError):
+        self.error = error
+        super().__init__(str(error))
 
 
 def _warn(texts: Sequence[str], what: str, on_event: OnEvent) -> None:
@@ -102,24 +133,27 @@ class _Catalogue:
         self.remarks: dict[str, None] = {}  # an ordered set
         self._named: dict[int, tuple[Label, Path]] = {}
 
-    def learn_names(self, path: Path) -> None:
-        for value, label in named_labels(path).items():
-            known, source = self._named.setdefault(value, (label, path))
-            if known.name.casefold() != label.name.casefold():
-                self.remark(f"Value {value} is '{known.name}' in {source} and '{label.name}' in {path}. "
-                            "Labels are compared by value, so check that both mean the same structure.")
-
-    def values(self, prediction: np.ndarray, reference: np.ndarray) -> list[int]:
-        """The labels of one case, to be scored."""
-        found = [_values(prediction), _values(reference)]
-        self.in_references |= found[1]
+    def take(self, pair: Pair, scored: Scored) -> CaseResult:
+        """Learn names and values from a scored case."""
+        for file, labels in scored.names.items():
+            for label in labels:
+                self._learn(label, Path(file))
+        for warning in scored.warnings:
+            self.remark(warning)
+        self.in_references |= scored.found[1]
+        found = scored.found[0] | scored.found[1]
         if not self.wanted:
-            self.labels.update({value: plain_label(value) for value in found[0] | found[1]})
-            return sorted(found[0] | found[1])
-        if others := sorted((found[0] | found[1]) - self.wanted.keys()):
+            self.labels.update({value: plain_label(value) for value in found})
+        elif others := sorted(found - self.wanted.keys()):
             self.remark(f"Left out, as they are not among the labels asked for: values "
                         f"{', '.join(map(str, others))}.")
-        return sorted(self.wanted)
+        return CaseResult(pair, scored.metrics)
+
+    def _learn(self, label: Label, path: Path) -> None:
+        known, source = self._named.setdefault(label.value, (label, path))
+        if known.name.casefold() != label.name.casefold():
+            self.remark(f"Value {label.value} is '{known.name}' in {source} and '{label.name}' in {path}. "
+                        "Labels are compared by value, so check that both mean the same structure.")
 
     def remark(self, text: str) -> None:
         self.remarks[text] = None
@@ -132,24 +166,6 @@ class _Catalogue:
             name = self.wanted.get(value, named.name)
             result.append(replace(named, name=name))
         return result
-
-
-def _score(pair: Pair, settings: EvaluateSettings, catalogue: _Catalogue) -> CaseResult:
-    prediction, reference = read_labels(pair.prediction), read_labels(pair.reference)
-    require_same_grid(prediction, reference)
-    for volume in (reference, prediction):
-        catalogue.learn_names(Path(volume.source))
-        for warning in volume.warnings:
-            catalogue.remark(f"{volume.source}: {warning}")
-    values = catalogue.values(prediction.voxels, reference.voxels)
-    return CaseResult(pair, tuple(case_metrics(
-        prediction.voxels, reference.voxels, reference.spacing[::-1], values, settings.tolerance)))
-
-
-def _values(labels: np.ndarray) -> set[int]:
-    """The values of a uint8 label map without background; slice by slice, as bincount works on int64."""
-    counts = sum(np.bincount(part.ravel(), minlength=256) for part in labels)
-    return set(np.flatnonzero(counts).tolist()) - {0}
 
 
 def _gather(settings: EvaluateSettings, cases: list[CaseResult], catalogue: _Catalogue,

@@ -52,10 +52,19 @@ def write_map(path: str | Path, volume: Volume, overwrite: bool = False) -> None
     _write(path, image_of(volume.voxels.astype(np.float32, copy=False), volume.affine), overwrite)
 
 
+def is_writable(path: str | Path) -> bool:
+    """Whether the name ends as that of a file that KAF writes."""
+    return _suffix(path) is not None
+
+
+def _suffix(path: str | Path) -> str | None:
+    name = Path(path).name.lower()
+    return next((known for known in _SUFFIXES if name.endswith(known)), None)
+
+
 def check_suffix(path: str | Path) -> str:
     """The suffix, which chooses the format; :class:`OutputError` for one that cannot be written."""
-    name = Path(path).name.lower()
-    suffix = next((known for known in _SUFFIXES if name.endswith(known)), None)
+    suffix = _suffix(path)
     if suffix is None:
         raise OutputError(path, "its suffix is none that KAF writes", f"Use one of {', '.join(_SUFFIXES)}.")
     return suffix

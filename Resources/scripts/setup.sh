@@ -57,7 +57,7 @@ make_environment() {
 
 install() {
   local extras=() index=()
-  [ "$what" = test ] && extras=("[dev,slicer,panel]")
+  [ "$what" = test ] && extras=("[dev,slicer,panel,cluster]")
   if .venv/bin/python - "$cpu_index/torch/" <<'PY' 2>/dev/null; then
 import sys, urllib.request
 urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeout=5)

@@ -1,0 +1,90 @@
+"""One case of an evaluation, scored and kept until the table is written, so that processes can share the cases."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaf._version import __version__
+from kaf.card import Label
+from kaf.files import atomic_write
+from kaf.metrics import LabelMetrics, case_metrics
+from kaf.pairs import Pair, named_labels, require_same_grid
+from kaf.settings import EvaluateSettings
+from kaf.sharing import work_folder
+from kaf.volume import read_labels
+
+
+@dataclass(frozen=True)
+class Scored:
+    """metrics of the labels that were asked for, or that occur; found: values in the prediction and in the reference;
+    names: file -> labels that it names; warnings: of reading the files."""
+
+    metrics: tuple[LabelMetrics, ...]
+    found: tuple[frozenset[int], frozenset[int]]
+    names: dict[str, tuple[Label, ...]]
+    warnings: tuple[str, ...]
+
+
+def score(pair: Pair, settings: EvaluateSettings) -> Scored:
+    """Compare a prediction with its reference.
+
+    Raises:
+        InputError: a file cannot be read, or their grids differ.
+    """
+    prediction, reference = read_labels(pair.prediction), read_labels(pair.reference)
+    require_same_grid(prediction, reference)
+    names, warnings = {}, []
+    for volume in (reference, prediction):
+        names[str(volume.source)] = tuple(named_labels(Path(volume.source)).values())
+        warnings += [f"{volume.source}: {warning}" for warning in volume.warnings]
+    found = _values(prediction.voxels), _values(reference.voxels)
+    values = sorted(settings.labels or found[0] | found[1])
+    metrics = case_metrics(prediction.voxels, reference.voxels, reference.spacing[::-1], values, settings.tolerance)
+    return Scored(tuple(metrics), found, names, tuple(warnings))
+
+
+def _values(labels: np.ndarray) -> frozenset[int]:
+    """The values of a uint8 label map without background; slice by slice, as bincount works on int64."""
+    counts = sum(np.bincount(part.ravel(), minlength=256) for part in labels)
+    return frozenset(np.flatnonzero(counts).tolist()) - {0}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The scored cases of an evaluation into ``output``, a file each; those of changed files or settings are none."""
+
+    output: Path
+    settings: EvaluateSettings
+
+    def put(self, pair: Pair, scored: Scored) -> None:
+        atomic_write(self._path(pair), json.dumps({
+            "key": self._key(pair), "metrics": [asdict(m) for m in scored.metrics],
+            "found": [sorted(values) for values in scored.found], "warnings": scored.warnings,
+            "names": {file: [asdict(label) for label in labels] for file, labels in scored.names.items()}}))
+
+    def get(self, pair: Pair) -> Scored | None:
+        """The case if it was scored already."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            kept = json.loads(self._path(pair).read_text())
+            if kept["key"] == self._key(pair):
+                names = {file: tuple(Label(**{**label, "colour": tuple(label["colour"])}) for label in labels)
+                         for file, labels in kept["names"].items()}
+                first, second = (frozenset(values) for values in kept["found"])
+                return Scored(tuple(LabelMetrics(**m) for m in kept["metrics"]), (first, second), names,
+                              tuple(kept["warnings"]))
+        return None
+
+    def _path(self, pair: Pair) -> Path:
+        return work_folder(self.output) / f"{pair.name}.json"
+
+    def _key(self, pair: Pair) -> list[Any]:
+        files = (pair.prediction, pair.reference)
+        stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        wanted = sorted(self.settings.labels.items())
+        return json.loads(json.dumps([__version__, stamps, wanted, self.settings.tolerance]))

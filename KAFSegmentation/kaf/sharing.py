@@ -1,0 +1,95 @@
+"""Work on many cases that processes share: one that is stopped or killed is gone on with, none is done twice.
+
+Whoever works on a case holds a lock of the operating system on a file, which ends with its process; results mark
+the case as done.  So it does not matter who started the processes (torchrun, a cluster, two people), how many there
+are, or when one of them is killed: another one takes the case over.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from kaf.errors import InputError, OutputError
+from kaf.events import OnEvent, Ticker
+
+T = TypeVar("T")
+
+
+@dataclass
+class Outcome:
+    """Names of the cases that were done here, were done before or by others, are with others still; what failed."""
+
+    written: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def leads() -> bool:
+    """Whether this process speaks for all that torchrun started; it visits every case."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def work_folder(output: Path) -> Path:
+    """The folder inside ``output`` for locks and half-done work; gone when all is done."""
+    return output / ".kaf-work"
+
+
+def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_done: Callable[[T], bool],
+               do: Callable[[T], None], on_event: OnEvent, stage: str) -> Outcome:
+    """``do`` every case that is not done; one that raises InputError has failed, and the others go on.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    folder = work_folder(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(output, f"this folder cannot be made ({error.strerror})", "Choose another folder.") from error
+    outcome, busy = Outcome(), list[T]()
+    ticker = Ticker(on_event, stage, len(cases))
+
+    def visit(case: T, wait: bool) -> bool:
+        from filelock import FileLock, Timeout
+
+        folder.mkdir(exist_ok=True)  # another process that had nothing left to do has removed it
+        try:
+            with FileLock(folder / f"{name(case)}.lock", timeout=-1 if wait else 0):
+                if is_done(case):
+                    outcome.kept.append(name(case))
+                else:
+                    do(case)
+                    outcome.written.append(name(case))
+        except Timeout:
+            return False
+        except InputError as error:
+            outcome.failed[name(case)] = str(error)
+        ticker.update(ticker.done + 1)
+        return True
+
+    for case in _mine_first(cases):
+        if not visit(case, wait=False):
+            busy.append(case)
+    for case in busy:  # the first process waits for the others, in case one of them dies
+        if leads():
+            visit(case, wait=True)
+        else:
+            outcome.elsewhere.append(name(case))
+    return outcome
+
+
+def clear_work(output: Path) -> None:
+    """Remove the work folder: all is done, so that a lock has nothing to protect."""
+    shutil.rmtree(work_folder(output), ignore_errors=True)
+
+
+def _mine_first(cases: Sequence[T]) -> list[T]:
+    """This process's share of the cases, then the others', which it helps with when it is done."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    return [case for turn in range(world) for case in cases[(rank + turn) % world::world]]
