@@ -13,6 +13,7 @@ from kaf.model import load_model, save_model
 from kaf.network import build_network
 from kaf.network.volumes import design, total_stride, widths
 from kaf.settings import FinetuneSettings, NetworkSettings
+from kaf.settings_pretrain import PretrainSettings
 
 TINY = {"dimensions": 3, "width": 4, "classes": 3}
 
@@ -146,7 +147,16 @@ def test_what_is_open_is_fitted_to_the_scans():
     assert fit_network(NetworkSettings(**TINY), shapes, (1, 1, 1), 32).patch == (48, 32, 32)
 
 
-def test_few_patches_at_a_time_and_no_neighbouring_slices(tmp_path):
+def test_the_presets_of_pgl():
+    published = PretrainSettings(data="d", output="o", preset="pgl")
+    assert published.network.patch == (16, 96, 96)
+    assert (published.method, published.batch, published.epochs, published.pgl.hidden) == ("pgl", 128, 500, 4096)
+    assert (published.normalisation.low, published.normalisation.high) == (-1024, 325)
+    small = PretrainSettings(data="d", output="o", preset="pgl-compact", network={"width": 4})
+    assert (small.network.kind, small.network.dimensions, small.network.width) == ("dynunet", 3, 4)
+
+
+def test_few_patches_at_a_time_and_no_neighbouring_slices():
     def settings(**values):
         return FinetuneSettings(data="d", output="o", network=NetworkSettings(**TINY), **values)
 
