@@ -48,6 +48,11 @@ def mean_dice(prediction: np.ndarray, truth: np.ndarray, axis: int, used: list[i
     return float(np.nanmean(dice(*overlap(np.take(prediction, keep, axis), np.take(truth, keep, axis), classes))))
 
 
+def last_stage(runs: Path, fold: int) -> Path:
+    """The model of a fold, of its last stage where there are several."""
+    return sorted(runs.glob(f"fold{fold}*/model.safetensors"))[-1]
+
+
 def run(case: Case, model: Path, keep: object, names: dict[int, str], seconds: float, threads: int) -> dict:
     from kaf.card import read_card
 
@@ -97,7 +102,7 @@ def main() -> None:
             test = sorted(folds[fold][1]) if own else sorted({case.patient for case in cases})
             patient = test[(7 * place) % len(test)]
             case = next(case for case in cases if case.patient == patient)
-            model = arguments.runs / runs / f"fold{fold}" / "model.safetensors"
+            model = last_stage(arguments.runs / runs, fold)
             rows.append(run(case, model, keep, names, arguments.seconds, arguments.threads))
             print(name, rows[-1], flush=True)
         gain = [row["after"] - row["before"] for row in rows]

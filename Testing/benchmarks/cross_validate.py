@@ -30,11 +30,17 @@ def tell(event: Event) -> None:
         print(event, flush=True)
 
 
-def run_fold(recipe: dict, data: Path, folder: Path, train: list[str], threads: int) -> Path:
-    model = folder / "model.safetensors"
-    if not model.is_file():
-        values = {**recipe, "data": str(data), "output": str(folder), "cases": train, "threads": threads}
-        finetune(FinetuneSettings(**values, resume=folder.is_dir()), tell)
+def run_fold(recipes: list[dict], data: Path, folder: Path, train: list[str], threads: int) -> Path:
+    """One run after another, each from the weights of the one before; the model of the last."""
+    model = None
+    for number, recipe in enumerate(recipes):
+        run = folder if number == 0 else folder.with_name(f"{folder.name}-stage{number + 1}")
+        values = {**recipe, "data": str(data), "output": str(run), "cases": train, "threads": threads,
+                  "init_from": str(model or "")}
+        model = run / "model.safetensors"
+        if not model.is_file():
+            finetune(FinetuneSettings(**values, resume=run.is_dir()), tell)
+    assert model is not None
     return model
 
 
@@ -65,19 +71,20 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("--then", type=Path, nargs="*", default=[], help="recipes that go on from its weights")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--run", type=int, help="only the first folds (the protocol then says so)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--flips", action="store_true", help="average over mirrored copies")
     arguments = parser.parse_args()
-    recipe = json.loads(arguments.recipe.read_text())
+    recipes = [json.loads(path.read_text()) for path in (arguments.recipe, *arguments.then)]
     cases = scan_folder(arguments.data).labelled
     folds = k_folds(sorted({case.patient for case in cases}), arguments.folds, arguments.seed)
     rows: list[dict] = []
     patients = 0
     for index, (train, test) in enumerate(folds[:arguments.run]):
-        model = run_fold(recipe, arguments.data, arguments.output / f"fold{index}", list(train), arguments.threads)
+        model = run_fold(recipes, arguments.data, arguments.output / f"fold{index}", list(train), arguments.threads)
         settings = SegmentSettings(model=str(model), threads=arguments.threads, flips=arguments.flips)
         rows += score(model, [case for case in cases if case.patient in set(test)], settings)
         patients += len(test)
