@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kaf.card import plain_label
 from kaf.events import OnEvent, Picture
 from kaf.files import atomic_write
 from kaf.pairs import case_name
@@ -26,6 +27,8 @@ def result_paths(labels: Path, settings: SegmentSettings, picture: bool = False)
         paths["attention"] = Path(f"{stem}-attention.nrrd")
     if settings.uncertainty:
         paths["uncertainty"] = Path(f"{stem}-uncertainty.nrrd")
+    if settings.clusters:
+        paths["clusters"] = Path(f"{stem}-clusters.seg.nrrd")
     if picture:
         paths["picture"] = Path(f"{stem}-overview.png")
     return paths
@@ -56,6 +59,10 @@ def write_results(volume: Volume, result: Segmentation, paths: dict[str, Path], 
         for name, made in (("attention", result.attention), ("uncertainty", result.uncertainty)):
             if made is not None:
                 write_map(paths[name], made, overwrite)
+        if result.clusters is not None:
+            numbers = range(1, int(result.card.network["clusters"]) + 1)
+            write_labels(paths["clusters"], result.clusters, [plain_label(n, f"cluster {n}") for n in numbers],
+                         overwrite)
         if "picture" in paths:
             from kaf.picture import overview
 

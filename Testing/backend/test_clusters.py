@@ -5,20 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from finetune_toys import small_run
-from made_models import RUN, stored
+from made_models import HERE, RUN, stored
 from small_models import SMALL, write_phantoms
 
 from kaf.adapt import adapt
 from kaf.card import read_card
+from kaf.cli import main
 from kaf.errors import InputError
 from kaf.finetune import finetune
 from kaf.model import load_tensors
+from kaf.pairs import named_labels
 from kaf.phantom import cardiac_phantom
 from kaf.pretrain import pretrain
 from kaf.segment import segment
 from kaf.settings import AdaptSettings, SegmentSettings
 from kaf.settings_pretrain import BimSettings, PretrainSettings
-from kaf.volume import Volume
+from kaf.volume import Volume, read_labels
+from kaf.volume_write import write_map
 
 CLUSTERS = 5
 
@@ -81,3 +84,14 @@ def test_a_model_without_clusters_says_so(folder, scan):
     plain = finetune(small_run(folder, folder / "scans", "plain"))
     with pytest.raises(InputError, match="holds no clusters"):
         segment(scan, SegmentSettings(model=str(plain), clusters=True, **RUN))
+
+
+def test_the_command_writes_clusters_that_open_with_names_and_colours(tuned, scan, tmp_path):
+    write_map(tmp_path / "scan.nrrd", scan)
+    assert main(["segment", str(tmp_path / "scan.nrrd"), "--model", str(tuned), "--clusters", "--output",
+                 str(tmp_path / "out.seg.nrrd"), *HERE]) == 0
+    named = named_labels(tmp_path / "out-clusters.seg.nrrd")
+    assert [label.name for label in named.values()] == [f"cluster {n}" for n in range(1, CLUSTERS + 1)]
+    found = read_labels(tmp_path / "out-clusters.seg.nrrd").voxels
+    direct = segment(scan, SegmentSettings(model=str(tuned), clusters=True, **RUN)).clusters.voxels
+    assert (found == direct).mean() > 0.999
