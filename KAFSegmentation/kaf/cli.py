@@ -112,7 +112,7 @@ def _help() -> str:
         "  --events   (any command) progress, messages and results as JSON lines on stdout"])
 
 
-class _Stop:
+class Stop:
     """Turns Ctrl-C, and a polite kill, into KeyboardInterrupt: temporary files go, a checkpoint is kept.
 
     Who is impatient presses it again; for two seconds that does not disturb the tidying up.
@@ -130,14 +130,15 @@ class _Stop:
 
 def entry() -> None:
     """The ``kaf`` script."""
-    stop = _Stop()
+    stop = Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and a script's & have it
             signal.signal(number, stop)
     try:
         code = main()
     except KeyboardInterrupt:  # before the command began, or when it was over
-        print("kaf: stopped on request.", file=sys.stderr)
+        if _speaks():
+            print("kaf: stopped on request.", file=sys.stderr)
         code = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):

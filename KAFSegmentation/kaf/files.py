@@ -44,6 +44,11 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     return path
 
 
+def write_problem(error: OSError) -> tuple[str, str]:
+    """What is wrong and what to do, for an :class:`OutputError`."""
+    return _WORDS.get(error.errno or 0, (f"cannot be written ({error.strerror or error})", "Check the disk."))
+
+
 @contextmanager
 def atomic_path(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """Gives a hidden temporary path beside ``path``; on success it becomes ``path``, else it is removed.
@@ -63,8 +68,7 @@ def atomic_path(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        other = (f"cannot be written ({error.strerror or error})", "Check the disk.")
-        raise OutputError(path, *_WORDS.get(error.errno or 0, other)) from error
+        raise OutputError(path, *write_problem(error)) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

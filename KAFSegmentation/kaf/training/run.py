@@ -4,48 +4,59 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from kaf.errors import InputError, ModelError, OutputError, SettingsError
-from kaf.events import OnEvent, to_json
-from kaf.files import atomic_write
+from kaf import job_folder, locks
+from kaf.errors import Cancelled, InputError, KafError, ModelError, OutputError, SettingsError
+from kaf.events import Error, OnEvent, to_json
+from kaf.files import atomic_write, write_problem
+from kaf.job_foreign import LOCK, WORDS, run_words
 from kaf.settings import Settings
 
 
 class RunFolder:
     """``settings.json``, ``events.jsonl`` and whatever the verb adds, in one folder.
 
-    A folder that is in use is refused unless ``resume`` (go on with it) or ``overwrite`` (empty it first).  Of
-    several processes the first one ``leads``; the others write nothing.
+    A folder that is in use is refused unless ``resume`` (go on with it) or ``overwrite`` (empty it first), and in any
+    case while another process works in it.  Of several processes the first one ``leads``; the others write nothing.
+    The files of a job that runs it (``kaf.job_folder``) are left alone.
     """
 
     def __init__(self, path: Path, settings: Settings, resume: bool, overwrite: bool, leads: bool = True):
         self.path = path
         self._events: IO[str] | None = None
         self._new = False
+        self._lock: IO[bytes] | None = None
         if not leads:
             return
         # A hidden name is that of a file that was being written when a run was killed.
-        used = path.is_dir() and any(not file.name.startswith(".") for file in path.iterdir())
+        used = path.is_dir() and bool(_content(path))
         self._new = not used or overwrite
         if used and not (path / "settings.json").is_file():
             raise OutputError(path, "is a folder with other files in it", "Choose an empty or a new folder.")
-        if used and overwrite:
-            shutil.rmtree(path)
-        elif used and not resume:
+        if used and not (resume or overwrite):
             raise OutputError(path, "already holds a run",
                               "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
         elif resume and not used:
             raise OutputError(path, "holds no run to go on with", "Check the folder, or start without --resume.")
         try:
             path.mkdir(parents=True, exist_ok=True)
+            self._lock = locks.take(path / LOCK, wait=1.0)
+            if self._lock is None:
+                raise OutputError(path, "another process is at work in this run folder",
+                                  "Wait for it or stop it, or choose another folder.")
+            if used and overwrite:
+                _empty(path)
             _write_json(path / "settings.json", settings.model_dump(mode="json"))  # first: it makes this a run folder
+            if self._new:
+                _write_json(path / WORDS, run_words(settings.verb(), time.time()))
             self._events = (path / "events.jsonl").open("a", encoding="ascii")
         except OSError as error:
-            raise OutputError(path, f"cannot be written ({error.strerror})",
-                              "Choose a folder that you can write to.") from error
+            raise OutputError(path, *write_problem(error)) from error
 
     def write_json(self, name: str, values: Any) -> None:
         if self._events is not None:
@@ -66,10 +77,40 @@ class RunFolder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         if self._events is not None:
+            if error is not None:
+                self._say_last(error)
             self._events.close()
             began = (self.path / "checkpoints").exists()
             if self._new and not began and isinstance(error, (InputError, SettingsError, ModelError)):
-                shutil.rmtree(self.path, ignore_errors=True)  # nothing to go on with
+                _empty(self.path)  # nothing to go on with
+        if self._lock is not None:
+            locks.give_back(self._lock, self.path / LOCK)
+            if not (self.path / "settings.json").exists():
+                with suppress(OSError):  # a job's files are in it, or it has gone
+                    self.path.rmdir()
+
+    def _say_last(self, error: BaseException) -> None:
+        """The error that ends the run, for those who only look at its files."""
+        if isinstance(error, KeyboardInterrupt):
+            error = Cancelled(self.path)
+        words = str(error) if isinstance(error, KafError) else f"{type(error).__name__}: {error}"
+        assert self._events is not None
+        with suppress(OSError):
+            self._events.write(to_json(Error(words, type(error).__name__)) + "\n")
+
+
+def _content(path: Path) -> list[Path]:
+    """What is in a folder, but for the files of a job and hidden ones: those that a killed run was just writing."""
+    return [file for file in path.iterdir() if not file.name.startswith(".") and file.name != job_folder.NAME]
+
+
+def _empty(path: Path) -> None:
+    """Take everything out of a run folder."""
+    for file in _content(path):
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file, ignore_errors=True)
+        else:
+            file.unlink(missing_ok=True)
 
 
 def _write_json(path: Path, values: Any) -> None:

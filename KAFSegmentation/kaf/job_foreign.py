@@ -1,0 +1,78 @@
+"""Run folders that no job made: those of the command line, of a cluster, of an older version.
+
+Only the standard library: Slicer's own process uses this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kaf._version import __version__
+from kaf.job_folder import read_json
+
+LOCK = ".lock"
+WORDS = "run.json"
+_FORMAT = 1
+
+
+def is_run(folder: Path) -> bool:
+    """Whether this is the folder of a run, or of a comparison."""
+    return all((folder / name).is_file() for name in ("settings.json", "events.jsonl")) \
+        or (folder / "folds.json").is_file()
+
+
+def verb_of(folder: Path) -> str:
+    """The command that wrote the folder: by its own words, or, where an older version left none, by its settings."""
+    if (folder / "folds.json").is_file():
+        return "compare"
+    words = read_json(folder / WORDS).get("verb")
+    return str(words) if words else "pretrain" if "method" in read_json(folder / "settings.json") else "finetune"
+
+
+def values_of(folder: Path) -> dict[str, Any]:
+    """The settings of the run."""
+    table = read_json(folder / "comparison.json").get("settings")
+    return dict(table) if isinstance(table, dict) else read_json(folder / "settings.json")
+
+
+def created(folder: Path) -> float:
+    """When the run began, as well as its files tell."""
+    words = read_json(folder / WORDS).get("created")
+    if isinstance(words, (int, float)):
+        return float(words)
+    times = [path.stat().st_mtime for path in folder.glob("*.json")]
+    return min(times, default=0.0)
+
+
+def note_of(folder: Path) -> str:
+    """What there is to know about the version that made this run; nothing for this one."""
+    if (folder / "folds.json").is_file():
+        return ""
+    words = read_json(folder / WORDS)
+    return version_note(words.get("version"), words.get("format", 0), _FORMAT)
+
+
+def version_note(version: Any, form: Any, own: int) -> str:
+    """A sentence where a folder is another version's; ``form`` is the number of its format, ``own`` ours."""
+    if not version:
+        return ("An older version of KAF made this run: its figures can be looked at; to go on with it, use the "
+                "version that made it, or start again in a new folder.")
+    if form != own:
+        which = "A newer" if isinstance(form, int) and form > own else "An older"
+        return (f"{which} version of KAF ({version}, this is {__version__}) made this run: it can be looked at, but "
+                "not gone on with here.")
+    return "" if version == __version__ else f"KAF {version} made this run; this is {__version__}."
+
+
+def run_words(verb: str, now: float) -> dict[str, Any]:
+    """What a run folder says of itself."""
+    return {"format": _FORMAT, "verb": verb, "version": __version__, "created": round(now, 3)}
+
+
+def compare_state(folder: Path) -> str:
+    """finished, or stopped: a comparison says nothing about who works on it."""
+    table = read_json(folder / "comparison.json")
+    facts = [str(fact) for fact in table.get("facts", ())]
+    words = facts[0].split() if facts else []
+    return "finished" if len(words) == 4 and words[0] == words[2] else "stopped"

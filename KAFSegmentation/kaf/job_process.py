@@ -1,0 +1,95 @@
+"""A process of its own: started apart from this one, it goes on when this one ends; and its hard end.
+
+Only the standard library: Slicer's own process uses this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from kaf.errors import WorkerError
+
+# The subprocess module has these names on Windows only.
+_NEW_GROUP, _NO_WINDOW, _BREAK_AWAY = 0x200, 0x08000000, 0x01000000
+_STARTED: list[subprocess.Popen[bytes]] = []
+
+
+def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """This process's environment with a way to this package, and ``changes``: a value, or None to remove one."""
+    values = dict(os.environ)
+    for name, value in (changes or {}).items():
+        if value is None:
+            values.pop(name, None)
+        else:
+            values[name] = value
+    home = Path(__file__).resolve().parent.parent
+    # An installed kaf is found anyway, and site-packages must not come before the standard library.
+    if home.name not in ("site-packages", "dist-packages"):
+        values["PYTHONPATH"] = os.pathsep.join(filter(None, (str(home), values.get("PYTHONPATH"))))
+    values["PYTHONSAFEPATH"] = "1"  # a random.py in the current folder is nobody's business
+    values["PYTHONIOENCODING"] = "utf-8:backslashreplace"
+    return values
+
+
+def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None] | None, place: Path,
+                lock: IO[bytes]) -> None:
+    """Start a program that outlives this one; stdout and stderr go to the log, stdin is empty.
+
+    ``place`` is its working folder; ``lock`` is handed to it where the system can do that.
+
+    Raises:
+        WorkerError: the program cannot be started.
+        OSError: the log cannot be written.
+    """
+    with log.open("ab") as words:
+        words.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {list(command)}\n".encode("utf-8", "backslashreplace"))
+        words.flush()
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": words, "stderr": words,
+                                   "env": environment(env), "cwd": place}
+        try:
+            if sys.platform == "win32":
+                process = _start_on_windows(command, options)
+            else:
+                process = subprocess.Popen(list(command), start_new_session=True, pass_fds=(lock.fileno(),), **options)
+        except OSError as error:
+            raise WorkerError(command[0], f"cannot be started ({error.strerror or error})",
+                              "Give the path of a Python interpreter that has the packages KAF needs.") from error
+    reap()
+    _STARTED.append(process)
+
+
+def _start_on_windows(command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    flags = _NEW_GROUP | _NO_WINDOW
+    process: subprocess.Popen[bytes]
+    try:  # out of a job object that would take it along when this process ends
+        process = subprocess.Popen(list(command), creationflags=flags | _BREAK_AWAY, **options)
+    except PermissionError:
+        process = subprocess.Popen(list(command), creationflags=flags, **options)
+    return process
+
+
+def reap() -> None:
+    """Let the system forget the children of this process that have ended."""
+    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
+
+
+def end(pid: int, group: int) -> None:
+    """End a process and its whole group for good; it is the caller who knows that it is the right one."""
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(pid)], check=False, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       creationflags=_NO_WINDOW)
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if group == pid:
+            os.killpg(group, signal.SIGKILL)
+        else:  # a launcher's group
+            os.kill(pid, signal.SIGKILL)

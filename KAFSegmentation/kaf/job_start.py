@@ -1,0 +1,82 @@
+"""Writing down what a job is to do, and starting the child that does it.
+
+Only the standard library: Slicer's own process uses this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kaf import job_process, locks
+from kaf._version import __version__
+from kaf.errors import OutputError, SettingsError
+from kaf.files import atomic_write, write_problem
+from kaf.job_folder import FORMAT, JobFolder, read_json
+
+
+def as_json(values: Mapping[str, Any], verb: str) -> str:
+    """The settings of a verb as the text of a file for ``--settings``.
+
+    Raises:
+        SettingsError: they hold what JSON does not.
+    """
+    try:
+        return json.dumps(dict(values), indent=1, sort_keys=True, default=os.fspath, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise SettingsError(verb, f"its settings cannot be written as JSON ({error})",
+                            "Give numbers, words, lists, dictionaries and paths only.") from error
+
+
+def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str,
+           env: Mapping[str, str | None] | None) -> None:
+    """Write the job into the run folder and start it.
+
+    Raises:
+        SettingsError: values that JSON cannot hold.
+        OutputError: the folder cannot be written, or another process works on it.
+        WorkerError: the interpreter cannot be started.
+    """
+    words = as_json(values, verb)
+    files = JobFolder(run)
+    try:
+        files.path.mkdir(parents=True, exist_ok=True)
+        lock = locks.take(files.lock, wait=2.0)
+        if lock is None:
+            raise OutputError(run, "is being worked on by another process", "Stop that one, or wait for it.")
+        with lock:
+            _keep_or_clear(files, values)
+            attempt = {"id": secrets.token_hex(8), "started": round(time.time(), 3),
+                       "offset": files.events.stat().st_size if files.events.exists() else 0}
+            old = read_json(files.job)
+            place = Path(old.get("place", ""))
+            command = [python, "-m", "kaf.job_child", str(run.absolute())]
+            asked = {"format": FORMAT, "version": __version__, "verb": verb, "python": python, "queue": queue,
+                     "command": command, "values": json.loads(words), "attempts": [*old.get("attempts", []), attempt],
+                     "created": old.get("created", attempt["started"]),
+                     "place": str(place if old.get("place") and place.is_dir() else Path.cwd())}
+            atomic_write(files.settings, words)
+            files.make_room()
+            atomic_write(files.job, json.dumps(asked, indent=1) + "\n")
+            job_process.start_apart(command, files.log, env, Path(asked["place"]), lock)
+    except OSError as error:
+        raise OutputError(run, *write_problem(error)) from error
+
+
+def _keep_or_clear(files: JobFolder, values: Mapping[str, Any]) -> None:
+    """What the attempts before have said stays, unless the run is started again in place of them."""
+    files.asked_to_stop.unlink(missing_ok=True)
+    if values.get("resume") or not values.get("overwrite"):
+        told = files.run / "events.jsonl"
+        if told.is_file() and not files.events.exists():  # by a run that was not started as a job
+            shutil.copyfile(told, files.events)
+        return
+    for file in files.path.iterdir():
+        if file != files.lock:
+            file.unlink()
