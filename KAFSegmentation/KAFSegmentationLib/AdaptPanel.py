@@ -31,7 +31,7 @@ class AdaptPanel:
         self.message = MessageLine(ui.adaptMessageFrame, ui.adaptMessageIcon, ui.adaptMessageLabel, panel.log.add)
         self.controls = RunControls(ui.adaptButton, ui.adaptProgressBar, self.adapt, self.cancel, "Adapt")
         self.editor = EmbeddedEditor(ui.editorFrame)
-        self.structures = StructureChoice(ui, self._onNewStructure)
+        self.structures = StructureChoice(ui, self._onNewStructure, self._dress)
         self.examples = ExampleList(ui, self._showExample)
         self._parameters = self._card = self._review = self._asked = None
         self._checked = set()
@@ -207,7 +207,8 @@ class AdaptPanel:
         if self.logic.isRunning() or scan is None:
             return ""
         if not marked:
-            return "No slice is marked: Adapt will take those that you corrected since the last result."
+            drawn = "drew" if self.parameters.learnNew else "corrected since the last result"
+            return f"No slice is marked: Adapt will take those that you {drawn}."
         seconds = f"{self.parameters.adaptSeconds:.0f} s"
         return f"Will learn from {_slices(marked)} for {seconds}, then segment the other {scan.count - marked}."
 
@@ -233,6 +234,7 @@ class AdaptPanel:
             self.message.showError(error)
         else:
             self._checked = set()
+            self._panel.message.clear()  # it told of the result before
             if not self.ui.modelNameEdit.text:
                 self.ui.modelNameEdit.text = f"{self.logic.adapted.base}-adapted"
             found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())

@@ -6,7 +6,7 @@ from slicer.util import VTKObservationMixin
 
 from .SegmentationWriter import MODEL_TAG, SegmentationWriter, freeName, tag
 
-_CHOICES = ("The structures of the model", "New structures, from nothing")
+_CHOICES = ("Structures of the model", "New structures")
 
 
 class StructureChoice(VTKObservationMixin):
@@ -15,11 +15,12 @@ class StructureChoice(VTKObservationMixin):
     Args:
         ui: the widgets of the .ui file.
         onNew: called with the id of a segment that was made, to draw in.
+        onChanged: called when segments came, went or were renamed.
     """
 
-    def __init__(self, ui, onNew):
+    def __init__(self, ui, onNew, onChanged):
         VTKObservationMixin.__init__(self)
-        self.ui, self._onNew = ui, onNew
+        self.ui, self._onNew, self._onChanged = ui, onNew, onChanged
         self.parameters = None
         self._segmentation = None
         self._filling = False
@@ -110,3 +111,4 @@ class StructureChoice(VTKObservationMixin):
     def _onSegments(self, caller, event):
         if self.parameters is not None and not self._filling:
             self.update()
+            self._onChanged()

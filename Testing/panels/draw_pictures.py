@@ -17,7 +17,7 @@ host.start()
 
 import slicer  # noqa: E402
 from PIL import Image, ImageOps  # noqa: E402
-from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan, run  # noqa: E402
+from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan, run, segments  # noqa: E402
 from setup_fakes import Bench  # noqa: E402
 
 from kaf.phantom import cardiac_phantom  # noqa: E402
@@ -30,6 +30,7 @@ FILES = {
     "segmented": TUTORIAL / "segmented.png",
     "attention": TUTORIAL / "attention.png",
     "uncertainty": TUTORIAL / "uncertainty.png",
+    "adapt": TUTORIAL / "adapt.png",
     "readme": ROOT / "Resources" / "Screenshots" / "KAFSegmentation.png",
 }
 WIDTH, HEIGHT = 1180, 800
@@ -44,7 +45,8 @@ def main(names: list[str]) -> None:
     module = host.load_module(MODULE / "KAFSegmentation.py")
     module.source.KAFSegmentationWidget.makeSetup = ReadySetup
     module.show()
-    add_scan(cardiac_phantom(0)[0], "KAFHeart")
+    scan, truth = cardiac_phantom(0)
+    add_scan(scan, "KAFHeart")
     host.choose(module.ui.inputSelector, "KAFHeart")
     host.choose(module.ui.modelComboBox, "cardiac-mr-sax")
     window = host.main_window(module, WIDTH, HEIGHT)
@@ -69,6 +71,10 @@ def main(names: list[str]) -> None:
     segmentation.GetDisplayNode().SetOpacity2DFill(0)
     look(module, "Uncertainty of the result")
     take(window, "uncertainty", wanted)
+    if "adapt" in wanted:
+        window.resize(WIDTH, 1090)
+        adapt(module, segmentation, truth.voxels)
+        take(window, "adapt", wanted)
     module.unload()
 
 
@@ -99,6 +105,26 @@ def heart_centre():
 def look(module, view: str) -> None:
     host.choose(module.ui.viewComboBox, view)
     settle(module)
+
+
+def adapt(module, segmentation, truth) -> None:
+    """Two slices are corrected, the model learns them, and the next one to check is shown."""
+    ui, volume = module.ui, slicer.util.getNode("KAFHeart")
+    look(module, "Nothing")
+    segmentation.GetDisplayNode().SetOpacity2DFill(0.35)
+    ui.segmentSection.collapsed = ui.attentionSection.collapsed = True
+    ui.adaptSection.collapsed = False
+    for value, segment in enumerate(segments(segmentation).values(), start=1):
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume)
+        for index in (1, 7):
+            mask[index] = truth[index] == value
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment, volume)
+    segmentation.CreateClosedSurfaceRepresentation()
+    host.click(ui.findExamplesButton)
+    ui.adaptSecondsSlider.value = 20
+    host.click(ui.adaptButton)
+    host.wait_until(lambda: ui.adaptButton.text == "Adapt", PATIENCE, "the end of learning")
+    host.click(ui.nextSliceButton)
 
 
 def settle(module) -> None:

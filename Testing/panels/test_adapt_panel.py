@@ -116,6 +116,7 @@ def test_corrected_slices_are_found_learned_and_stay_as_drawn(adapting, scan, li
         np.testing.assert_array_equal(found[label.name], answer == label.value)
     assert any((found[name][[0, 3]] != drawn[name][[0, 3]]).any() for name in found), "nothing was learned"
     assert text(panel).startswith("Learned from 2 slices: RV cavity ")
+    assert not panel.ui.messageFrame.isVisible()  # the volumes that it told are not true any more
     assert not panel.ui.adaptProgressBar.isVisible()
     assert (library / "tiny.safetensors").read_bytes() == base
     pictures(panel, "adapt-done")
@@ -249,7 +250,7 @@ def test_a_structure_from_nothing(adapting, scan, library, pictures):
     host.click(ui.newStructureButton)
     node = ui.outputSelector.currentNode()
     assert node.GetName() == "Heart segmentation"
-    assert ui.learnComboBox.currentText == "New structures, from nothing"
+    assert ui.learnComboBox.currentText == "New structures"
     editor = panel.widget.segmentation.adaptation.editor.widget
     assert editor.currentSegmentID() == segments(node)["New structure"]
     assert editor.sourceVolumeNode() is scan
@@ -403,7 +404,7 @@ def test_the_choices_travel_with_the_scene(adapting, scan, tmp_path):
     host.pump()
     assert marked(panel) == before
     assert ui.adaptSecondsSlider.value == 1
-    assert ui.learnComboBox.currentText == "New structures, from nothing"
+    assert ui.learnComboBox.currentText == "New structures"
     adapt(panel)
     volume, node = ui.inputSelector.currentNode(), ui.outputSelector.currentNode()
     found = segment_array(node, "New structure", volume)
@@ -586,6 +587,22 @@ def test_no_scan_no_segmentation_no_choice(panel, heart):
     host.click(ui.newStructureButton)
     ui.structureList.item(0).setCheckState(qt.Qt.Unchecked)
     assert ui.adaptForecastLabel.text.startswith("Tick what to learn")
+    assert not ui.adaptButton.enabled
+
+
+def test_a_segment_added_in_the_editor_can_be_learned(adapting, scan):
+    ui = adapting.ui
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "By hand")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(scan)
+    ui.outputSelector.setCurrentNode(node)
+    assert not ui.adaptButton.enabled
+    editor = adapting.widget.segmentation.adaptation.editor.widget
+    host.click(next(button for button in editor.children() if button.objectName == "AddSegmentButton"))
+    assert ui.adaptButton.enabled
+    host.choose(ui.learnComboBox, "New structures")  # what no model made is ticked
+    assert ui.structureList.isVisible()
+    assert adapting.widget.segmentation.adaptation.structures.chosen() == list(node.GetSegmentation().GetSegmentIDs())
+    node.GetSegmentation().RemoveAllSegments()
     assert not ui.adaptButton.enabled
 
 
