@@ -78,10 +78,11 @@ def speaks() -> bool:
     """Whether this process tells why all of them end: the first one that failed does, the others only follow."""
     global _speaks
     if _speaks is None:
-        _speaks = leads()
+        first = leads()
         with suppress(RuntimeError):  # the store is gone where the process that held it is
             if _store is not None:
-                _speaks = _store.add("kaf/failed", 1) == 1
+                first = _store.add("kaf/failed", 1) == 1
+        _speaks = first
     return _speaks
 
 

@@ -1,0 +1,93 @@
+"""`kaf submit`: a training as a job, through submitit's executor for this computer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pretrain_toys import small_pretraining
+from small_models import write_phantoms
+
+from kaf import cli
+from kaf.errors import KafError, ResourceError
+from kaf.submit import Job, SubmitSettings, _parameters, submit
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SLURM and submitit are for Unix")
+
+
+@pytest.fixture
+def no_job(monkeypatch):
+    monkeypatch.setattr("kaf.commands_submit.submit", lambda *_: pytest.fail("a job was submitted"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the job's process through /proc")
+def test_a_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
+    data = write_phantoms(tmp_path / "scans")
+    settings = small_pretraining(tmp_path, data, method="simclr", epochs=40, checkpoint_every=1e-6)
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps(settings.model_dump(mode="json", exclude={"data", "output", "resume"})))
+    job = submit("pretrain", [str(data), "--output", settings.output, "--settings", str(file)], settings.output,
+                 SubmitSettings(cluster="local", hours=1))
+    checkpoints, end = Path(settings.output) / "checkpoints", time.monotonic() + 300
+    while not list(checkpoints.glob("checkpoint-*")):
+        assert not job.done(), job.stderr()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    task = Path(f"/proc/{job.job_id}/task/{job.job_id}/children").read_text().split()[0]
+    os.kill(int(task), signal.SIGUSR2)
+    assert job.result() == settings.output
+    assert (Path(settings.output) / "model.safetensors").is_file()
+    told = [json.loads(line).get("text", "") for line in
+            (Path(settings.output) / "events.jsonl").read_text().splitlines()]
+    assert sum(words.startswith("Going on from step") for words in told) == 1
+
+
+def test_a_job_that_is_picked_up_again_resumes_only_what_had_begun(tmp_path):
+    job = Job("pretrain", ("scans", "--overwrite", "--batch", "4"), str(tmp_path))
+    assert job.resumed() == job.arguments
+    (tmp_path / "settings.json").touch()
+    assert job.resumed() == ("scans", "--batch", "4", "--no-overwrite", "--resume")
+    assert job.checkpoint().function.again
+
+
+def test_what_is_asked_of_slurm():
+    asked = _parameters(SubmitSettings(partition="gpu", gpus=4, nodes=2, hours=1.5, memory=64), "kaf-pretrain")
+    assert asked == {"name": "kaf-pretrain", "timeout_min": 90, "nodes": 2, "tasks_per_node": 4, "gpus_per_node": 4,
+                     "cpus_per_task": 4, "mem_gb": 64, "slurm_partition": "gpu"}
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["train", "x"], "kaf submit train: is none of pretrain and finetune"),
+    (["pretrain", "x", "--output", "y", "--bach", "3"], "did you mean --batch?"),
+    (["pretrain", "x", "--output", "y", "--batch", "6", "--gpus", "4"], "6 slices do not go into 4 processes"),
+    (["finetune", "x", "--output", "y", "--gpus=2"], "fine-tuning is one process, not 2"),
+    (["pretrain", "x", "--output", "y", "--hours", "0"], "hours"),
+])
+def test_wrong_usage_is_told_before_a_job_is_queued(no_job, capsys, arguments, words):
+    assert cli.main(["submit", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_a_run_that_is_there_is_not_submitted_over(no_job, tmp_path, capsys):
+    (tmp_path / "settings.json").touch()
+    assert cli.main(["submit", "pretrain", "x", "--output", str(tmp_path)]) == 1
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_without_submitit_the_words_say_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(KafError, match=r"submitit: is not installed.*pip install .*cluster"):
+        submit("pretrain", [], str(tmp_path / "run"), SubmitSettings())
+
+
+def test_without_slurm_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ResourceError, match=r"cluster slurm: the job was not taken .*login node"):
+        submit("pretrain", [], str(tmp_path / "run"), SubmitSettings())
