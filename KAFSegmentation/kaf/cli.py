@@ -27,6 +27,7 @@ COMMANDS = {
     "finetune": ("kaf.commands:finetune", "train a model on labelled scans"),
     "compare": ("kaf.commands_training:compare", "compare ways to learn from few labels"),
     "submit": ("kaf.commands_submit:submit_command", "run a training as a job of a SLURM cluster"),
+    "jobs": ("kaf.commands_jobs:jobs", "the runs in a folder, and how they go"),
     "evaluate": ("kaf.commands:evaluate", "compare segmentations with references"),
     "demo": ("kaf.demo:main", "segment a scan, or a made-up heart, and draw what was found"),
     "models": ("kaf.commands_models:models", "list, show, add, export and remove models"),

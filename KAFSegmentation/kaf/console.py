@@ -72,13 +72,14 @@ class Console:
                              bar_format="{desc}: {percentage:3.0f} % |{bar}| {postfix}")
         self._bar.n = min(event.done, event.total)
         if event.seconds_left is not None:
-            self._bar.set_postfix_str(f"{_duration(event.seconds_left)} left", refresh=False)
+            self._bar.set_postfix_str(f"{duration(event.seconds_left)} left", refresh=False)
         self._bar.refresh()
         if event.done >= event.total:
             self.close()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """"1 h 5 min", "2 min 3 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

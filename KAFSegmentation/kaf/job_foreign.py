@@ -6,7 +6,7 @@ Only the standard library: Slicer's own process uses this file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kaf._version import __version__
 from kaf.job_folder import read_json
@@ -45,24 +45,28 @@ def created(folder: Path) -> float:
     return min(times, default=0.0)
 
 
-def note_of(folder: Path) -> str:
-    """What there is to know about the version that made this run; nothing for this one."""
+def version_of(folder: Path) -> Version:
+    """The version that made this run."""
     if (folder / "folds.json").is_file():
-        return ""
+        return Version("", True)
     words = read_json(folder / WORDS)
-    return version_note(words.get("version"), words.get("format", 0), _FORMAT)
+    return version(words.get("version"), words.get("format", 0), _FORMAT)
 
 
-def version_note(version: Any, form: Any, own: int) -> str:
-    """A sentence where a folder is another version's; ``form`` is the number of its format, ``own`` ours."""
-    if not version:
-        return ("An older version of KAF made this run: its figures can be looked at; to go on with it, use the "
-                "version that made it, or start again in a new folder.")
-    if form != own:
-        which = "A newer" if isinstance(form, int) and form > own else "An older"
-        return (f"{which} version of KAF ({version}, this is {__version__}) made this run: it can be looked at, but "
-                "not gone on with here.")
-    return "" if version == __version__ else f"KAF {version} made this run; this is {__version__}."
+class Version(NamedTuple):
+    """A sentence where another version made a run, and whether this one can go on with it."""
+
+    note: str
+    usable: bool
+
+
+def version(name: Any, form: Any, own: int) -> Version:
+    """``name`` is that of the version, ``form`` the number of its format, ``own`` ours."""
+    if name and form == own:
+        return Version("" if name == __version__ else f"KAF {name} made this run; this is {__version__}.", True)
+    which = "A newer" if isinstance(form, int) and form > own else "An older"
+    return Version(f"{which} version of KAF{f' ({name}; this is {__version__})' if name else ''} made this run: it can "
+                   "be looked at; go on with it in that version, or start again in a new folder.", False)
 
 
 def run_words(verb: str, now: float) -> dict[str, Any]:

@@ -33,6 +33,7 @@ ALIVE = (QUEUED, STARTING, RUNNING, STOPPING)
 GRACE = 60.0
 """Seconds that a job is given to keep a checkpoint when it is stopped."""
 _RESUMED = ("pretrain", "finetune")  # the others go on by themselves
+_OVERDUE = 2.0
 _PATIENCE = 60.0  # seconds for a process to begin, where its lock cannot be handed to it
 _NOT_BELOW = {NAME, "checkpoints", "pictures"}
 _DEPTH = 6
@@ -57,11 +58,12 @@ class Job:
     def _read(self) -> None:
         self.verb, self.queue, self.python = "", "", ""
         self.values: dict[str, Any] = {}
-        self.note = ""
+        self.note, self._usable = "", True
         """A sentence where another version made the run, or its files are damaged."""
         attempt: dict[str, Any] = {}
         if self.is_foreign:
-            self.verb, self.note = job_foreign.verb_of(self.folder), job_foreign.note_of(self.folder)
+            self.verb = job_foreign.verb_of(self.folder)
+            self.note, self._usable = job_foreign.version_of(self.folder)
             self.values = job_foreign.values_of(self.folder)
             self.created = self.started = job_foreign.created(self.folder)
         else:
@@ -71,10 +73,10 @@ class Job:
                 self.verb, self.queue, self.python = str(asked["verb"]), str(asked["queue"]), str(asked["python"])
                 self.values = dict(asked["values"])
                 self.created, self.started = float(asked["created"]), float(attempt["started"])
-                self.note = job_foreign.version_note(asked.get("version"), asked.get("format"), FORMAT)
+                self.note, self._usable = job_foreign.version(asked.get("version"), asked.get("format"), FORMAT)
             except (ValueError, KeyError, IndexError, TypeError):
                 self.created = self.started = job_foreign.created(self._files.path)
-                self.note = f"The words about this job are damaged: {self._files.job}."
+                self.note, self._usable = f"The words about this job are damaged: {self._files.job}.", False
         self._attempt = str(attempt.get("id", ""))
         events = self.folder / "events.jsonl" if self.is_foreign else self._files.events
         self._tail = Tail(events, int(attempt.get("offset", 0)))
@@ -192,18 +194,31 @@ class Job:
     def stop(self, grace: float = GRACE) -> None:
         """Ask it to stop; it keeps a checkpoint.  Returns at once; after ``grace`` seconds it is ended by force.
 
+        It ends itself then; one that is stuck too deep for that is killed by asking once more.
+
         Raises:
             KafError: it was not started as a job.
             OutputError: the folder cannot be written.
         """
-        if self.state() not in ALIVE:
+        state = self.state()
+        if state not in ALIVE:
             return
         if self.is_foreign:
             raise KafError(self.folder, "was not started from here", "Stop it where it was started.")
+        if state == STOPPING:
+            if self._overdue():
+                self.kill()
+            return
         try:
             self._files.asked_to_stop.write_text(f"{self._attempt} {grace:g}", "ascii")
         except OSError as error:
             raise OutputError(self.folder, *write_problem(error)) from error
+
+    def _overdue(self) -> bool:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            grace = float(self._files.asked_to_stop.read_text("ascii").split()[1])
+            return time.time() - self._files.asked_to_stop.stat().st_mtime > grace + _OVERDUE
+        return False
 
     def kill(self) -> None:
         """End it at once, with all that it started; what its last checkpoint holds is kept."""
@@ -217,10 +232,7 @@ class Job:
     @property
     def can_resume(self) -> bool:
         """Whether :meth:`resume` would go on with it."""
-        return self.verb in VERBS and self.state() in (STOPPED, FAILED, LOST) and not self._is_other_format()
-
-    def _is_other_format(self) -> bool:
-        return "An older" in self.note or "newer" in self.note or "damaged" in self.note
+        return self._usable and self.verb in VERBS and self.state() in (STOPPED, FAILED, LOST)
 
     def resume(self, python: str | os.PathLike[str] | None = None, queue: str | None = None,
                env: Mapping[str, str | None] | None = None) -> Job:
@@ -235,8 +247,7 @@ class Job:
         """
         state = self.state()
         if not self.can_resume:
-            raise KafError(self.folder, f"is {state} and cannot be resumed" if not self._is_other_format() else
-                           "is another version's and cannot be resumed", self.note or "Start a new run.")
+            raise KafError(self.folder, f"is {state} and cannot be resumed", self.note or "Start a new run.")
         if not (python or self.python):
             raise SettingsError("python", "is not known for a run that was started elsewhere", "Give an interpreter.")
         values = {name: value for name, value in self.values.items() if name not in ("resume", "overwrite")}

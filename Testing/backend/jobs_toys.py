@@ -1,0 +1,94 @@
+"""Toy commands for jobs: a Python whose ``kaf pretrain`` counts steps, fails or dies as its settings say.
+
+Real child processes, real files and signals; only the training is made up, so that a job takes a moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kaf import cli, errors
+from kaf.console import Console
+from kaf.errors import Cancelled
+from kaf.events import Message, Metric, Progress
+
+HERE = Path(__file__).resolve().parent
+
+
+def toy_python(folder: Path, before: str = "") -> Path:
+    """An interpreter that has the toy commands; ``before`` are lines of shell that come first."""
+    path = folder / "toy-python"
+    path.write_text(f'#!/bin/sh\n{before}\nexec "{sys.executable}" "{HERE / "jobs_toys.py"}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def until(what: Callable[[], object], seconds: float = 60.0) -> None:
+    """Waits for something to be so; a deadline for what never happens, no measure of speed."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.01)
+
+
+def train(arguments: Sequence[str], console: Console) -> None:
+    """Counts ``steps`` in the file ``checkpoint`` of its run folder; see the tests for what else it is told to do."""
+    values = json.loads(Path(arguments[arguments.index("--settings") + 1]).read_text())
+    output = Path(values["output"])
+    (output / "settings.json").write_text(json.dumps(values))
+    kept = output / "checkpoint"
+    step = int(kept.read_text()) if values.get("resume") else 0
+    console(Message(f"from step {step}"))
+    try:
+        while step < values.get("steps", 3):
+            step += 1
+            console(Metric(step, {"loss": 1 / step}))
+            console(Progress("training", step, values.get("steps", 3), 7.0))
+            if values.get("at") == step:
+                _do(values)
+            time.sleep(0.01)
+            if values.get("each_kept"):
+                kept.write_text(str(step))
+    except KeyboardInterrupt:
+        kept.write_text(str(step))
+        raise Cancelled(output, "pretraining was stopped", "Go on later with --resume.") from None
+    console.result({"steps": step}, "")
+
+
+def _do(values: dict) -> None:
+    what = values["what"]
+    if what == "wait":
+        while not Path(values["for"]).exists():
+            time.sleep(0.01)
+    elif what == "deaf":
+        while True:
+            try:
+                time.sleep(600)
+            except KeyboardInterrupt:
+                print("no", file=sys.stderr, flush=True)
+    elif what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "half a line":
+        sys.stdout.write('{"event": "metric", "st')
+        sys.stdout.flush()
+        time.sleep(600)
+    elif hasattr(errors, what):
+        raise getattr(errors, what)("scan.nii", "is broken", "Mend it.")
+    else:
+        raise {"RuntimeError": RuntimeError}[what]("inside torch")
+
+
+if __name__ == "__main__":
+    assert sys.argv[1:3] == ["-m", "kaf.job_child"], sys.argv
+    sys.argv[:] = sys.argv[2:]
+    sys.path.insert(0, str(HERE))
+    cli.COMMANDS["pretrain"] = ("jobs_toys:train", "")
+    from kaf import job_child
+
+    job_child.main()

@@ -1,0 +1,284 @@
+"""Jobs: real child processes that are watched, stopped, killed, resumed, queued, and found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from jobs_toys import toy_python, until
+
+from kaf import jobs, locks
+from kaf.errors import InputError, KafError, OutputError, SettingsError, WorkerError
+from kaf.events import Error, Message, Metric, Result
+from kaf.job_folder import JobFolder
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script")
+
+
+@pytest.fixture(autouse=True)
+def own_queues(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Starts a toy job; whatever still runs in the end is killed."""
+    python, made = toy_python(tmp_path), []
+
+    def start(name="run", queue="", **values):
+        made.append(jobs.start(python, "pretrain", {"data": "scans", **values}, tmp_path / "runs" / name, queue))
+        return made[-1]
+
+    yield start
+    for job in made:
+        jobs.Job(job.folder).kill()
+
+
+def over(job):
+    until(lambda: job.state() not in jobs.ALIVE)
+    return job.state()
+
+
+def pid_of(job):
+    return JobFolder(job.folder).read_child()["pid"]
+
+
+def told(job):
+    return job.events()[0]
+
+
+def test_a_job_runs_apart_and_says_how_it_goes(begin, tmp_path):
+    job = begin(at=2, what="wait", **{"for": str(tmp_path / "go")})
+    assert job.state() in (jobs.STARTING, jobs.RUNNING)
+    until(lambda: job.progress() is not None and job.progress().done == 2)
+    assert (job.state(), job.seconds_left, job.error) == (jobs.RUNNING, 7.0, "")
+    assert os.getpgid(pid_of(job)) != os.getpgid(0), "a Ctrl-C at the parent's terminal would reach it"
+    first, place = job.events()
+    assert Metric(2, {"loss": 0.5}) in first
+    (tmp_path / "go").touch()
+    assert (over(job), job.seconds_left, job.error) == (jobs.FINISHED, None, "")
+    rest, end = job.events(place)
+    assert rest[-1] == Result({"steps": 3})
+    assert (first + rest, (job.folder / "job" / "events.jsonl").stat().st_size) == (told(job), end)
+    assert job.events(end) == ([], end)
+    asked = json.loads((job.folder / "job" / "job.json").read_text())
+    assert (asked["verb"], asked["values"]["output"]) == ("pretrain", str(job.folder))
+
+
+def test_a_stopped_job_keeps_a_checkpoint_and_goes_on(begin, tmp_path):
+    job = begin(steps=5, at=2, what="wait", **{"for": str(tmp_path / "go")})
+    until(lambda: job.progress() is not None and job.progress().done == 2)
+    job.stop()
+    assert job.state() in (jobs.STOPPING, jobs.STOPPED)
+    assert over(job) == jobs.STOPPED
+    assert isinstance(told(job)[-1], Error)
+    assert job.error == "", "it is no failure"
+    again = job.resume()
+    assert over(again) == jobs.FINISHED
+    steps = [event.step for event in told(again) if isinstance(event, Metric)]
+    assert steps == [1, 2, 3, 4, 5], "the events of the first attempt are lost, or steps were made twice"
+    assert Message("from step 2") in told(again)
+    with pytest.raises(KafError, match="is finished and cannot be resumed"):
+        again.resume()
+
+
+def test_a_killed_job_is_lost_and_goes_on_from_its_last_checkpoint(begin, tmp_path):
+    job = begin(steps=5, at=3, what="wait", each_kept=True, **{"for": str(tmp_path / "go")})
+    until(lambda: job.progress() is not None and job.progress().done == 3)
+    os.kill(pid_of(job), signal.SIGKILL)
+    assert over(job) == jobs.LOST
+    assert "ended without a word" in job.error
+    assert "Resume it" in job.error
+    (tmp_path / "go").touch()
+    assert over(job.resume()) == jobs.FINISHED
+    assert Message("from step 2") in told(job)
+
+
+@pytest.mark.parametrize(("what", "words"), [
+    ("InputError", "scan.nii: is broken. Mend it."),
+    ("RuntimeError", "RuntimeError: inside torch"),
+])
+def test_a_failure_is_told_in_words(begin, what, words):
+    job = begin(at=1, what=what)
+    assert over(job) == jobs.FAILED
+    assert words in job.error
+    assert words in told(job)[-1].text
+    assert jobs.Job(job.folder).error == job.error
+    assert ("Traceback" in job.log.read_text()) == (what == "RuntimeError")
+
+
+def test_a_job_that_does_not_listen_is_ended_when_its_grace_is_over(begin):
+    job = begin(at=1, what="deaf")
+    until(lambda: job.progress() is not None)
+    job.stop(grace=0.5)
+    assert over(job) == jobs.STOPPED
+    until(lambda: not locks.is_held(job.folder / "job" / "lock"))
+    assert "no\n" in job.log.read_text(), "it was not asked before it was ended"
+
+
+def test_a_job_that_is_stuck_is_killed_by_asking_once_more(begin):
+    job = begin(at=1, what="wait", **{"for": "/nowhere"})
+    until(lambda: job.progress() is not None)
+    os.kill(pid_of(job), signal.SIGSTOP)
+    job.stop(grace=-2.0)
+    assert job.state() == jobs.STOPPING
+    until(lambda: job.stop() or job.state() == jobs.STOPPED)
+
+
+def test_a_job_outlives_who_started_it_and_is_found_by_another(tmp_path, begin):
+    values = {"data": "scans", "at": 2, "what": "wait", "for": str(tmp_path / "go")}
+    parent = ("import os, sys; from kaf import jobs; "
+              f"jobs.start({str(toy_python(tmp_path))!r}, 'pretrain', {values!r}, {str(tmp_path / 'runs/a')!r}); "
+              "os.kill(os.getpid(), 9)")
+    home = str(Path(jobs.__file__).parents[1])
+    died = subprocess.run([sys.executable, "-c", parent], env={**os.environ, "PYTHONPATH": home}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    found = jobs.find(tmp_path)
+    assert [job.folder.name for job in found] == ["a"]
+    until(lambda: found[0].progress() is not None)
+    assert (found[0].state(), told(found[0])[1]) == (jobs.RUNNING, Metric(1, {"loss": 1.0}))
+    (tmp_path / "go").touch()
+    assert over(found[0]) == jobs.FINISHED
+
+
+def test_two_jobs_queue_on_a_device_and_two_devices_run_side_by_side(begin, tmp_path):
+    hold = {"at": 1, "what": "wait"}
+    first = begin("first", "cuda:0", **hold, **{"for": str(tmp_path / "one")})
+    until(lambda: first.state() == jobs.RUNNING)
+    second = begin("second", "cuda:0", **hold, **{"for": str(tmp_path / "two")})
+    until(lambda: second.state() == jobs.QUEUED and second.ahead == 1)
+    third = begin("third", "cuda:0")
+    until(lambda: third.ahead == 2)
+    other = begin("other", "cuda:1")
+    assert over(other) == jobs.FINISHED
+    assert (first.state(), second.state(), third.state()) == (jobs.RUNNING, jobs.QUEUED, jobs.QUEUED)
+    assert [job.folder.name for job in jobs.find(tmp_path)] == ["other", "third", "second", "first"]
+    os.kill(pid_of(first), signal.SIGKILL)  # whatever the end: the next one begins
+    until(lambda: second.state() == jobs.RUNNING)
+    assert third.state() == jobs.QUEUED
+    (tmp_path / "two").touch()
+    assert [over(second), over(third)] == [jobs.FINISHED, jobs.FINISHED]
+
+
+def test_a_job_that_waits_can_be_stopped_and_leaves_the_queue(begin, tmp_path):
+    first = begin("first", "cpu", at=1, what="wait", **{"for": str(tmp_path / "one")})
+    until(lambda: first.state() == jobs.RUNNING)
+    second = begin("second", "cpu")
+    until(lambda: second.state() == jobs.QUEUED)
+    second.stop()
+    assert over(second) == jobs.STOPPED
+    third = begin("third", "cpu")
+    until(lambda: third.state() == jobs.QUEUED and third.ahead == 1)
+    (tmp_path / "one").touch()
+    assert over(third) == jobs.FINISHED
+    assert over(second.resume()) == jobs.FINISHED
+
+
+def test_a_half_written_line_is_left_for_later(begin):
+    job = begin(at=2, what="half a line")
+    events = job.folder / "job" / "events.jsonl"
+    until(lambda: events.is_file() and events.read_bytes().endswith(b'"st'))
+    whole, place = job.events()
+    assert whole[-1] == job.progress()
+    assert job.events(place) == ([], place)
+    with events.open("ab") as file:
+        file.write(b'ep": 9, "values": {"loss": 2.0}}\nnoise\n')
+    assert job.events(place)[0] == [Metric(9, {"loss": 2.0})]
+    os.kill(pid_of(job), signal.SIGKILL)
+    assert over(job) == jobs.LOST
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_a_number_that_another_process_has_now_is_not_taken_for_the_job(begin, monkeypatch, has_locks):
+    job = begin(at=1, what="die")
+    assert over(job) == jobs.LOST
+    files = JobFolder(job.folder)
+    files.write_child(**{**files.read_child(), "pid": os.getpid()})  # which lives, and began at another time
+    if not has_locks:
+        monkeypatch.setattr(locks, "is_held", lambda path: None)
+    assert job.state() == jobs.LOST
+    job.kill()  # and we are still here
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells the start of a process from /proc")
+def test_without_locks_a_job_is_known_by_its_number_and_start(begin, monkeypatch, tmp_path):
+    monkeypatch.setattr(locks, "is_held", lambda path: None)
+    job = begin(at=1, what="wait", **{"for": str(tmp_path / "go")})
+    until(lambda: job.progress() is not None)
+    assert job.state() == jobs.RUNNING
+    os.kill(pid_of(job), signal.SIGKILL)
+    assert over(job) == jobs.LOST
+
+
+def test_a_folder_in_use_is_not_started_in(begin, tmp_path):
+    job = begin(at=1, what="wait", **{"for": str(tmp_path / "go")})
+    with pytest.raises(OutputError, match="already holds a run"):
+        begin()
+    with pytest.raises(OutputError, match="another process"):
+        begin(overwrite=True)
+    with pytest.raises(KafError, match=r"is (starting|running) and cannot be resumed"):
+        job.resume()
+    (tmp_path / "go").touch()
+    assert over(job) == jobs.FINISHED
+    again = begin(overwrite=True, steps=1)
+    assert over(again) == jobs.FINISHED
+    assert [event.step for event in told(again) if isinstance(event, Metric)] == [1], "the old run's events are there"
+
+
+def test_what_cannot_start_is_told_at_once(tmp_path):
+    with pytest.raises(WorkerError, match="cannot be started"):
+        jobs.start(tmp_path / "nothing", "pretrain", {}, tmp_path / "a")
+    with pytest.raises(SettingsError, match="segment: cannot be run as a job"):
+        jobs.start(sys.executable, "segment", {}, tmp_path / "b")
+    with pytest.raises(SettingsError, match="cannot be written as JSON"):
+        jobs.start(sys.executable, "pretrain", {"steps": object()}, tmp_path / "c")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/run: "):
+        jobs.start(sys.executable, "pretrain", {}, tmp_path / "file" / "run")
+    with pytest.raises(InputError, match="holds no run"):
+        jobs.Job(tmp_path / "c")
+    with pytest.raises(InputError, match="no such folder"):
+        jobs.find(tmp_path / "d")
+
+
+def test_a_python_without_kaf_says_so(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho No module named kaf >&2; exit 1\n")
+    python.chmod(0o755)
+    job = jobs.start(python, "pretrain", {}, tmp_path / "run")
+    assert over(job) == jobs.LOST
+    assert 'could not start; its last words were "No module named kaf"' in job.error
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="the file grows larger than a limit allows"):
+            jobs.start(sys.executable, "pretrain", {}, tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_leaves_last_words(tmp_path):
+    python = toy_python(tmp_path, "ulimit -f 8")  # blocks of 512 bytes: as much as child.json has already
+    job = jobs.start(python, "pretrain", {"steps": 10 ** 6}, tmp_path / "run")
+    assert over(job) == jobs.FAILED
+    assert "refuses it (File too large)" in job.error or "grows larger than a limit" in job.error
+
+
+def test_a_damaged_job_is_shown_with_a_note(begin):
+    job = begin()
+    assert over(job) == jobs.FINISHED
+    (job.folder / "job" / "job.json").write_text("{")
+    broken = jobs.find(job.folder.parent)[0]
+    assert "damaged" in broken.note
+    assert broken.state() == jobs.LOST
+    assert not broken.can_resume

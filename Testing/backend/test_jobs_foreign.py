@@ -1,0 +1,162 @@
+"""Runs that no job made: of the command line, an older version, a comparison; found, told, gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from jobs_toys import toy_python, until
+
+from kaf import cli, jobs
+from kaf.errors import Cancelled, InputError, KafError, OutputError, SettingsError
+from kaf.events import Message, Metric, Progress, Result, to_json
+from kaf.settings import FinetuneSettings
+from kaf.settings_pretrain import PretrainSettings
+from kaf.training.run import RunFolder
+
+
+def settings_of(folder: Path, **values) -> FinetuneSettings:
+    return FinetuneSettings(data="scans", output=str(folder), **values)
+
+
+def begun(folder: Path, kind=FinetuneSettings) -> RunFolder:
+    return RunFolder(folder, kind(data="scans", output=str(folder)), False, False)
+
+
+def ended(folder: Path, error: BaseException | None = None, *events) -> jobs.Job:
+    """A run that said these events and ended with that error."""
+    with contextlib.suppress(*[type(error)] * (error is not None)), begun(folder) as run:
+        for event in events:
+            run.recording(lambda _: None)(event)
+        if error is not None:
+            raise error
+    return jobs.Job(folder)
+
+
+def test_a_run_of_the_command_line_is_seen_while_it_runs_and_after(tmp_path):
+    with begun(tmp_path / "run", PretrainSettings) as run:
+        run.recording(lambda _: None)(Progress("training", 0.25, 1.0, 30.0))
+        job = jobs.find(tmp_path)[0]
+        assert (job.is_foreign, job.verb, job.state(), job.note) == (True, "pretrain", jobs.RUNNING, "")
+        assert (job.seconds_left, job.values["data"]) == (30.0, "scans")
+        with pytest.raises(KafError, match="was not started from here"):
+            job.stop()
+        run.recording(lambda _: None)(Result({"model": "m"}))
+    assert (job.state(), job.seconds_left, job.error) == (jobs.FINISHED, None, "")
+    assert job.events()[0] == [Progress("training", 0.25, 1.0, 30.0), Result({"model": "m"})]
+
+
+@pytest.mark.parametrize(("error", "state", "words"), [
+    (Cancelled("run", "training was stopped", "Go on."), jobs.STOPPED, ""),
+    (KeyboardInterrupt(), jobs.STOPPED, ""),
+    (OutputError("run", "no space", "Free some."), jobs.FAILED, "run: no space. Free some."),
+    (RuntimeError("inside torch"), jobs.FAILED, "RuntimeError: inside torch"),
+])
+def test_the_end_of_a_run_of_the_command_line_is_told(tmp_path, error, state, words):
+    job = ended(tmp_path / "run", error, Metric(1, {"loss": 1.0}))
+    assert (job.state(), job.error) == (state, words)
+
+
+def test_a_run_that_ended_without_a_word_is_lost(tmp_path):
+    job = ended(tmp_path / "run", None, Metric(1, {"loss": 1.0}))
+    assert job.state() == jobs.LOST
+    assert "Resume it" in job.error
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path):
+    with begun(tmp_path / "run"):
+        for resume in (True, False):
+            with pytest.raises(OutputError, match="another process is at work"):
+                RunFolder(tmp_path / "run", settings_of(tmp_path / "run"), resume, not resume)
+        assert (tmp_path / "run" / "events.jsonl").exists(), "the folder was emptied under the other one"
+    RunFolder(tmp_path / "run", settings_of(tmp_path / "run"), True, False).__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_run_leaves_the_files_of_its_job_alone(tmp_path, overwrite):
+    kept = tmp_path / "run" / "job" / "log.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("words")
+    if overwrite:
+        (tmp_path / "run" / "settings.json").write_text("{}")
+        (tmp_path / "run" / "old").mkdir()
+    with contextlib.suppress(InputError), RunFolder(tmp_path / "run", settings_of(tmp_path), False, overwrite):
+        assert not (tmp_path / "run" / "old").exists()
+        raise InputError("scans", "is empty", "Fill it.")
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["job"]
+    assert kept.read_text() == "words"
+
+
+@pytest.mark.parametrize(("words", "which", "usable"), [
+    (None, "An older version of KAF made this run", False),
+    ({"format": 0, "version": "0.0.1"}, r"An older version of KAF (0.0.1; this is", False),
+    ({"format": 99, "version": "9.0"}, r"A newer version of KAF (9.0; this is", False),
+    ({"format": 1, "version": "0.0.9"}, "KAF 0.0.9 made this run; this is", True),
+])
+def test_the_folder_of_another_version_is_named_as_such(tmp_path, words, which, usable):
+    for name, settings in (("a", {"method": "kaf"}), ("b", {"init_from": ""})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.json").write_text(json.dumps(settings))
+        (tmp_path / name / "events.jsonl").write_text(to_json(Metric(1, {"loss": 1.0})) + "\n")
+        if words is not None:
+            verb = "pretrain" if name == "a" else "finetune"
+            (tmp_path / name / "run.json").write_text(json.dumps({**words, "verb": verb}))
+    found = {job.folder.name: job for job in jobs.find(tmp_path)}
+    assert [found[name].verb for name in "ab"] == ["pretrain", "finetune"]
+    assert found["a"].note.startswith(which)
+    assert found["a"].events()[0] == [Metric(1, {"loss": 1.0})]
+    assert found["a"].can_resume == usable
+    if not usable:
+        with pytest.raises(KafError, match="is lost and cannot be resumed"):
+            found["a"].resume(sys.executable)
+
+
+def test_a_comparison_is_one_run(tmp_path):
+    for name in ("folds.json", "scratch/m2-draw0-fold0/run/settings.json", "scratch/m2-draw0-fold0/run/events.jsonl"):
+        (tmp_path / "experiment" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "experiment" / name).write_text("{}")
+    job, = jobs.find(tmp_path)
+    assert (job.folder.name, job.verb, job.state()) == ("experiment", "compare", jobs.STOPPED)
+    (job.folder / "comparison.json").write_text(json.dumps({"facts": ["3 of 6 networks"], "settings": {"folds": 5}}))
+    assert (job.state(), jobs.Job(job.folder).values) == (jobs.STOPPED, {"folds": 5})
+    (job.folder / "comparison.json").write_text(json.dumps({"facts": ["6 of 6 networks"]}))
+    assert job.state() == jobs.FINISHED
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script")
+def test_a_run_of_the_command_line_goes_on_as_a_job_with_its_events(tmp_path):
+    run = tmp_path / "run"
+    with begun(run, PretrainSettings) as folder:
+        folder.recording(lambda _: None)(Metric(1, {"loss": 1.0}))
+    (run / "checkpoint").write_text("1")
+    job = jobs.Job(run)
+    with pytest.raises(SettingsError, match="python: is not known"):
+        job.resume()
+    values = json.loads((run / "settings.json").read_text())
+    (run / "settings.json").write_text(json.dumps({**values, "steps": 2}))
+    again = jobs.Job(run).resume(toy_python(tmp_path))
+    until(lambda: again.state() not in jobs.ALIVE)
+    assert again.state() == jobs.FINISHED, again.error
+    told = again.events()[0]
+    assert told[:3] == [Metric(1, {"loss": 1.0}), Message("from step 1"), Metric(2, {"loss": 0.5})]
+
+
+def test_kaf_jobs_lists_the_runs(tmp_path, capsys):
+    ended(tmp_path / "a", None, Progress("training", 0.5, 1.0, 90.0), Result({}))
+    ended(tmp_path / "deep" / "b", OutputError("b", "no space", "Free some."), Message("hello"))
+    assert cli.main(["jobs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [" ".join(line.split()) for line in lines] == ["failed finetune deep/b b: no space. Free some.",
+                                                          "finished finetune a 50 %"]
+    assert cli.main(["jobs", str(tmp_path), "--events"]) == 0
+    rows = json.loads(capsys.readouterr().out)["values"]["jobs"]
+    assert [(row["state"], row["progress"]) for row in rows] == [("failed", None), ("finished", 0.5)]
+    assert cli.main(["jobs", str(tmp_path / "nowhere")]) == 1
+    (tmp_path / "empty").mkdir()
+    capsys.readouterr()
+    assert cli.main(["jobs", str(tmp_path / "empty")]) == 0
+    assert "there is no run in" in capsys.readouterr().out
