@@ -23,6 +23,7 @@ _SIZES = {
     "pillow": (7, 20),
     "tqdm": (1, 1),
     "einops": (1, 1),
+    "filelock": (1, 1),
 }
 _TORCH_CPU = (200, 900)
 _TORCH_GPU = (3000, 7000)  # with the CUDA libraries of the wheels
@@ -39,6 +40,7 @@ _WHAT_FOR = {
     "pillow": "writes pictures",
     "tqdm": "progress on the command line",
     "einops": "part of the network SwinUNETR",
+    "filelock": "keeps two programs from one file",
 }
 _TORCH_WORDS = {
     "missing": "PyTorch",
