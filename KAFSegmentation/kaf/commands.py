@@ -18,7 +18,7 @@ from kaf.library import find_model
 from kaf.pairs import case_name
 from kaf.segment_files import all_or_none, report_of, result_paths, write_results
 from kaf.settings import AdaptSettings, EvaluateSettings, ExplainSettings, FinetuneSettings, SegmentSettings
-from kaf.sharing import leads
+from kaf.sharing import leads, one_voice
 from kaf.weights_notice import notice
 
 
@@ -81,8 +81,9 @@ def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console:
     cases = scan_folder(command.input).cases
     from kaf.segment_many import segment_many
 
-    outcome = segment_many(cases, settings, Path(command.output), command.suffix, command.picture, command.overwrite,
-                           console if leads() else ignore)
+    with one_voice():
+        outcome = segment_many(cases, settings, Path(command.output), command.suffix, command.picture,
+                               command.overwrite, console if leads() else ignore)
     if not leads():
         return 0
     notice(card, console)
@@ -220,10 +221,11 @@ def evaluate(arguments: Sequence[str], console: Console) -> None:
     from kaf.evaluate import evaluate as run
     from kaf.evaluate import score_cases
 
-    if not leads():  # of the processes of torchrun the first one puts the table together
-        score_cases(settings)
-        return
-    overview = run(settings, _without_result(console)).overview()
+    with one_voice():
+        if not leads():  # of the processes of torchrun the first one puts the table together
+            score_cases(settings)
+            return
+        overview = run(settings, _without_result(console)).overview()
     console.result(overview, f"mean Dice {overview['dice']:.3f} over {overview['cases']} cases (pooled "
                    f"{overview['pooled_dice']:.3f})\nreport: {overview['report']}")
 

@@ -28,10 +28,14 @@ _speaks: bool | None = None
 
 @contextmanager
 def meeting() -> Iterator[None]:
-    """Meet the processes that torchrun announces; :func:`start` makes them a group until the end of the block."""
+    """Meet the processes that torchrun announces, so that one of them speaks when they fail.
+
+    :func:`start` makes them a group until the end of the block.
+    """
     global _store, _speaks
     _store, _speaks = None, None
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and "RANK" in os.environ and not dist.is_initialized():
+    announced = int(os.environ.get("WORLD_SIZE", 1)) > 1 and {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+    if announced and not dist.is_initialized():
         _store, _, _ = next(dist.rendezvous("env://", timeout=_PATIENCE))
     try:
         yield

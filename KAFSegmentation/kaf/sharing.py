@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +34,15 @@ class Outcome:
 def leads() -> bool:
     """Whether this process speaks for all that torchrun started; it visits every case."""
     return int(os.environ.get("RANK", 0)) == 0
+
+
+def one_voice() -> AbstractContextManager[None]:
+    """Of processes that torchrun started, the first one that fails inside the block tells why; the others end."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return nullcontext()
+    from kaf import ranks  # torch
+
+    return ranks.meeting()
 
 
 def work_folder(output: Path) -> Path:
