@@ -230,7 +230,11 @@ def loadModule(path: Path) -> LoadedModule:
         sys.path.insert(0, str(path.parent))
     source = _source(path.stem, path)
     module = qSlicerScriptedLoadableModule(path)
-    instance = getattr(source, path.stem)(module)
+    try:
+        instance = getattr(source, path.stem)(module)
+    except BaseException:
+        del sys.modules[path.stem]  # or the next module of this name would be this broken one
+        raise
     module._instance = instance
     setattr(slicer.modules, f"{path.stem}Instance", instance)
     _register(path.stem, module)

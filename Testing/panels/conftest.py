@@ -38,6 +38,7 @@ def pictures(request):
 
     def take(shown, name):
         if folder:
+            host.pump(50)  # what was just said finds its place
             host.screenshot(shown, Path(folder) / f"{name}.png")
 
     return take
