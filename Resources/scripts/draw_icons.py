@@ -22,17 +22,18 @@ from PySide6.QtSvg import QSvgRenderer
 
 ROOT = Path(__file__).resolve().parents[2]
 ICONS = ROOT / "KAFSegmentation" / "Resources" / "Icons"
+MODULES = ("KAFSegmentation", "KAFPretrain")
 WIDTH, HEIGHT = 260, 280  # what Sample Data shows
 CROP = 100  # pixels of the phantom's 176, around the heart
 COLOURS = ("#6fb8d2", "#e6675b", "#f1d691")  # right ventricle, myocardium, left ventricle
 
 
-def draw_icon(size: int, path: Path) -> None:
+def draw_icon(source: Path, size: int, path: Path) -> None:
     image = QImage(size, size, QImage.Format.Format_ARGB32)
     image.fill(0)
     painter = QPainter(image)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    QSvgRenderer(str(ICONS / "KAFSegmentation.svg")).render(painter)
+    QSvgRenderer(str(source)).render(painter)
     painter.end()
     image.save(str(path))
 
@@ -74,8 +75,10 @@ def outline(image: QImage, labels: np.ndarray) -> None:
 
 def main() -> None:
     _application = QGuiApplication([])
-    draw_icon(128, ROOT / "Resources" / "KAFSegmentation.png")
-    draw_icon(64, ICONS / "KAFSegmentation.png")
+    draw_icon(ICONS / "KAFSegmentation.svg", 128, ROOT / "Resources" / "KAFSegmentation.png")
+    for module in MODULES:
+        icon = ROOT / module / "Resources" / "Icons" / f"{module}.svg"
+        draw_icon(icon, 64, icon.with_suffix(".png"))
     samples = json.loads((ICONS.parent / "SampleData.json").read_text(encoding="utf-8"))["samples"]
     for sample in samples:
         draw_thumbnail(sample["seed"], sample["truth"], ICONS / sample["thumbnail"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULES = ("KAFSegmentation", "KAFPretrain")
 CMAKE = shutil.which("cmake")
 pytestmark = pytest.mark.skipif(CMAKE is None, reason="cmake is not installed")
 
@@ -43,8 +44,8 @@ function(slicerMacroBuildScriptedModule)
       message(FATAL_ERROR "given nonexistent file or directory '${value}'")
     endif()
   endforeach()
-  record(scripts ${MY_SCRIPTS})
-  record(resources ${MY_RESOURCES})
+  record(scripts-${MY_NAME} ${MY_SCRIPTS})
+  record(resources-${MY_NAME} ${MY_RESOURCES})
   record(modules ${MY_NAME})
 endfunction()
 
@@ -111,24 +112,41 @@ def build(tmp_path_factory):
     return folder
 
 
-def test_every_file_of_the_module_is_installed_once(build):
-    listed = lines(build, "scripts") + lines(build, "resources")
+def test_the_modules_of_the_extension(build):
+    assert lines(build, "modules") == list(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_file_of_the_module_is_installed_once(build, module):
+    listed = lines(build, f"scripts-{module}") + lines(build, f"resources-{module}")
     assert len(listed) == len(set(listed))
-    assert set(listed) == module_files(ROOT / "KAFSegmentation")
+    assert set(listed) == module_files(ROOT / module)
 
 
-def test_only_python_files_are_scripts_and_the_module_is_the_first(build):
-    scripts = lines(build, "scripts")
-    assert scripts[0] == "KAFSegmentation.py"
+@pytest.mark.parametrize("module", MODULES)
+def test_only_python_files_are_scripts_and_the_module_is_the_first(build, module):
+    scripts = lines(build, f"scripts-{module}")
+    assert scripts[0] == f"{module}.py"
     assert all(name.endswith(".py") for name in scripts)
-    assert "kaf/training/loop.py" in scripts  # the package keeps its folders
     # Examples travel as they are; everything that is imported gets compiled.
-    assert all(name.startswith("Resources/") for name in lines(build, "resources") if name.endswith(".py"))
+    resources = lines(build, f"resources-{module}")
+    assert all(name.startswith("Resources/") for name in resources if name.endswith(".py"))
 
 
-def test_the_one_python_file_beside_the_module_is_itself(build):
+def test_the_package_keeps_its_folders(build):
+    assert "kaf/training/loop.py" in lines(build, "scripts-KAFSegmentation")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_one_python_file_beside_the_module_is_itself(build, module):
     """Slicer takes each .py directly in a module folder for a module."""
-    assert [name for name in lines(build, "scripts") if "/" not in name] == ["KAFSegmentation.py"]
+    assert [name for name in lines(build, f"scripts-{module}") if "/" not in name] == [f"{module}.py"]
+
+
+def test_packages_of_two_modules_have_different_names(build):
+    """All modules of an extension are installed into one folder."""
+    packages = [{name.split("/")[0] for name in lines(build, f"scripts-{module}")} for module in MODULES]
+    assert not set.intersection(*packages)
 
 
 def test_the_description_is_that_of_the_catalog(build):
@@ -138,7 +156,7 @@ def test_the_description_is_that_of_the_catalog(build):
 
 
 def test_the_tests_for_a_real_slicer_are_registered(build):
-    assert set(lines(build, "tests")) >= {"KAFSegmentation.py", "KAFSegmentationTest.py"}
+    assert set(lines(build, "tests")) >= {"KAFSegmentation.py", "KAFPretrain.py", "KAFSegmentationTest.py"}
 
 
 def test_a_new_file_is_picked_up_by_itself(tmp_path):
@@ -146,8 +164,8 @@ def test_a_new_file_is_picked_up_by_itself(tmp_path):
     (source / "KAFSegmentation" / "kaf" / "training" / "brand_new.py").touch()
     (source / "KAFSegmentation" / "kaf" / "models" / "mine.safetensors").touch()
     assert configure(source, tmp_path / "build").returncode == 0
-    assert "kaf/training/brand_new.py" in lines(tmp_path / "build", "scripts")
-    assert "kaf/models/mine.safetensors" in lines(tmp_path / "build", "resources")
+    assert "kaf/training/brand_new.py" in lines(tmp_path / "build", "scripts-KAFSegmentation")
+    assert "kaf/models/mine.safetensors" in lines(tmp_path / "build", "resources-KAFSegmentation")
 
 
 def test_a_missing_module_file_stops_the_build(tmp_path):
@@ -159,12 +177,12 @@ def test_a_missing_module_file_stops_the_build(tmp_path):
 def copied(folder: Path) -> Path:
     """The extension with its files emptied, which CMake does not mind."""
     source = folder / "source"
-    for name in ("CMakeLists.txt", "KAFSegmentation/CMakeLists.txt", "Testing/CMakeLists.txt",
+    for name in ("CMakeLists.txt", *(f"{module}/CMakeLists.txt" for module in MODULES), "Testing/CMakeLists.txt",
                  "Testing/Python/CMakeLists.txt"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
     for name in ("README.md", "LICENSE", "Testing/Python/KAFSegmentationTest.py",
-                 *(f"KAFSegmentation/{file}" for file in module_files(ROOT / "KAFSegmentation"))):
+                 *(f"{module}/{file}" for module in MODULES for file in module_files(ROOT / module))):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).touch()
     (source / "KAFSegmentation" / "kaf" / "models").mkdir(parents=True, exist_ok=True)

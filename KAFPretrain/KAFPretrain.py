@@ -1,0 +1,111 @@
+"""KAF Pretrain: the module as Slicer sees it. All work is in KAFPretrainLib, and in kaf in child processes."""
+
+import sys
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+# KAFPretrainLib uses KAFSegmentationLib and kaf, whose folder Slicer knows once KAFSegmentation is loaded: it is
+# imported when the panel is made, not with this file.
+
+
+class KAFPretrain(ScriptedLoadableModule):
+    """Name, place in the module list and help."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("KAF Pretrain")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["KAFSegmentation"]
+        parent.contributors = ["The KAF developers"]
+        parent.helpText = _(
+            "From a folder of scans to a model of your own: looks into the folder, learns from scans without labels, "
+            "fine-tunes on a few labelled ones, and compares what came out with the labels, by patient. Runs go on "
+            "when Slicer is closed and are found again. Nothing leaves this computer. For research, not for diagnosis."
+        ) + self.getDefaultModuleDocumentationLink()
+        parent.acknowledgementText = _(
+            "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "
+            "Image Segmentation with Limited Annotation, NeurIPS 2023. Written afresh for Slicer."
+        )
+
+
+class KAFPretrainWidget(ScriptedLoadableModuleWidget):
+    """Holds the panel.
+
+    ``makeSetup`` makes what finds and installs the packages, the one of KAFSegmentation unless tests put their own.
+    """
+
+    makeSetup = None
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        self.logic = self.pretraining = self.ui = None
+
+    def setup(self):
+        """Slicer opens the module for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        from KAFPretrainLib import PretrainWidget
+        from KAFSegmentationLib.Setup import Setup
+
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/KAFPretrain.ui"))
+        self.layout.addWidget(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = KAFPretrainLogic()
+        self.pretraining = PretrainWidget(uiWidget, self.logic, (type(self).makeSetup or Setup)())
+        self.ui = self.pretraining.ui
+
+    def enter(self):
+        """The module is opened."""
+        self.pretraining.enter()
+
+    def exit(self):
+        """Another module is opened."""
+        if self.pretraining is not None:
+            self.pretraining.exit()
+
+    def cleanup(self):
+        """Slicer ends, or the module is loaded again; runs go on."""
+        if self.pretraining is not None:
+            self.pretraining.cleanup()
+            self.pretraining = None
+
+    def onReload(self):
+        """The Reload button: the library too, not this file alone."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "KAFPretrainLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+
+class KAFPretrainLogic(ScriptedLoadableModuleLogic):
+    """Keeps the choices of the panel in the scene. Scripts use the command line, or kaf itself."""
+
+
+class KAFPretrainTest(ScriptedLoadableModuleTest):
+    """What Slicer's own test run does: curves grow in the scene."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_curvesGrow()
+
+    def test_curvesGrow(self):
+        """Without a run and without torch, so that it runs wherever Slicer does."""
+        from KAFPretrainLib.Curves import Curves
+
+        curves = Curves("test")
+        curves.add(10, {"loss": 2.0})
+        curves.add(20, {"loss": 1.0})
+        curves.flush()
+        chart = curves.chart("loss")
+        table = chart.GetNthPlotSeriesNode(0).GetTableNode()
+        assert table.GetNumberOfRows() == 2
+        self.delayDisplay("Test passed")

@@ -1,0 +1,193 @@
+"""The tab Data: a folder of scans, what was understood of it, and who trains, validates and is tested."""
+
+from pathlib import Path
+
+import qt
+
+from kaf.data.splits import Split
+from kaf.errors import Cancelled, InputError, KafError
+from kaf.events import Progress
+
+from . import Folders
+from .Inspection import Inspection
+from .PatientSplit import checkSplit, drawSplit, patientTip, splitWords
+from .ScanOpener import openCase
+from .ShortJob import ShortJob
+from .Tables import fillTable, fitColumns, setUpTable
+
+COLUMNS = ("Case", "Patient", "Part", "Labels", "Problem", "Size", "Spacing (mm)")
+_START = "Choose a folder of scans to begin."
+
+
+class DataTab:
+    """Args:
+        ui: the widgets of the .ui file.
+        panel: has ``makeReady``, ``setup``, ``message``, ``parameters``, ``onDataChanged`` and ``refreshRuns``.
+    """
+
+    def __init__(self, ui, panel):
+        self.ui, self._panel = ui, panel
+        self.inspection = self.split = None
+        self._job = self._loadedSplit = None
+        self._filling = False
+        setUpTable(ui.caseTable, COLUMNS)
+        ui.scanProgressBar.visible = False
+        ui.dataPath.connect("currentPathChanged(QString)", self._onPath)
+        ui.runsPath.connect("currentPathChanged(QString)", self._onRunsPath)
+        ui.scanButton.connect("clicked()", self.onScan)
+        ui.caseTable.connect("cellDoubleClicked(int,int)", self._onOpen)
+        for spin in (ui.validationShareSpinBox, ui.testShareSpinBox, ui.splitSeedSpinBox):
+            spin.connect("valueChanged(int)", self._onShares)
+        ui.saveSplitButton.connect("clicked()", self.onSaveSplit)
+        ui.loadSplitButton.connect("clicked()", self.onLoadSplit)
+
+    @property
+    def folder(self):
+        """The folder of scans, or nothing."""
+        return self.ui.dataPath.currentPath.strip()
+
+    @property
+    def isScanning(self):
+        return self._job is not None
+
+    def enter(self):
+        """The panel is opened: the folders of the last time stand there."""
+        self._filling = True
+        if not self.folder:
+            self.ui.dataPath.setCurrentPath(Folders.dataFolder())
+        self.ui.runsPath.setCurrentPath(Folders.runsFolder())
+        self._filling = False
+        self.update()
+
+    def close(self):
+        """The panel is taken apart."""
+        if self._job is not None:
+            self._job.close()
+            self._job = None
+
+    def onScan(self):
+        """Looks into the folder, or stops looking."""
+        if self._job is not None:
+            self._job.cancel()
+            return
+        if not self._panel.makeReady():
+            return
+        self.inspection = self.split = self._loadedSplit = None
+        self.ui.scanProgressBar.maximum = 0
+        self._job = ShortJob(self._panel.setup.python(), ["data", "scan", self.folder], self._onEvent, self._onDone)
+        self.update()
+
+    def onSaveSplit(self):
+        """Writes the patients of each part."""
+        path = qt.QFileDialog.getSaveFileName(self.ui.dataTab, "Save the split",
+                                              str(Path(Folders.runsFolder()) / "split.json"), "Splits (*.json)")
+        if not path:
+            return
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self.split.save(path)
+        except (KafError, OSError) as error:
+            self._panel.message.showError(error)
+            return
+        self._panel.message.show(f"The split is saved in {path}.", "done")
+
+    def onLoadSplit(self):
+        """Takes the patients of each part from a file."""
+        path = qt.QFileDialog.getOpenFileName(self.ui.dataTab, "Load a split", Folders.runsFolder(),
+                                              "Splits (*.json)")
+        if not path:
+            return
+        try:
+            split = Split.load(path)
+            checkSplit(split, self.inspection.patients, path)
+        except KafError as error:
+            self._panel.message.showError(error)
+            return
+        self._loadedSplit = split
+        self._panel.message.show(f"The split is that of {path}.", "done")
+        self._takeSplit()
+
+    def update(self):
+        """What can be done now."""
+        scanning, known = self._job is not None, self.inspection is not None
+        isFolder = Path(self.folder).is_dir() if self.folder else False
+        self.ui.scanButton.text = "Stop" if scanning else "Look into the folder"
+        self.ui.scanButton.enabled = scanning or isFolder
+        self.ui.scanProgressBar.visible = scanning
+        self.ui.loadSplitButton.enabled = known
+        self.ui.saveSplitButton.enabled = self.split is not None
+        if scanning:
+            self.ui.understoodLabel.text = "Reads every scan once, beside Slicer…"
+        elif not known:
+            self.ui.understoodLabel.text = _START if not self.folder else \
+                "Press the button: every scan is read once, and nothing is changed." if isFolder else \
+                f"There is no folder {self.folder}: check the path, and that its disk is connected."
+        else:
+            self.ui.understoodLabel.text = self.inspection.words()
+        warning = self.inspection.warning() if known else ""
+        self.ui.problemsLabel.text = warning
+        self.ui.problemsLabel.visible = bool(warning)
+        self.ui.caseTable.visible = known
+        self.ui.splitSection.enabled = known
+        self.ui.splitLabel.text = splitWords(self.split, self.inspection.patients if known else ())
+        self.ui.splitLabel.toolTip = patientTip(self.split)
+
+    def _onEvent(self, event):
+        if isinstance(event, Progress) and event.total:
+            self.ui.scanProgressBar.maximum = int(event.total)
+            self.ui.scanProgressBar.value = int(event.done)
+            self.ui.scanProgressBar.format = f"{int(event.done)} of {int(event.total)} scans"
+
+    def _onDone(self, values, error):
+        self._job = None
+        if isinstance(error, Cancelled):
+            self._panel.message.show("Stopped looking into the folder.")
+        elif error is not None:
+            self._panel.message.showError(error)
+        else:
+            self.inspection = Inspection.of(values)
+            self.ui.dataPath.addCurrentPathToHistory()
+            self._panel.message.clear()
+        self._takeSplit()
+        if self.inspection is not None:
+            fitColumns(self.ui.caseTable)
+
+    def _takeSplit(self):
+        """The split of the file, or one that is drawn now; then all that follows from it."""
+        self.split = self._loadedSplit
+        if self.inspection is not None and self.split is None:
+            numbers = self._panel.parameters
+            try:
+                self.split = drawSplit(self.inspection.patients, self.inspection.labelledPatients,
+                                       numbers.validationShare / 100, numbers.testShare / 100, numbers.splitSeed)
+            except InputError as error:
+                self._panel.message.showError(error)
+        fillTable(self.ui.caseTable, self.inspection.rows(self.split) if self.inspection is not None else [])
+        self.update()
+        self._panel.onDataChanged()
+
+    def _onShares(self, value):
+        if self._panel.parameters is not None and self.inspection is not None and not self._filling:
+            self._loadedSplit = None
+            qt.QTimer.singleShot(0, self._takeSplit)  # when the parameter node has the new number, too
+
+    def _onPath(self, path):
+        if self._filling:
+            return
+        Folders.setDataFolder(path.strip())
+        self.inspection = self.split = self._loadedSplit = None
+        fillTable(self.ui.caseTable, [])
+        self.update()
+        self._panel.onDataChanged()
+
+    def _onRunsPath(self, path):
+        if not self._filling and path.strip():
+            Folders.setRunsFolder(path.strip())
+            self._panel.refreshRuns()
+
+    def _onOpen(self, row, column):
+        case = self.inspection.cases[row]
+        try:
+            openCase(case.image, case.label or "", name=case.name)
+        except KafError as error:
+            self._panel.message.showError(error)

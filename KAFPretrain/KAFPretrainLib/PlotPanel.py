@@ -1,0 +1,72 @@
+"""Slicer's own plot view inside the panel, so that curves are seen without changing the layout."""
+
+import slicer
+
+
+class PlotPanel:
+    """A plot view in a frame, and a button that shows the same chart in the views.
+
+    Args:
+        layout: of the frame that it goes into.
+        button: "Show in the views".
+        name: of its view, unique in the panel.
+    """
+
+    def __init__(self, layout, button, name):
+        self._layout, self._name = layout, name
+        self._widget = self._node = self._chart = None
+        button.connect("clicked()", self.showInViews)
+        self._button = button
+        button.enabled = False
+
+    def show(self, chart):
+        """Shows a chart node, or nothing."""
+        self._chart = chart
+        self._button.enabled = chart is not None
+        if self._node is None or self._node.GetScene() is None:
+            self._make()
+        self._node.SetPlotChartNodeID(chart.GetID() if chart is not None else None)
+
+    def forget(self):
+        """The scene is about to close: its nodes go."""
+        self._chart = None
+        self._button.enabled = False
+        if self._widget is not None:
+            self._widget.setMRMLPlotViewNode(None)
+        self._node = None
+
+    def close(self):
+        """The panel is taken apart."""
+        self.forget()
+        if self._widget is not None:
+            self._widget.setMRMLScene(None)
+
+    def showInViews(self):
+        """Changes the layout to one with a plot view, because a person asked for it."""
+        if self._chart is None:
+            return
+        layoutNode = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+        if layoutNode.GetViewArrangement() not in (layoutNode.SlicerLayoutConventionalPlotView,
+                                                   layoutNode.SlicerLayoutFourUpPlotView,
+                                                   layoutNode.SlicerLayoutPlotView):
+            slicer.app.layoutManager().setLayout(layoutNode.SlicerLayoutFourUpPlotView)
+        logic = slicer.app.applicationLogic()
+        logic.GetSelectionNode().SetActivePlotChartID(self._chart.GetID())
+        logic.PropagatePlotChartSelection()
+
+    def _make(self):
+        """The view node belongs to no layout, so that Slicer makes no view of its own for it."""
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotViewNode", f"KAF {self._name}")
+        node.SetLayoutName(f"KAF{self._name}")
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        owner = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", f"KAF {self._name} view")
+        owner.SetHideFromEditors(True)
+        owner.SetSaveWithScene(False)
+        node.SetAndObserveParentLayoutNodeID(owner.GetID())
+        if self._widget is None:
+            self._widget = slicer.qMRMLPlotWidget()
+            self._layout.addWidget(self._widget)
+        self._widget.setMRMLScene(slicer.mrmlScene)
+        self._widget.setMRMLPlotViewNode(node)
+        self._node = node

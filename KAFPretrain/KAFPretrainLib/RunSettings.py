@@ -1,0 +1,135 @@
+"""What the panel says, as settings of a verb: for a run, a command, a file, a cluster job. All take the same."""
+
+import json
+import shlex
+from pathlib import Path
+
+from kaf.errors import SettingsError
+
+METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
+_POSITIONAL = ("data",)
+
+
+def readMore(path):
+    """The settings in a file that lies beneath what the panel says; nothing without one.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    if not path.strip():
+        return {}
+    try:
+        values = json.loads(Path(path.strip()).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(path, f"cannot be read ({error.strerror})", "Check More settings.") from error
+    except ValueError as error:
+        raise SettingsError(path, f"is not valid JSON ({error})", "Mend the file at that place.") from error
+    if not isinstance(values, dict):
+        raise SettingsError(path, "is not a JSON object", 'Write {"name": value, ...}.')
+    return {name: value for name, value in values.items() if name not in ("output", "resume", "overwrite")}
+
+
+def leaveOut(split, patients):
+    """Who must not be seen by training: those for the test, and those in no part."""
+    placed = {*split.train, *split.validation, *split.test}
+    return sorted({*split.test, *(set(patients) - placed)})
+
+
+def pretrainValues(parameters, data, inspection, split, probe):
+    """Settings of `kaf pretrain`."""
+    values = {"data": data, "name": parameters.pretrainName.strip() or "pretrained", "method": parameters.method,
+              "minutes": round(parameters.pretrainMinutes, 3), "seed": parameters.pretrainSeed,
+              "device": parameters.pretrainDevice}
+    if parameters.preset:
+        values["preset"] = parameters.preset
+    if inspection is not None and split is not None:
+        left = leaveOut(split, inspection.patients)
+        if left:
+            values["leave_out"] = left
+        if probe and inspection.labelled:
+            values["labelled"] = data
+    return values
+
+
+def finetuneValues(parameters, data, inspection, split, base, words):
+    """Settings of `kaf finetune`; ``words`` are those of the card: description, training_data, weights_licence."""
+    values = {"data": data, "name": parameters.finetuneName.strip() or "my-model",
+              "minutes": round(parameters.finetuneMinutes, 3), "seed": parameters.finetuneSeed,
+              "device": parameters.finetuneDevice}
+    if base:
+        values["init_from"] = base
+    if parameters.fewShot:
+        values["few_shot"] = parameters.fewShot
+    if inspection is not None and split is not None:
+        validation = sorted(set(split.validation) & set(inspection.labelledPatients))
+        left = sorted(set(leaveOut(split, inspection.patients)) & set(inspection.labelledPatients))
+        if validation:
+            values["validation_cases"] = validation
+        if left:
+            values["leave_out"] = left
+        if inspection.labelNames:
+            values["labels"] = {value: name for value, name in inspection.labelNames.items()
+                                if int(value) in inspection.values}
+    return values | {name: text.strip() for name, text in words.items() if text.strip()}
+
+
+def compareValues(parameters, data, inspection, base, recipe):
+    """Settings of `kaf compare`: these weights against none, on folds of the patients.
+
+    base: a model file to start from, or nothing. recipe: the settings of the pretraining that made it, or None; with
+    one the weights are made anew in every fold, so that nobody who is tested was seen.
+    """
+    patients = len(inspection.labelledPatients)
+    smallest = patients - -(-patients // parameters.folds)
+    values = {"data": data, "methods": ["scratch"], "baseline": "scratch", "few_shot":
+              [min(parameters.fewShot or smallest, smallest)], "draws": 1, "folds": parameters.folds,
+              "run_folds": list(range(parameters.folds)), "seed": parameters.finetuneSeed,
+              "device": parameters.finetuneDevice, "finetune": {"minutes": round(parameters.finetuneMinutes, 3)}}
+    if recipe is not None:
+        kept = ("preset", "minutes", "epochs", "steps", "batch", "patch", "learning_rate", "seed")
+        values["methods"].append(recipe["method"])
+        values["pretrain"] = {name: recipe[name] for name in kept if recipe.get(name)}
+    elif base:
+        values["arms"] = {"started from weights": {"finetune": {"init_from": base}}}
+    return values
+
+
+def command(verb, values, output):
+    """The same as one line for a terminal; where :func:`needsFile`, a file says it better."""
+    words = ["kaf", verb, *(str(values[name]) for name in _POSITIONAL)]
+    for name, value in values.items():
+        if name in _POSITIONAL:
+            continue
+        words += [f"--{name.replace('_', '-')}", _text(value)]
+    return shlex.join([*words, "--output", str(output)])
+
+
+def needsFile(values):
+    """Whether these settings hold more than flags say plainly."""
+    return any(isinstance(value, dict) and name != "labels" for name, value in values.items())
+
+
+def clusterScript(verb, values, output):
+    """A script that submits the run to SLURM with `kaf submit`, which queues it again when its time is over."""
+    line = command(verb, values, output).removeprefix("kaf ")
+    return "\n".join([
+        "#!/bin/sh", "# Submits this run to SLURM; preempted or out of time, it is queued again and goes on.",
+        "# Paths are those of the computer that this was written on: change them to the cluster's.",
+        "# kaf submit --help tells what else can be asked for (partition, memory, nodes).",
+        "set -eu", f"kaf submit {line} --gpus 1 --hours 24", ""])
+
+
+def settingsFile(values, output):
+    """The settings as `--settings` takes them."""
+    return json.dumps({**values, "output": str(output)}, indent=1, sort_keys=True) + "\n"
+
+
+def _text(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return json.dumps(value) if any(isinstance(item, (dict, list)) for item in value.values()) else \
+            ",".join(f"{name}={item}" for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return json.dumps(list(value)) if any("," in str(item) for item in value) else ",".join(map(str, value))
+    return str(value)

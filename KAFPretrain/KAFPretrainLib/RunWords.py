@@ -1,0 +1,71 @@
+"""A run in words: for the list of runs, the line under it, and the progress bar."""
+
+import time
+from html import escape
+
+from kaf import jobs
+from KAFSegmentationLib.Forecast import roughTime
+
+_STATES = {jobs.QUEUED: "waits", jobs.STARTING: "starts", jobs.RUNNING: "runs", jobs.STOPPING: "is stopping",
+           jobs.FINISHED: "finished", jobs.FAILED: "failed", jobs.STOPPED: "stopped", jobs.LOST: "broke off"}
+_RED = "#cf3b2e"
+
+
+def entryWords(job, state=None):
+    """One line for the list of runs."""
+    made = time.strftime("%d %b %H:%M", time.localtime(job.created))
+    return f"{job.folder.name} — {_STATES.get(state or job.state(), '')} ({made})"
+
+
+def statusWords(job, state, story):
+    """How it stands, as rich text: with what to do where something is wrong."""
+    lines = []
+    if job.note:
+        lines.append(_alarm(job.note))
+    if state in (jobs.FAILED, jobs.LOST):
+        lines.append(_alarm(job.error or story.error or "It ended without a word."))
+        if job.can_resume:
+            lines.append("Resume goes on from its last checkpoint, on the device that is chosen above.")
+    elif state == jobs.QUEUED:
+        before = f" ({job.ahead} before it)" if job.ahead else ""
+        lines.append(f"Waits until the run before it on this device is done{before}.")
+    elif state == jobs.STARTING:
+        lines.append("Starts: loading takes some seconds.")
+    elif state == jobs.STOPPING:
+        lines.append("Is stopping: it writes a checkpoint first.")
+    elif state == jobs.STOPPED:
+        lines.append("Stopped. A checkpoint was kept, and Resume goes on from there."
+                     if job.can_resume else "Stopped.")
+    elif state == jobs.FINISHED:
+        lines.append(_finished(job, story))
+    elif job.is_foreign and state == jobs.RUNNING:
+        lines.append("Runs; it was started outside this panel and is stopped there.")
+    facts = [escape(text) for text in (_facts(story), story.said("Started from"), story.said("Forecast")) if text]
+    return "<br>".join([*lines, *facts])
+
+
+def percentWords(job, state, story):
+    """(share that is done or None, text of the progress bar)."""
+    progress = story.progress
+    if state != jobs.RUNNING or progress is None or not 0 < progress.done < progress.total:
+        return None, ""  # between two stages nothing can be told
+    left = "" if progress.seconds_left is None else f", {roughTime(progress.seconds_left)} left"
+    return progress.done / progress.total, f"{progress.stage.capitalize()}: %p%{left}"
+
+
+def _finished(job, story):
+    if job.verb == "compare":
+        return "Finished. The report is under …, and its table in the tab Evaluate."
+    words = f" after {story.step} steps" if story.step else ""
+    then = "Its weights can be chosen in the tab Fine-tune." if job.verb == "pretrain" else \
+        "Its model can be chosen in KAF Segmentation."
+    return f"Finished{words}. {then}" if job.model else f"Finished{words}."
+
+
+def _facts(story):
+    """The message that says how many patients and scans there are."""
+    return next((m.text for m in story.messages if " patients" in m.text and m.level == "info"), "")
+
+
+def _alarm(text):
+    return f'<span style="color:{_RED}">{escape(text)}</span>'

@@ -1,0 +1,36 @@
+"""Filling a QTableWidget, and finding the row that was clicked."""
+
+import qt
+
+_ALARM, _WARN = "#c0392b", "#b9770e"
+
+
+def setUpTable(table, titles):
+    """Columns with these titles and no row."""
+    table.setColumnCount(len(titles))
+    table.setHorizontalHeaderLabels(list(titles))
+    table.setRowCount(0)
+    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
+
+
+def fillTable(table, rows):
+    """Texts row by row; a cell may also be (text, tool tip) or (text, tool tip, level), level "warning" or "error"."""
+    table.setUpdatesEnabled(False)
+    table.setRowCount(len(rows))
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            text, tip, level = (*cell, "", "")[:3] if isinstance(cell, tuple) else (cell, "", "")
+            item = qt.QTableWidgetItem(text)
+            if tip:
+                item.setToolTip(tip)
+            if level:
+                item.setForeground(qt.QBrush(qt.QColor(_ALARM if level == "error" else _WARN)))
+            table.setItem(row, column, item)
+    table.setUpdatesEnabled(True)
+
+
+def fitColumns(table, widest=220):
+    """Columns as wide as what they hold, within reason; the last one takes the rest."""
+    table.resizeColumnsToContents()
+    for column in range(table.columnCount - 1):
+        table.setColumnWidth(column, min(widest, table.columnWidth(column)))
