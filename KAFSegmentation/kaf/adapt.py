@@ -44,7 +44,8 @@ _NEW_STRUCTURE = AugmentationSettings(rotation=40, scale=1.25, flips=(False, Fal
 class Adaptation:
     """The scan segmented by the adapted model, with the person's slices as drawn, and that model.
 
-    review: canonical slices from the most to the least uncertain, without the finished ones.
+    finished, review: slices as the scan is stored, from 0; review goes from the most to the least uncertain one and
+    leaves out the finished ones.
     """
 
     segmentation: Segmentation
@@ -96,7 +97,9 @@ def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEv
     labels = keep_drawn(result.labels.voxels, drawn.voxels, prepared.grid, finished)
     result = replace(result, labels=Volume(labels, volume.affine, volume.source),
                      volumes_ml=volumes_ml(labels, volume.affine, card))
-    return Adaptation(result, network.cpu(), card, finished, review_order(result, prepared, finished))
+    review = review_order(result, prepared, finished)
+    return Adaptation(result, network.cpu(), card, tuple(sorted(as_stored(prepared.grid, finished))),
+                      tuple(as_stored(prepared.grid, review)))
 
 
 def finished_slices(grid: Grid, drawn: np.ndarray, stored: Sequence[int]) -> tuple[int, ...]:
@@ -106,11 +109,16 @@ def finished_slices(grid: Grid, drawn: np.ndarray, stored: Sequence[int]) -> tup
     if wrong:
         raise InputError("slices", f"{wrong[0]} is not in the scan", f"It has the slices 0 to {count - 1}.")
     if stored:
-        return tuple(sorted({count - 1 - index if grid.flipped[0] else index for index in stored}))
+        return tuple(sorted(set(as_stored(grid, stored))))
     held = np.flatnonzero(grid.view(drawn).any(axis=(1, 2)))
     if not held.size:
         raise InputError("labels", "hold no finished slice", "Draw or correct at least one slice.")
     return tuple(held.tolist())
+
+
+def as_stored(grid: Grid, slices: Sequence[int]) -> list[int]:
+    """Canonical slices as the scan's own array counts them, and the other way round."""
+    return [grid.n_slices - 1 - index if grid.flipped[0] else index for index in slices]
 
 
 def keep_drawn(labels: np.ndarray, drawn: np.ndarray, grid: Grid, finished: Sequence[int]) -> np.ndarray:

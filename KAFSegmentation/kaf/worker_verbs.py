@@ -26,7 +26,7 @@ def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
 
 def adapt(request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Volumes ``image`` and ``drawn`` -> what ``segment`` gives, the adapted model's file in the request's folder,
-    and ``review``: the canonical slices to check, the most uncertain first."""
+    and ``review``: the slices to check as the scan is stored, the most uncertain first."""
     settings = build(AdaptSettings, request.settings)
     result = run_adapt(_volume(request, "image"), _volume(request, "drawn"), settings, on_event, request.cache)
     path = request.folder / "adapted.safetensors"

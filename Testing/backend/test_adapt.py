@@ -47,7 +47,7 @@ def test_finished_slices_stay_as_drawn_however_the_scan_is_stored(heart, model, 
     made = np.moveaxis(result.segmentation.labels.voxels, axis, 0)
     assert np.array_equal(made[[1, 3]], np.moveaxis(truth.voxels, axis, 0)[[1, 3]])
     assert result.segmentation.labels.voxels.shape == scan.shape
-    assert len(result.finished) == 2
+    assert result.finished == (1, 3)
     assert set(result.review) == set(range(5)) - set(result.finished)
 
 
@@ -127,3 +127,14 @@ def test_a_correction_leaves_what_was_right_elsewhere(heart, model, monkeypatch)
     wrong = Volume(np.where(guess[2] == 0, 1, 0)[None].repeat(5, 0) * (np.arange(5) == 2)[:, None, None], scan.affine)
     adapt(scan, wrong, settings(model, slices=(2,)))
     assert set(seen["slices"]) == {2}, "a model that was all wrong there teaches nothing elsewhere"
+
+
+def test_slices_to_check_are_counted_as_the_scan_is_stored(heart, model):
+    """Whoever hands the first of them back as finished means the same slice."""
+    scan, truth = (stored(volume, (0, 1, 2), (True, False, False)) for volume in heart)
+    straight = adapt(heart[0], only(heart[1], [1]), settings(model, slices=(1,), seconds=1))
+    turned = adapt(scan, only(truth, [3]), settings(model, slices=(3,), seconds=1))
+    assert turned.finished == (3,)
+    assert straight.finished == (1,)
+    assert set(turned.review) == {0, 1, 2, 4}
+    assert set(straight.review) == {0, 2, 3, 4}

@@ -287,6 +287,16 @@ def test_pruning_removes_what_was_used_longest_ago(folder):
     assert entries(folder) == []
 
 
+def test_a_cache_that_grows_too_large_loses_what_was_used_longest_ago(folder, case, monkeypatch):
+    folder.mkdir(exist_ok=True)
+    (folder / "old").mkdir()
+    (folder / "old" / "image.npy").write_bytes(bytes(1000))
+    os.utime(folder / "old", (0, 1000))
+    monkeypatch.setattr(cache, "_LIMIT", 1000)
+    cache_cases([case], SETTINGS, folder)
+    assert not (folder / "old").exists()
+
+
 def test_opening_an_entry_is_use(folder, case):
     load_case(case, SETTINGS, folder)
     (entry,) = folder.iterdir()

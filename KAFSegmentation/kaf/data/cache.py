@@ -30,6 +30,7 @@ from kaf.settings import KeypointSettings, NormalisationSettings
 from kaf.volume import Volume, read_labels, read_volume
 
 _FORMAT = 4
+_LIMIT = 20 * 1024 ** 3  # bytes; what was used longest ago goes first
 _MAPPED = ("image", "labels", "superpixels")
 
 
@@ -95,6 +96,7 @@ def cache_cases(cases: Sequence[Case], settings: SliceSettings, folder: Path | N
     for index, case in enumerate(cases):
         found.append(load_case(case, settings, folder))
         ticker.update(index + 1)
+    prune_cache(folder, _LIMIT)
     return found
 
 
@@ -202,10 +204,13 @@ def _open(entry: Path, name: str, patient: str) -> CachedCase | None:
 
 def prune_cache(folder: Path, limit_bytes: int) -> int:
     """Remove the entries that were used longest ago until the cache fits; returns the bytes removed."""
-    entries = sorted((p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True)
+    entries = []
+    for entry in folder.iterdir():
+        with suppress(OSError):  # another process may have removed it
+            if entry.is_dir():
+                entries.append((entry.stat().st_mtime, sum(file.stat().st_size for file in entry.iterdir()), entry))
     total = removed = 0
-    for entry in entries:
-        size = sum(file.stat().st_size for file in entry.iterdir())
+    for _, size, entry in sorted(entries, reverse=True):
         total += size
         if total > limit_bytes:
             shutil.rmtree(entry, ignore_errors=True)
