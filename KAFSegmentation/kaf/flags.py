@@ -28,7 +28,8 @@ C = TypeVar("C", bound="Command")
 # Python's names for kinds of values, as a person reads them in the help.
 _KINDS = {"str": "TEXT", "int": "N", "float": "NUMBER", "tuple[int,...]": "N,N,...", "tuple[str,...]": "NAME,NAME,...",
           "tuple[int,int,int]": "N,N,N", "tuple[tuple[int,int,int],...]": "[[N,N,N],...]",
-          "dict[int,str]": "N=NAME,...", "dict[str,JSON]": "JSON", "dict[str,Any]": "JSON", "tuple[float,float,float]": "R,A,S",
+          "dict[int,str]": "N=NAME,...", "dict[str,JSON]": "JSON", "dict[str,Any]": "JSON",
+          "tuple[float,float,float]": "R,A,S",
           "tuple[float,float,float,float,float,float]": "R,A,S,R,A,S", "tuple[bool,bool]": "true,true",
           "tuple[bool,bool,bool,bool]": "true,true,true,true"}
 _NUMBERS = re.compile(r"[-+]?[\d.][-+\d.eE]*(,[-+]?[\d.][-+\d.eE]*)*,?")
