@@ -30,7 +30,7 @@ from kaf.training.pretraining import Pretrainer
 
 FOUND, MISSED, ALONE = (98, 216, 180), (246, 158, 92), (150, 160, 175)
 _DRAWN_FROM = 2 ** 31  # a step that no run reaches
-_LOOKED_AT, _COLUMNS, _PAIRS, _LINES = 8, 4, 2, 24
+_LOOKED_AT, _COLUMNS, _PAIRS, _LINES = 8, 4, 2, 16
 _TILE, _WIDE, _GAP, _MARGIN, _HEADING = 260, 430, 14, 30, 46
 
 
@@ -103,8 +103,10 @@ class Pictures:
 
 
 def _middle(view: View) -> np.ndarray:
-    """(B, H, W) the views' own slices, without their neighbours, as numbers to draw."""
-    return view.image[:, view.image.shape[1] // 2].float().cpu().numpy()
+    """(B, H, W) the views' own slices, without their neighbours; outside of them the darkest that is inside."""
+    image = view.image[:, view.image.shape[1] // 2].float()
+    darkest = image.masked_fill(~view.valid, torch.inf).amin((1, 2), keepdim=True)
+    return torch.where(view.valid | darkest.isinf(), image, darkest).cpu().numpy()
 
 
 def _size(image: np.ndarray, longest: int) -> tuple[int, int]:
@@ -136,10 +138,9 @@ def matched(method: Kaf, scene: Scene) -> Sheet:
     found = int(((guess == matches) & (matches >= 0)).sum())
     total, rows = int((matches >= 0).sum()), []
     for item in _best((matches >= 0).sum(1), _PAIRS):
-        levels = window(np.stack([image[item] for image in images]))
         points = [view.keypoints[item].cpu().numpy() for view in (first, second)]
         masks = [view.mask[item].cpu().numpy() for view in (first, second)]
-        tiles = [grey(image[item], size, levels) for image in images]
+        tiles = [grey(image[item], size, window(image[item])) for image in images]
         rows.append(("", [_joined(tiles, points, masks, matches[item], guess[item], images[0].shape[1:])]))
     legend: list[tuple[Colour | None, str, str]] = [
         (FOUND, "found by the network", f"{found} of {total} in {len(matches)} pairs"), (MISSED, "missed", ""),
@@ -156,18 +157,20 @@ def _joined(tiles: list[np.ndarray], points: list[np.ndarray], masks: list[np.nd
     sheet[:, :width], sheet[:, width + _GAP:] = (rounded_corners(tile) for tile in tiles)
     scale = height / shape[0]
     where = [(p + 0.5) * scale + [0, offset] for p, offset in zip(points, (0, width + _GAP), strict=True)]
-    for places, mask in zip(where, masks, strict=True):
-        for place in places[mask]:
-            _dot(sheet, place, ALONE, 2.8)
     pairs = np.flatnonzero(matches >= 0)
-    for index in pairs[:: max(1, -(-len(pairs) // _LINES))]:
+    for places, mask, paired in zip(where, masks, (pairs, matches[pairs]), strict=True):
+        for index in set(np.flatnonzero(mask)) - set(paired):
+            _dot(sheet, places[index], ALONE, 1.6)
+    step = max(1, -(-len(pairs) // _LINES))  # all keypoints are drawn, and some of the lines
+    for turn, index in enumerate(pairs):
         colour = FOUND if guess[index] == matches[index] else MISSED
         a, b = where[0][index], where[1][matches[index]]
-        over = sheet.copy()
-        cv2.line(over, _at(a), _at(b), colour, 2, cv2.LINE_AA, 4)
-        cv2.addWeighted(over, 0.75, sheet, 0.25, 0, dst=sheet)
+        if turn % step == 0:
+            over = sheet.copy()
+            cv2.line(over, _at(a), _at(b), colour, 2, cv2.LINE_AA, 4)
+            cv2.addWeighted(over, 0.75, sheet, 0.25, 0, dst=sheet)
         for place in (a, b):
-            _dot(sheet, place, colour, 4.0)
+            _dot(sheet, place, colour, 4.0 if turn % step == 0 else 2.8)
     return sheet
 
 
@@ -200,13 +203,14 @@ def clusters(method: Bim, scene: Scene) -> Sheet:
     height, width = image.shape[1:]
     sure_, cluster_ = sure[:, :height, :width].cpu().numpy(), cluster[:, :height, :width].cpu().numpy()
     colours, size, chosen = palette(method.settings.clusters), _size(image, _TILE), _full(scene)
-    light = np.clip((sure_ - 1 / len(colours)) / (1 - 1 / len(colours)), 0, 1)
-    pictures = colours[cluster_] * (valid * (0.3 + 0.7 * light))[..., None]
+    light = np.sqrt(np.clip((sure_ - 1 / len(colours)) / (1 - 1 / len(colours)), 0, 1))
+    pictures = colours[cluster_] * (valid * (0.35 + 0.65 * light))[..., None]
     tiles = [cv2.resize(np.rint(pictures[item]).astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
              for item in chosen]
     used = len(np.unique(cluster_[valid]))
-    heading = f"Clusters: {used} of {len(colours)} are the likeliest somewhere; darker where unsure"
-    return Sheet("clusters", "What belongs together", [("Slices", _slices(image, chosen, size)), (heading, tiles)], [])
+    heading = f"{used} of {len(colours)} clusters are the likeliest somewhere; darker where unsure"
+    rows = [("Slices", _slices(image, chosen, size)), (heading, tiles)]
+    return Sheet("clusters", "Clusters: what belongs together", rows, [])
 
 
 def _slices(image: np.ndarray, chosen: list[int], size: tuple[int, int]) -> list[np.ndarray]:
