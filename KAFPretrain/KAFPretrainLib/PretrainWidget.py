@@ -12,10 +12,16 @@ from KAFSegmentationLib.MessageLine import MessageLine
 
 from .DataTab import DataTab
 from .DeviceChoice import devicesOf
+from .EvaluateTab import EvaluateTab
+from .FinetuneTab import FinetuneTab
 from .JobList import JobList
+from .LibraryKeeper import LibraryKeeper
+from .ModelsTab import ModelsTab
 from .Parameters import Parameters
 from .PretrainTab import PretrainTab
+from .Selection import Selection
 from .ShortJob import ShortJob
+from .Weights import findWeights
 
 POLL_MILLISECONDS = 500
 
@@ -37,10 +43,15 @@ class PretrainWidget(VTKObservationMixin):
         self.message = MessageLine(self.ui.messageFrame, self.ui.messageIcon, self.ui.messageLabel, self.log.add)
         self.parameters = self._guiTag = self._lookingForDevices = None
         self.jobs = JobList(setup)
+        self.keeper = LibraryKeeper(setup, self._onKept, self.message.showError)
         self.data = DataTab(self.ui, self)
+        self.selection = Selection(self.ui, self)
         self.pretraining = PretrainTab(self.ui, self)
-        self._tabs = [self.pretraining]
-        self._views = [self.pretraining.run]
+        self.finetuning = FinetuneTab(self.ui, self)
+        self.evaluation = EvaluateTab(self.ui, self)
+        self.models = ModelsTab(self.ui, self)
+        self._tabs = [self.pretraining, self.finetuning, self.evaluation]
+        self._views = [self.pretraining.run, self.finetuning.run]
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._tick)
@@ -72,7 +83,8 @@ class PretrainWidget(VTKObservationMixin):
         """The panel is taken apart: at the end of Slicer, or to be loaded again. Runs go on."""
         self._timer.stop()
         self.setParameters(None)
-        self.data.close()
+        for part in (self.data, self.selection, self.evaluation, self.models, self.keeper):
+            part.close()
         if self._lookingForDevices is not None:
             self._lookingForDevices.close()
             self._lookingForDevices = None
@@ -101,7 +113,7 @@ class PretrainWidget(VTKObservationMixin):
             self.ui.setUpLabel.text = self.setup.statusText()
         if self.parameters is None:
             return
-        for tab in self._tabs:
+        for tab in [*self._tabs, self.selection]:
             tab.update()
 
     def refreshRuns(self):
@@ -109,10 +121,27 @@ class PretrainWidget(VTKObservationMixin):
         self.jobs.find()
         for view in self._views:
             view.refresh()
+        if self.setup.isReady():
+            self.keeper.offer(self.jobs.all())
+        self.models.refresh()
+        self.onModelsChanged()
+
+    def onModelsChanged(self):
+        """There are other weights to choose from."""
+        weights = findWeights(self.jobs.all())
+        for choice in (self.finetuning.base, self.evaluation.model, self.evaluation.baseline, self.selection.model):
+            choice.offer(weights)
+        self.update()
 
     def onDataChanged(self):
         """The folder, what is known of it, or the split has changed."""
+        self.selection.forget()
         self.update()
+
+    def evaluate(self, path):
+        """Goes to the tab Evaluate with this model chosen."""
+        self.evaluation.model.choose(path)
+        self.ui.tabs.setCurrentWidget(self.ui.evaluateTab)
 
     def onRunEnded(self, job, state, story):
         """A run that was watched has come to its end, well or badly."""
@@ -121,7 +150,6 @@ class PretrainWidget(VTKObservationMixin):
         elif state in (jobs.FAILED, jobs.LOST):
             self.message.show(f"{job.folder.name}: {job.error or story.error}", "error")
         self.refreshRuns()
-        self.update()
 
     def makeReady(self):
         """Sets up what is missing; whether all is there then."""
@@ -162,6 +190,14 @@ class PretrainWidget(VTKObservationMixin):
             self._lookingForDevices = ShortJob(self.setup.python(), ["devices"], lambda event: None,
                                                self._onDevices)
 
+    def _onKept(self, job, name):
+        """The model of a run is in the library."""
+        self.message.show(f"The model of {job.folder.name} is in the library as {name}; KAF Segmentation has it now. "
+                          "Its card can be edited in the tab Models.", "done")
+        self.models.refresh(name)
+        self.onModelsChanged()
+        self.finetuning.run.onChange()
+
     def _onDevices(self, values, error):
         if error is not None:
             self.log.add(str(error))
@@ -171,14 +207,14 @@ class PretrainWidget(VTKObservationMixin):
 
     def _onSceneStartClose(self, caller, event):
         """Every node is about to go."""
-        for view in self._views:
+        for view in [*self._views, self.evaluation]:
             view.forget()
         self.setParameters(None)
 
     def _onSceneEndClose(self, caller, event):
         if self._entered:
             self.setParameters(self._parameterNode())
-        for view in self._views:
+        for view in [*self._views, self.evaluation]:
             view.restore()
 
     def _onSceneEndImport(self, caller, event):

@@ -1,0 +1,154 @@
+"""The tab Fine-tune: from weights and labelled cases to a model, or with folds to an honest comparison."""
+
+import json
+
+from kaf.errors import InputError, KafError
+
+from .DeviceChoice import DeviceChoice
+from .Elsewhere import Elsewhere
+from .LibraryKeeper import libraryName
+from .RunSettings import compareValues, finetuneValues, readMore
+from .RunView import RunView
+from .TransferWords import transferWords
+from .Weights import WeightsChoice
+
+
+class FinetuneTab:
+    """Args:
+        ui: the widgets of the .ui file.
+        panel: has ``makeReady``, ``jobs``, ``data``, ``keeper``, ``message``, ``parameters``, ``evaluate(path)``.
+    """
+
+    def __init__(self, ui, panel):
+        self.ui, self._panel = ui, panel
+        self.base = WeightsChoice(ui.baseComboBox, "nothing: random weights", onChosen=self.update)
+        self.devices = DeviceChoice(ui.finetuneDeviceComboBox, self._onDevice)
+        self.run = RunView(ui, "finetune", ("finetune", "compare"), panel, self.devices.device)
+        self.run.onChange = self._showRun
+        self.elsewhere = Elsewhere(ui, "finetune", self.settings, panel)
+        ui.finetuneStartButton.connect("clicked()", self.onStart)
+        ui.libraryButton.connect("clicked()", lambda: panel.keeper.keep(self.run.job))
+        ui.evaluateThisButton.connect("clicked()", lambda: panel.evaluate(str(self.run.job.model)))
+        self._showRun()
+
+    def setParameters(self, parameters):
+        """Shows the choices of a scene."""
+        if parameters is not None:
+            self.devices.show(parameters.finetuneDevice)
+        self.update()
+
+    def settings(self):
+        """(verb, values, name) of the run that Start would start.
+
+        Raises:
+            KafError: something is missing.
+        """
+        problem = self._problem()
+        if problem is not None:
+            raise problem
+        data, parameters, base = self._panel.data, self._panel.parameters, self.base.chosen
+        more, path = readMore(self.ui.finetuneFilePath.currentPath), base.path if base else ""
+        name = parameters.finetuneName.strip() or "my-model"
+        if parameters.folds > 1:
+            values = compareValues(parameters, data.folder, data.inspection, path, _recipe(base))
+            values["finetune"] = more | values["finetune"]
+            return "compare", values, f"{name}-folds"
+        words = {"description": self.ui.descriptionLineEdit.text, "training_data": self.ui.trainingDataLineEdit.text,
+                 "weights_licence": self.ui.licenceLineEdit.text}
+        values = finetuneValues(parameters, data.folder, data.inspection, data.split, path, words)
+        return "finetune", more | values, name
+
+    def onStart(self):
+        """Starts a run, after the set-up if that is missing."""
+        if not self._panel.makeReady():
+            return
+        try:
+            job = self._panel.jobs.start(*self.settings())
+        except KafError as error:
+            self._panel.message.showError(error)
+            return
+        self.ui.finetuneSettingsSection.collapsed = True
+        self._panel.message.show(f"{job.folder.name} was started; it goes on when Slicer is closed.", "done")
+        self.run.refresh(job.folder)
+        self._panel.refreshRuns()
+
+    def update(self):
+        """What Start would do, and what is in the way."""
+        problem = self._problem()
+        self.ui.finetuneStartButton.enabled = problem is None
+        self.elsewhere.allow(problem is None)
+        self.ui.finetuneForecastLabel.text = f"{problem.subject} {problem.reason}. {problem.remedy}" \
+            if problem is not None else self._forecast()
+        folds = self._panel.parameters is not None and self._panel.parameters.folds > 1
+        for widget in (self.ui.descriptionLineEdit, self.ui.trainingDataLineEdit, self.ui.licenceLineEdit):
+            widget.enabled = not folds
+
+    def _forecast(self):
+        data, parameters = self._panel.data, self._panel.parameters
+        patients = set(data.inspection.labelledPatients)
+        if parameters.folds > 1:
+            arms = 1 + (self.base.chosen is not None)
+            words = f"Trains {arms * parameters.folds} networks of {parameters.finetuneMinutes:g} min each, so that " \
+                "every patient is tested by one that did not see them"
+            again = _recipe(self.base.chosen) is not None
+            return f"{words}{', and pretrains anew for each fold' if again else ''}. The split is not used."
+        train = len(patients & set(data.split.train))
+        used = min(parameters.fewShot or train, train)
+        validated = len(patients & set(data.split.validation))
+        kept = len(patients & set(data.split.test))
+        return (f"Trains on {used} labelled patients for {parameters.finetuneMinutes:g} min and watches the Dice of "
+                f"{validated} others; {kept} stay for the test." if validated else
+                f"Trains on {used} labelled patients for {parameters.finetuneMinutes:g} min. Nobody validates: there "
+                f"will be no live Dice. {kept} stay for the test.")
+
+    def _problem(self):
+        data, parameters = self._panel.data, self._panel.parameters
+        if parameters is None or not data.folder:
+            return InputError("No folder", "is chosen", "Choose a folder of scans in the tab Data.")
+        if data.inspection is None:
+            return InputError("The folder", "was not looked into yet", "Press the button in the tab Data.")
+        if not data.inspection.labelled:
+            return InputError("The folder", "holds no label map", "Put label maps beside the scans, or in a folder "
+                              "`labels`, and look into it again; or label some scans first (tab Data).")
+        patients = data.inspection.labelledPatients
+        if data.split is None or not set(patients) & set(data.split.train):
+            return InputError("The split", "leaves no labelled patient to train on", "Change it in the tab Data.")
+        if parameters.folds > len(patients):
+            return InputError(f"{parameters.folds} folds", f"cannot be made of {len(patients)} labelled patients",
+                              f"Ask for {len(patients)} at most.")
+        return self._misfit()
+
+    def _misfit(self):
+        """Weights that were made for other scans: told before hours are spent."""
+        base, kind = self.base.chosen, self._panel.data.inspection.modality
+        if base is not None and kind in ("MR", "CT") and base.card.modality in ("MR", "CT") \
+                and base.card.modality != kind:
+            return InputError(f"The weights '{base.name}'", f"were made on {base.card.modality} scans, and these are "
+                              f"{kind}", "Choose other weights, or none.")
+        return None
+
+    def _showRun(self):
+        """What belongs to the chosen run only."""
+        job = self.run.job
+        words, tip = transferWords(job.folder) if job is not None else ("", "")
+        self.ui.transferLabel.text, self.ui.transferLabel.toolTip = words, tip
+        self.ui.transferLabel.visible = bool(words)
+        hasModel = job is not None and job.verb == "finetune" and job.model is not None
+        self.ui.libraryButton.visible = self.ui.evaluateThisButton.visible = hasModel
+        name = libraryName(job) if hasModel else ""
+        self.ui.libraryButton.enabled = hasModel and not name
+        self.ui.libraryButton.text = f"In the library: {name}" if name else "Put into the library"
+
+    def _onDevice(self, device):
+        if self._panel.parameters is not None:
+            self._panel.parameters.finetuneDevice = device
+
+
+def _recipe(base):
+    """The settings of the pretraining that made these weights, or None."""
+    if base is None or base.run is None or base.segments:
+        return None
+    try:
+        return json.loads((base.run / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
