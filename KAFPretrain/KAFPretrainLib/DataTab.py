@@ -35,6 +35,7 @@ class DataTab:
         ui.dataPath.connect("currentPathChanged(QString)", self._onPath)
         ui.runsPath.connect("currentPathChanged(QString)", self._onRunsPath)
         ui.scanButton.connect("clicked()", self.onScan)
+        ui.exampleButton.connect("clicked()", self.onExample)
         ui.caseTable.connect("cellDoubleClicked(int,int)", self._onOpen)
         for spin in (ui.validationShareSpinBox, ui.testShareSpinBox, ui.splitSeedSpinBox):
             spin.connect("valueChanged(int)", self._onShares)
@@ -77,6 +78,19 @@ class DataTab:
         self._job = ShortJob(self._panel.setup.python(), ["data", "scan", self.folder], self._onEvent, self._onDone)
         self.update()
 
+    def onExample(self):
+        """Makes up a folder of hearts, and looks into it."""
+        if not self._panel.makeReady():
+            return
+        path = qt.QFileDialog.getExistingDirectory(self.ui.dataTab, "A folder for made-up hearts", str(Path.home()))
+        if not path:
+            return
+        folder = Folders.newFolder(path, "KAF example")
+        self.ui.scanProgressBar.maximum = 0
+        self._job = ShortJob(self._panel.setup.python(), ["data", "example", folder], self._onEvent,
+                             lambda values, error: self._onExampleMade(folder, error))
+        self.update()
+
     def onSaveSplit(self):
         """Writes the patients of each part."""
         path = qt.QFileDialog.getSaveFileName(self.ui.dataTab, "Save the split",
@@ -114,6 +128,7 @@ class DataTab:
         self.ui.scanButton.text = "Stop" if scanning else "Look into the folder"
         self.ui.scanButton.enabled = scanning or isFolder
         self.ui.scanProgressBar.visible = scanning
+        self.ui.exampleButton.visible = not scanning and not known
         self.ui.loadSplitButton.enabled = known
         self.ui.saveSplitButton.enabled = self.split is not None
         if scanning:
@@ -131,6 +146,15 @@ class DataTab:
         self.ui.splitSection.enabled = known
         self.ui.splitLabel.text = splitWords(self.split, self.inspection.patients if known else ())
         self.ui.splitLabel.toolTip = patientTip(self.split)
+
+    def _onExampleMade(self, folder, error):
+        self._job = None
+        if error is not None:
+            self._panel.message.showError(error)
+            self.update()
+            return
+        self.ui.dataPath.setCurrentPath(str(folder))
+        self.onScan()
 
     def _onEvent(self, event):
         if isinstance(event, Progress) and event.total:

@@ -186,7 +186,7 @@ class EvaluateTab:
         self._chart.show(self._order, self.scores)
         self._plot.show(self._chart.chart)
         self.ui.evaluateLabel.text = self._summary()
-        self._panel.message.show(self._summary(), "done")
+        self._panel.message.clear()
 
     def _row(self, case):
         dice = [found.dice.get(case) for found in self.scores]

@@ -13,8 +13,10 @@ _RED = "#cf3b2e"
 
 def entryWords(job, state=None):
     """One line for the list of runs."""
-    made = time.strftime("%d %b %H:%M", time.localtime(job.created))
-    return f"{job.folder.name} — {_STATES.get(state or job.state(), '')} ({made})"
+    made = time.localtime(job.created)
+    today = made[:3] == time.localtime()[:3]
+    when = time.strftime("%H:%M" if today else "%d %b", made)
+    return f"{job.folder.name}: {_STATES.get(state or job.state(), '')}, {when}"
 
 
 def statusWords(job, state, story):

@@ -8,8 +8,8 @@ import slicer
 from kaf.errors import InputError
 
 _ATTRIBUTE = "KAFPretrain.Case"  # marks our nodes: a new case replaces them, and nothing else
-_COLORS = {"reference": (0.2, 0.8, 0.35), "prediction": (0.25, 0.55, 1.0), "only in the reference": (0.95, 0.35, 0.25),
-           "only in the prediction": (1.0, 0.8, 0.2)}
+_COLORS = {"reference": (0.2, 0.8, 0.35), "prediction": (0.25, 0.55, 1.0), "missed": (0.95, 0.35, 0.25),
+           "too much": (1.0, 0.8, 0.2), "another structure": (0.85, 0.35, 0.85)}
 
 
 def openCase(image, reference="", prediction="", name=""):
@@ -39,8 +39,9 @@ def openCase(image, reference="", prediction="", name=""):
                                         for value in np.unique(labels.voxels) if value}, outline=True)
     if len(maps) == 2:
         ours, theirs = maps["prediction"].voxels, maps["reference"].voxels
-        _addSegmentation(volume, "difference", {"only in the reference": (theirs > 0) & (ours != theirs),
-                                                "only in the prediction": (ours > 0) & (ours != theirs)})
+        _addSegmentation(volume, "difference", {
+            "missed": (theirs > 0) & (ours == 0), "too much": (ours > 0) & (theirs == 0),
+            "another structure": (ours > 0) & (theirs > 0) & (ours != theirs)})
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
     _jumpTo(volume, next(iter(maps.values()), None))
     return volume

@@ -4,7 +4,8 @@ import json
 from collections import Counter
 from html import escape
 
-_PARTS = {"encoder": "the encoder", "decoder": "the decoder", "head": "the head", "body": "the network"}
+_PARTS = {"encoder": "the encoder", "decoder": "the decoder", "head": "the head", "body": "the network",
+          "clusters": "the clusters"}
 _KINDS = (("adapted", "fitted to another number of input slices"),
           ("skipped", "not taken: of another size, or not learned before"),
           ("missing", "not in the weights: begin at random"),
@@ -24,9 +25,13 @@ def transferWords(folder):
     mark = "" if coverage >= _ENOUGH else " <b>Less than all of what the weights had learned.</b>"
     lines = [f"<b>What was taken over:</b> {100 * coverage:.1f} % of what the weights had learned "
              f"({_where(lists['loaded'])}).{mark}"]
-    lines += [f"{len(lists[kind])} tensors {words} ({_where(lists[kind])})." for kind, words in _KINDS if lists[kind]]
+    lines += [f"{_tensors(lists[kind])} {words} ({_where(lists[kind])})." for kind, words in _KINDS if lists[kind]]
     tip = "\n".join(f"{kind}: {name}" for kind in ("loaded", *(kind for kind, _ in _KINDS)) for name in lists[kind])
     return "<br>".join(lines), escape(tip[:4000])
+
+
+def _tensors(names):
+    return "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
 
 
 def _where(names):

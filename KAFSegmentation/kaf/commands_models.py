@@ -1,4 +1,4 @@
-"""``kaf models ...`` and ``kaf data scan``."""
+"""``kaf models ...`` and ``kaf data ...``."""
 
 from __future__ import annotations
 
@@ -55,13 +55,21 @@ class ScanCommand(Command):
     folder: CliPositionalArg[str] = Field(description="folder of scans")
 
 
+class ExampleCommand(Command):
+    """Make up a folder of hearts, some of them with labels, to try things out."""
+
+    folder: CliPositionalArg[str] = Field(description="a new or empty folder")
+    cases: int = Field(16, ge=2, le=1000, description="how many scans")
+    labelled: int = Field(10, ge=0, le=1000, description="how many of them have a label map")
+
+
 def models(arguments: Sequence[str], console: Console) -> None:
     _dispatch("models", {"list": _list, "show": _show, "add": _add, "export": _export, "remove": _remove},
               arguments, console)
 
 
 def data(arguments: Sequence[str], console: Console) -> None:
-    _dispatch("data", {"scan": _scan}, arguments, console)
+    _dispatch("data", {"scan": _scan, "example": _example}, arguments, console)
 
 
 def _dispatch(name: str, actions: dict[str, Callable[[Sequence[str], Console], None]], arguments: Sequence[str],
@@ -134,3 +142,12 @@ def _scan(arguments: Sequence[str], console: Console) -> None:
 
     inspection = inspect_dataset(scan_folder(folder), console)
     console.result(inspection.to_dict(), inspection.text())
+
+
+def _example(arguments: Sequence[str], console: Console) -> None:
+    command = parse(ExampleCommand, arguments, "data example")
+    from kaf.data.example import make_example
+
+    folder = make_example(command.folder, command.cases, command.labelled, on_event=console)
+    console.result({"folder": str(folder)}, f"written: {folder} ({command.cases} made-up hearts)\n"
+                   f"look into it: kaf data scan {folder}")

@@ -30,10 +30,11 @@ class Looker:
         self._pictures = Pictures(slices, settings.mae, place, folder / "pictures", send)
         self._cases = []
         if settings.labelled:
-            labelled = scan_folder(settings.labelled).labelled
+            labelled = [case for case in scan_folder(settings.labelled).labelled
+                        if not {case.name, case.patient} & set(settings.leave_out)]
             if not labelled:
-                raise InputError(settings.labelled, "holds no labelled case",
-                                 "Give a folder with a few labelled cases, or none.")
+                raise InputError(settings.labelled, "holds no labelled case that may be looked at",
+                                 "Give a folder with a few labelled cases of patients who are not left out, or none.")
             wanted = SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints)
             self._cases = cache_cases(labelled, wanted, Path(settings.cache) if settings.cache else None, send)
             torch.manual_seed(settings.seed)
