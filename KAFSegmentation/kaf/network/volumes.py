@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from kaf.settings import Axes, NetworkSettings
 _STEPS = 4
 _LEAST_CELLS = 2  # along an axis at the bottom
 _SAME_SHARPNESS = 2.0  # axes are halved, and looked across, once their spacing is within this factor of the finest
+_SHORT = 2  # voxels
 _WIDEST = 10  # times the first width: 32, 64, 128, 256, 320 as PGL has it
 
 
@@ -57,6 +59,21 @@ def _stages(settings: NetworkSettings) -> tuple[tuple[Axes, ...], tuple[Axes, ..
     return ((1, 1, 1),) + ((2, 2, 2),) * _STEPS, ((3, 3, 3),) * (_STEPS + 1)
 
 
+class ExactConv3d(nn.Conv3d):
+    """A convolution that leaves bf16 on a processor where a side of its input is short.
+
+    torch 2.13 leaves memory unwritten in the bf16 gradient of the weights of a 3x3x3 convolution of two slices
+    (values up to 1e36 were seen, for every number of channels and size of the plane; fp32 is right, and so are
+    three slices and more); where one column comes out, bf16 is wrong too (pytorch#169688).  Such maps are small.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        if values.device.type != "cpu" or min(values.shape[2:]) > _SHORT:
+            return super().forward(values)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(values.to(self.weight.dtype))
+
+
 class VolumeNetwork(nn.Module):
     """DynUNet for (B, 1, D, H, W) patches of any size, padded inside to whole cells and cut again.
 
@@ -72,6 +89,9 @@ class VolumeNetwork(nn.Module):
         strides, kernels = _stages(settings)
         body = DynUNet(3, settings.in_channels, settings.classes, kernels, strides, strides[1:],
                        filters=widths(settings), norm_name=("INSTANCE", {"affine": True}))
+        for module in body.modules():
+            if type(module) is nn.Conv3d:
+                module.__class__ = ExactConv3d
         self.encoder = nn.ModuleList([body.input_block, *body.downsamples, body.bottleneck])
         self.decoder = body.upsamples
         self.head = body.output_block
