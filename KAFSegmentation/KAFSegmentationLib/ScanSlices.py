@@ -85,11 +85,6 @@ class ScanSlices:
             slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *point,
                                                   slicer.vtkMRMLSliceNode.OffsetJumpSlice)
 
-    def isShownSquarely(self):
-        """Whether a view lies along the slices, so that one can draw in it."""
-        node = self.view()
-        return node is not None and self._isSquare(node)
-
     def _isSquare(self, node):
         return abs(_column(node, 2) @ self._directions()[self.axis]) >= _PARALLEL
 
