@@ -9,6 +9,7 @@ from kaf.errors import Cancelled, InputError, KafError
 from kaf.events import Progress
 
 from . import Folders
+from .FileDialogs import askFolder, askOpen, askSave
 from .Inspection import Inspection
 from .PatientSplit import checkSplit, drawSplit, patientTip, splitWords
 from .ScanOpener import openCase
@@ -82,7 +83,7 @@ class DataTab:
         """Makes up a folder of hearts, and looks into it."""
         if not self._panel.makeReady():
             return
-        path = qt.QFileDialog.getExistingDirectory(self.ui.dataTab, "A folder for made-up hearts", str(Path.home()))
+        path = askFolder(self.ui.dataTab, "A folder for made-up hearts", str(Path.home()))
         if not path:
             return
         folder = Folders.newFolder(path, "KAF example")
@@ -93,8 +94,8 @@ class DataTab:
 
     def onSaveSplit(self):
         """Writes the patients of each part."""
-        path = qt.QFileDialog.getSaveFileName(self.ui.dataTab, "Save the split",
-                                              str(Path(Folders.runsFolder()) / "split.json"), "Splits (*.json)")
+        path = askSave(self.ui.dataTab, "Save the split", str(Path(Folders.runsFolder()) / "split.json"),
+                       "Splits (*.json)")
         if not path:
             return
         try:
@@ -107,8 +108,7 @@ class DataTab:
 
     def onLoadSplit(self):
         """Takes the patients of each part from a file."""
-        path = qt.QFileDialog.getOpenFileName(self.ui.dataTab, "Load a split", Folders.runsFolder(),
-                                              "Splits (*.json)")
+        path = askOpen(self.ui.dataTab, "Load a split", Folders.runsFolder(), "Splits (*.json)")
         if not path:
             return
         try:

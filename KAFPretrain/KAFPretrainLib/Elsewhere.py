@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import qt
 import slicer
 
 from kaf.errors import KafError
 from kaf.files import atomic_write
 
 from . import RunSettings
+from .FileDialogs import askSave
 from .Folders import newFolder, runsFolder
 
 
@@ -76,7 +76,7 @@ class Elsewhere:
 
     def _askFile(self, title, name):
         kind = "Scripts (*.sh)" if name.endswith(".sh") else "Settings (*.json)"
-        return qt.QFileDialog.getSaveFileName(self._parent, title, str(Path(runsFolder()) / name), kind)
+        return askSave(self._parent, title, str(Path(runsFolder()) / name), kind)
 
     def _write(self, path, text):
         try:

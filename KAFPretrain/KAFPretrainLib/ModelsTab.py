@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import qt
 import slicer
 
 from kaf import library
@@ -14,6 +13,7 @@ from KAFSegmentationLib.Models import listModels
 from KAFSegmentationLib.ModelSelector import cardText
 
 from .CardDialog import CardDialog
+from .FileDialogs import askOpen, askSave
 from .ShortJob import ShortJob
 
 
@@ -65,7 +65,7 @@ class ModelsTab:
         """Adds a model file to the library; it is checked in another process first."""
         if not self._panel.makeReady():
             return
-        path = qt.QFileDialog.getOpenFileName(self.ui.modelsTab, "Import a model", "", "Models (*.safetensors)")
+        path = askOpen(self.ui.modelsTab, "Import a model", "", "Models (*.safetensors)")
         if not path:
             return
         self._panel.message.show(f"Checking {Path(path).name}…")
@@ -75,8 +75,7 @@ class ModelsTab:
     def onExport(self):
         """Copies the chosen model to one file."""
         entry = self.chosen
-        path = qt.QFileDialog.getSaveFileName(self.ui.modelsTab, "Export the model", f"{entry.name}.safetensors",
-                                              "Models (*.safetensors)")
+        path = askSave(self.ui.modelsTab, "Export the model", f"{entry.name}.safetensors", "Models (*.safetensors)")
         if not path:
             return
         try:

@@ -106,7 +106,8 @@ def command(verb, values, output):
 
 def needsFile(values):
     """Whether these settings hold more than flags say plainly."""
-    return any(isinstance(value, dict) and name != "labels" for name, value in values.items())
+    return any(isinstance(value, dict) and (name != "labels" or any(set(",=") & set(item) for item in value.values()))
+               for name, value in values.items())
 
 
 def clusterScript(verb, values, output):

@@ -147,3 +147,54 @@ def scan(panel, heart):
     node = add_scan(heart)
     host.choose(panel.ui.inputSelector, "Heart")
     return node
+
+
+@pytest.fixture(scope="session")
+def hearts(tmp_path_factory):
+    """A folder of six made-up hearts, four of them with labels."""
+    from pretrain_panel import write_hearts
+
+    return write_hearts(tmp_path_factory.mktemp("hearts"))
+
+
+@pytest.fixture
+def makePretrain(library, tmp_path):
+    """Opens the panel of KAFPretrain, as often as it is called, over the folder of runs of this test."""
+    import qt
+    from pretrain_panel import open_panel
+
+    host.close_scene()
+    host.dialogs().clear()
+    host.take_errors()
+    qt.QSettings().clear()
+    shared = ("kaf", "KAFSegmentationLib")
+    kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in shared}
+    loaded = []
+
+    def make(setup=ReadySetup, runs=tmp_path / "runs"):
+        loaded.append(open_panel(runs, setup))
+        return loaded[-1]
+
+    yield make
+    for module in loaded:
+        if module.widget.pretraining is not None:
+            module.unload()
+    for job in _jobsBelow(tmp_path):
+        job.kill()
+    sys.modules.update(kept)
+    if str(MODULE) not in sys.path:
+        sys.path.insert(0, str(MODULE))
+    host.check_errors()
+    host.close_scene()
+
+
+def _jobsBelow(folder):
+    from kaf import jobs
+
+    return jobs.find(folder)
+
+
+@pytest.fixture
+def pretrain(makePretrain):
+    """The panel of KAFPretrain, open, with everything ready."""
+    return makePretrain()

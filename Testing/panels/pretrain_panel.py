@@ -1,0 +1,119 @@
+"""What a person does with the panel of KAFPretrain; folders of phantoms in several layouts; settings of short runs."""
+
+import json
+from pathlib import Path
+
+import qt
+from segmentation_panel import PATIENCE, ReadySetup
+
+import host
+from kaf import jobs
+
+MODULE = Path(__file__).resolve().parents[2] / "KAFPretrain"
+NETWORK = {"width": 4, "decoder_width": 8, "blocks": 1, "token_width": 8, "heads": 2, "diffusion_width": 4}
+COMMON = {"threads": 1, "precision": "fp32", "patch": 32, "batch": 4, "keypoints": {"limit": 24}, "checkpoint_every": 1}
+LAYOUTS = ("images and labels", "beside", "one folder per case")
+
+
+def heart(seed):
+    """A small scan and its labels."""
+    from kaf.phantom import cardiac_phantom
+
+    return cardiac_phantom(seed, slices=4, size=48, spacing=4.0)
+
+
+def write_volume(volume, path):
+    """A scan or label map of the backend as a file."""
+    from kaf.volume_write import write_labels, write_map
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if volume.voxels.dtype.kind == "u" and volume.voxels.max() < 10:
+        write_labels(path, volume, ())
+    else:
+        write_map(path, volume)
+
+
+def write_hearts(folder, layout=LAYOUTS[0], cases=6, labelled=4):
+    """A folder of made-up hearts in one of the usual layouts."""
+    for index in range(cases):
+        scan, labels = heart(index)
+        name = f"p{index:02d}"
+        image, label = {
+            LAYOUTS[0]: (f"images/{name}.nii.gz", f"labels/{name}.nii.gz"),
+            LAYOUTS[1]: (f"{name}.nii.gz", f"{name}_gt.nii.gz"),
+            LAYOUTS[2]: (f"{name}/mr.nii.gz", f"{name}/mr_seg.nii.gz")}[layout]
+        write_volume(scan, folder / image)
+        if index < labelled:
+            write_volume(labels, folder / label)
+    return folder
+
+
+def settings_file(folder, **values):
+    """A file for "More settings" that makes a run take seconds."""
+    path = Path(folder) / "more.json"
+    path.write_text(json.dumps({**COMMON, "cache": str(Path(folder) / "cache"), **values}), encoding="utf-8")
+    return str(path)
+
+
+def tiny_pretraining(folder, **values):
+    heads = {"kaf": {"width": 8, "token_width": 8, "radius": 12.0}}
+    return settings_file(folder, network=NETWORK, steps=30, **heads, **values)
+
+
+def open_panel(runs, setup=ReadySetup):
+    """The module, open, with this folder of runs."""
+    qt.QSettings().setValue("KAFPretrain/RunsFolder", str(runs))
+    module = host.load_module(MODULE / "KAFPretrain.py")
+    module.source.KAFPretrainWidget.makeSetup = setup
+    module.show(520, 1000)
+    host.pump(50)
+    return module
+
+
+def look_into(module, folder):
+    """Chooses a folder, presses the button, waits."""
+    part = module.widget.pretraining.data
+    module.ui.tabs.setCurrentIndex(0)
+    module.ui.dataPath.setCurrentPath(str(folder))
+    host.pump(20)
+    host.click(module.ui.scanButton)
+    host.wait_until(lambda: not part.isScanning, PATIENCE, "the look into the folder")
+    host.pump(20)
+
+
+def start_pretraining(module, more, name="first"):
+    """Fills in the tab and presses Start; returns the view of the run."""
+    ui = module.ui
+    ui.tabs.setCurrentWidget(ui.pretrainTab)
+    ui.pretrainSettingsSection.collapsed = False
+    host.choose(ui.presetComboBox, "none: only what is said here")
+    host.type_text(ui.pretrainNameLineEdit, name)
+    ui.pretrainFilePath.setCurrentPath(more)
+    host.pump(20)
+    host.click(ui.pretrainStartButton)
+    return module.widget.pretraining.pretraining.run
+
+
+def start_finetuning(module, more, name="model"):
+    """Fills in the tab and presses Start; returns the view of the run."""
+    ui = module.ui
+    ui.tabs.setCurrentWidget(ui.finetuneTab)
+    ui.finetuneSettingsSection.collapsed = False
+    host.type_text(ui.finetuneNameLineEdit, name)
+    ui.finetuneFilePath.setCurrentPath(more)
+    host.pump(20)
+    host.click(ui.finetuneStartButton)
+    return module.widget.pretraining.finetuning.run
+
+
+def wait_for_end(view):
+    """Waits until the run has ended and the panel knows; returns its state."""
+    host.wait_until(lambda: view.job is not None and view._state not in ("", *jobs.ALIVE), PATIENCE, "the end of a run")
+    host.pump(20)
+    return view._state
+
+
+def wait_for_steps(view, count=1):
+    """Waits until so many reports of a run have arrived."""
+    host.wait_until(lambda: len(view.story.recent) >= count or view._state == jobs.FAILED, PATIENCE, "some steps")
+    assert view._state != jobs.FAILED, view.job.error

@@ -1,0 +1,183 @@
+"""The tab Data: folders in several layouts and bad ones, the split, a case that is opened."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+
+import slicer
+from pretrain_panel import LAYOUTS, heart, look_into, write_hearts, write_volume
+from segmentation_panel import PATIENCE, ReadySetup
+
+import host
+from kaf.volume import Volume
+
+
+def cells(table, column):
+    """The texts of a column of a table, by its title."""
+    titles = [table.horizontalHeaderItem(n).text() for n in range(table.columnCount)]
+    return [table.item(row, titles.index(column)).text() for row in range(table.rowCount)]
+
+
+def test_the_empty_panel_says_where_to_begin(pretrain, pictures):
+    ui = pretrain.ui
+    assert ui.understoodLabel.text == "Choose a folder of scans to begin."
+    assert not ui.scanButton.isEnabled()
+    for index, button in ((1, ui.pretrainStartButton), (2, ui.finetuneStartButton), (3, ui.evaluateButton)):
+        pictures(pretrain, f"pretrain-empty-{index - 1}")
+        ui.tabs.setCurrentIndex(index)
+        host.pump(20)
+        assert not button.isEnabled()
+    assert "tab Data" in ui.pretrainForecastLabel.text
+    assert "tab Data" in ui.finetuneForecastLabel.text
+    assert "tab Data" in ui.evaluateHintLabel.text
+    ui.tabs.setCurrentIndex(4)
+    host.pump(20)
+    pictures(pretrain, "pretrain-empty-4")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_folder_is_understood(pretrain, tmp_path, layout):
+    look_into(pretrain, write_hearts(tmp_path / "scans", layout, cases=4, labelled=3))
+    ui = pretrain.ui
+    assert "4 scans of 4 patients" in ui.understoodLabel.text
+    assert "3 with labels" in ui.understoodLabel.text
+    assert cells(ui.caseTable, "Case") == ["p00", "p01", "p02", "p03"] or layout == LAYOUTS[2]
+    assert cells(ui.caseTable, "Labels") == ["1, 2, 3"] * 3 + [""]
+    assert cells(ui.caseTable, "Size")[0] == "48 × 48 × 4"
+    assert sorted(set(cells(ui.caseTable, "Part"))) == ["test", "train", "validate"]
+
+
+def test_the_panel_answers_while_it_looks(pretrain, hearts):
+    ui, part = pretrain.ui, pretrain.widget.pretraining.data
+    ui.dataPath.setCurrentPath(str(hearts))
+    host.pump(20)
+    host.click(ui.scanButton)
+    assert part.isScanning  # the click is over, the look is not
+    assert ui.scanButton.text == "Stop"
+    host.click(ui.scanButton)
+    host.wait_until(lambda: not part.isScanning)
+    assert ui.messageLabel.text == "Stopped looking into the folder."
+    assert part.inspection is None
+
+
+def test_the_split_is_drawn_saved_and_taken_again(pretrain, hearts, tmp_path, pictures):
+    look_into(pretrain, hearts)
+    ui, part = pretrain.ui, pretrain.widget.pretraining.data
+    first = part.split
+    pictures(pretrain, "pretrain-data")
+    host.dialogs().answer(str(tmp_path / "split.json"))
+    host.click(ui.saveSplitButton)
+    assert json.loads((tmp_path / "split.json").read_text())["test"] == list(first.test)
+    ui.splitSeedSpinBox.value = 4
+    host.pump(50)
+    assert part.split != first
+    assert ui.splitLabel.toolTip.count("\n") == 2
+    host.dialogs().answer(str(tmp_path / "split.json"))
+    host.click(ui.loadSplitButton)
+    assert part.split == first
+
+
+def test_a_split_with_one_patient_in_training_and_test_is_refused(pretrain, hearts, tmp_path):
+    look_into(pretrain, hearts)
+    before = pretrain.widget.pretraining.data.split
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps({"train": ["p00", "p01"], "test": ["p01"]}))
+    host.dialogs().answer(str(bad))
+    host.click(pretrain.ui.loadSplitButton)
+    assert "p01 is in train and in test" in pretrain.ui.messageLabel.text
+    assert "Keep each patient in one part only" in pretrain.ui.messageLabel.text
+    assert pretrain.widget.pretraining.data.split == before
+
+
+def test_shares_that_leave_nobody_say_so(pretrain, hearts):
+    look_into(pretrain, hearts)
+    pretrain.ui.testShareSpinBox.value = 80
+    pretrain.ui.validationShareSpinBox.value = 80
+    host.pump(50)
+    assert pretrain.widget.pretraining.data.split is None
+    assert "leave" in pretrain.ui.messageLabel.text
+    assert "Change its shares in the tab Data" in pretrain.ui.pretrainForecastLabel.text
+
+
+def test_a_folder_that_is_not_there(pretrain, tmp_path):
+    pretrain.ui.dataPath.setCurrentPath(str(tmp_path / "gone"))
+    host.pump(20)
+    assert "check the path" in pretrain.ui.understoodLabel.text
+    assert not pretrain.ui.scanButton.isEnabled()
+
+
+@pytest.mark.parametrize(("files", "words"), [
+    ((), "it is empty"), (("a.docx", "b.pdf"), "holds no scan"), (("scans.zip",), "Unpack the archive first")])
+def test_a_folder_without_scans(pretrain, tmp_path, files, words):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in files:
+        (folder / name).touch()
+    look_into(pretrain, folder)
+    assert words in pretrain.ui.messageLabel.text
+    assert pretrain.widget.pretraining.data.inspection is None
+
+
+def test_labels_that_do_not_match_and_files_that_are_damaged_are_told_in_the_table(pretrain, tmp_path, pictures):
+    folder = write_hearts(tmp_path / "scans", cases=4, labelled=3)
+    labels = heart(0)[1]
+    smaller = Volume(np.ascontiguousarray(labels.voxels[:, :40]), labels.affine)
+    (folder / "labels" / "p00.nii.gz").unlink()
+    write_volume(smaller, folder / "labels" / "p00.nii.gz")
+    (folder / "images" / "p03.nii.gz").write_bytes(b"no scan at all")
+    look_into(pretrain, folder)
+    problems = cells(pretrain.ui.caseTable, "Problem")
+    assert "the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4" in problems[0]
+    assert "the scan cannot be used" in problems[3]
+    assert "2 cases have a problem" in pretrain.ui.problemsLabel.text
+    pictures(pretrain, "pretrain-data-problems")
+
+
+def test_a_case_is_opened_by_a_double_click_and_replaces_the_one_before(pretrain, hearts):
+    look_into(pretrain, hearts)
+    mine = slicer.util.addVolumeFromArray(np.zeros((3, 4, 5)), name="mine")
+    open_ = pretrain.widget.pretraining.data._onOpen
+    open_(0, 0)
+    open_(1, 0)
+    names = sorted(node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
+    assert names == ["mine", "p01"]
+    segmentation = slicer.util.getNode("p01 reference")
+    assert segmentation.GetSegmentation().GetNumberOfSegments() == 3
+    assert mine.GetScene() is not None
+    red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
+    assert slicer.mrmlScene.GetNodeByID(red.GetBackgroundVolumeID()).GetName() == "p01"
+
+
+def test_an_example_is_made_up_where_there_are_no_scans(pretrain, tmp_path):
+    host.dialogs().answer(str(tmp_path))
+    host.click(pretrain.ui.exampleButton)
+    part = pretrain.widget.pretraining.data
+    host.wait_until(lambda: part.inspection is not None or pretrain.ui.messageLabel.text, PATIENCE)
+    host.wait_until(lambda: not part.isScanning, PATIENCE)
+    assert "16 scans of 16 patients" in pretrain.ui.understoodLabel.text
+    assert "3 left ventricular cavity" in pretrain.ui.understoodLabel.text
+
+
+def test_no_path_and_no_patient_goes_into_the_scene(pretrain, hearts):
+    look_into(pretrain, hearts)
+    node = pretrain.logic.getParameterNode()
+    kept = [node.GetParameter(name) for name in node.GetParameterNames()]
+    assert not [text for text in kept if "/" in text or "p00" in text]
+
+
+def test_without_the_packages_the_panel_asks_for_the_set_up(makePretrain, hearts):
+    class Missing(ReadySetup):
+        ready = False
+
+    module = makePretrain(Missing)
+    assert module.ui.setUpFrame.isVisible()
+    assert "PyTorch is missing" in module.ui.setUpLabel.text
+    module.ui.dataPath.setCurrentPath(str(hearts))
+    host.pump(20)
+    host.click(module.ui.scanButton)
+    assert module.widget.pretraining.setup.asked == 1
+    assert not module.widget.pretraining.data.isScanning

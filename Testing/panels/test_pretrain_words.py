@@ -1,0 +1,161 @@
+"""Settings, stories and lights of KAFPretrain: what becomes of what the panel says and of what a run tells."""
+
+import math
+import shlex
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+
+import host
+from kaf.commands import FinetuneCommand
+from kaf.commands_training import CompareCommand, PretrainCommand
+from kaf.data.splits import Split
+from kaf.errors import InputError
+from kaf.events import Message, Metric, Picture
+from kaf.flags import parse
+from kaf.settings import FinetuneSettings
+from kaf.settings_pretrain import PretrainSettings
+from KAFPretrainLib import Curves, RunStory
+from KAFPretrainLib.Inspection import FoundCase, Inspection
+from KAFPretrainLib.Monitors import BAD, GOOD, LOOK, NONE, lights
+from KAFPretrainLib.PatientSplit import checkSplit, drawSplit
+from KAFPretrainLib.RunSettings import command, compareValues, finetuneValues, needsFile, pretrainValues, settingsFile
+
+CHOICES = SimpleNamespace(
+    preset="kaf-bim-compact", method="kaf+bim:0.5", pretrainMinutes=2.5, pretrainSeed=3, pretrainDevice="cpu",
+    pretrainName="a b", fewShot=2, folds=1, finetuneMinutes=4, finetuneSeed=5, finetuneDevice="auto",
+    finetuneName="heart")
+CASES = tuple(FoundCase(f"p{n}", f"p{n}", f"p{n}.nii", f"p{n}_gt.nii" if n < 6 else None,
+                        values={"1": 9} if n < 6 else None, modality="MR") for n in range(8))
+FOLDER = Inspection("/data, here", "images", CASES, labelNames={"1": "left, cavity", "2": "never there"})
+SPLIT = Split(("p0", "p1", "p2", "p6"), ("p3",), ("p4", "p5"))
+
+
+def test_no_run_sees_who_is_tested_or_in_no_part():
+    pre = pretrainValues(CHOICES, "/d", FOLDER, SPLIT, True)
+    assert pre["leave_out"] == ["p4", "p5", "p7"]
+    assert pre["labelled"] == "/d"
+    fine = finetuneValues(CHOICES, "/d", FOLDER, SPLIT, "", {})
+    assert (fine["leave_out"], fine["validation_cases"]) == (["p4", "p5"], ["p3"])
+    assert fine["labels"] == {"1": "left, cavity"}
+
+
+def test_the_copied_command_means_what_start_does():
+    values = pretrainValues(CHOICES, "/data, here", FOLDER, SPLIT, True)
+    line = shlex.split(command("pretrain", values, "/runs/x y"))
+    assert line[:2] == ["kaf", "pretrain"]
+    spoken = parse(PretrainCommand, line[2:], "pretrain").only(PretrainSettings)
+    assert spoken == PretrainSettings(**values, output="/runs/x y")
+
+
+def test_the_copied_command_of_fine_tuning_means_what_start_does():
+    values = finetuneValues(CHOICES, "/d", FOLDER, SPLIT, "/runs/p/model.safetensors",
+                            {"description": "Hearts, of mice", "training_data": " ", "weights_licence": "CC0"})
+    assert "training_data" not in values  # what nobody said is not invented
+    line = shlex.split(command("finetune", values | {"labels": {"1": "cavity"}}, "/o"))
+    spoken = parse(FinetuneCommand, line[2:], "finetune").only(FinetuneSettings)
+    assert spoken == FinetuneSettings(**values | {"labels": {"1": "cavity"}}, output="/o")
+    assert needsFile(values)  # a name with a comma in it says a file better
+    assert not needsFile(values | {"labels": {"1": "cavity"}})
+
+
+def test_saved_settings_are_read_by_the_command_line(tmp_path):
+    path = tmp_path / "s.json"
+    choices = SimpleNamespace(**{**vars(CHOICES), "folds": 3})
+    values = compareValues(choices, "/d", FOLDER, "", {"method": "kaf", "minutes": 2})
+    path.write_text(settingsFile(values, "/o"), encoding="utf-8")
+    spoken = parse(CompareCommand, ["/d", "--settings", str(path)], "compare")
+    assert spoken.methods == ("scratch", "kaf")
+    assert (spoken.few_shot, spoken.folds, spoken.run_folds) == ((2,), 3, (0, 1, 2))
+    assert spoken.pretrain == {"minutes": 2}
+
+
+def test_a_patient_in_two_parts_is_refused():
+    with pytest.raises(InputError, match="p4 is in train and in test"):
+        checkSplit(Split(("p4",), (), ("p4",)), ["p4"], "split.json")
+    with pytest.raises(InputError, match="none of the patients"):
+        checkSplit(Split(("x",)), ["p1"], "split.json")
+
+
+def test_a_drawn_split_puts_everybody_in_one_part():
+    split = drawSplit(FOLDER.patients, FOLDER.labelledPatients, 0.2, 0.2, 0)
+    everybody = [*split.train, *split.validation, *split.test]
+    assert sorted(everybody) == FOLDER.patients
+    assert {"p6", "p7"} <= set(split.train)
+    assert len(split.test) == len(split.validation) == 1
+    assert split == drawSplit(list(reversed(FOLDER.patients)), FOLDER.labelledPatients, 0.2, 0.2, 0)
+
+
+def story(*events):
+    told = RunStory()
+    for event in events:
+        told.take(event)
+    return told
+
+
+def levels(told, verb="pretrain"):
+    return {light.name: light.level for light in lights(told, verb)}
+
+
+def losses(values, **more):
+    return [Metric(10 * n, {"loss": value, **more}) for n, value in enumerate(values, start=1)]
+
+
+def test_lights_of_a_run_that_goes_well():
+    told = story(*losses([3 - 0.1 * n for n in range(12)], spread=0.8, **{"effective rank": 6.0}))
+    assert levels(told) == {"Loss": GOOD, "Collapse": GOOD}
+    assert "falling" in lights(told, "pretrain")[0].text
+
+
+def test_lights_before_anything_is_known():
+    assert levels(story()) == {"Loss": NONE, "Collapse": NONE}
+
+
+def test_a_collapse_is_red_and_says_what_to_do_until_it_is_over():
+    alarm = Message("Collapse: all slices get nearly the same embedding. Lower the learning rate.", "warning")
+    told = story(*losses([1.0] * 9, spread=0.01), alarm)
+    assert levels(told)["Collapse"] == BAD
+    assert "Lower the learning rate" in next(light.text for light in lights(told, "pretrain") if light.level == BAD)
+    assert "Warnings" not in levels(told)
+    for event in losses([1.0] * 9, spread=0.7):
+        told.take(event)
+    assert levels(told)["Collapse"] == LOOK
+
+
+def test_lights_of_numbers_that_are_none_and_of_waiting():
+    told = story(*losses([1.0, math.nan], **{"share waiting for data": 0.5, "seconds per step": 2.0}))
+    assert levels(told)["Loss"] == BAD
+    assert levels(told)["Speed"] == LOOK
+
+
+@pytest.mark.parametrize(("found", "level"), [(0.61, GOOD), (0.5, LOOK)])
+def test_the_probe_tells_whether_it_helps(found, level):
+    told = story(Metric(10, {"validation probe Dice": found, "validation untrained Dice": 0.55}))
+    assert levels(told)["Helping?"] == level
+
+
+def test_pictures_of_a_run_are_kept_in_order_and_once():
+    told = story(Picture("Clusters", "a.png"), Picture("Clusters", "b.png"), Picture("Clusters", "a.png"))
+    assert told.pictures == {"Clusters": ["a.png", "b.png"]}
+
+
+def test_curves_are_appended_to_and_go_back_where_a_run_does():
+    host.close_scene()
+    curves = Curves("run")
+    for step in (10, 20, 30):
+        curves.add(step, {"loss": step, "kaf: local": 1.0})
+    curves.flush()
+    chart = curves.chart("loss")
+    table = chart.GetNthPlotSeriesNode(0).GetTableNode()
+    names = [table.GetID(), chart.GetID()]
+    curves.add(20, {"loss": 5.0, "spread": 0.5})
+    curves.flush()
+    column = table.GetTable().GetColumnByName("loss")
+    assert [column.GetValue(n) for n in range(column.GetNumberOfTuples())] == [10, 5]
+    assert [curves.chart("loss").GetNthPlotSeriesNode(0).GetTableNode().GetID(), curves.chart("loss").GetID()] == names
+    assert curves.groups() == ["loss", "terms"]  # one point of spread is no line yet
+    curves.remove()
+    assert table.GetScene() is None
