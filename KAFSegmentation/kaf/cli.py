@@ -27,11 +27,12 @@ COMMANDS = {
     "finetune": ("kaf.commands:finetune", "train a model on labelled scans"),
     "compare": ("kaf.commands_training:compare", "compare ways to learn from few labels"),
     "submit": ("kaf.commands_submit:submit_command", "run a training as a job of a SLURM cluster"),
+    "select": ("kaf.commands_select:select", "which cases to label first"),
     "jobs": ("kaf.commands_jobs:jobs", "the runs in a folder, and how they go"),
     "evaluate": ("kaf.commands:evaluate", "compare segmentations with references"),
     "demo": ("kaf.demo:main", "segment a scan, or a made-up heart, and draw what was found"),
     "models": ("kaf.commands_models:models", "list, show, add, export and remove models"),
-    "data": ("kaf.commands_models:data", "data scan FOLDER: say what a folder of scans holds"),
+    "data": ("kaf.commands_models:data", "data scan FOLDER: say what it holds; data example FOLDER: make one up"),
     "devices": ("kaf.commands_devices:devices", "the devices of this computer, and which one is taken"),
     "worker": ("kaf.commands:worker", "the resident process that programs talk to"),
 }

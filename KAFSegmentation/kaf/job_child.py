@@ -96,10 +96,17 @@ class Work:
         attempt = self.asked["attempts"][-1]
         self.attempt, self.started = str(attempt["id"]), float(attempt["started"])
         self.group = os.getpid() if sys.platform == "win32" else os.getpgrp()
-        self._lock = locks.take(self.files.lock)  # held by whoever started this one, where it could be handed over
+        self._lock = None if self._was_handed() else locks.take(self.files.lock, wait=5.0)
         self._who = {"id": self.attempt, "pid": os.getpid(), "group": self.group, "host": socket.gethostname(),
                      "began": process_start(os.getpid())}
         self._over = threading.Lock()
+
+    def _was_handed(self) -> bool:
+        """Whether the lock came with the process, as it does but on Windows and through launchers that close files."""
+        with contextlib.suppress(OSError, ValueError):
+            number = int(os.environ.pop(job_process.LOCK, ""))
+            return locks.INHERITED and os.path.samestat(os.fstat(number), self.files.lock.stat())
+        return False
 
     def say(self, phase: str, **more: Any) -> None:
         """Write down how far it is."""
@@ -127,6 +134,8 @@ class Work:
             words: Error | Result | None = mouth.last
         except KeyboardInterrupt:
             code, words = 1, _as_event(Cancelled())
+            if mouth is not None and isinstance(mouth.last, Result):  # it was over
+                code, words = 0, mouth.last
         except OSError as error:
             code, words = 1, _as_event(OutputError(error.filename or self.files.run, *write_problem(error)))
         except BaseException as error:

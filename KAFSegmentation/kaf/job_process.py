@@ -19,6 +19,8 @@ from kaf.errors import WorkerError
 
 # The subprocess module has these names on Windows only.
 _NEW_GROUP, _NO_WINDOW, _BREAK_AWAY = 0x200, 0x08000000, 0x01000000
+LOCK = "KAF_JOB_LOCK"
+"""The environment variable with the number of the open file that is handed over."""
 _STARTED: list[subprocess.Popen[bytes]] = []
 
 
@@ -53,7 +55,7 @@ def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None]
         words.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {list(command)}\n".encode("utf-8", "backslashreplace"))
         words.flush()
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": words, "stderr": words,
-                                   "env": environment(env), "cwd": place}
+                                   "env": {**environment(env), LOCK: str(lock.fileno())}, "cwd": place}
         try:
             if sys.platform == "win32":
                 process = _start_on_windows(command, options)
@@ -89,7 +91,4 @@ def end(pid: int, group: int) -> None:
                        creationflags=_NO_WINDOW)
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        if group == pid:
-            os.killpg(group, signal.SIGKILL)
-        else:  # a launcher's group
-            os.kill(pid, signal.SIGKILL)
+        os.killpg(group, signal.SIGKILL)

@@ -35,8 +35,8 @@ def as_json(values: Mapping[str, Any], verb: str) -> str:
 
 
 def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str,
-           env: Mapping[str, str | None] | None) -> None:
-    """Write the job into the run folder and start it.
+           env: Mapping[str, str | None] | None, again: bool) -> None:
+    """Write the job into the run folder and start it; with ``again`` what was said there before is kept.
 
     Raises:
         SettingsError: values that JSON cannot hold.
@@ -51,16 +51,17 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
         if lock is None:
             raise OutputError(run, "is being worked on by another process", "Stop that one, or wait for it.")
         with lock:
-            _keep_or_clear(files, values)
+            _keep(files) if again else _clear(files)
             attempt = {"id": secrets.token_hex(8), "started": round(time.time(), 3),
                        "offset": files.events.stat().st_size if files.events.exists() else 0}
             old = read_json(files.job)
             place = Path(old.get("place", ""))
             command = [python, "-m", "kaf.job_child", str(run.absolute())]
-            asked = {"format": FORMAT, "version": __version__, "verb": verb, "python": python, "queue": queue,
-                     "command": command, "values": json.loads(words), "attempts": [*old.get("attempts", []), attempt],
-                     "created": old.get("created", attempt["started"]),
-                     "place": str(place if old.get("place") and place.is_dir() else Path.cwd())}
+            asked: dict[str, Any] = {
+                "format": FORMAT, "version": __version__, "verb": verb, "python": python, "queue": queue,
+                "command": command, "values": json.loads(words), "attempts": [*old.get("attempts", []), attempt],
+                "created": old.get("created", attempt["started"]),
+                "place": str(place if old.get("place") and place.is_dir() else Path.cwd())}
             atomic_write(files.settings, words)
             files.make_room()
             atomic_write(files.job, json.dumps(asked, indent=1) + "\n")
@@ -69,14 +70,15 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
         raise OutputError(run, *write_problem(error)) from error
 
 
-def _keep_or_clear(files: JobFolder, values: Mapping[str, Any]) -> None:
-    """What the attempts before have said stays, unless the run is started again in place of them."""
+def _keep(files: JobFolder) -> None:
+    """What the attempts before have said, and a run that was not started as a job."""
     files.asked_to_stop.unlink(missing_ok=True)
-    if values.get("resume") or not values.get("overwrite"):
-        told = files.run / "events.jsonl"
-        if told.is_file() and not files.events.exists():  # by a run that was not started as a job
-            shutil.copyfile(told, files.events)
-        return
+    told = files.run / "events.jsonl"
+    if told.is_file() and not files.events.exists():
+        shutil.copyfile(told, files.events)
+
+
+def _clear(files: JobFolder) -> None:
     for file in files.path.iterdir():
         if file != files.lock:
             file.unlink()

@@ -12,252 +12,35 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kaf import job_foreign, job_process, locks
-from kaf.errors import InputError, KafError, OutputError, SettingsError
-from kaf.events import Error, Event, Progress, Result
-from kaf.files import write_problem
-from kaf.job_folder import FORMAT, NAME, JobFolder
+from kaf import job_foreign
+from kaf.errors import InputError, OutputError, SettingsError
+from kaf.job import (
+    ALIVE,
+    FAILED,
+    FINISHED,
+    GRACE,
+    LOST,
+    QUEUED,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    STOPPING,
+    VERBS,
+    Job,
+)
+from kaf.job_command import cluster_command, cluster_script, command, save_settings
+from kaf.job_folder import NAME
 from kaf.job_start import launch
-from kaf.job_tail import Tail, read_events
 
-VERBS = ("pretrain", "finetune", "compare", "evaluate")
-QUEUED, STARTING, RUNNING, STOPPING = "queued", "starting", "running", "stopping"
-FINISHED, FAILED, STOPPED, LOST = "finished", "failed", "stopped", "lost"
-ALIVE = (QUEUED, STARTING, RUNNING, STOPPING)
-"""States of a job whose process lives."""
-GRACE = 60.0
-"""Seconds that a job is given to keep a checkpoint when it is stopped."""
-_RESUMED = ("pretrain", "finetune")  # the others go on by themselves
-_OVERDUE = 2.0
-_PATIENCE = 60.0  # seconds for a process to begin, where its lock cannot be handed to it
+__all__ = ["ALIVE", "FAILED", "FINISHED", "GRACE", "LOST", "QUEUED", "RUNNING", "STARTING", "STOPPED", "STOPPING",
+           "VERBS", "Job", "cluster_command", "cluster_script", "command", "find", "save_settings", "start"]
 _NOT_BELOW = {NAME, "checkpoints", "pictures"}
 _DEPTH = 6
-
-
-class Job:
-    """A run in a folder, whoever started it; all that it tells comes from the files there.
-
-    Raises:
-        InputError: the folder holds no run.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
-        self._files = JobFolder(self.folder)
-        self.is_foreign = not self._files.path.is_dir()
-        """Whether it was started elsewhere: on the command line, by a cluster, by an older version."""
-        if self.is_foreign and not job_foreign.is_run(self.folder):
-            raise InputError(self.folder, "holds no run", "Choose the folder of a run.")
-        self._read()
-
-    def _read(self) -> None:
-        self.verb, self.queue, self.python = "", "", ""
-        self.values: dict[str, Any] = {}
-        self.note, self._usable = "", True
-        """A sentence where another version made the run, or its files are damaged."""
-        attempt: dict[str, Any] = {}
-        if self.is_foreign:
-            self.verb = job_foreign.verb_of(self.folder)
-            self.note, self._usable = job_foreign.version_of(self.folder)
-            self.values = job_foreign.values_of(self.folder)
-            self.created = self.started = job_foreign.created(self.folder)
-        else:
-            try:
-                asked = self._files.read()
-                attempt = asked["attempts"][-1]
-                self.verb, self.queue, self.python = str(asked["verb"]), str(asked["queue"]), str(asked["python"])
-                self.values = dict(asked["values"])
-                self.created, self.started = float(asked["created"]), float(attempt["started"])
-                self.note, self._usable = job_foreign.version(asked.get("version"), asked.get("format"), FORMAT)
-            except (ValueError, KeyError, IndexError, TypeError):
-                self.created = self.started = job_foreign.created(self._files.path)
-                self.note, self._usable = f"The words about this job are damaged: {self._files.job}.", False
-        self._attempt = str(attempt.get("id", ""))
-        events = self.folder / "events.jsonl" if self.is_foreign else self._files.events
-        self._tail = Tail(events, int(attempt.get("offset", 0)))
-
-    @property
-    def log(self) -> Path:
-        """What the process and its libraries print."""
-        return self._files.log
-
-    @property
-    def model(self) -> Path | None:
-        """The finished model of a training."""
-        path = self.folder / "model.safetensors"
-        return path if path.is_file() else None
-
-    def state(self) -> str:
-        """queued, starting, running, stopping; finished, failed, stopped (on request), lost (ended without a word)."""
-        job_process.reap()
-        if self.is_foreign:
-            return self._foreign_state()
-        child = self._child()
-        if child.get("phase") == "ended":
-            return self._ended(child.get("code"), child.get("kind"))
-        alive = self._files.is_alive(child)
-        if alive is None:  # on another computer, or not begun, and there is no lock to tell
-            alive = bool(child) or time.time() - self.started < _PATIENCE
-        elif not alive and not child and not locks.INHERITED:
-            alive = time.time() - self.started < _PATIENCE
-        stopping = self._asked_to_stop()
-        if not alive:
-            again = self._child()  # it may have ended between the two looks
-            if again.get("phase") == "ended":
-                return self._ended(again.get("code"), again.get("kind"))
-            return STOPPED if stopping else LOST
-        if stopping:
-            return STOPPING
-        return str(child.get("phase", STARTING))
-
-    @staticmethod
-    def _ended(code: object, kind: object) -> str:
-        return FINISHED if code == 0 else STOPPED if kind == "Cancelled" else FAILED
-
-    def _foreign_state(self) -> str:
-        if locks.is_held(self.folder / job_foreign.LOCK):
-            return RUNNING
-        if self.verb == "compare":
-            return job_foreign.compare_state(self.folder)
-        ending = self._tail.look().ending
-        if isinstance(ending, Error):
-            return self._ended(1, ending.kind)
-        return FINISHED if isinstance(ending, Result) or self.model else LOST
-
-    def _child(self) -> dict[str, Any]:
-        """What the child of the last attempt wrote."""
-        child = self._files.read_child()
-        return child if child.get("id") == self._attempt else {}
-
-    def _asked_to_stop(self) -> bool:
-        with contextlib.suppress(OSError):
-            return self._files.asked_to_stop.read_text("ascii").split()[:1] == [self._attempt]
-        return False
-
-    def events(self, since: int = 0) -> tuple[list[Event], int]:
-        """The events after byte ``since`` and the byte to go on from; a half-written line is left for later.
-
-        After a resumed attempt the steps of metrics may begin again before the last ones: the later count.
-        """
-        return read_events(self._tail.path, since)
-
-    def progress(self) -> Progress | None:
-        """How far the present attempt is."""
-        return self._tail.look().progress
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds to the end of the present stage; None where that cannot be told, or nothing is running."""
-        progress = self.progress()
-        return progress.seconds_left if progress is not None and self.state() == RUNNING else None
-
-    @property
-    def ahead(self) -> int:
-        """How many jobs are before this one in its queue."""
-        return int(self._child().get("ahead", 0)) if self.state() == QUEUED else 0
-
-    @property
-    def error(self) -> str:
-        """Why it failed or was lost, in words for the user; nothing where all is well."""
-        state = self.state()
-        if state not in (FAILED, LOST):
-            return ""
-        words = str(self._child().get("error", ""))
-        ending = self._tail.look().ending
-        if words or isinstance(ending, Error):
-            return words or ending.text  # type: ignore[union-attr]
-        last = self._last_words()
-        said = f'; its last words were "{last}"' if last else ""
-        begun = self._child() or self.is_foreign
-        happened = "ended without a word, as when the computer is switched off or memory runs out" if begun else \
-            "could not start"
-        then = "Resume it: it goes on from its last checkpoint." if begun else \
-            "Check that its Python works and has the packages KAF needs."
-        log = "" if self.is_foreign else f" The log is {self.log}."
-        return f"{self.folder}: the process {happened}{said}. {then}{log}"
-
-    def _last_words(self) -> str:
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - 4096))
-                lines = file.read().decode("utf-8", "replace").splitlines()
-        except OSError:
-            return ""
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return "" if last.startswith("---") else last[:300]
-
-    def stop(self, grace: float = GRACE) -> None:
-        """Ask it to stop; it keeps a checkpoint.  Returns at once; after ``grace`` seconds it is ended by force.
-
-        It ends itself then; one that is stuck too deep for that is killed by asking once more.
-
-        Raises:
-            KafError: it was not started as a job.
-            OutputError: the folder cannot be written.
-        """
-        state = self.state()
-        if state not in ALIVE:
-            return
-        if self.is_foreign:
-            raise KafError(self.folder, "was not started from here", "Stop it where it was started.")
-        if state == STOPPING:
-            if self._overdue():
-                self.kill()
-            return
-        try:
-            self._files.asked_to_stop.write_text(f"{self._attempt} {grace:g}", "ascii")
-        except OSError as error:
-            raise OutputError(self.folder, *write_problem(error)) from error
-
-    def _overdue(self) -> bool:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            grace = float(self._files.asked_to_stop.read_text("ascii").split()[1])
-            return time.time() - self._files.asked_to_stop.stat().st_mtime > grace + _OVERDUE
-        return False
-
-    def kill(self) -> None:
-        """End it at once, with all that it started; what its last checkpoint holds is kept."""
-        child = self._child()
-        if self._files.is_alive(child) and child.get("phase") != "ended":
-            with contextlib.suppress(OSError):
-                self._files.asked_to_stop.write_text(f"{self._attempt} 0", "ascii")
-            if child:
-                job_process.end(int(child["pid"]), int(child.get("group", 0)))
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether :meth:`resume` would go on with it."""
-        return self._usable and self.verb in VERBS and self.state() in (STOPPED, FAILED, LOST)
-
-    def resume(self, python: str | os.PathLike[str] | None = None, queue: str | None = None,
-               env: Mapping[str, str | None] | None = None) -> Job:
-        """Go on with a run that was stopped, failed or lost, from its last checkpoint; returns at once.
-
-        python: the interpreter; the one of before unless given.
-
-        Raises:
-            KafError: it is running, is finished, or is another version's.
-            OutputError: the folder cannot be written.
-            WorkerError: the interpreter cannot be started.
-        """
-        state = self.state()
-        if not self.can_resume:
-            raise KafError(self.folder, f"is {state} and cannot be resumed", self.note or "Start a new run.")
-        if not (python or self.python):
-            raise SettingsError("python", "is not known for a run that was started elsewhere", "Give an interpreter.")
-        values = {name: value for name, value in self.values.items() if name not in ("resume", "overwrite")}
-        if self.verb in _RESUMED and (self.folder / "settings.json").is_file():
-            values["resume"] = True
-        if self.verb == "evaluate":
-            values["overwrite"] = True
-        launch(self.folder, str(python or self.python), self.verb, values, self.queue if queue is None else queue,
-                env)
-        return Job(self.folder)
+_ALONE = ("pretrain", "finetune")  # want a folder of their own
 
 
 def start(python: str | os.PathLike[str], verb: str, values: Mapping[str, Any], folder: str | os.PathLike[str],
@@ -270,17 +53,28 @@ def start(python: str | os.PathLike[str], verb: str, values: Mapping[str, Any], 
 
     Raises:
         SettingsError: no such verb, or values that JSON cannot hold.
-        OutputError: the folder cannot be written, or holds a run and neither overwrite nor resume is set.
+        OutputError: the folder cannot be written, is being worked on, or holds something and neither overwrite nor
+            resume is set.
         WorkerError: the interpreter cannot be started.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     if verb not in VERBS:
         raise SettingsError(verb, "cannot be run as a job", f"Choose one of {', '.join(VERBS)}.")
-    used = JobFolder(folder).path.is_dir()
-    if used and not (values.get("overwrite") or values.get("resume")):
-        raise OutputError(folder, "already holds a run", "Resume it, overwrite it, or choose another folder.")
-    launch(folder, os.fspath(python), verb, {**values, "output": str(folder)}, queue, env)
+    if not (values.get("overwrite") or values.get("resume")):
+        _check_free(folder, verb)
+    launch(folder, os.fspath(python), verb, {**values, "output": str(folder)}, queue, env,
+           again=bool(values.get("resume")))
     return Job(folder)
+
+
+def _check_free(folder: Path, verb: str) -> None:
+    """Whether a run can begin there; where a job has failed before it wrote anything, another one may."""
+    content = [file for file in folder.iterdir() if file.name != NAME and not file.name.startswith(".")] \
+        if folder.is_dir() else []
+    if verb in _ALONE and content and not (folder / "settings.json").is_file():
+        raise OutputError(folder, "is a folder with other files in it", "Choose an empty or a new folder.")
+    if content and (verb in _ALONE or (verb != "compare" and (folder / NAME).is_dir())):
+        raise OutputError(folder, "already holds a run", "Resume it, overwrite it, or choose another folder.")
 
 
 def find(folder: str | os.PathLike[str]) -> list[Job]:

@@ -58,24 +58,19 @@ def give_back(file: IO[bytes], path: Path) -> None:
 def is_held(path: Path) -> bool | None:
     """Whether a process holds the lock; None on a disk without locks, which tells nothing."""
     try:
-        with path.open("rb+") as file:
-            return _lock(file)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return _is_held_for_a_reader(path)
-
-
-def _is_held_for_a_reader(path: Path) -> bool | None:
-    try:
         with path.open("rb") as file:
             return _lock(file, shared=True)
+    except FileNotFoundError:
+        return False
     except OSError:
         return None
 
 
 def _lock(file: IO[bytes], shared: bool = False) -> bool | None:
-    """False: it is ours now; True: another's; None: there are no locks here."""
+    """False: it is ours now; True: another's; None: there are no locks here.
+
+    ``shared``: several who only look do not take each other for the holder.
+    """
     try:
         if sys.platform == "win32":
             file.seek(_AT)

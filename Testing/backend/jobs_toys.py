@@ -43,7 +43,7 @@ def train(arguments: Sequence[str], console: Console) -> None:
     output = Path(values["output"])
     (output / "settings.json").write_text(json.dumps(values))
     kept = output / "checkpoint"
-    step = int(kept.read_text()) if values.get("resume") else 0
+    step = int(kept.read_text()) if values.get("resume") and kept.exists() else 0
     console(Message(f"from step {step}"))
     try:
         while step < values.get("steps", 3):

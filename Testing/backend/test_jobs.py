@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs_toys import toy_python, until
+from jobs_toys import HERE, toy_python, until
 
 from kaf import jobs, locks
 from kaf.errors import InputError, KafError, OutputError, SettingsError, WorkerError
@@ -21,22 +21,23 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is 
 
 
 @pytest.fixture(autouse=True)
-def own_queues(tmp_path, monkeypatch):
+def own_place(tmp_path, monkeypatch):
+    """Queues of its own; and whatever still runs in the end is killed."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    yield
+    for job in jobs.find(tmp_path):
+        job.kill()
 
 
 @pytest.fixture
 def begin(tmp_path):
-    """Starts a toy job; whatever still runs in the end is killed."""
-    python, made = toy_python(tmp_path), []
+    """Starts a toy job."""
+    python = toy_python(tmp_path)
 
     def start(name="run", queue="", **values):
-        made.append(jobs.start(python, "pretrain", {"data": "scans", **values}, tmp_path / "runs" / name, queue))
-        return made[-1]
+        return jobs.start(python, "pretrain", {"data": "scans", **values}, tmp_path / "runs" / name, queue)
 
-    yield start
-    for job in made:
-        jobs.Job(job.folder).kill()
+    return start
 
 
 def over(job):
@@ -217,7 +218,7 @@ def test_without_locks_a_job_is_known_by_its_number_and_start(begin, monkeypatch
 
 def test_a_folder_in_use_is_not_started_in(begin, tmp_path):
     job = begin(at=1, what="wait", **{"for": str(tmp_path / "go")})
-    with pytest.raises(OutputError, match="already holds a run"):
+    with pytest.raises(OutputError, match=r"already holds a run|another process"):
         begin()
     with pytest.raises(OutputError, match="another process"):
         begin(overwrite=True)
@@ -225,9 +226,50 @@ def test_a_folder_in_use_is_not_started_in(begin, tmp_path):
         job.resume()
     (tmp_path / "go").touch()
     assert over(job) == jobs.FINISHED
+    with pytest.raises(OutputError, match="already holds a run"):
+        begin()
     again = begin(overwrite=True, steps=1)
     assert over(again) == jobs.FINISHED
     assert [event.step for event in told(again) if isinstance(event, Metric)] == [1], "the old run's events are there"
+
+
+def test_who_looks_already_sees_the_new_attempt(begin, tmp_path):
+    job = begin(at=1, what="wait", **{"for": str(tmp_path / "go")})
+    until(lambda: job.progress() is not None)
+    job.kill()
+    assert over(job) == jobs.STOPPED
+    jobs.Job(job.folder).resume()
+    until(lambda: job.state() == jobs.RUNNING)
+    (tmp_path / "go").touch()
+    assert over(job) == jobs.FINISHED
+    assert job.command.startswith("kaf pretrain scans --")
+
+
+def test_a_folder_is_free_until_something_is_written_in_it(tmp_path, begin):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "letter.txt").touch()
+    with pytest.raises(OutputError, match="other files in it"):
+        begin("mine")
+    assert not (tmp_path / "runs" / "mine" / "job").exists()
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    failed = jobs.start(broken, "pretrain", {}, tmp_path / "runs" / "again")
+    assert over(failed) == jobs.LOST
+    assert over(begin("again")) == jobs.FINISHED
+    assert len(json.loads((failed.folder / "job" / "job.json").read_text())["attempts"]) == 1
+
+
+def test_a_launcher_that_hands_no_files_on_still_leaves_a_sign_of_life(tmp_path):
+    close = "import os, sys; os.closerange(3, 256); os.execv(sys.argv[1], sys.argv[1:])"
+    lossy = f'exec "{sys.executable}" -c "{close}" "{sys.executable}" "{HERE / "jobs_toys.py"}" "$@"'
+    python = toy_python(tmp_path, lossy)
+    values = {"at": 1, "what": "wait", "for": str(tmp_path / "go")}
+    job = jobs.start(python, "pretrain", values, tmp_path / "run")
+    until(lambda: job.progress() is not None)
+    assert job.state() == jobs.RUNNING
+    (tmp_path / "go").touch()
+    assert over(job) == jobs.FINISHED
 
 
 def test_what_cannot_start_is_told_at_once(tmp_path):

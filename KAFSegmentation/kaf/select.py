@@ -1,0 +1,163 @@
+"""Which cases to label first: those that stand for all, or, once there is a model, those it is least sure of."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from kaf.choices import Choice, by_coverage, by_uncertainty
+from kaf.data.cache import CachedCase, SliceSettings, default_cache, load_case
+from kaf.data.folder import Case, scan_folder
+from kaf.embedding import doubt, embed
+from kaf.errors import InputError, OutputError, SettingsError
+from kaf.evaluation import plain_numbers
+from kaf.events import Message, OnEvent, Result, Ticker, ignore
+from kaf.files import atomic_write, check_output, write_problem
+from kaf.ready import Ready, make_ready
+from kaf.settings import KeypointSettings, NormalisationSettings, build
+from kaf.settings_select import SelectSettings
+
+TABLE, NUMBERS = "selection.csv", "selection.json"
+_SAID = 5  # so many scans that are left out are told one by one
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The choices, best first; by what; how many patients there were to choose from; scans that were left out."""
+
+    choices: tuple[Choice, ...]
+    by: str
+    candidates: int
+    labelled: tuple[str, ...]
+    left_out: tuple[str, ...]
+    model: str
+    digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(plain_numbers(asdict(self)))
+
+
+def select(settings: SelectSettings, on_event: OnEvent = ignore) -> Selection:
+    """Order the unlabelled patients of a folder by what there is to learn from them; writes a table and the numbers.
+
+    Raises:
+        InputError: nothing to choose from, or names that are not there.
+        ModelError: the model is not there or unsound.
+        SettingsError: a choice that the model does not allow.
+        OutputError: the folder cannot be written, or holds a selection and ``overwrite`` is not set.
+    """
+    output = _prepare_output(settings)
+    ready = make_ready(settings, settings.model)
+    by = _checked(settings, ready)
+    done, free = _candidates(settings)
+    wanted = [*done, *free] if by == "coverage" else free
+    if by == "coverage":
+        found, left_out = _each(wanted, ready, settings, on_event, lambda case: embed(ready, case, settings.batch))
+        choices = by_coverage(found, {case.patient for case in done}, settings.count)
+    else:
+        predictor = ready.predictor(settings, on_event=on_event)
+        doubts, left_out = _each(wanted, ready, settings, on_event, lambda case: doubt(ready, case, predictor))
+        choices = by_uncertainty(doubts, ready.card.label_names, settings.count)
+    selection = Selection(tuple(choices), by, len({case.patient for case in free}),
+                          tuple(sorted({case.patient for case in done})), tuple(left_out), ready.card.name,
+                          ready.card.digest)
+    if not choices:
+        raise InputError(settings.data, f"none of its unlabelled scans can be used; {left_out[0]}",
+                         "Mend or replace it.")
+    words = {"settings": settings.model_dump(), **selection.to_dict()}
+    atomic_write(output / NUMBERS, json.dumps(words, indent=1) + "\n")
+    atomic_write(output / TABLE, _csv(choices))
+    on_event(Result({**selection.to_dict(), "table": str(output / TABLE)}))
+    return selection
+
+
+def _checked(settings: SelectSettings, ready: Ready) -> str:
+    segments = bool(ready.card.labels)
+    if settings.by == "uncertainty" and not segments:
+        raise SettingsError("by", f"uncertainty needs a model that segments, and {ready.card.name} is pretrained "
+                            "weights", "Use --by coverage, or fine-tune first.")
+    return ("uncertainty" if segments else "coverage") if settings.by == "auto" else settings.by
+
+
+def _candidates(settings: SelectSettings) -> tuple[list[Case], list[Case]]:
+    """Scans of patients who are labelled already, and those to choose from."""
+    dataset = scan_folder(settings.data)
+    known = {case.name for case in dataset.cases} | {case.patient for case in dataset.cases}
+    named = {*settings.labelled, *settings.leave_out}
+    if unknown := sorted(named - known):
+        raise InputError(settings.data, f"has no case or patient {', '.join(unknown[:_SAID])}",
+                         "See `kaf data scan` for the names of cases and patients.")
+    out = {case.patient for case in dataset.cases if {case.name, case.patient} & set(settings.leave_out)}
+    cases = [case for case in dataset.cases if case.patient not in out]
+    done = {case.patient for case in cases if {case.name, case.patient} & set(settings.labelled)
+            or (case.label is not None and not settings.ignore_labels)}
+    free = [case for case in cases if case.patient not in done]
+    if not free:
+        raise InputError(settings.data, "holds no patient who is not labelled or left out",
+                         "Add scans, or choose among all with --ignore-labels.")
+    return [case for case in cases if case.patient in done], free
+
+
+def _each(cases: Sequence[Case], ready: Ready, settings: SelectSettings, send: OnEvent,
+          look: Callable[[CachedCase], T]) -> tuple[list[tuple[Case, T]], list[str]]:
+    """What ``look`` sees in each scan, and sentences about those that cannot be used.
+
+    Raises:
+        InputError: none can be used.
+    """
+    card = ready.card
+    wanted = SliceSettings(card.spacing, card.slicing_axis, build(NormalisationSettings, card.normalisation, card.name),
+                           build(KeypointSettings, card.keypoints, card.name))
+    folder = Path(settings.cache) if settings.cache else default_cache()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(folder, *write_problem(error)) from error
+    ticker = Ticker(send, "looking at scans", len(cases))
+    found, problems = list[tuple[Case, T]](), list[InputError]()
+    for index, case in enumerate(cases):
+        try:
+            prepared = load_case(Case(case.name, case.patient, case.image), wanted, folder)
+            with torch.inference_mode():
+                found.append((case, look(prepared)))
+        except InputError as error:
+            problems.append(error)
+        ticker.update(index + 1)
+    if not found:
+        raise problems[0]
+    for problem in problems[:_SAID]:
+        send(Message(f"Left out: {problem}", "warning"))
+    if len(problems) > _SAID:
+        send(Message(f"{len(problems)} of {len(cases)} scans were left out in all; {NUMBERS} lists them.", "warning"))
+    return found, [str(problem) for problem in problems]
+
+
+def _prepare_output(settings: SelectSettings) -> Path:
+    output = Path(settings.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(output, *write_problem(error)) from error
+    for name in (TABLE, NUMBERS):
+        check_output(output / name, settings.overwrite)
+    return output
+
+
+def _csv(choices: Sequence[Choice]) -> str:
+    """One line per patient."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["rank", "patient", "case", "score", "reason", "other scans", "image"])
+    for choice in choices:
+        score = "" if choice.score is None else f"{choice.score:.4f}"
+        rows.writerow([choice.rank, choice.patient, choice.case, score, choice.reason, " ".join(choice.others),
+                       choice.image])
+    return text.getvalue()
