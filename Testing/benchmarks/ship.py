@@ -23,16 +23,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("validation", type=Path)
+    parser.add_argument("--flips", type=Path, help="the cross-validation averaged over mirrored copies")
     parser.add_argument("--recipe", type=Path, help="take the words of the labels from this recipe")
     arguments = parser.parse_args()
     network, card = load_model(arguments.run / "model.safetensors")
-    figures = {k: v for k, v in json.loads(arguments.validation.read_text()).items() if k != "rows"}
+    measured = {"cross-validation": arguments.validation, "cross-validation with flips": arguments.flips}
+    figures = {name: {k: v for k, v in json.loads(path.read_text()).items() if k != "rows"}
+               for name, path in measured.items() if path}
     labels = card.labels
     if arguments.recipe:
         recipe = json.loads(arguments.recipe.read_text())
         labels = tuple(Label(label.value, recipe["labels"][str(label.value)], label.colour,
                              recipe.get("terminology", {}).get(str(label.value), "")) for label in labels)
-    card = replace(card, labels=labels, metrics={**card.metrics, "cross-validation": figures})
+    card = replace(card, labels=labels, metrics={**card.metrics, **figures})
     target = Path(kaf.__file__).parent / "models" / f"{card.name}.safetensors"
     target.parent.mkdir(exist_ok=True)
     card = save_model(target, network, card, half=True, overwrite=True)
