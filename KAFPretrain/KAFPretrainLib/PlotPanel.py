@@ -48,7 +48,8 @@ class PlotPanel:
         layoutNode = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
         if layoutNode.GetViewArrangement() not in (layoutNode.SlicerLayoutConventionalPlotView,
                                                    layoutNode.SlicerLayoutFourUpPlotView,
-                                                   layoutNode.SlicerLayoutPlotView):
+                                                   layoutNode.SlicerLayoutFourUpPlotTableView,
+                                                   layoutNode.SlicerLayoutOneUpPlotView):
             slicer.app.layoutManager().setLayout(layoutNode.SlicerLayoutFourUpPlotView)
         logic = slicer.app.applicationLogic()
         logic.GetSelectionNode().SetActivePlotChartID(self._chart.GetID())

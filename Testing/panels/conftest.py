@@ -158,11 +158,13 @@ def hearts(tmp_path_factory):
 
 
 @pytest.fixture
-def makePretrain(library, tmp_path):
-    """Opens the panel of KAFPretrain, as often as it is called, over the folder of runs of this test."""
+def makePretrain(library, tmp_path, monkeypatch):
+    """Opens the panel of KAFPretrain, as often as it is called, over the folder of runs of this test; its runs stand in
+    a line of their own."""
     import qt
     from pretrain_panel import open_panel
 
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     host.close_scene()
     host.dialogs().clear()
     host.take_errors()

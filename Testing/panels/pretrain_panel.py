@@ -11,7 +11,7 @@ from kaf import jobs
 
 MODULE = Path(__file__).resolve().parents[2] / "KAFPretrain"
 NETWORK = {"width": 4, "decoder_width": 8, "blocks": 1, "token_width": 8, "heads": 2, "diffusion_width": 4}
-COMMON = {"threads": 1, "precision": "fp32", "patch": 32, "batch": 4, "keypoints": {"limit": 24}, "checkpoint_every": 1}
+COMMON = {"threads": 1, "precision": "fp32", "patch": 32, "batch": 2, "keypoints": {"limit": 24}, "checkpoint_every": 1}
 LAYOUTS = ("images and labels", "beside", "one folder per case")
 
 
@@ -56,8 +56,8 @@ def settings_file(folder, **values):
 
 
 def tiny_pretraining(folder, **values):
-    heads = {"kaf": {"width": 8, "token_width": 8, "radius": 12.0}}
-    return settings_file(folder, network=NETWORK, steps=30, **heads, **values)
+    heads = {"kaf": {"width": 8, "token_width": 8, "radius": 12.0, "sinkhorn": 5}}
+    return settings_file(folder, **{"network": NETWORK, "steps": 20, **heads, **values})
 
 
 def open_panel(runs, setup=ReadySetup):

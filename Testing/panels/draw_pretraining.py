@@ -1,0 +1,113 @@
+"""Draws the pictures of Docs/tutorial-pretraining.md: the panel of KAFPretrain on the test host, on the made-up hearts.
+
+    .venv/bin/python Testing/panels/draw_pretraining.py [--minutes 3]
+
+Everything in them was computed just then: pretraining, fine-tuning with and without it, and the evaluation; each
+takes as long as ``--minutes`` says.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+TESTING = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTING), str(TESTING / "panels"), str(TESTING.parent / "KAFSegmentation")]
+
+import host  # noqa: E402
+
+host.start()
+
+from PIL import Image, ImageOps  # noqa: E402
+from pretrain_panel import look_into, open_panel, wait_for_end, wait_for_steps  # noqa: E402
+from segmentation_panel import PATIENCE  # noqa: E402
+
+from kaf import jobs  # noqa: E402
+
+ROOT = TESTING.parent
+PICTURES = ROOT / "Docs" / "tutorial-pretraining"
+WIDTH, HEIGHT = 1180, 800
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=3.0, help="the budget of each run")
+    minutes = parser.parse_args().minutes
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("XDG_DATA_HOME", "XDG_STATE_HOME"):  # not the user's library, and no waiting for their runs
+            os.environ[name] = str(Path(folder) / "home")
+        draw(Path(folder), minutes)
+
+
+def draw(folder: Path, minutes: float) -> None:
+    from kaf.data.example import make_example
+
+    hearts = make_example(folder / "KAF example")
+    module = open_panel(folder / "runs")
+    panel, ui = module.widget.pretraining, module.ui
+    look_into(module, hearts)
+    take(module, "data")
+    ui.tabs.setCurrentWidget(ui.pretrainTab)
+    host.choose(ui.presetComboBox, "kaf-bim-compact")
+    ui.pretrainMinutesSpinBox.value = minutes
+    ui.probeCheckBox.checked = True
+    host.pump(50)
+    take(module, "pretrain")
+    host.click(ui.pretrainStartButton)
+    view = panel.pretraining.run
+    wait_for_steps(view, 3)
+    host.wait_until(lambda: view.story.pictures or view._state not in jobs.ALIVE, PATIENCE, "pictures of the run")
+    take(module, "running")
+    ended(view)
+    ui.tabs.setCurrentWidget(ui.dataTab)
+    ui.selectionSection.collapsed = False
+    host.pump(50)
+    host.click(ui.selectButton)
+    host.wait_until(lambda: not panel.selection.isRunning, PATIENCE, "the choice of scans")
+    take(module, "selection")
+    ui.tabs.setCurrentWidget(ui.finetuneTab)
+    for name, base in (("from-scratch", "nothing: random weights"), ("from-pretrained", "run pretrained")):
+        ui.finetuneSettingsSection.collapsed = False
+        host.pump(50)
+        host.choose(ui.baseComboBox, base)
+        host.type_text(ui.finetuneNameLineEdit, name)
+        ui.fewShotSpinBox.value = 2
+        ui.finetuneMinutesSpinBox.value = minutes
+        host.pump(50)
+        host.click(ui.finetuneStartButton)
+        ended(panel.finetuning.run)
+    host.wait_until(lambda: len(panel.models._entries) >= 4, PATIENCE, "the models in the library")
+    host.choose(ui.finetuneChartComboBox, "Dice while it trains")
+    take(module, "finetuned")
+    ui.tabs.setCurrentWidget(ui.evaluateTab)
+    host.choose(ui.evaluateModelComboBox, "run from-pretrained")
+    host.choose(ui.evaluateBaselineComboBox, "run from-scratch")
+    host.click(ui.evaluateButton)
+    host.wait_until(lambda: not panel.evaluation.isRunning, PATIENCE, "the evaluation")
+    panel.evaluation._onOpen(0, 0)
+    take(host.main_window(module, WIDTH, HEIGHT), "evaluated")
+    ui.tabs.setCurrentWidget(ui.modelsTab)
+    panel.models.refresh("from-pretrained")
+    take(module, "models")
+    module.unload()
+
+
+def ended(view) -> None:
+    state = wait_for_end(view)
+    if state != jobs.FINISHED:
+        raise SystemExit(f"{view.job.folder}: {state}. {view.job.error}")
+    host.pump(100)
+
+
+def take(shown, name: str) -> None:
+    host.pump(150)
+    path = host.screenshot(shown, PICTURES / f"{name}.png")
+    with Image.open(path) as picture:
+        small = ImageOps.posterize(picture.convert("RGB"), 6)  # not seen, and a third smaller
+    small.save(path, optimize=True)
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
