@@ -41,7 +41,7 @@ def state_of(loop: Loop) -> dict[str, torch.Tensor]:
         (f"average {name}", value) for name, value in loop.average.network.state_dict().items()))}
 
 
-@pytest.mark.parametrize("method", ["kaf+bim", "pgl", "mae"])
+@pytest.mark.parametrize("method", ["kaf+bim", "pgl"])
 def test_the_forecast_leaves_no_trace(cases, method):
     loop = loop_of(method, cases)
     torch.manual_seed(11)
@@ -122,9 +122,10 @@ def test_a_run_writes_its_folder_whole(tmp_path, data):
     heard = []
     path = pretrain(small_pretraining(tmp_path, data, method="kaf+mae", epochs=11, labelled=str(data)), heard.append)
     run = path.parent
-    assert {file.name for file in run.iterdir()} == {
-        "settings.json", "plan.json", "split.json", "forecast.json", "events.jsonl", "checkpoints", "pictures",
-        "model.safetensors"}
+    assert {file.name for file in run.iterdir()} >= {
+        "settings.json", "plan.json", "split.json", "forecast.json", "events.jsonl", "checkpoints", "model.safetensors"}
+    assert {file.name for file in (run / "pictures").iterdir()} == {"matches-00000025.png", "drawn-00000025.png"}
+    assert not list(run.rglob(".*"))  # nothing half-written
     expected = json.loads((run / "forecast.json").read_text())
     assert expected["steps"] == 25
     assert any(isinstance(event, Message) and event.text.startswith("Forecast: 25 steps of") for event in heard)

@@ -25,10 +25,10 @@ ONE_FAILS = """
 import os
 from kaf import cli
 from kaf.errors import InputError
-from kaf.training.pretraining import PretrainingTask
+from kaf import pretrain
 
 if os.environ["RANK"] == "1":
-    PretrainingTask.views = lambda self, step: (_ for _ in ()).throw(InputError("slice 7", "is odd", "Mend it."))
+    pretrain.make_pretrainer = lambda *_: (_ for _ in ()).throw(InputError("slice 7", "is odd", "Mend it."))
 cli.entry()
 """
 
