@@ -40,6 +40,7 @@ check:
 screenshots:
 	@Resources/scripts/setup.sh test
 	.venv/bin/python Testing/panels/draw_pictures.py
+	.venv/bin/python Testing/panels/draw_pretraining.py
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest Testing/panels --screenshots="$(SCREENSHOTS)" $(ARGS)
 
 bench: setup

@@ -74,9 +74,8 @@ class PretrainWidget(VTKObservationMixin):
             self._findDevices()
 
     def exit(self):
-        """Another module is opened; runs go on."""
+        """Another module is opened; runs go on, and are still watched: a model that is finished is handed over."""
         self._entered = False
-        self._timer.stop()
         self.setParameters(None)
 
     def cleanup(self):
@@ -197,6 +196,9 @@ class PretrainWidget(VTKObservationMixin):
         self.models.refresh(name)
         self.onModelsChanged()
         self.finetuning.run.onChange()
+        other = getattr(getattr(slicer.modules, "KAFSegmentationWidget", None), "segmentation", None)
+        if other is not None and other.parameters is not None:  # the panel of KAF Segmentation is open
+            other.refreshModels()
 
     def _onDevices(self, values, error):
         if error is not None:

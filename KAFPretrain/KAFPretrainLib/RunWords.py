@@ -57,7 +57,7 @@ def percentWords(job, state, story):
 
 def _finished(job, story):
     if job.verb == "compare":
-        return "Finished. The report is under …, and its table in the tab Evaluate."
+        return "Finished. Its report, with table, chart and paired differences, is under …."
     words = f" after {story.step} steps" if story.step else ""
     then = "Its weights can be chosen in the tab Fine-tune." if job.verb == "pretrain" else \
         "Its model can be chosen in KAF Segmentation."

@@ -52,3 +52,26 @@ def test_what_is_repeated_from_the_backend_is_the_same():
     assert set(readPresets()) == set(preset_names())
     for preset in readPresets().values():
         assert weightsOf(preset["method"]) == parse_method(preset["method"])
+
+
+def test_the_modules_own_test_passes(makePretrain):
+    module = makePretrain()
+    module.source.KAFPretrainTest().runTest()
+
+
+def test_the_module_depends_on_the_first_one_and_says_what_it_is(makePretrain):
+    module = makePretrain().module
+    assert list(module.dependencies) == ["KAFSegmentation"]
+    assert module.title == "KAF Pretrain"
+    assert "Nothing leaves this computer" in module.helpText
+    assert not module.icon.isNull()
+
+
+def test_reload_takes_the_library_too(makePretrain):
+    import sys
+
+    module = makePretrain()
+    before = sys.modules["KAFPretrainLib"]
+    module.reload()
+    assert sys.modules["KAFPretrainLib"] is not before
+    assert module.widget.pretraining.ui.tabs.count == 5
