@@ -324,3 +324,12 @@ def test_a_damaged_job_is_shown_with_a_note(begin):
     assert "damaged" in broken.note
     assert broken.state() == jobs.LOST
     assert not broken.can_resume
+
+
+def test_a_panel_needs_nothing_but_the_standard_library():
+    """Slicer's process imports this before anything is installed."""
+    home = str(Path(jobs.__file__).parents[1])
+    code = (f"import sys; sys.path.insert(0, {home!r}); import kaf.jobs, kaf.job_child; "
+            "print(sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))")
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['__main__', 'kaf']"
