@@ -100,8 +100,8 @@ class Inspection:
             return ""
         if case.values is None:
             return ("unreadable", case.label, "error")
-        names = [self.labelNames.get(value, value) for value in case.values]
-        return (", ".join(names) or "empty", case.label, "" if names else "warning")
+        names = [f"{value} {self.labelNames.get(value, '')}".strip() for value in case.values]
+        return (", ".join(case.values) or "empty", "\n".join([*names, case.label]), "" if names else "warning")
 
 
 def _case(values):

@@ -56,15 +56,18 @@ class PlotPanel:
         logic.PropagatePlotChartSelection()
 
     def _make(self):
-        """The view node belongs to no layout, so that Slicer makes no view of its own for it."""
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotViewNode", f"KAF {self._name}")
-        node.SetLayoutName(f"KAF{self._name}")
-        node.SetHideFromEditors(True)
-        node.SetSaveWithScene(False)
+        """The view node has an owner other than the layout before it enters the scene, so that Slicer makes no view of
+        its own for it."""
         owner = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", f"KAF {self._name} view")
         owner.SetHideFromEditors(True)
         owner.SetSaveWithScene(False)
+        node = slicer.vtkMRMLPlotViewNode()
+        node.SetName(f"KAF {self._name}")
+        node.SetLayoutName(f"KAF{self._name}")
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
         node.SetAndObserveParentLayoutNodeID(owner.GetID())
+        node = slicer.mrmlScene.AddNode(node)
         if self._widget is None:
             self._widget = slicer.qMRMLPlotWidget()
             self._layout.addWidget(self._widget)
