@@ -28,7 +28,7 @@ def no_job(monkeypatch):
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the job's process through /proc")
 def test_a_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
     data = write_phantoms(tmp_path / "scans")
-    settings = small_pretraining(tmp_path, data, method="simclr", epochs=40, checkpoint_every=1e-6)
+    settings = small_pretraining(tmp_path, data, method="simclr", epochs=20, checkpoint_every=1e-6)
     file = tmp_path / "settings.json"
     file.write_text(json.dumps(settings.model_dump(mode="json", exclude={"data", "output", "resume"})))
     job = submit("pretrain", [str(data), "--output", settings.output, "--settings", str(file)], settings.output,
