@@ -33,7 +33,10 @@ from kaf.training.task import SegmentationTask
 from kaf.transfer import transfer
 from kaf.volume import Volume
 
-_OTHERS = 0.4  # share of draws from slices that the person has not finished
+_OTHERS = 0.5  # largest share of draws from slices that the person has not finished
+_BACK = 0.35  # largest share of the base weights in those of a correction
+_KNOWN = 0.5  # Dice from which a new structure counts as one that the base model knows
+_CORRECTION_RATE, _NEW_RATE = 5e-4, 1e-3
 _REPEATS = 10  # of each finished slice in the list that is drawn from
 # Other slices of the same scan differ by shape, hardly by pose or contrast.
 _CORRECTION = AugmentationSettings(rotation=25, scale=1.15, flips=(False, False), elastic=0.5, intensity=0.5)
@@ -90,7 +93,14 @@ def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEv
     case = CachedCase("scan", "scan", prepared.image, prepared.grid.labels_to_canonical(drawn.voxels),
                       prepared.keypoints, prepared.grid.spacing)
     on_event(Message(f"Learning from {len(finished)} slices for {settings.seconds:.0f} s on {place.reason}."))
-    network = _learn(network, case, finished, card.slice_context, settings, place, on_event)
+    new = bool(settings.labels)
+    guess = _Guess(np.zeros_like(case.labels), 0.0)
+    if base.labels:  # weights that were only pretrained know no structure
+        known = _start(base, tensors, base, settings.model_copy(update={"labels": {}}), ignore) if new else network
+        guess = _guess(known, case, finished, card.slice_context, place, new)
+        if new and guess.right > _KNOWN:
+            _hand_over(known, network, guess.meaning)
+    network = _learn(network, case, finished, guess, card.slice_context, settings, place, on_event)
     result = segment(volume, SegmentSettings(model=settings.model, uncertainty=True, device=settings.device,
                                              threads=settings.threads, precision=settings.precision),
                      on_event, cache, Ready(place.put(fold_norms(network)), card, place))
@@ -156,40 +166,82 @@ def _start(base: Card, tensors: dict[str, torch.Tensor], card: Card, settings: A
     return network
 
 
-def _learn(network: nn.Module, case: CachedCase, finished: Sequence[int], context: int, settings: AdaptSettings,
-           place: Place, on_event: OnEvent) -> nn.Module:
+@dataclass(frozen=True)
+class _Guess:
+    """What the base model says about the scan, in the values of the new one: labels (S, H, W) uint8; right: its mean
+    Dice on the finished slices, 0..1; meaning: the value of each of its own classes."""
+
+    labels: np.ndarray
+    right: float
+    meaning: tuple[int, ...] = ()
+
+
+def _guess(base: nn.Module, case: CachedCase, finished: Sequence[int], context: int, place: Place, new: bool) -> _Guess:
+    """The base model's labels.  Where a structure is new to it, each of its own counts as the drawn one that most of
+    its voxels on the finished slices lie in, or as none."""
+    assert case.labels is not None
+    labels = np.zeros_like(case.labels)
+    classes = 0
+    for indices, features in SlicePredictor(place.put(fold_norms(base)), place, context, flips=True)(
+            case.image, case.keypoints):
+        labels[indices], classes = labels_of(features.logits), features.logits.shape[1]
+    drawn = case.labels[list(finished)]
+    meaning = np.arange(classes)
+    if new:
+        joint = np.zeros((classes, int(drawn.max()) + 1), int)
+        np.add.at(joint, (labels[list(finished)].ravel(), drawn.ravel()), 1)
+        meaning = joint.argmax(1)
+        labels = meaning.astype(np.uint8)[labels]
+    most = 1 + max(int(drawn.max()), int(labels.max()))
+    scores = dice(*overlap(labels[list(finished)], drawn, most)) if most > 1 else np.zeros(1)
+    right = 0.0 if np.isnan(scores).all() else float(np.nanmean(scores))
+    return _Guess(labels, right, tuple(meaning.tolist()))
+
+
+def _hand_over(base: nn.Module, network: nn.Module, meaning: Sequence[int]) -> None:
+    """Start the output of each new structure from those of the base model's structures that mean it."""
+    theirs, mine = base.get_submodule("head"), network.get_submodule("head")
+    assert isinstance(theirs, nn.Conv2d)
+    assert isinstance(mine, nn.Conv2d)
+    with torch.no_grad():
+        for value in set(meaning):
+            same = [index for index, name in enumerate(meaning) if name == value]
+            mine.weight[value] = theirs.weight[same if value else [0]].mean(0)
+
+
+def _learn(network: nn.Module, case: CachedCase, finished: Sequence[int], guess: _Guess, context: int,
+           settings: AdaptSettings, place: Place, on_event: OnEvent) -> nn.Module:
+    """Fine-tune; a correction then goes back part of the way to the base weights.
+
+    Finished slices alone teach that every slice looks like them, and what the model knew about the others gets lost.
+    So the others are drawn too, with the base model's own labels, and the weights are averaged with the base model's
+    (WiSE-FT, Wortsman et al., CVPR 2022); both the less, the less the base model was right.
+    """
     height, width = case.image.shape[1:]
     side = min(settings.patch, -(-max(height, width) // 16) * 16)
     new = bool(settings.labels)
-    drawn = list(finished)
-    if not new:
-        case, drawn = _with_guesses(network, case, finished, context, place)
+    case, drawn = _with_guesses(case, finished, guess)
     slices = LabelledSlices([case], (side, side), context, _NEW_STRUCTURE if new else _CORRECTION, settings.seed,
                             slices=[(0, index) for index in drawn])
     task = SegmentationTask(network, place, slices, settings.batch, (), context)
-    schedule = Schedule(settings.learning_rate, weight_decay=1e-2, clip=1.0, ema=0.98, seconds=settings.seconds,
-                        freeze_norms=not new)
-    return Loop(task, schedule, place, None, on_event=on_event).run()
+    rate = settings.learning_rate or (_NEW_RATE if new else _CORRECTION_RATE)
+    schedule = Schedule(rate, weight_decay=1e-2, clip=1.0, ema=0.98, seconds=settings.seconds, freeze_norms=not new)
+    before = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    learned = Loop(task, schedule, place, None, on_event=on_event).run()
+    if not new:
+        for name, value in learned.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(before[name].to(value.device), _BACK * guess.right)
+    return learned
 
 
-def _with_guesses(network: nn.Module, case: CachedCase, finished: Sequence[int], context: int, place: Place
-                  ) -> tuple[CachedCase, list[int]]:
-    """The case with the base model's own labels on all other slices, and the slices to draw from.
-
-    Finished slices alone teach that every slice looks like them, and the ends of the structures get lost: of six
-    hearts one lost 0.07 of its Dice.  With two draws in five from the others, none lost anything.  The less the base
-    model was right about the finished slices, the less its other labels count.
-    """
+def _with_guesses(case: CachedCase, finished: Sequence[int], guess: _Guess) -> tuple[CachedCase, list[int]]:
+    """The case with the guesses on all unfinished slices, and the slices to draw from."""
     assert case.labels is not None
-    guesses = np.zeros_like(case.labels)
-    classes = 0
-    for indices, features in SlicePredictor(place.put(fold_norms(network)), place, context, flips=True)(
-            case.image, case.keypoints):
-        guesses[indices], classes = labels_of(features.logits), features.logits.shape[1]
     mine = list(finished)
-    right = np.nan_to_num(np.nanmean(dice(*overlap(guesses[mine], case.labels[mine], classes))))
-    guesses[mine] = case.labels[mine]
-    others = sorted(set(range(len(guesses))) - set(mine))
-    share = _OTHERS * right
+    labels = guess.labels.copy()
+    labels[mine] = case.labels[mine]
+    others = sorted(set(range(len(labels))) - set(mine))
+    share = _OTHERS * guess.right
     times = round(share / (1 - share) * len(mine) / max(1, len(others)) * _REPEATS)
-    return replace(case, labels=guesses), mine * _REPEATS + others * times
+    return replace(case, labels=labels), mine * _REPEATS + others * times

@@ -237,8 +237,8 @@ class AdaptSettings(RunSettings):
     labels: dict[int, str] = Field({}, description="voxel value -> name of what was drawn; default: the model's own "
                                    "structures are corrected")
     seconds: float = Field(40.0, ge=1, le=3600, description="time for learning")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="size of the learning steps; smaller keeps more of "
-                                 "what the model knew")
+    learning_rate: float | None = Field(None, gt=0, le=1, description="size of the learning steps; smaller keeps more "
+                                        "of what the model knew; default: 0.0005, for new structures 0.001")
     batch: int = Field(6, ge=1, le=1024, description="patches that one learning step sees")
     patch: int = Field(144, ge=16, le=1024, description="largest training patch in pixels")
     name: str = Field("", max_length=80, description="name of the adapted model; default: the model's, adapted")

@@ -138,3 +138,14 @@ def test_slices_to_check_are_counted_as_the_scan_is_stored(heart, model):
     assert straight.finished == (1,)
     assert set(turned.review) == {0, 1, 2, 4}
     assert set(straight.review) == {0, 2, 3, 4}
+
+
+def test_a_structure_that_the_weights_know_by_another_name_is_found_again():
+    """Both cavities drawn as one: the model's own labels of them guide the slices that nobody has drawn."""
+    scan, truth = cardiac_phantom(4, slices=6, size=96, spacing=1.5)
+    cavities = Volume(np.isin(truth.voxels, (1, LV_CAVITY)).astype(np.uint8), truth.affine)
+    result = adapt(scan, only(cavities, [2, 3]), AdaptSettings(
+        model="cardiac-mr-sax", slices=(2, 3), labels={1: "blood"}, seconds=1, **RUN))
+    others = [0, 1, 4, 5]
+    found, wanted = result.segmentation.labels.voxels[others] == 1, cavities.voxels[others] == 1
+    assert 2 * (found & wanted).sum() / (found.sum() + wanted.sum()) > 0.8
