@@ -231,7 +231,7 @@ def test_when_memory_runs_out_the_batch_is_taken_in_parts_with_the_same_gradient
             self.room = room
 
         def batch(self, step):
-            return step, torch.cat([super(Tight, self).batch(step)[1], super(Tight, self).batch(step + 100)[1]])
+            return step, torch.cat([Task.batch(self, step)[1], Task.batch(self, step + 100)[1]])
 
         def loss(self, batch, average, progress):
             if len(batch[1]) > self.room:
@@ -249,5 +249,5 @@ def test_when_memory_runs_out_the_batch_is_taken_in_parts_with_the_same_gradient
     words = [event.text for event in heard if isinstance(event, Message)]
     assert words == ["Memory ran out: each batch is now taken in 2 parts whose gradients are added up, which keeps the "
                      "batch size."]
-    with pytest.raises(ResourceError, match="ran out of memory .*2 parts of a batch do not go into smaller ones"):
+    with pytest.raises(ResourceError, match=r"ran out of memory .*2 parts of a batch do not go into smaller ones"):
         Loop(Tight(1), schedule, CPU, None).run()
