@@ -1,12 +1,10 @@
-"""A map laid over the slices in a colour scale of its own, and taken off again without a trace."""
+"""A map laid over the slices in colours of its own, and taken off again without a trace."""
 
 import numpy as np
 import slicer
 
+from .MapColors import SCALE
 from .MapWriter import MapWriter
-
-_STOPS = ((48, 18, 92), (130, 30, 120), (205, 60, 80), (245, 140, 50), (252, 240, 130))
-_COLOR_TAG = "KAFAttentionColors"
 
 
 class AttentionOverlay:
@@ -19,6 +17,7 @@ class AttentionOverlay:
     def __init__(self):
         self._node = self._volumeNode = None
         self._map = None
+        self._colors = SCALE
         self._before = {}
         self._opacity = 0.6
 
@@ -26,19 +25,22 @@ class AttentionOverlay:
         """True while the map is in the slice views."""
         return bool(self._before)
 
-    def show(self, array, affine, volumeNode, title):
+    def show(self, array, affine, volumeNode, title, colors=SCALE):
         """Lays a map over the slices.
 
         Args:
-            array: (slice, row, column), 0 to 1.
+            array: (slice, row, column), 0 to 1; with REGIONS numbers from 1.
             affine: 4 x 4, voxel to RAS mm of the frame of the volume.
             volumeNode: the volume it explains; the map moves with it.
             title: what the colour legend says.
+            colors: the MapColors to draw it with.
         """
-        self._map, self._volumeNode = (np.array(array, np.float32), np.array(affine, float), title), volumeNode
+        self._map, self._volumeNode = (np.array(array, colors.dtype), np.array(affine, float), title), volumeNode
+        self._colors = colors
         if self._node is None or not slicer.mrmlScene.IsNodePresent(self._node):
             self._node = self._newNode()
         MapWriter(volumeNode).fill(self._node, self._map[0], affine)
+        colors.dress(self._node)
         slicer.modules.colors.logic().GetColorLegendDisplayNode(self._node).SetTitleText(title)
         self._putInFront()
 
@@ -60,26 +62,26 @@ class AttentionOverlay:
             self._putInFront()
 
     def style(self, opacity, hideBelow, legend):
-        """How strongly the map covers the scan (0..1), from which value on it is drawn, and the legend."""
+        """How strongly the map covers the scan (0..1), from which value on it is drawn, and the legend; the numbers of
+        regions mean nothing, so that they have neither."""
         self._opacity = opacity
         if self._node is None or not slicer.mrmlScene.IsNodePresent(self._node):
             return
         with slicer.util.NodeModify(self._node.GetDisplayNode()):
-            self._node.GetDisplayNode().SetThreshold(max(hideBelow, 1e-3), 1.0)
-            self._node.GetDisplayNode().ApplyThresholdOn()
+            self._colors.showFrom(self._node.GetDisplayNode(), hideBelow)
         for composite in _composites():
             if composite.GetID() in self._before:
                 composite.SetForegroundOpacity(opacity)
-        self._showLegend(legend and self.isShown())
+        self._showLegend(legend and self._colors.isScale and self.isShown())
 
     def keep(self):
-        """The map as a volume of the user's own; returns the node, or None if there is no map."""
+        """The map as a volume of the user's own, regions as a label map; returns the node, or None if there is no map.
+        """
         if self._map is None or self._volumeNode is None:
             return None
         array, affine, title = self._map
-        node = MapWriter(self._volumeNode).write(array, affine, title.lower())
-        _dress(node)
-        _colorNode().SetSaveWithScene(True)  # from now on something in the scene needs it
+        node = MapWriter(self._volumeNode).write(array, affine, title.lower(), not self._colors.isScale)
+        self._colors.dressForGood(node)
         return node
 
     def remove(self):
@@ -116,7 +118,7 @@ class AttentionOverlay:
         node.SetSaveWithScene(False)
         slicer.mrmlScene.AddNode(node)
         node.CreateDefaultDisplayNodes()
-        _dress(node)
+        self._colors.dress(node)
         legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
         legend.SetVisibility(False)
         legend.SetNumberOfLabels(3)
@@ -127,38 +129,6 @@ class AttentionOverlay:
         for part in (node.GetDisplayNode(), legend):
             part.SetSaveWithScene(False)
         return node
-
-
-def rampColor(value):
-    """(red, green, blue), each 0 to 1, of a value from 0 to 1."""
-    place = min(max(value, 0.0), 1.0) * (len(_STOPS) - 1)
-    low = min(int(place), len(_STOPS) - 2)
-    return tuple((a + (b - a) * (place - low)) / 255 for a, b in zip(_STOPS[low], _STOPS[low + 1], strict=True))
-
-
-def _dress(node):
-    """Colours from 0 to 1, never chosen by the voxels, so that two maps can be compared."""
-    display = node.GetDisplayNode()
-    display.SetAutoWindowLevel(False)
-    display.SetWindowLevelMinMax(0.0, 1.0)
-    display.SetInterpolate(True)
-    display.SetAndObserveColorNodeID(_colorNode().GetID())
-
-
-def _colorNode():
-    node = slicer.mrmlScene.GetSingletonNode(_COLOR_TAG, "vtkMRMLColorTableNode")
-    if node is not None:
-        return node
-    node = slicer.vtkMRMLColorTableNode()
-    node.SetTypeToUser()
-    node.SetName("KAF attention colors")
-    node.SetSingletonTag(_COLOR_TAG)
-    node.SetNumberOfColors(256)
-    for index in range(256):
-        node.SetColor(index, f"{index / 255:.2f}", *rampColor(index / 255), 1.0)
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
-    return slicer.mrmlScene.AddNode(node)
 
 
 def _composites():

@@ -1,32 +1,25 @@
-"""The part of the panel that shows where the model looks."""
+"""The part of the panel that shows where the model looks, and what it sees there."""
 
 import numpy as np
+import qt
 import slicer
 
 from kaf.errors import Cancelled, KafError
 
 from .AttentionOverlay import AttentionOverlay
 from .AttentionQuestion import Question, isInside, middle, scaleCount
+from .AttentionViews import ATTENTION, HINTS, NAMES, TITLES, VIEWS, obstacle
 from .KeypointMarkups import KeypointMarkups
+from .MapColors import REGIONS, SCALE
 from .SegmentationLogic import knownDevice
 from .SliceClicks import SliceClicks
 from .VolumeGeometry import VolumeGeometry
 
-VIEWS = ("off", "saliency", "from", "to", "uncertainty")
-_NAMES = {"off": "Nothing", "saliency": "Attention of the whole scan", "from": "Where a keypoint looks",
-          "to": "Who looks at a keypoint", "uncertainty": "Uncertainty of the result"}
-_HINTS = {
-    "off": "See on the slices which places the model attends to.",
-    "saliency": "Bright places are attended most; the points are the keypoints, in the same colors.",
-    "from": "Click anywhere in a slice. The keypoint nearest to it is taken; the map shows where it looks.",
-    "to": "Click anywhere in a slice. The keypoint nearest to it is taken; the map shows who looks at it.",
-    "uncertainty": "Bright places are where the model hesitates between structures: check these first.",
-}
-_TITLES = {"saliency": "Attention", "from": "Attention", "to": "Attention", "uncertainty": "Uncertainty"}
+_ENABLED = 33  # Qt's ItemIsSelectable and ItemIsEnabled
 
 
 class AttentionPanel:
-    """Overlays of attention and uncertainty, and keypoints that can be asked.
+    """Overlays of attention, uncertainty and regions, and keypoints that can be asked.
 
     Args:
         ui: the widgets of the .ui file.
@@ -44,7 +37,7 @@ class AttentionPanel:
         self._isOpen = self._filling = False
         self._saving = []
         for view in VIEWS:
-            ui.viewComboBox.addItem(_NAMES[view])
+            ui.viewComboBox.addItem(NAMES[view])
         ui.viewComboBox.connect("currentIndexChanged(int)", self._onViewChosen)
         ui.scaleComboBox.connect("currentIndexChanged(int)", self._onScaleChosen)
         ui.headComboBox.connect("currentIndexChanged(int)", self._onHeadChosen)
@@ -117,11 +110,9 @@ class AttentionPanel:
         self.message.show(f"Kept as {names}, hidden until you show them in the Data module.", "done")
 
     def _view(self):
-        """The chosen view; a word of another version counts as off."""
+        """The chosen view; one that the model cannot show, or a word of another version, counts as off."""
         view = self.parameters.attentionView
-        if view != "uncertainty" and scaleCount(self._card) == 0:
-            return "off"
-        return view if view in VIEWS else "off"
+        return "off" if view not in VIEWS or obstacle(self._card, view) else view
 
     def _question(self):
         """What the choices ask for, or None: nothing chosen, or a scan or model that cannot be used."""
@@ -181,14 +172,15 @@ class AttentionPanel:
 
     def _show(self, question, volume, answer):
         with slicer.util.RenderBlocker():
-            name = "uncertainty" if question.view == "uncertainty" else "attention"
-            array, affine = answer["arrays"][name]
+            isAttention = question.view in ATTENTION
+            array, affine = answer["arrays"]["attention" if isAttention else question.view]
             self._shown = None
             if question.view == "saliency" and self._view() != "saliency":
                 self.overlay.hide()  # only the keypoints that can be clicked
             else:
-                self.overlay.show(np.asarray(array), affine, volume, _TITLES[question.view])
-            if question.view == "uncertainty":
+                self.overlay.show(np.asarray(array), affine, volume, TITLES[question.view],
+                                  REGIONS if question.view == "clusters" else SCALE)
+            if not isAttention:
                 self.keypoints.clear()
             else:
                 arrays = answer["arrays"]
@@ -211,20 +203,26 @@ class AttentionPanel:
         scales = scaleCount(self._card)
         heads = self._card.network["heads"] if scales else 0
         view = self._view()
+        self._allowViews()
         self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))
         _fill(self.ui.scaleComboBox, ["Mean of all"] + [_scaleName(i, scales) for i in range(scales)],
               self.parameters.attentionScale)
         _fill(self.ui.headComboBox, ["Mean of all"] + [f"Head {i + 1}" for i in range(heads)],
               self.parameters.attentionHead)
-        isAttention = view in ("saliency", "from", "to")
         for widget in (self.ui.scaleComboBox, self.ui.headComboBox, self.ui.keypointSlider):
-            widget.enabled = isAttention
-        for widget in (self.ui.opacitySlider, self.ui.hideSlider, self.ui.legendCheckBox):
-            widget.enabled = view != "off"
-        noAttention = self._card is not None and scales == 0 and view == "off"
-        self.ui.hintLabel.text = "This model has no keypoint attention; its uncertainty can be shown." \
-            if noAttention else _HINTS[view]
+            widget.enabled = view in ATTENTION
+        for widget in (self.ui.hideSlider, self.ui.legendCheckBox):
+            widget.enabled = view not in ("off", "clusters")
+        self.ui.opacitySlider.enabled = view != "off"
+        self.ui.hintLabel.text = obstacle(self._card, self.parameters.attentionView) or HINTS[view]
         self._filling = False
+
+    def _allowViews(self):
+        """Only what the model can show can be chosen; the others say why not."""
+        for index, view in enumerate(VIEWS):
+            why = obstacle(self._card, view)
+            self.ui.viewComboBox.setItemData(index, 0 if why else _ENABLED, qt.Qt.UserRole - 1)  # flags of the entry
+            self.ui.viewComboBox.setItemData(index, why or HINTS[view], qt.Qt.ToolTipRole)
 
     def _onViewChosen(self, index):
         if not self._filling and self.parameters is not None:

@@ -23,8 +23,8 @@ class Question:
     def request(self):
         """The verb and its settings."""
         settings = {"model": self.model, "device": self.device, "threads": workerThreads()}
-        if self.view == "uncertainty":
-            return "segment", {**settings, "uncertainty": True}
+        if self.view in ("uncertainty", "clusters"):
+            return "segment", {**settings, self.view: True}
         settings["direction"] = self.view
         if self.point is not None:
             settings["point"] = self.point

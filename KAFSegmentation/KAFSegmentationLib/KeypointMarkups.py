@@ -3,7 +3,7 @@
 import numpy as np
 import slicer
 
-from .AttentionOverlay import rampColor
+from .MapColors import rampColor
 
 _STEPS = 5
 _CHOSEN = (0.2, 0.9, 1.0)

@@ -1,4 +1,4 @@
-"""Continuous maps (attention, uncertainty) as scalar volumes."""
+"""Maps as volumes: continuous ones (attention, uncertainty) as scalar volumes, numbered regions as label maps."""
 
 import numpy as np
 import slicer
@@ -10,16 +10,17 @@ class MapWriter:
     def __init__(self, volumeNode):
         self.volumeNode = volumeNode
 
-    def write(self, array, affine, what):
+    def write(self, array, affine, what, isLabelMap=False):
         """A new volume, named after the scan, in its place in the data tree.
 
         Args:
-            array: (slice, row, column) float32.
+            array: (slice, row, column) float32, or uint8 for a label map.
             affine: 4 x 4, voxel (column, row, slice, 1) to RAS mm of the volume's own frame.
             what: what it shows, the end of its name.
         """
         name = slicer.mrmlScene.GenerateUniqueName(f"{self.volumeNode.GetName()} {what}")
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        kind = "vtkMRMLLabelMapVolumeNode" if isLabelMap else "vtkMRMLScalarVolumeNode"
+        node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
         self.fill(node, array, affine)
         node.CreateDefaultDisplayNodes()
         tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
@@ -31,6 +32,6 @@ class MapWriter:
     def fill(self, node, array, affine):
         """New voxels and a new place for a map that is there already."""
         with slicer.util.NodeModify(node):
-            slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array, np.float32))
+            slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
             node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.asarray(affine, float)))
             node.SetAndObserveTransformNodeID(self.volumeNode.GetTransformNodeID())

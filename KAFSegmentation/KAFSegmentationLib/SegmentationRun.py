@@ -7,6 +7,7 @@ import slicer
 from kaf.errors import InputError
 from kaf.events import Progress
 
+from .MapColors import REGIONS
 from .MapWriter import MapWriter
 from .ResultMemory import ResultMemory
 from .SegmentationWriter import SegmentationWriter
@@ -133,6 +134,10 @@ class SegmentationRun:
             if name in answer["arrays"] and not self.sequence:
                 array, affine = answer["arrays"][name]
                 result.maps[name] = MapWriter(self.volumeNode).write(array, affine, name)
+        if "clusters" in answer["arrays"] and not self.sequence:
+            array, affine = answer["arrays"]["clusters"]
+            result.maps["clusters"] = MapWriter(self.volumeNode).write(array, affine, "regions", True)
+            REGIONS.dressForGood(result.maps["clusters"])
 
     def _warn(self, texts):
         self.result.warnings += [text for text in texts if text not in self.result.warnings]

@@ -79,6 +79,9 @@ def choose(selector: QWidget, text: str) -> None:
     row = combo.findText(text)
     if row < 0:
         raise AssertionError(f"'{text}' is not among {[combo.itemText(i) for i in range(combo.count)]}")
+    model = combo.model()
+    if not model.flags(model.index(row, combo.modelColumn, combo.rootModelIndex())) & Qt.ItemIsEnabled:
+        raise NotClickable(f"'{text}' of {selector.className()} '{selector.objectName}' is disabled")
     combo.setCurrentIndex(row)
     combo.activated.emit(row)
     pump()

@@ -299,11 +299,18 @@ def test_a_model_without_keypoints_says_so(attention, library):
     try:
         attention.leave()
         attention.show()
+        look(attention, "saliency")
         host.choose(attention.ui.modelComboBox, "plain")
-        host.choose(attention.ui.viewComboBox, VIEWS["saliency"])
-        assert attention.ui.hintLabel.text == "This model has no keypoint attention; its uncertainty can be shown."
+        assert attention.ui.hintLabel.text == "This model has no keypoint attention."
         assert attention.ui.viewComboBox.currentText == "Nothing"
+        assert not overlay(attention).isShown()
+        for view in ("saliency", "from", "to"):
+            with pytest.raises(host.NotClickable):
+                host.choose(attention.ui.viewComboBox, VIEWS[view])
         look(attention, "uncertainty")
+        assert overlay(attention).isShown()
+        host.choose(attention.ui.modelComboBox, "tiny")
+        look(attention, "saliency")
         assert overlay(attention).isShown()
     finally:
         path.unlink()
