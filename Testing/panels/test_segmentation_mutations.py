@@ -92,10 +92,12 @@ def put_away(module):
         name = "moduleAboutToBeUnloaded(QString)"
         slicer.app.moduleManager().disconnect(name, widget._onModuleAboutToBeUnloaded)
         part = widget.segmentation
-        for end in (part.exit, part.attention.exit, part.logic.close, part.logic.removeObservers, part.removeObservers):
+        for end in (part.exit, part.attention.exit, part.adaptation.close, part.logic.close, part.logic.removeObservers,
+                    part.removeObservers):
             with suppress(Exception):
                 end()
         part.parameters = part.attention.parameters = None
+        part.adaptation.structures.parameters = part.adaptation.examples.parameters = None
         module.panel._entered = False
     module.unload()
 
@@ -132,6 +134,17 @@ def walk(module, heart):
     assert ui.progressBar.value == 500
     host.click(ui.applyButton)
     assert ui.applyButton.text == "Apply"
+    ui.adaptSection.collapsed = False
+    host.pump()
+    host.click(ui.newStructureButton)
+    host.click(ui.addExampleButton)
+    host.check_errors()
+    assert ui.structureList.item(0).text() == "New structure"
+    assert ui.exampleList.count == 1
+    ui.exampleList.setCurrentRow(0)
+    host.click(ui.removeExampleButton)
+    assert ui.exampleList.count == 0
+    ui.adaptSection.collapsed = True
     ui.logSection.collapsed = False
     host.pump()
     host.click(ui.diagnoseButton)
@@ -211,6 +224,7 @@ LIB = "KAFSegmentationLib"
     (f"{LIB}/ModelSelector.py", "else self._combo.count - 1)", "else self._combo.count() - 1)"),
     (f"{LIB}/AttentionPanel.py", "range(comboBox.count)", "range(comboBox.count())"),
     (f"{LIB}/SegmentationWidget.py", "bool(self.ui.forecastLabel.text)", "bool(self.ui.forecastLabel.text())"),
+    (f"{LIB}/ExampleList.py", "count = self.ui.exampleList.count", "count = self.ui.exampleList.count()"),
     # a method written like a property
     (f"{LIB}/MessageLine.py", "self._frame.visible = False", "self._frame.setVisible = False"),
     (f"{LIB}/AttentionPanel.py", "self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))",
@@ -221,9 +235,12 @@ LIB = "KAFSegmentationLib"
     (f"{LIB}/RunControls.py", "self._button.toolTip =", "self._button.tooltip ="),
     (f"{LIB}/SegmentationWidget.py", "self.ui.framesCheckBox.enabled", "self.ui.framesCheckbox.enabled"),
     (f"{LIB}/SegmentationWidget.py", "qt.Qt.WidgetWithChildrenShortcut", "qt.Qt.WidgetAndChildrenShortcut"),
-    (f"{LIB}/ModelSelector.py", "self._combo.addItem(known)", "self._combo.appendItem(known)"),
+    (f"{LIB}/ModelSelector.py", "self._combo.addItem(known", "self._combo.appendItem(known"),
+    (f"{LIB}/StructureChoice.py", "segments.maximumHeight", "segments.maximalHeight"),
+    (f"{LIB}/EmbeddedEditor.py", "editor.setEffectNameOrder", "editor.setEffectNamesOrder"),
+    (f"{LIB}/ScanSlices.py", "manager.sliceViewNames", "manager.sliceViewsNames"),
     # arguments by name, which PythonQt does not take
-    (f"{LIB}/AttentionPanel.py", "ui.viewComboBox.addItem(_NAMES[view])", "ui.viewComboBox.addItem(text=_NAMES[view])"),
+    (f"{LIB}/AttentionPanel.py", "ui.viewComboBox.addItem(NAMES[view])", "ui.viewComboBox.addItem(text=NAMES[view])"),
     (f"{LIB}/SegmentationWidget.py", "shortcut.setContext(qt", "shortcut.setContext(context=qt"),
     # what PySide6 has and PythonQt has not
     (f"{LIB}/SegmentationWidget.py", "qt.Qt.WidgetWithChildren", "qt.Qt.ShortcutContext.WidgetWithChildren"),
