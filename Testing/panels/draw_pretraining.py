@@ -30,7 +30,7 @@ ROOT = TESTING.parent
 PICTURES = ROOT / "Docs" / "tutorial-pretraining"
 WIDTH, HEIGHT = 1180, 800
 SMALL = {"network": {"width": 8, "decoder_width": 16, "blocks": 2, "token_width": 32, "heads": 2, "diffusion_width": 8},
-         "patch": 64, "batch": 8, "keypoints": {"limit": 48}, "checkpoint_every": 30}
+         "patch": 48, "batch": 4, "keypoints": {"limit": 32}, "checkpoint_every": 30, "precision": "fp32"}
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def draw(folder: Path, minutes: float) -> None:
     from kaf.data.example import make_example
 
     hearts = make_example(folder / "hearts")
-    for verb, own in (("pretrain", {"probe_every": 0.5}), ("finetune", {"validate_every": 15})):
+    for verb, own in (("pretrain", {}), ("finetune", {"validate_every": 12})):
         (folder / f"{verb}.json").write_text(json.dumps({**SMALL, **own}))
     module = open_panel(folder / "runs")
     panel, ui = module.widget.pretraining, module.ui
@@ -59,16 +59,15 @@ def draw(folder: Path, minutes: float) -> None:
     ui.tabs.setCurrentWidget(ui.pretrainTab)
     host.choose(ui.presetComboBox, "kaf-bim-compact")
     ui.pretrainMinutesSpinBox.value = minutes
-    ui.probeCheckBox.checked = True
     ui.pretrainFilePath.setCurrentPath("pretrain.json")
     host.pump(50)
     take(module, "pretrain")
     host.click(ui.pretrainStartButton)
     view = panel.pretraining.run
     wait_for_steps(view, 3)
-    host.wait_until(lambda: view.story.pictures or view._state not in jobs.ALIVE, PATIENCE, "pictures of the run")
     take(module, "running")
     ended(view)
+    take(module, "pretrained")
     ui.tabs.setCurrentWidget(ui.dataTab)
     ui.selectionSection.collapsed = False
     host.pump(50)
