@@ -40,10 +40,11 @@ def splitWords(split, patients):
     """Who is where, in a sentence or two."""
     if split is None:
         return "Look into a folder first: the split is drawn from its patients."
-    words = [f"{len(split.train)} patients train, {len(split.validation)} validate, {len(split.test)} are tested."]
+    words = [f"Patients: {len(split.train)} for training, {len(split.validation)} for validation, "
+             f"{len(split.test)} for the test."]
     left = set(patients) - {*split.train, *split.validation, *split.test}
     if left:
-        words.append(f"{len(left)} patients are in no part and are left out.")
+        words.append(f"In no part, and left out: {len(left)}.")
     if split.test:
         words.append("No run sees the patients for the test, pretraining included.")
     return " ".join(words)
