@@ -97,7 +97,7 @@ def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEv
     guess = _Guess(np.zeros_like(case.labels), 0.0)
     if base.labels:  # weights that were only pretrained know no structure
         known = _start(base, tensors, base, settings.model_copy(update={"labels": {}}), ignore) if new else network
-        guess = _guess(known, case, finished, card.slice_context, place, new)
+        guess = _guess(known, base, case, finished, place, new)
         if new and guess.right > _KNOWN:
             _hand_over(known, network, guess.meaning)
     network = _learn(network, case, finished, guess, card.slice_context, settings, place, on_event)
@@ -150,10 +150,12 @@ def _card(base: Card, settings: AdaptSettings) -> Card:
     if settings.labels:
         labels = tuple(plain_label(value, name) for value, name in sorted(settings.labels.items()))
         network["classes"] = max(settings.labels) + 1
+    flips = {"augmentation": {"flips": base.recipe.get("augmentation", {}).get("flips", [])}}
     return replace(
         base, name=settings.name or f"{base.name}-adapted", version="1", labels=labels, network=network,
         description=f"Adapted from {base.name} on finished slices of one scan.", metrics={}, seed=settings.seed,
-        code_version=__version__, recipe={"base": base.name, "base_digest": base.digest}, digest="", card_digest="")
+        code_version=__version__, recipe={"base": base.name, "base_digest": base.digest, **flips}, digest="",
+        card_digest="")
 
 
 def _start(base: Card, tensors: dict[str, torch.Tensor], card: Card, settings: AdaptSettings, on_event: OnEvent
@@ -176,14 +178,14 @@ class _Guess:
     meaning: tuple[int, ...] = ()
 
 
-def _guess(base: nn.Module, case: CachedCase, finished: Sequence[int], context: int, place: Place, new: bool) -> _Guess:
+def _guess(base: nn.Module, card: Card, case: CachedCase, finished: Sequence[int], place: Place, new: bool) -> _Guess:
     """The base model's labels.  Where a structure is new to it, each of its own counts as the drawn one that most of
     its voxels on the finished slices lie in, or as none."""
     assert case.labels is not None
     labels = np.zeros_like(case.labels)
     classes = 0
-    for indices, features in SlicePredictor(place.put(fold_norms(base)), place, context, flips=True)(
-            case.image, case.keypoints):
+    predictor = SlicePredictor(place.put(fold_norms(base)), place, card.slice_context, flips=card.knows_mirrors)
+    for indices, features in predictor(case.image, case.keypoints):
         labels[indices], classes = labels_of(features.logits), features.logits.shape[1]
     drawn = case.labels[list(finished)]
     meaning = np.arange(classes)
@@ -220,12 +222,13 @@ def _learn(network: nn.Module, case: CachedCase, finished: Sequence[int], guess:
     height, width = case.image.shape[1:]
     side = min(settings.patch, -(-max(height, width) // 16) * 16)
     new = bool(settings.labels)
+    known = not new or guess.right > _KNOWN
     case, drawn = _with_guesses(case, finished, guess)
-    slices = LabelledSlices([case], (side, side), context, _NEW_STRUCTURE if new else _CORRECTION, settings.seed,
+    slices = LabelledSlices([case], (side, side), context, _CORRECTION if known else _NEW_STRUCTURE, settings.seed,
                             slices=[(0, index) for index in drawn])
     task = SegmentationTask(network, place, slices, settings.batch, (), context)
-    rate = settings.learning_rate or (_NEW_RATE if new else _CORRECTION_RATE)
-    schedule = Schedule(rate, weight_decay=1e-2, clip=1.0, ema=0.98, seconds=settings.seconds, freeze_norms=not new)
+    rate = settings.learning_rate or (_CORRECTION_RATE if known else _NEW_RATE)
+    schedule = Schedule(rate, weight_decay=1e-2, clip=1.0, ema=0.98, seconds=settings.seconds, freeze_norms=known)
     before = {name: value.detach().clone() for name, value in network.state_dict().items()}
     learned = Loop(task, schedule, place, None, on_event=on_event).run()
     if not new:

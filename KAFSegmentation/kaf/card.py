@@ -88,6 +88,12 @@ class Card:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
+    def knows_mirrors(self) -> bool:
+        """Whether mirrored scans were among those it has learned from; averaging over them is no use otherwise."""
+        flips = self.recipe.get("augmentation", {}).get("flips", ())
+        return len(flips) > 0 and all(flips)
+
+    @property
     def label_names(self) -> dict[int, str]:
         return {label.value: label.name for label in self.labels}
 

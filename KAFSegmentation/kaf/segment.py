@@ -69,6 +69,9 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     warnings = [*volume.warnings, *ready.warnings(volume, prepared)]
     if settings.attention and not ready.attended_scales:
         warnings.append(f"{ready.card.name} has no keypoint attention: its attention map is empty.")
+    if settings.flips and not ready.card.knows_mirrors:
+        warnings.append(f"{ready.card.name} has not learned from mirrored scans: averaging over mirrored copies makes "
+                        "its result worse.")
     if not (ready.card.labels or settings.clusters):
         raise InputError(f"model {ready.card.name}", "is pretrained weights, which segment nothing yet",
                          "Teach it a structure: `kaf finetune --init-from`, or draw one and adapt.")

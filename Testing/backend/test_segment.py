@@ -79,6 +79,8 @@ def test_flips_average_the_probabilities_of_the_mirrored_slices(exact, scan):
     entropy = -(shares * np.log(shares)).sum(1) / np.log(4)
     np.testing.assert_allclose(made.uncertainty.voxels, entropy, atol=1e-4)
     assert not np.array_equal(made.labels.voxels, run(exact, scan).labels.voxels)
+    assert any("has not learned from mirrored scans" in text for text in made.warnings)
+    assert not any("mirrored" in text for text in run("cardiac-mr-sax", scan, flips=True).warnings)
 
 
 @pytest.mark.parametrize(("order", "flips"), STORAGES)
