@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
 # As in kaf.training.monitors, which needs torch: below this a network has stopped telling slices apart.
-LEAST_SPREAD, LEAST_RANK = 0.1, 2.0
+LEAST_SPREAD, LEAST_RANK, STEPS_BEFORE_ALARM = 0.1, 2.0, 50
 _CAREFUL_SPREAD = 0.25
 _MUCH_WAITING = 0.3
 _ENOUGH = 8  # reports before a trend is told
@@ -25,9 +25,11 @@ def lights(story, verb):
     found = [_loss(story)]
     found += [_embedding(story), _probe(story)] if verb == "pretrain" else [_dice(story)]
     found.append(_data(story))
-    if story.warnings:
-        more = f" ({len(story.warnings) - 1} more in the log)" if len(story.warnings) > 1 else ""
-        found.append(Light("Warnings", LOOK, story.warnings[-1] + more))
+    # Pretraining needs no label: that scans have none is no news there.
+    warnings = [text for text in story.warnings if verb != "pretrain" or "without a label map" not in text]
+    if warnings:
+        more = f" ({len(warnings) - 1} more in the log)" if len(warnings) > 1 else ""
+        found.append(Light("Warnings", LOOK, warnings[-1] + more))
     return [light for light in found if light is not None]
 
 
@@ -62,6 +64,8 @@ def _embedding(story):
     words += f", effective rank {rank:.1f}" if rank is not None else ""
     if story.alarm:
         return Light("Collapse", LOOK, f"It had collapsed near step {story.alarmStep} and has recovered ({words}).")
+    if spread < _CAREFUL_SPREAD and story.step < STEPS_BEFORE_ALARM:
+        return Light("Collapse", NONE, f"Too early to tell: slices are still alike ({words}).")
     if spread < _CAREFUL_SPREAD:
         return Light("Collapse", LOOK, f"Slices become alike: {words}. Watch it; a lower learning rate may help.")
     return Light("Collapse", GOOD, f"None: slices are told apart ({words}).")

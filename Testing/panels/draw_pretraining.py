@@ -21,7 +21,7 @@ import host  # noqa: E402
 host.start()
 
 from PIL import Image, ImageOps  # noqa: E402
-from pretrain_panel import look_into, open_panel, wait_for_end, wait_for_steps  # noqa: E402
+from pretrain_panel import look_into, open_panel, wait_for_end  # noqa: E402
 from segmentation_panel import PATIENCE  # noqa: E402
 
 from kaf import jobs  # noqa: E402
@@ -30,7 +30,8 @@ ROOT = TESTING.parent
 PICTURES = ROOT / "Docs" / "tutorial-pretraining"
 WIDTH, HEIGHT = 1180, 800
 SMALL = {"network": {"width": 8, "decoder_width": 16, "blocks": 2, "token_width": 32, "heads": 2, "diffusion_width": 8},
-         "patch": 48, "batch": 4, "keypoints": {"limit": 32}, "checkpoint_every": 30, "precision": "fp32"}
+         "patch": 48, "batch": 4, "keypoints": {"limit": 32}, "checkpoint_every": 30, "precision": "fp32",
+         "threads": 1}
 
 
 def main() -> None:
@@ -64,11 +65,12 @@ def draw(folder: Path, minutes: float) -> None:
     take(module, "pretrain")
     host.click(ui.pretrainStartButton)
     view = panel.pretraining.run
-    wait_for_steps(view, 3)
+    host.wait_until(lambda: len(view.story.recent) > 5 or view._state not in ("", *jobs.ALIVE), PATIENCE, "some steps")
     take(module, "running")
     ended(view)
     take(module, "pretrained")
     ui.tabs.setCurrentWidget(ui.dataTab)
+    host.pump(50)
     ui.selectionSection.collapsed = False
     host.pump(50)
     host.click(ui.selectButton)

@@ -48,7 +48,8 @@ def test_what_is_repeated_from_the_backend_is_the_same():
     from KAFPretrainLib.MethodChoice import readPresets, weightsOf
 
     assert RunSettings.METHODS == METHODS
-    assert (Monitors.LEAST_SPREAD, Monitors.LEAST_RANK) == (monitors._LEAST_SPREAD, monitors._LEAST_RANK)
+    assert (Monitors.LEAST_SPREAD, Monitors.LEAST_RANK, Monitors.STEPS_BEFORE_ALARM) == (
+        monitors._LEAST_SPREAD, monitors._LEAST_RANK, monitors._STEPS_BEFORE_ALARM)
     assert set(readPresets()) == set(preset_names())
     for preset in readPresets().values():
         assert weightsOf(preset["method"]) == parse_method(preset["method"])

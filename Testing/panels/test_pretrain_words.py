@@ -125,6 +125,15 @@ def test_a_collapse_is_red_and_says_what_to_do_until_it_is_over():
     assert levels(told)["Collapse"] == LOOK
 
 
+def test_slices_that_are_alike_are_no_alarm_at_the_very_start_and_missing_labels_are_none_in_pretraining():
+    told = story(*losses([1.0] * 3, spread=0.05), Message("4 scans without a label map: a, b", "warning"))
+    assert levels(told) == {"Loss": GOOD, "Collapse": NONE}
+    assert levels(told, "finetune")["Warnings"] == LOOK
+    for event in losses([1.0] * 9, spread=0.15):
+        told.take(event)
+    assert levels(told)["Collapse"] == LOOK
+
+
 def test_lights_of_numbers_that_are_none_and_of_waiting():
     told = story(*losses([1.0, math.nan], **{"share waiting for data": 0.5, "seconds per step": 2.0}))
     assert levels(told)["Loss"] == BAD
