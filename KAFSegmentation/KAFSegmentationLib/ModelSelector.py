@@ -2,7 +2,7 @@
 
 from html import escape
 
-from .Models import listModels, missingModel
+from .Models import Untaught, listModels, missingModel
 
 
 class ModelSelector:
@@ -25,13 +25,15 @@ class ModelSelector:
         Returns:
             The name that is chosen now: the first model if ``name`` is empty.
         """
-        self._entries = {entry.name: entry for entry in listModels()}
+        # What segments comes first, and of that what comes with KAF.
+        entries = sorted(listModels(), key=lambda entry: (not entry.card.labels, not entry.bundled, entry.name))
+        self._entries = {entry.name: entry for entry in entries}
         names = list(self._entries)
         chosen = name or (names[0] if names else "")
         self._filling = True
         self._combo.clear()
-        for known in names:
-            self._combo.addItem(known)
+        for known, entry in self._entries.items():
+            self._combo.addItem(known if entry.card.labels else f"{known} (pretrained weights)")
         if chosen and chosen not in self._entries:
             self._combo.addItem(f"{chosen} (not on this computer)")
         self._combo.setCurrentIndex(names.index(chosen) if chosen in self._entries else self._combo.count - 1)
@@ -45,9 +47,15 @@ class ModelSelector:
         entry = self._entries.get(name)
         return entry.card if entry else None
 
+    def isBundled(self, name):
+        """Whether a model came with KAF."""
+        return name in self._entries and self._entries[name].bundled
+
     def problem(self, name):
-        """The ModelError that keeps this model from being used, or None."""
-        return None if name in self._entries else missingModel(name)
+        """The ModelError that keeps this model from segmenting, or None."""
+        if name not in self._entries:
+            return missingModel(name)
+        return None if self._entries[name].card.labels else Untaught(name)
 
     def _onIndexChanged(self, index):
         names = list(self._entries)
@@ -63,7 +71,8 @@ class ModelSelector:
 
 def cardText(card):
     """What the model segments, on which scans, how well, and under which licence: a few lines of rich text."""
-    structures = ", ".join(_swatch(label) + escape(label.name) for label in card.labels)
+    structures = ", ".join(_swatch(label) + escape(label.name) for label in card.labels) or \
+        "Pretrained weights: they know no structure yet and segment nothing by themselves."
     scans = {"MR": "MR scans", "CT": "CT scans"}.get(card.modality, "scans of any kind")
     lines = [structures, f"Made for {scans} with slices about {card.slice_spacing:g} mm apart, "
              f"pixels of {card.spacing:g} mm."]

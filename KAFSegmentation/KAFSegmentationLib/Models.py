@@ -1,5 +1,7 @@
 """The models that are there, for a panel that may run before anything was installed."""
 
+from pathlib import Path
+
 from kaf import library
 from kaf.card import read_card
 from kaf.errors import ModelError
@@ -22,9 +24,33 @@ def missingModel(name):
     """The error for a model that cannot be used: scenes travel, and one that was saved elsewhere may name a model
     that this computer does not have."""
     if not name:
-        return ModelError("No model", "was found on this computer", "Add one with `kaf models add`.")
+        return ModelError("No model", "was found on this computer", "Press Add model and choose its file.")
     return ModelError(f"The model '{name}'", "is not on this computer",
-                      "Choose another one, or add it with `kaf models add`.")
+                      "Choose another one, or press Add model and choose its file.")
+
+
+class Untaught(ModelError):
+    """These weights came out of pretraining: they know no structure and segment nothing yet."""
+
+    def __init__(self, name):
+        super().__init__(f"'{name}'", "holds pretrained weights, which segment nothing yet",
+                         "Choose another model to segment, or draw a new structure under Correct and adapt: these "
+                         "weights learn it.")
+
+    def __reduce__(self):
+        return type(self), (self.subject.strip("'"),)
+
+
+def addModel(path):
+    """Copies a model file into the user's library; returns its Entry. Needs no torch.
+
+    Raises:
+        KafError: it is no model of KAF (a pickle is never opened), is damaged, or the disk refuses.
+    """
+    try:
+        return library.adopt_model(Path(path))
+    except ImportError as error:
+        raise ModelError("The model", f"cannot be added yet ({error})", "Press Set up, then add it.") from error
 
 
 def cardOf(name):

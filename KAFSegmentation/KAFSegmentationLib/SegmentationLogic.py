@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 from kaf.errors import Cancelled, InputError, KafError
 
 from .Backend import Backend
-from .Models import findCard
+from .Models import addModel, findCard
 from .Parameters import Parameters
 from .PlainSetup import PlainSetup
 from .SegmentationRun import SegmentationRun
@@ -57,6 +57,15 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         if parameters.largestComponent and card is not None:
             settings["largest_component"] = [label.value for label in card.labels]
         return settings
+
+    def addModel(self, path):
+        """Adds a model file (.safetensors) to the models of this computer, without a question and without torch;
+        returns its Entry, whose name goes into the settings.
+
+        Raises:
+            KafError: it is no model of KAF (a pickle is never opened), is damaged, or the disk refuses.
+        """
+        return addModel(path)
 
     def process(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
                 onEvent=lambda event: None):

@@ -11,11 +11,15 @@ from kaf.events import Message
 from .AdaptPanel import AdaptPanel
 from .AttentionPanel import AttentionPanel
 from .DeviceSelector import DeviceSelector
+from .EditorUndo import saveSegmentEditorState
 from .Forecast import forecast, learnSpeed
 from .LogView import LogView
 from .MessageLine import MessageLine, sentence
+from .ModelButtons import ModelButtons
+from .Models import Untaught
 from .ModelSelector import ModelSelector
 from .RunControls import RunControls
+from .ShownScan import shownScan
 from .VolumeGeometry import VolumeGeometry
 from .VolumeSequence import VolumeSequence
 
@@ -38,6 +42,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.log = LogView(self.ui.logText, self.ui.copyLogButton)
         self.message = MessageLine(self.ui.messageFrame, self.ui.messageIcon, self.ui.messageLabel, self.log.add)
         self.models = ModelSelector(self.ui.modelComboBox, self.ui.modelCardLabel, self._onModelChosen)
+        self.modelButtons = ModelButtons(self.ui, self.models, self.message, self._onLibraryChanged)
         self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._onDeviceChosen)
         self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel)
         self.attention = AttentionPanel(self.ui, logic.backend, self.message)
@@ -166,6 +171,10 @@ class SegmentationWidget(VTKObservationMixin):
         """The library has a new model."""
         self.parameters.modelName = self.models.refresh(self.parameters.modelName)
 
+    def _onLibraryChanged(self, name):
+        """A model was added, which is chosen at once, or the chosen one was removed."""
+        self.parameters.modelName = self.models.refresh(name)
+
     def _setUp(self, action):
         try:
             ready = action(self._uiWidget)
@@ -222,6 +231,7 @@ class SegmentationWidget(VTKObservationMixin):
         self._escape.enabled = running  # the segment editor wants that key, too
         self.ui.undoButton.enabled = self.logic.canUndo() and not running
         card = self.models.card(self.parameters.modelName)
+        self.modelButtons.update(self.parameters.modelName, running)
         self.attention.update(card)
         self.adaptation.update(card)
         if running:
@@ -232,10 +242,11 @@ class SegmentationWidget(VTKObservationMixin):
             self.ui.forecastLabel.text = "Choose a scan to begin."
             self.controls.allow(False, "Choose a scan first")
         else:
-            self.ui.forecastLabel.text = self._forecast.text() if problem is None else ""
+            self.ui.forecastLabel.text = self._forecast.text() if problem is None else \
+                sentence(problem) if isinstance(problem, Untaught) else ""
             self.controls.allow(problem is None, sentence(problem) if problem else "Segment the scan (Ctrl+Return)")
         self.ui.forecastLabel.visible = bool(self.ui.forecastLabel.text)
-        self._tell(problem)
+        self._tell(None if isinstance(problem, Untaught) else problem)  # they are of use all the same
         if problem is None and self.setup.isReady() and not self._isWarm:
             self._isWarm = True
             self.logic.backend.start()  # loads while the person still looks
@@ -251,11 +262,11 @@ class SegmentationWidget(VTKObservationMixin):
     def _newForecast(self):
         geometry = VolumeGeometry(self.parameters.inputVolume)
         geometry.check()
-        card = self.models.card(self.parameters.modelName)
-        if card is None:
-            raise self.models.problem(self.parameters.modelName)
-        return forecast(geometry, self.parameters.modelName, card, self.logic.settings(self.parameters),
-                        self._hasRun)
+        name = self.parameters.modelName
+        problem = self.models.problem(name)
+        if problem is not None:
+            raise problem
+        return forecast(geometry, name, self.models.card(name), self.logic.settings(self.parameters), self._hasRun)
 
     def _tell(self, problem):
         """Says a new problem once, and takes back one that is gone."""
@@ -293,20 +304,3 @@ class SegmentationWidget(VTKObservationMixin):
         shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
         shortcut.connect("activated()", function)
         return shortcut
-
-
-def shownScan():
-    """The scan that the red view shows, which is most likely the one that is meant; None if it shows none."""
-    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
-    node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "") if composite is not None else None
-    if node is None or not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
-        return None
-    return node
-
-
-def saveSegmentEditorState(segmentationNode):
-    """Lets the Segment Editor, if it is open on this segmentation, undo what is about to be written."""
-    widget = getattr(slicer.modules, "SegmentEditorWidget", None)
-    editor = getattr(widget, "editor", None)
-    if editor is not None and editor.segmentationNode() is segmentationNode:
-        editor.saveStateForUndo()

@@ -117,6 +117,30 @@ def keep_model(path: Path, name: str, folder: Path | None = None) -> Entry:
     return Entry(name, target, card, False)
 
 
+def adopt_model(path: Path, name: str = "", folder: Path | None = None) -> Entry:
+    """Add a file that somebody else made, as :func:`add_model` does, but without torch: whether its weights fit its
+    network is seen when it is first used.  A name that another model has gets a number; a model that is there already
+    is not added again.
+
+    Raises:
+        ModelError: it is no model file, is damaged, or was changed after it was made.
+        OutputError: the disk refuses.
+    """
+    card = read_card(path)
+    if card.card_digest != card.digest_of_words():
+        raise ModelError(path.name, "has a card that was changed after the model was written",
+                         "Get the file again from its source.")
+    taken = {entry.name: entry for entry in list_models(folder)}
+    for entry in taken.values():
+        if replace(card, name=entry.card.name, card_digest=entry.card.card_digest) == entry.card:
+            return entry
+    name = wanted = (name or card.name).removesuffix(SUFFIX)
+    number = 2
+    while name in taken:
+        name, number = f"{wanted}-{number}", number + 1
+    return keep_model(path, name, folder)
+
+
 def export_model(name: str, target: Path, folder: Path | None = None, overwrite: bool = False) -> Path:
     """Copy a model of the library to ``target`` (a file, or a folder)."""
     source = find_model(name, folder)

@@ -153,8 +153,8 @@ def test_a_scene_from_elsewhere_names_a_model_that_is_not_here(panel, scan):
     panel.logic.getParameterNode().modelName = "liver-ct"
     panel.show()
     assert panel.ui.modelComboBox.currentText == "liver-ct (not on this computer)"
-    assert panel.ui.messageLabel.text == ("The model 'liver-ct' is not on this computer. Choose another one, or add it "
-                                          "with `kaf models add`.")
+    assert panel.ui.messageLabel.text == ("The model 'liver-ct' is not on this computer. Choose another one, or press "
+                                          "Add model and choose its file.")
     assert not panel.ui.applyButton.enabled
     assert panel.ui.modelCardLabel.text == ""
     host.choose(panel.ui.modelComboBox, "tiny")
