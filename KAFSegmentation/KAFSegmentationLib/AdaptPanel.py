@@ -195,6 +195,8 @@ class AdaptPanel:
             return "" if self.controls.running else "Wait until the scan is segmented."
         if self.examples.scan is None:
             return "Choose a scan and a model first."
+        if not (parameters.learnNew or self._card.labels):
+            return "These weights know no structure yet: press New structure and draw one on about three slices."
         node = parameters.outputSegmentation
         if node is None or node.GetSegmentation().GetNumberOfSegments() == 0:
             return "Press Apply and correct the result, or press New structure and draw."
@@ -252,7 +254,7 @@ class AdaptPanel:
 
     def _askReview(self, scan):
         """Lets the model say how sure it is; the answer leads on."""
-        if self.parameters.learnNew:
+        if self.parameters.learnNew or not self._card.labels:
             self.message.showError(InputError("The model", "does not know the new structure yet",
                                               "Draw it on about three slices and press Adapt."))
             return

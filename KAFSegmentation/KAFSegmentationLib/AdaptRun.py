@@ -6,7 +6,7 @@ import numpy as np
 
 from kaf.errors import InputError
 
-from .Models import cardOf
+from .Models import Untaught, cardOf
 from .Review import Review
 from .ScanSlices import ScanSlices
 from .SegmentationRun import SegmentationResult, SegmentationRun
@@ -47,6 +47,8 @@ class AdaptRun(SegmentationRun):
         if segmentationNode is None or segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
             raise InputError("No segmentation", "was drawn yet",
                              "Press Apply and correct the result, or press New structure and draw.")
+        if not (newSegments or card.labels):
+            raise Untaught(settings["model"])
         SegmentationWriter(volumeNode, "", []).place(segmentationNode)
         self._isNew = bool(newSegments)
         if self._isNew:
