@@ -18,7 +18,7 @@ from kaf.pairs import named_labels
 from kaf.phantom import cardiac_phantom
 from kaf.pretrain import pretrain
 from kaf.segment import segment
-from kaf.settings import AdaptSettings, SegmentSettings
+from kaf.settings import AdaptSettings, NetworkSettings, SegmentSettings
 from kaf.settings_pretrain import BimSettings, PretrainSettings
 from kaf.volume import Volume, read_labels
 from kaf.volume_write import write_map
@@ -95,3 +95,11 @@ def test_the_command_writes_clusters_that_open_with_names_and_colours(tuned, sca
     found = read_labels(tmp_path / "out-clusters.seg.nrrd").voxels
     direct = segment(scan, SegmentSettings(model=str(tuned), clusters=True, **RUN)).clusters.voxels
     assert (found == direct).mean() > 0.999
+
+
+def test_there_are_no_more_clusters_than_a_byte_can_number_from_one():
+    assert BimSettings(clusters=255).clusters == 255
+    with pytest.raises(ValueError, match="less than or equal to 255"):
+        BimSettings(clusters=256)
+    with pytest.raises(ValueError, match="less than or equal to 255"):
+        NetworkSettings(clusters=256)
