@@ -94,7 +94,7 @@ class NetworkSettings(Settings):
     heads: int = Field(4, ge=1, le=32, description="attention heads of each block")
     diffusion_width: int = Field(64, ge=4, le=512, description="channels inside the diffusion convolution")
     norm: Literal["batch", "group"] = Field("batch", description="normalise over the batch, or in groups of channels")
-    clusters: int = Field(0, ge=0, le=256, description="clusters that BIM pretraining found, kept to be looked at")
+    clusters: int = Field(0, ge=0, le=255, description="clusters that BIM pretraining found, kept to be looked at")
     dimensions: int = Field(2, ge=2, le=3, description="2: slice by slice; 3: patches of the volume (dynunet)")
     patch: tuple[int, int, int] | None = Field(None, description="3-D: slices, rows and columns of a patch; default: "
                                                "fitted to the scans")

@@ -78,7 +78,7 @@ class LrcSettings(Settings):
 class BimSettings(Settings):
     """BIM: clusters of a decoder map that agree under transforms and end where the image has edges."""
 
-    clusters: int = Field(20, ge=2, le=256, description="clusters that each pixel is shared among")
+    clusters: int = Field(20, ge=2, le=255, description="clusters that each pixel is shared among")
     heads: int = Field(3, ge=1, le=16, description="independent clusterings whose losses are averaged")
     alpha: float = Field(0.5, ge=0, le=1, description="0: mutual information; 1: balanced and consistent clusters")
     balance: float = Field(1.5, gt=0, description="lambda, weight of the marginal entropies")
