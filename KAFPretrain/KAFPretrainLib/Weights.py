@@ -49,20 +49,21 @@ class WeightsChoice:
 
     def __init__(self, comboBox, none="", wanted=lambda weights: True, onChosen=lambda: None):
         self._combo, self._none, self._wanted, self._onChosen = comboBox, none, wanted, onChosen
-        self._weights, self._filling = [], False
+        self._weights, self._filling, self._isByHand = [], False, False
         comboBox.connect("currentIndexChanged(int)", self._onIndexChanged)
 
     def offer(self, weights):
-        """Shows what there is now; what was chosen stays chosen."""
-        before = self.chosen
+        """Shows what there is now; what a person chose stays chosen, else it is the first: the newest run's."""
+        before = self.chosen if self._isByHand else None
         self._weights = [None] * bool(self._none) + [item for item in weights if self._wanted(item)]
         self._filling = True
         self._combo.clear()
         for item in self._weights:
             self._combo.addItem(self._none if item is None else item.name)
+        if before is not None and before.path in (paths := [item.path if item else "" for item in self._weights]):
+            self._combo.setCurrentIndex(paths.index(before.path))
         self._filling = False
         self._combo.enabled = bool(self._weights)
-        self.choose(before.path if before is not None else "")
 
     @property
     def chosen(self):
@@ -80,4 +81,5 @@ class WeightsChoice:
 
     def _onIndexChanged(self, index):
         if not self._filling:
+            self._isByHand = True
             self._onChosen()

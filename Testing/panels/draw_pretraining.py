@@ -73,6 +73,7 @@ def draw(folder: Path, minutes: float) -> None:
     host.pump(50)
     ui.selectionSection.collapsed = False
     host.pump(50)
+    host.choose(ui.selectionModelComboBox, "cardiac-mr-sax")  # a model that segments says which scans puzzle it
     host.click(ui.selectButton)
     host.wait_until(lambda: not panel.selection.isRunning, PATIENCE, "the choice of scans")
     take(module, "selection")

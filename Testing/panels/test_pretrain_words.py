@@ -168,3 +168,20 @@ def test_curves_are_appended_to_and_go_back_where_a_run_does():
     assert curves.groups() == ["loss", "terms"]  # one point of spread is no line yet
     curves.remove()
     assert table.GetScene() is None
+
+
+def test_the_newest_weights_are_chosen_until_a_person_chooses():
+    import qt
+    from KAFPretrainLib.Weights import Weights, WeightsChoice
+
+    old, new = (Weights(name, f"{name}.safetensors", SimpleNamespace(labels=())) for name in ("old", "new"))
+    combo = qt.QComboBox()
+    choice = WeightsChoice(combo)
+    choice.offer([old])
+    choice.offer([new, old])
+    assert choice.chosen is new
+    combo.setCurrentIndex(1)
+    choice.offer([new, new, old])
+    assert choice.chosen is old
+    choice.offer([new])
+    assert choice.chosen is new
