@@ -172,6 +172,7 @@ def test_curves_are_appended_to_and_go_back_where_a_run_does():
 
 def test_the_newest_weights_are_chosen_until_a_person_chooses():
     import qt
+
     from KAFPretrainLib.Weights import Weights, WeightsChoice
 
     old, new = (Weights(name, f"{name}.safetensors", SimpleNamespace(labels=())) for name in ("old", "new"))
