@@ -98,7 +98,7 @@ def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tm
 def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tmp_path):
     look_into(pretrain, hearts)
     view = start_pretraining(pretrain, endless(tmp_path))
-    host.wait_until(lambda: list(view.job.folder.glob("checkpoints/*")), PATIENCE, "a checkpoint")
+    host.wait_until(lambda: list(view.job.folder.glob("checkpoints/checkpoint-*")), PATIENCE, "a checkpoint")
     wait_for_steps(view)
     child = json.loads((view.job.folder / "job" / "child.json").read_bytes().strip(b"\0 "))
     os.kill(child["pid"], signal.SIGKILL)

@@ -9,6 +9,8 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
+import qt
+
 import host
 from kaf.commands import FinetuneCommand
 from kaf.commands_training import CompareCommand, PretrainCommand
@@ -23,6 +25,7 @@ from KAFPretrainLib.Inspection import FoundCase, Inspection
 from KAFPretrainLib.Monitors import BAD, GOOD, LOOK, NONE, lights
 from KAFPretrainLib.PatientSplit import checkSplit, drawSplit
 from KAFPretrainLib.RunSettings import command, compareValues, finetuneValues, needsFile, pretrainValues, settingsFile
+from KAFPretrainLib.Weights import Weights, WeightsChoice
 
 CHOICES = SimpleNamespace(
     preset="kaf-bim-compact", method="kaf+bim:0.5", pretrainMinutes=2.5, pretrainSeed=3, pretrainDevice="cpu",
@@ -171,10 +174,6 @@ def test_curves_are_appended_to_and_go_back_where_a_run_does():
 
 
 def test_the_newest_weights_are_chosen_until_a_person_chooses():
-    import qt
-
-    from KAFPretrainLib.Weights import Weights, WeightsChoice
-
     old, new = (Weights(name, f"{name}.safetensors", SimpleNamespace(labels=())) for name in ("old", "new"))
     combo = qt.QComboBox()
     choice = WeightsChoice(combo)

@@ -124,6 +124,8 @@ class Loop:
             if saved is not None:
                 self.state = State(**saved)
                 on_event(Message(f"Going on from step {self.state.step}."))
+            else:
+                on_event(Message("Going on from step 0: no checkpoint had been written yet."))
             if ranks.agree(self.state.step) != self.state.step:
                 raise InputError(checkpoints, f"process {ranks.rank()} sees another checkpoint than the first one",
                                  "Put the run folder where all processes see it.")
