@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kaf.comparison import Cell, differences, rows
-from kaf.comparison_page import comparison_page
+from kaf.comparison.page import comparison_page
 from kaf.data.folder import Case, scan_folder
 from kaf.data.plan import compact_network
 from kaf.data.splits import Split, few_shot, k_folds
@@ -33,8 +33,8 @@ from kaf.overlap import overlap
 from kaf.pretrain import pretrain
 from kaf.segment import segment
 from kaf.settings import FinetuneSettings, NetworkSettings, SegmentSettings, build
-from kaf.settings_compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.volume import read_labels
 
 _RESULT = "result.json"

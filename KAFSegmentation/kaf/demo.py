@@ -45,7 +45,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
     from kaf.picture import overview
     from kaf.segment import segment
     from kaf.settings import SegmentSettings
-    from kaf.volume_write import write_labels, write_map
+    from kaf.volume.write import write_labels, write_map
     from kaf.weights_notice import notice
 
     settings = SegmentSettings(model=command.model, attention=True, uncertainty=True)
@@ -79,7 +79,7 @@ def _scan(command: DemoCommand, folder: Path, console: Console) -> tuple[Volume,
     """The scan, its true structures where they are known, and the beginning of the results' names."""
     from kaf.phantom import cardiac_phantom
     from kaf.volume import read_volume
-    from kaf.volume_write import write_map
+    from kaf.volume.write import write_map
 
     made = None if command.input else cardiac_phantom(command.seed)
     volume, truth = made or (read_volume(command.input, frame=command.frame), None)

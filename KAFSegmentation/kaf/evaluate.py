@@ -17,7 +17,7 @@ import numpy as np
 from kaf.card import Label, plain_label
 from kaf.errors import InputError, OutputError
 from kaf.evaluation import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
-from kaf.evaluation_cases import Kept, Scored, score
+from kaf.evaluation.cases import Kept, Scored, score
 from kaf.events import Message, Metric, OnEvent, ignore
 from kaf.files import atomic_write, check_output
 from kaf.metrics import (
@@ -215,7 +215,7 @@ def _prepare_output(settings: EvaluateSettings) -> Path:
 
 
 def _write(evaluation: Evaluation, output: Path, on_event: OnEvent) -> None:
-    from kaf.evaluation_page import evaluation_page
+    from kaf.evaluation.page import evaluation_page
 
     atomic_write(output / TABLE, to_csv(evaluation), overwrite=True)
     atomic_write(output / NUMBERS, json.dumps(to_json(evaluation), indent=1, allow_nan=False), overwrite=True)

@@ -30,7 +30,7 @@ from kaf.methods.base import Method
 from kaf.methods.registry import make_method
 from kaf.model import load_tensors, save_model
 from kaf.network import build_network
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.training.forecast import forecast
 from kaf.training.loop import Loop, Schedule
 from kaf.training.pretraining import Pretrainer, PretrainingTask

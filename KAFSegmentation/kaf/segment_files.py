@@ -52,7 +52,7 @@ def write_results(volume: Volume, result: Segmentation, paths: dict[str, Path], 
     Raises:
         OutputError: a file is there and ``overwrite`` is not set, or cannot be written.
     """
-    from kaf.volume_write import write_labels, write_map
+    from kaf.volume.write import write_labels, write_map
 
     with all_or_none(paths.values()):
         write_labels(paths["labels"], result.labels, result.card.labels, overwrite)

@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 
 import torch
 
-from kaf.choices import Choice, by_coverage, by_uncertainty
 from kaf.data.cache import CachedCase, SliceSettings, default_cache, load_case
 from kaf.data.folder import Case, scan_folder
-from kaf.embedding import doubt, embed
 from kaf.errors import InputError, OutputError, SettingsError
 from kaf.evaluation import plain_numbers
 from kaf.events import Message, OnEvent, Result, Ticker, ignore
 from kaf.files import atomic_write, check_output, write_problem
 from kaf.ready import Ready, make_ready
+from kaf.selection.choices import Choice, by_coverage, by_uncertainty
+from kaf.selection.embedding import doubt, embed
 from kaf.settings import KeypointSettings, NormalisationSettings, build
-from kaf.settings_select import SelectSettings
+from kaf.settings.select import SelectSettings
 
 TABLE, NUMBERS = "selection.csv", "selection.json"
 _SAID = 5  # so many scans that are left out are told one by one

@@ -46,7 +46,7 @@ def cache() -> dict:
 @pytest.fixture
 def small_pictures(monkeypatch):
     """A report's pictures take longer to draw than all the rest of it; most tests do not look at them."""
-    monkeypatch.setattr("kaf.evaluation_pictures._SIDE", 120)
+    monkeypatch.setattr("kaf.evaluation.pictures._SIDE", 120)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def folders(tmp_path, small_pictures) -> tuple[Path, Path, Path]:
     """
     from evaluation_toys import VENTRICLES, boxes, volume
 
-    from kaf.volume_write import write_labels
+    from kaf.volume.write import write_labels
 
     prediction, reference = tmp_path / "predicted", tmp_path / "drawn"
     prediction.mkdir()

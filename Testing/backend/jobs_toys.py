@@ -85,10 +85,10 @@ def _do(values: dict) -> None:
 
 
 if __name__ == "__main__":
-    assert sys.argv[1:3] == ["-m", "kaf.job_child"], sys.argv
+    assert sys.argv[1:3] == ["-m", "kaf.jobs.child"], sys.argv
     sys.argv[:] = sys.argv[2:]
     sys.path.insert(0, str(HERE))
     cli.COMMANDS["pretrain"] = ("jobs_toys:train", "")
-    from kaf import job_child
+    from kaf.jobs import child as job_child
 
     job_child.main()

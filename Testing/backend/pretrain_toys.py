@@ -14,7 +14,7 @@ from kaf.data.views import UnlabelledSlices, hide_squares
 from kaf.methods.registry import make_method
 from kaf.phantom import cardiac_phantom
 from kaf.settings import AugmentationSettings, KeypointSettings, NormalisationSettings
-from kaf.settings_pretrain import (
+from kaf.settings.pretrain import (
     BimSettings,
     ContrastSettings,
     KafSettings,
@@ -74,7 +74,7 @@ def small_pretrainer(method: str, **network: Any) -> Pretrainer:
         if method == "lrc-labels":
             own = own.model_copy(update={"regions": "labels"})
         if name == "mae":
-            from kaf.settings_pretrain import MaeSettings
+            from kaf.settings.pretrain import MaeSettings
 
             own = MaeSettings(block=8)
         heads[name] = make_method(name, own, settings)

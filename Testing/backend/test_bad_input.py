@@ -18,7 +18,7 @@ from kaf.card import CARD_KEY
 from kaf.files import atomic_write
 from kaf.phantom import cardiac_phantom
 from kaf.volume import read_labels
-from kaf.volume_write import write_labels, write_map
+from kaf.volume.write import write_labels, write_map
 from kaf.weights import DIGEST_KEY
 
 SMALL = cardiac_phantom(3, slices=3, size=48, spacing=3.0)

@@ -16,7 +16,7 @@ from kaf.console import Console
 from kaf.events import Error, Message, Metric, Progress, Result, from_json
 from kaf.phantom import cardiac_phantom
 from kaf.volume import read_labels, read_volume
-from kaf.volume_write import write_labels, write_map
+from kaf.volume.write import write_labels, write_map
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from kaf.phantom import cardiac_phantom
 from kaf.pretrain import pretrain
 from kaf.segment import segment
 from kaf.settings import AdaptSettings, NetworkSettings, SegmentSettings
-from kaf.settings_pretrain import BimSettings, PretrainSettings
+from kaf.settings.pretrain import BimSettings, PretrainSettings
 from kaf.volume import Volume, read_labels
-from kaf.volume_write import write_map
+from kaf.volume.write import write_map
 
 CLUSTERS = 5
 

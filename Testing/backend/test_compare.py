@@ -17,7 +17,7 @@ from kaf.errors import InputError, SettingsError
 from kaf.network import build_network
 from kaf.network.build import count_parameters
 from kaf.settings import NetworkSettings, build
-from kaf.settings_compare import CompareSettings
+from kaf.settings.compare import CompareSettings
 
 TINY = {"width": 4, "decoder_width": 4, "blocks": 1, "token_width": 8, "heads": 2, "diffusion_width": 4}
 PATIENTS = tuple("abcdef")

@@ -14,7 +14,7 @@ from kaf.card import Label
 from kaf.events import Message, Progress, from_json
 from kaf.phantom import cardiac_phantom
 from kaf.volume import read_labels, read_volume
-from kaf.volume_write import write_map
+from kaf.volume.write import write_map
 
 ENDINGS = ("-seg.seg.nrrd", "-attention.nrrd", "-uncertainty.nrrd", "-overview.png")
 

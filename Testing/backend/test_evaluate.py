@@ -13,7 +13,7 @@ from kaf.evaluate import evaluate
 from kaf.events import Progress, to_json
 from kaf.pairs import case_name, named_labels
 from kaf.settings import EvaluateSettings
-from kaf.volume_write import write_labels
+from kaf.volume.write import write_labels
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "acdc" / "volumes"
 

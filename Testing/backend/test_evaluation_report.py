@@ -10,13 +10,13 @@ import pytest
 from evaluation_toys import Outline, boxes, settings, volume
 
 from kaf.evaluate import evaluate
-from kaf.evaluation_pictures import square_grid
+from kaf.evaluation.pictures import square_grid
 from kaf.events import Message
 from kaf.pairs import case_name
 from kaf.report import amount, number, page, spread
-from kaf.report_chart import Strip, strip_chart
+from kaf.report.chart import Strip, strip_chart
 from kaf.volume import Volume
-from kaf.volume_write import write_labels, write_map
+from kaf.volume.write import write_labels, write_map
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
 

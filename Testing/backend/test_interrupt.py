@@ -18,7 +18,7 @@ from kaf.events import Error, Progress, from_json
 from kaf.phantom import cardiac_phantom
 from kaf.training.loop import Loop
 from kaf.volume import read_volume
-from kaf.volume_write import write_labels, write_map
+from kaf.volume.write import write_labels, write_map
 
 START = """
 import sys

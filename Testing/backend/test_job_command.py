@@ -10,14 +10,14 @@ import subprocess
 import pytest
 
 from kaf.commands import EvaluateCommand, FinetuneCommand
-from kaf.commands_submit import _split
-from kaf.commands_training import CompareCommand, PretrainCommand
+from kaf.commands.submit import _split
+from kaf.commands.training import CompareCommand, PretrainCommand
 from kaf.errors import SettingsError
 from kaf.flags import parse
-from kaf.job_command import arguments, cluster_command, cluster_script, command, save_settings
+from kaf.jobs.command import arguments, cluster_command, cluster_script, command, save_settings
 from kaf.settings import EvaluateSettings, FinetuneSettings
-from kaf.settings_compare import CompareSettings
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.compare import CompareSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.submit import SubmitSettings
 
 RUNS = {

@@ -15,7 +15,7 @@ from jobs_toys import HERE, toy_python, until
 from kaf import jobs, locks
 from kaf.errors import InputError, KafError, OutputError, SettingsError, WorkerError
 from kaf.events import Error, Message, Metric, Result
-from kaf.job_folder import JobFolder
+from kaf.jobs.folder import JobFolder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script")
 
@@ -136,7 +136,7 @@ def test_a_job_outlives_who_started_it_and_is_found_by_another(tmp_path, begin):
     parent = ("import os, sys; from kaf import jobs; "
               f"jobs.start({str(toy_python(tmp_path))!r}, 'pretrain', {values!r}, {str(tmp_path / 'runs/a')!r}); "
               "os.kill(os.getpid(), 9)")
-    home = str(Path(jobs.__file__).parents[1])
+    home = str(Path(jobs.__file__).parents[2])
     died = subprocess.run([sys.executable, "-c", parent], env={**os.environ, "PYTHONPATH": home}, check=False)
     assert died.returncode == -signal.SIGKILL
     found = jobs.find(tmp_path)
@@ -328,8 +328,8 @@ def test_a_damaged_job_is_shown_with_a_note(begin):
 
 def test_a_panel_needs_nothing_but_the_standard_library():
     """Slicer's process imports this before anything is installed."""
-    home = str(Path(jobs.__file__).parents[1])
-    code = (f"import sys; sys.path.insert(0, {home!r}); import kaf.jobs, kaf.job_child; "
+    home = str(Path(jobs.__file__).parents[2])
+    code = (f"import sys; sys.path.insert(0, {home!r}); import kaf.jobs, kaf.jobs.child; "
             "print(sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['__main__', 'kaf']"

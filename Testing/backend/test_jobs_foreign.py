@@ -15,7 +15,7 @@ from kaf import cli, jobs
 from kaf.errors import Cancelled, InputError, KafError, OutputError, SettingsError
 from kaf.events import Message, Metric, Progress, Result, to_json
 from kaf.settings import FinetuneSettings
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.training.run import RunFolder
 
 

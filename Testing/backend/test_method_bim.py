@@ -28,7 +28,7 @@ from kaf.methods.bim import (
     regularised_information,
     scaled,
 )
-from kaf.settings_pretrain import BimSettings
+from kaf.settings.pretrain import BimSettings
 
 EPS = 1e-5
 

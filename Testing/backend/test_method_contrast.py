@@ -19,7 +19,7 @@ from method_toys import (
 from kaf.methods.base import BatchNorm
 from kaf.methods.contrast import SliceContrast, contrast, positives, supervised_contrast
 from kaf.methods.registry import make_method
-from kaf.settings_pretrain import ContrastSettings
+from kaf.settings.pretrain import ContrastSettings
 
 POSITIONS = torch.tensor([1 / 10, 3 / 10, 4 / 10, 8 / 10, 1.0], dtype=torch.float64)
 

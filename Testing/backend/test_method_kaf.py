@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from kaf.methods.kaf import Kaf, matching_loss
 from kaf.methods.registry import make_method
-from kaf.settings_pretrain import KafSettings
+from kaf.settings.pretrain import KafSettings
 
 SETTINGS = KafSettings(width=6, token_width=8, sinkhorn=ITERATIONS, theta=0.35, image_weight=0.7, keypoint_weight=1.3,
                        local_weight=0.2)

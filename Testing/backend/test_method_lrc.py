@@ -18,7 +18,7 @@ from method_toys import (
 )
 
 from kaf.methods.lrc import Lrc, draw_pixels, region_contrast, region_means
-from kaf.settings_pretrain import LrcSettings
+from kaf.settings.pretrain import LrcSettings
 
 ALL = 512  # more pixels than any region has: all of them are drawn
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from kaf.methods.align import inside, overlap_points
 from kaf.methods.pgl import Pgl, point_discrepancy
-from kaf.settings_pretrain import PglSettings
+from kaf.settings.pretrain import PglSettings
 
 SIZE, SLICE = (96, 128), (150, 160)
 SETTINGS = PglSettings(hidden=8, width=6, points=5, least_overlap=0.1)

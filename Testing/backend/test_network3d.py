@@ -13,7 +13,7 @@ from kaf.model import load_model, save_model
 from kaf.network import build_network
 from kaf.network.volumes import design, total_stride, widths
 from kaf.settings import FinetuneSettings, NetworkSettings
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 
 TINY = {"dimensions": 3, "width": 4, "classes": 3}
 

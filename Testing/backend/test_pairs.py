@@ -10,7 +10,7 @@ from kaf.events import Message
 from kaf.pairs import case_name, find_pairs, require_same_grid
 from kaf.settings import EvaluateSettings
 from kaf.volume import Volume
-from kaf.volume_write import write_labels, write_map
+from kaf.volume.write import write_labels, write_map
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
 

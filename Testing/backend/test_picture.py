@@ -10,7 +10,7 @@ from kaf.card import Label
 from kaf.errors import InputError, OutputError
 from kaf.phantom import cardiac_phantom
 from kaf.picture import encode_png, overview, slice_picture
-from kaf.picture_page import Page, plain, shortened, width_of
+from kaf.picture.page import Page, plain, shortened, width_of
 from kaf.volume import Volume
 
 RED, GREEN = Label(1, "Left ventricle", (255, 60, 40)), Label(2, "Myocardium", (40, 220, 80))

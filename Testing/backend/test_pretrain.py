@@ -17,7 +17,7 @@ from kaf.card import read_card
 from kaf.errors import OutputError, ResourceError
 from kaf.events import Message, Metric
 from kaf.pretrain import pretrain
-from kaf.settings_pretrain import MaeSettings
+from kaf.settings.pretrain import MaeSettings
 from kaf.training.forecast import forecast
 from kaf.training.loop import Loop, Schedule
 from kaf.training.pretraining import PretrainingTask

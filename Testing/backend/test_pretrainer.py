@@ -12,7 +12,7 @@ from kaf.data.views import ViewBatch
 from kaf.events import Message
 from kaf.methods.registry import make_method
 from kaf.network import build_network
-from kaf.settings_pretrain import (
+from kaf.settings.pretrain import (
     BimSettings,
     ContrastSettings,
     KafSettings,

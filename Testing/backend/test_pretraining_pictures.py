@@ -14,7 +14,7 @@ from training_toys import CPU
 from kaf.data.views import hide_squares
 from kaf.events import Picture
 from kaf.methods.base import Scene
-from kaf.settings_pretrain import MaeSettings
+from kaf.settings.pretrain import MaeSettings
 from kaf.training import pretraining_pictures as pictures
 
 

@@ -18,7 +18,7 @@ from kaf.model import load_model
 from kaf.segment import Segmentation, keep_largest
 from kaf.settings import ExplainSettings, KeypointSettings
 from kaf.volume import Volume
-from kaf.volume_write import write_map
+from kaf.volume.write import write_map
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,8 @@ from made_models import HERE, LABELS, RUN, command_line, tiny_model
 from small_models import write_volume
 
 from kaf.card import read_card
-from kaf.choices import by_coverage, by_uncertainty
-from kaf.coverage import farthest_first, medoid
 from kaf.data.cache import CachedCase
 from kaf.data.folder import Case
-from kaf.embedding import Doubt, doubt, embed
 from kaf.errors import InputError, OutputError, SettingsError
 from kaf.events import Message, Result
 from kaf.keypoints import Keypoints
@@ -28,8 +25,11 @@ from kaf.network import Features, build_network
 from kaf.phantom import cardiac_phantom
 from kaf.ready import make_ready
 from kaf.select import select
+from kaf.selection.choices import by_coverage, by_uncertainty
+from kaf.selection.coverage import farthest_first, medoid
+from kaf.selection.embedding import Doubt, doubt, embed
 from kaf.settings import NetworkSettings
-from kaf.settings_select import SelectSettings
+from kaf.settings.select import SelectSettings
 
 KINDS = {"plain": lambda v: v, "inverted": lambda v: v.max() - v, "striped": None}
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import kaf.settings_pretrain
-from kaf.commands_training import PretrainCommand
+import kaf.settings.pretrain
+from kaf.commands.training import PretrainCommand
 from kaf.data.plan import compact_network
 from kaf.errors import SettingsError
 from kaf.flags import parse
 from kaf.methods.registry import make_method
 from kaf.network import build_network
 from kaf.settings import AugmentationSettings, NetworkSettings, Settings, build
-from kaf.settings_pretrain import (
+from kaf.settings.pretrain import (
     METHODS,
     KafSettings,
     PretrainSettings,
@@ -190,8 +190,8 @@ def test_every_method_has_its_settings():
         made.kaf.theta = 0.5
 
 
-@pytest.mark.parametrize("kind", [kind for kind in vars(kaf.settings_pretrain).values() if isinstance(kind, type)
-                                  and issubclass(kind, Settings) and kind.__module__ == "kaf.settings_pretrain"])
+@pytest.mark.parametrize("kind", [kind for kind in vars(kaf.settings.pretrain).values() if isinstance(kind, type)
+                                  and issubclass(kind, Settings) and kind.__module__ == "kaf.settings.pretrain"])
 def test_every_setting_says_what_it_is(kind):
     for name, item in kind.model_fields.items():
         assert len(item.description or "") > 5, f"{kind.__name__}.{name} is not described"

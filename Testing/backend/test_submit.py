@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SLURM and submi
 
 @pytest.fixture
 def no_job(monkeypatch):
-    monkeypatch.setattr("kaf.commands_submit.submit", lambda *_: pytest.fail("a job was submitted"))
+    monkeypatch.setattr("kaf.commands.submit.submit", lambda *_: pytest.fail("a job was submitted"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the job's process through /proc")

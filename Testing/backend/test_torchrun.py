@@ -17,7 +17,7 @@ from worker_toys import environment
 from kaf.errors import Cancelled
 from kaf.events import Metric
 from kaf.pretrain import pretrain
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.weights import load_weights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's gloo is not tried there")

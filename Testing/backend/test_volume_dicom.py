@@ -12,7 +12,7 @@ from scan_files import scan
 
 from kaf.errors import InputError
 from kaf.volume import guess_modality, read_volume
-from kaf.volume_dicom import stack_geometry
+from kaf.volume.dicom import stack_geometry
 
 AXIAL, SAGITTAL = "1\\0\\0\\0\\1\\0", "0\\1\\0\\0\\0\\-1"
 

@@ -31,7 +31,7 @@ from kaf.settings import (
     SegmentSettings,
     build,
 )
-from kaf.settings_pretrain import PglSettings, PretrainSettings
+from kaf.settings.pretrain import PglSettings, PretrainSettings
 from kaf.volume import Volume
 from kaf.worker import Request
 from kaf.worker_verbs import segment as serve

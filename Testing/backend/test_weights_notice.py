@@ -13,7 +13,7 @@ from small_models import CARD, model_file, write_phantoms
 from kaf.card import read_card
 from kaf.finetune import finetune
 from kaf.phantom import cardiac_phantom
-from kaf.volume_write import write_labels, write_map
+from kaf.volume.write import write_labels, write_map
 from kaf.weights_notice import inherited
 
 NC = "CC BY-NC 4.0"

@@ -34,7 +34,7 @@ from kaf.network.attention import AttentionBlock
 from kaf.network.fusion import KeypointFusion
 from kaf.network.sites import Sites
 from kaf.settings import NetworkSettings
-from kaf.settings_pretrain import KafSettings
+from kaf.settings.pretrain import KafSettings
 from kaf.training.pretraining import Pretrainer
 
 BATCH, SIZE, KEYPOINTS = 8, 192, 150

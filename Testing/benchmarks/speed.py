@@ -32,7 +32,7 @@ from kaf.phantom import cardiac_phantom
 from kaf.segment import segment
 from kaf.settings import KeypointSettings, NormalisationSettings, SegmentSettings
 from kaf.volume import Volume
-from kaf.volume_write import write_map
+from kaf.volume.write import write_map
 
 SHAPE = (64, 256, 256)
 

@@ -24,7 +24,7 @@ def heart(seed):
 
 def write_volume(volume, path):
     """A scan or label map of the backend as a file."""
-    from kaf.volume_write import write_labels, write_map
+    from kaf.volume.write import write_labels, write_map
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if volume.voxels.dtype.kind == "u" and volume.voxels.max() < 10:

@@ -42,7 +42,7 @@ def test_every_widget_has_a_tool_tip():
 
 def test_what_is_repeated_from_the_backend_is_the_same():
     """The panel may not import torch or pydantic, so it states a few things again."""
-    from kaf.settings_pretrain import METHODS, parse_method, preset_names
+    from kaf.settings.pretrain import METHODS, parse_method, preset_names
     from kaf.training import monitors
     from KAFPretrainLib import Monitors, RunSettings
     from KAFPretrainLib.MethodChoice import readPresets, weightsOf

@@ -13,13 +13,13 @@ import qt
 
 import host
 from kaf.commands import FinetuneCommand
-from kaf.commands_training import CompareCommand, PretrainCommand
+from kaf.commands.training import CompareCommand, PretrainCommand
 from kaf.data.splits import Split
 from kaf.errors import InputError
 from kaf.events import Message, Metric, Picture
 from kaf.flags import parse
 from kaf.settings import FinetuneSettings
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 from KAFPretrainLib import Curves, RunStory
 from KAFPretrainLib.Inspection import FoundCase, Inspection
 from KAFPretrainLib.Monitors import BAD, GOOD, LOOK, NONE, lights

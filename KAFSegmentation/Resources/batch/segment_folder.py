@@ -148,7 +148,7 @@ class Plain:
         """Writes the segmentation; returns millilitres by structure."""
         from kaf.card import Label
         from kaf.volume import Volume, read_volume
-        from kaf.volume_write import write_labels
+        from kaf.volume.write import write_labels
 
         scan = read_volume(path)
         answer = self.client.request("segment", settings, {"image": (scan.voxels, scan.affine)})

@@ -9,7 +9,7 @@ from kaf.errors import OutputError
 from kaf.events import OnEvent, Ticker, ignore
 from kaf.files import atomic_write, write_problem
 from kaf.phantom import cardiac_phantom
-from kaf.volume_write import write_labels, write_map
+from kaf.volume.write import write_labels, write_map
 
 LABELS = {1: "right ventricular cavity", 2: "myocardium", 3: "left ventricular cavity"}
 _FIRST_SEED = 500_000  # away from those that demonstrations, tests and training use

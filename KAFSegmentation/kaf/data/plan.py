@@ -14,7 +14,7 @@ from kaf.errors import InputError, KafError
 from kaf.events import Message, OnEvent, Ticker, ignore
 from kaf.grid import canonical_grid
 from kaf.settings import FinetuneSettings, NetworkSettings, NormalisationSettings
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.volume import guess_modality, read_labels, read_volume
 
 _ISOTROPIC = 1.2  # largest over smallest spacing up to which every plane is as sharp as the others

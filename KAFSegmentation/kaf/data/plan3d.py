@@ -10,7 +10,7 @@ import numpy as np
 from kaf.errors import SettingsError
 from kaf.network.volumes import design, total_stride
 from kaf.settings import FinetuneSettings, NetworkSettings
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 
 R = TypeVar("R", FinetuneSettings, PretrainSettings)
 

@@ -13,7 +13,7 @@ from kaf.data.folder import Case, Dataset
 from kaf.data.plan import Plan
 from kaf.errors import InputError, OutputError
 from kaf.events import Message, OnEvent, Ticker
-from kaf.settings_pretrain import ContrastSettings, PretrainSettings
+from kaf.settings.pretrain import ContrastSettings, PretrainSettings
 
 _SAID = 5  # so many of those left out are told one by one
 _FLAT = 0.7  # so many pixels inside structures equal their neighbour only in label maps

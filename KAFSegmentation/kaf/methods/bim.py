@@ -15,7 +15,7 @@ from kaf.methods.align import carried
 from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32
 from kaf.network.kafunet import Depth
 from kaf.settings import NetworkSettings
-from kaf.settings_pretrain import BimSettings
+from kaf.settings.pretrain import BimSettings
 
 _EPS = 1e-5
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kaf import ranks
 from kaf.methods.base import Method, Outcome, Scene, bottleneck_width, fp32, unit
 from kaf.settings import NetworkSettings
-from kaf.settings_pretrain import ContrastSettings
+from kaf.settings.pretrain import ContrastSettings
 
 _PARTITIONS = 4
 

@@ -15,7 +15,7 @@ from kaf.methods.contrast import ImageHead, contrast
 from kaf.methods.sinkhorn import log_transport
 from kaf.network.attention import TokenMLP
 from kaf.settings import NetworkSettings
-from kaf.settings_pretrain import KafSettings
+from kaf.settings.pretrain import KafSettings
 
 _LEAST_LOG = -100.0
 _ROUNDS = 2  # of self- and cross-attention

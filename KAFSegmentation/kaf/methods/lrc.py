@@ -17,7 +17,7 @@ from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32, unit
 from kaf.methods.contrast import supervised_contrast
 from kaf.network.kafunet import Depth
 from kaf.settings import NetworkSettings
-from kaf.settings_pretrain import LrcSettings
+from kaf.settings.pretrain import LrcSettings
 
 _REGIONS = 2 ** 16  # superpixels are uint16
 _SIMILAR = 0.25  # of the standard deviation of intensities

@@ -10,7 +10,7 @@ from kaf import ranks
 from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32
 from kaf.network.kafunet import Depth
 from kaf.settings import NetworkSettings
-from kaf.settings_pretrain import MaeSettings
+from kaf.settings.pretrain import MaeSettings
 
 
 class Mae(Method):

@@ -16,7 +16,7 @@ from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width
 from kaf.network.kafunet import SIZE_MULTIPLE
 from kaf.network.volumes import total_stride
 from kaf.settings import NetworkSettings
-from kaf.settings_pretrain import PglSettings
+from kaf.settings.pretrain import PglSettings
 
 _LOOKED_AT = 256  # places, about, that the monitors get
 

@@ -18,7 +18,7 @@ from kaf.events import Message, OnEvent, ignore
 from kaf.methods.base import Method, Scene
 from kaf.methods.bim import Bim
 from kaf.network.kafunet import Depth, Features
-from kaf.settings_pretrain import MaeSettings
+from kaf.settings.pretrain import MaeSettings
 from kaf.training.monitors import collapse, embedding_figures
 
 _DEPTHS: tuple[Depth, ...] = ("bottleneck", "decoder", "logits")

@@ -15,7 +15,7 @@ from kaf.device import Place
 from kaf.errors import InputError
 from kaf.events import Message, OnEvent
 from kaf.network import build_network
-from kaf.settings_pretrain import PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.training.pretraining import Pretrainer
 from kaf.training.pretraining_pictures import Pictures
 from kaf.training.probe import probe

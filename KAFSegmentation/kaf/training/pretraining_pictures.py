@@ -23,9 +23,9 @@ from kaf.methods.kaf import Kaf
 from kaf.methods.lrc import Lrc
 from kaf.methods.mae import Mae
 from kaf.picture import encode_png
-from kaf.picture_draw import grey, window
-from kaf.picture_page import BACKGROUND, BRIGHT, QUIET, Colour, Page, rounded_corners
-from kaf.settings_pretrain import MaeSettings
+from kaf.picture.draw import grey, window
+from kaf.picture.page import BACKGROUND, BRIGHT, QUIET, Colour, Page, rounded_corners
+from kaf.settings.pretrain import MaeSettings
 from kaf.training.pretraining import Pretrainer
 
 FOUND, MISSED, ALONE = (98, 216, 180), (246, 158, 92), (150, 160, 175)

@@ -10,11 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from kaf import job_folder, locks
+from kaf import locks
 from kaf.errors import Cancelled, InputError, KafError, ModelError, OutputError, SettingsError
 from kaf.events import Error, OnEvent, to_json
 from kaf.files import atomic_write, write_problem
-from kaf.job_foreign import LOCK, WORDS, run_words
+from kaf.jobs import folder as job_folder
+from kaf.jobs.foreign import LOCK, WORDS, run_words
 from kaf.settings import Settings
 
 
@@ -23,7 +24,7 @@ class RunFolder:
 
     A folder that is in use is refused unless ``resume`` (go on with it) or ``overwrite`` (empty it first), and in any
     case while another process works in it.  Of several processes the first one ``leads``; the others write nothing.
-    The files of a job that runs it (``kaf.job_folder``) are left alone.
+    The files of a job that runs it (``kaf.jobs.folder``) are left alone.
     """
 
     def __init__(self, path: Path, settings: Settings, resume: bool, overwrite: bool, leads: bool = True):

@@ -16,7 +16,7 @@ from typing import Any
 
 from kaf.errors import SettingsError
 from kaf.files import atomic_write
-from kaf.job_start import as_json
+from kaf.jobs.start import as_json
 
 _POSITIONAL = {"pretrain": ("data",), "finetune": ("data",), "compare": ("data",),
                "evaluate": ("prediction", "reference"), "select": ("data",)}

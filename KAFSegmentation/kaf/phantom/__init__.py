@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from kaf.errors import InputError
-from kaf.phantom_scene import FAT, SUPER, Grid, Torso, join, random_waves
+from kaf.phantom.scene import FAT, SUPER, Grid, Torso, join, random_waves
 from kaf.volume import Volume
 
 RV_CAVITY, MYOCARDIUM, LV_CAVITY = 1, 2, 3

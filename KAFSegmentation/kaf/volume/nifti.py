@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from kaf.errors import InputError
-from kaf.volume_itk import COPY_AGAIN, MEND_GEOMETRY, largest_cosine, sheared
+from kaf.volume.itk import COPY_AGAIN, MEND_GEOMETRY, largest_cosine, sheared
 
 _CHUNK = 1 << 20  # a multiple of every voxel size
 _SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")

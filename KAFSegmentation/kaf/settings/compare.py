@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from kaf.settings import RunSettings, Settings
-from kaf.settings_pretrain import parse_method
+from kaf.settings.pretrain import parse_method
 
 SCRATCH, PLAIN, PLAIN_LARGE = "scratch", "unet", "unet-large"
 

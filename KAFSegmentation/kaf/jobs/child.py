@@ -1,4 +1,4 @@
-"""The child that does a job: ``python -m kaf.job_child FOLDER`` with what :mod:`kaf.job_start` has written there.
+"""The child that does a job: ``python -m kaf.jobs.child FOLDER`` with what :mod:`kaf.jobs.start` has written there.
 
 It waits for its turn, runs the command as the command line would, listens for the wish to stop, and leaves last
 words whatever happens.  Nothing heavy is imported before its turn has come.
@@ -18,13 +18,14 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from kaf import cli, job_process, locks
+from kaf import cli, locks
 from kaf.errors import Cancelled, KafError, OutputError
 from kaf.events import Error, Result, from_json, to_json
 from kaf.files import write_problem
-from kaf.job_command import positionals
-from kaf.job_folder import JobFolder, process_start
-from kaf.job_queue import Place
+from kaf.jobs import process as job_process
+from kaf.jobs.command import positionals
+from kaf.jobs.folder import JobFolder, process_start
+from kaf.jobs.queue import Place
 
 _LOOK = 0.2  # seconds between two looks for the wish to stop
 

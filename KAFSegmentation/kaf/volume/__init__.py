@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kaf import volume_itk, volume_nifti
 from kaf.errors import InputError
-from kaf.volume_dicom import MODALITY, header_text, looks_like_dicom, read_series
+from kaf.volume import itk as volume_itk
+from kaf.volume import nifti as volume_nifti
+from kaf.volume.dicom import MODALITY, header_text, looks_like_dicom, read_series
 
 
 @dataclass(frozen=True, eq=False)

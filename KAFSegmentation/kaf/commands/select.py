@@ -10,7 +10,7 @@ from pydantic_settings import CliPositionalArg
 from kaf.console import Console
 from kaf.events import Result
 from kaf.flags import Command, parse
-from kaf.settings_select import SelectSettings
+from kaf.settings.select import SelectSettings
 
 
 class SelectCommand(Command, SelectSettings):  # type: ignore[misc]

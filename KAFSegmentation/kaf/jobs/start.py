@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kaf import job_process, locks
+from kaf import locks
 from kaf._version import __version__
 from kaf.errors import OutputError, SettingsError
 from kaf.files import atomic_write, write_problem
-from kaf.job_folder import FORMAT, JobFolder, read_json
+from kaf.jobs import process as job_process
+from kaf.jobs.folder import FORMAT, JobFolder, read_json
 
 
 def as_json(values: Mapping[str, Any], verb: str) -> str:
@@ -56,7 +57,7 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
                        "offset": files.events.stat().st_size if files.events.exists() else 0}
             old = read_json(files.job)
             place = Path(old.get("place", ""))
-            command = [python, "-m", "kaf.job_child", str(run.absolute())]
+            command = [python, "-m", "kaf.jobs.child", str(run.absolute())]
             asked: dict[str, Any] = {
                 "format": FORMAT, "version": __version__, "verb": verb, "python": python, "queue": queue,
                 "command": command, "values": json.loads(words), "attempts": [*old.get("attempts", []), attempt],

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from kaf.report_style import SORTER, STYLE
+from kaf.report.style import SORTER, STYLE
 
 NOTHING = "–"  # an undefined number
 

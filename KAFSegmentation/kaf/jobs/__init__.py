@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kaf import job_foreign
 from kaf.errors import InputError, OutputError, SettingsError
-from kaf.job import (
+from kaf.jobs import foreign as job_foreign
+from kaf.jobs.command import cluster_command, cluster_script, command, save_settings
+from kaf.jobs.folder import NAME
+from kaf.jobs.job import (
     ALIVE,
     FAILED,
     FINISHED,
@@ -32,9 +34,7 @@ from kaf.job import (
     VERBS,
     Job,
 )
-from kaf.job_command import cluster_command, cluster_script, command, save_settings
-from kaf.job_folder import NAME
-from kaf.job_start import launch
+from kaf.jobs.start import launch
 
 __all__ = ["ALIVE", "FAILED", "FINISHED", "GRACE", "LOST", "QUEUED", "RUNNING", "STARTING", "STOPPED", "STOPPING",
            "VERBS", "Job", "cluster_command", "cluster_script", "command", "find", "save_settings", "start"]

@@ -64,7 +64,7 @@ def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
     """The run folder of a command that can begin, as far as that can be told now and not hours later."""
     settings: Any
     if verb == "pretrain":
-        from kaf.commands_training import PretrainCommand
+        from kaf.commands.training import PretrainCommand
 
         settings = parse(PretrainCommand, arguments, verb)
         if settings.batch % world:

@@ -16,8 +16,8 @@ from kaf.card import Label
 from kaf.errors import InputError
 from kaf.files import atomic_write
 from kaf.grid import Grid, canonical_grid
-from kaf.picture_draw import grey, heated, outlined, ramp, stretched, window
-from kaf.picture_page import BRIGHT, QUIET, Colour, Page, shortened
+from kaf.picture.draw import grey, heated, outlined, ramp, stretched, window
+from kaf.picture.page import BRIGHT, QUIET, Colour, Page, shortened
 from kaf.volume import Volume
 
 _TILE = 380  # pixels of the longer side of a slice in the overview

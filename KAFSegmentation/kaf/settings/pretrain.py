@@ -22,7 +22,7 @@ from kaf.settings import (
 )
 
 METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parents[1] / "presets"
 BUDGETS = ("epochs", "minutes", "steps")
 Positives = Literal["position", "partition", "view"]
 

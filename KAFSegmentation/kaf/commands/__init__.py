@@ -47,7 +47,7 @@ def segment(arguments: Sequence[str], console: Console) -> int:
     labels = Path(command.output) if command.output else Path(f"{case_name(command.input)}-seg.seg.nrrd")
     outputs = result_paths(labels, settings, command.picture)
     from kaf.volume import read_volume
-    from kaf.volume_write import check_suffix
+    from kaf.volume.write import check_suffix
 
     check_suffix(labels)
     _check([command.input], outputs.values(), command.overwrite, settings.model)
@@ -65,14 +65,14 @@ def segment(arguments: Sequence[str], console: Console) -> int:
 
 def _is_folder_of_scans(command: SegmentCommand) -> bool:
     """A folder in, and a folder out: the name of the output is no file's that KAF writes."""
-    from kaf.volume_write import is_writable
+    from kaf.volume.write import is_writable
 
     return Path(command.input).is_dir() and bool(command.output) and not is_writable(command.output)
 
 
 def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console: Console) -> int:
     from kaf.data.folder import scan_folder
-    from kaf.volume_write import check_suffix
+    from kaf.volume.write import check_suffix
 
     check_suffix(command.suffix)
     if command.frame is not None:
@@ -121,7 +121,7 @@ def explain(arguments: Sequence[str], console: Console) -> None:
     settings: ExplainSettings = command.only(ExplainSettings)
     output = Path(command.output or f"{case_name(command.input)}-attention.nrrd")
     from kaf.volume import read_volume
-    from kaf.volume_write import SEGMENTATION, check_suffix, write_map
+    from kaf.volume.write import SEGMENTATION, check_suffix, write_map
 
     if check_suffix(output) == SEGMENTATION:
         raise OutputError(output, "a map of numbers is no segmentation", "Use .nrrd, .nii.gz or .mha.")
@@ -164,7 +164,7 @@ def adapt(arguments: Sequence[str], console: Console) -> None:
     settings: AdaptSettings = command.only(AdaptSettings)
     output = Path(command.output or f"{case_name(command.input)}-adapted.seg.nrrd")
     from kaf.volume import read_labels, read_volume
-    from kaf.volume_write import check_suffix, write_labels
+    from kaf.volume.write import check_suffix, write_labels
 
     check_suffix(output)
     outputs = [output, *([Path(command.save_model)] if command.save_model else [])]

@@ -32,7 +32,7 @@ def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, st
             values.pop(name, None)
         else:
             values[name] = value
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parents[2]
     # An installed kaf is found anyway, and site-packages must not come before the standard library.
     if home.name not in ("site-packages", "dist-packages"):
         values["PYTHONPATH"] = os.pathsep.join(filter(None, (str(home), values.get("PYTHONPATH"))))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kaf._version import __version__
-from kaf.job_folder import read_json
+from kaf.jobs.folder import read_json
 
 LOCK = ".lock"
 WORDS = "run.json"

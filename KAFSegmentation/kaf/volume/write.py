@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kaf import volume_nifti
 from kaf.errors import InputError, OutputError
 from kaf.files import atomic_path
-from kaf.volume_itk import image_of, last_line
+from kaf.volume import nifti as volume_nifti
+from kaf.volume.itk import image_of, last_line
 
 if TYPE_CHECKING:
     from kaf.card import Label

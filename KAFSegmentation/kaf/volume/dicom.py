@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kaf.errors import InputError
-from kaf.volume_itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line, times
+from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line, times
 
 MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
 _UNEVEN = 0.05  # a slice may lie this share of the spacing away from its place on the even grid

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from kaf.coverage import farthest_first
 from kaf.data.folder import Case
-from kaf.embedding import Doubt
+from kaf.selection.coverage import farthest_first
+from kaf.selection.embedding import Doubt
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pydantic_settings import CliPositionalArg
 from kaf.console import Console
 from kaf.events import Result
 from kaf.flags import Command, parse
-from kaf.settings_compare import CompareSettings
-from kaf.settings_pretrain import BUDGETS, PretrainSettings, over_preset, preset_names
+from kaf.settings.compare import CompareSettings
+from kaf.settings.pretrain import BUDGETS, PretrainSettings, over_preset, preset_names
 
 
 class PretrainCommand(Command, PretrainSettings):  # type: ignore[misc]

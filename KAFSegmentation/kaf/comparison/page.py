@@ -9,7 +9,7 @@ from kaf._version import __version__
 from kaf.card import PALETTE
 from kaf.comparison import Cell, differences, rows
 from kaf.report import Column, amount, number, spread
-from kaf.report_chart import Strip, strip_chart
+from kaf.report.chart import Strip, strip_chart
 
 
 def comparison_page(cells: Sequence[Cell], arms: Sequence[str], baseline: str, facts: Sequence[str],

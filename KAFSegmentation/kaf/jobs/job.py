@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kaf import job_foreign, job_process, locks
+from kaf import locks
 from kaf.errors import InputError, KafError, OutputError, SettingsError
 from kaf.events import Error, Event, Progress, Result
 from kaf.files import write_problem
-from kaf.job_command import command
-from kaf.job_folder import FORMAT, JobFolder
-from kaf.job_start import launch
-from kaf.job_tail import Tail, read_events
+from kaf.jobs import foreign as job_foreign
+from kaf.jobs import process as job_process
+from kaf.jobs.command import command
+from kaf.jobs.folder import FORMAT, JobFolder
+from kaf.jobs.start import launch
+from kaf.jobs.tail import Tail, read_events
 
 VERBS = ("pretrain", "finetune", "compare", "evaluate", "select")
 QUEUED, STARTING, RUNNING, STOPPING = "queued", "starting", "running", "stopping"
