@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from kaf.comparison import Cell, differences, rows
@@ -103,8 +104,9 @@ def _network(settings: CompareSettings) -> NetworkSettings:
 
 def _of_equal_size(plain: NetworkSettings, parameters: int) -> NetworkSettings:
     """The width whose number of parameters is nearest."""
-    sizes = {width: count_parameters(build_network(plain.model_copy(update={"width": width})))
-             for width in range(4, 129, 2)}
+    with torch.device("meta"):  # shapes without weights
+        sizes = {width: count_parameters(build_network(plain.model_copy(update={"width": width})))
+                 for width in range(4, 129, 2)}
     return plain.model_copy(update={"width": min(sizes, key=lambda width: abs(sizes[width] - parameters))})
 
 
