@@ -7,6 +7,8 @@ import contextlib
 from kaf.card import Card
 from kaf.events import Message, OnEvent
 
+_UNSTATED = ("", "unspecified")
+
 
 def notice(card: Card, on_event: OnEvent) -> None:
     """Say once per model and user under which licence its weights are."""
@@ -15,11 +17,22 @@ def notice(card: Card, on_event: OnEvent) -> None:
     mark = user_state_path("kaf") / "licences" / f"{card.digest[:32]}.txt"
     if mark.is_file():
         return
-    on_event(Message(f"The weights of {card.name} are licensed under {card.weights_licence}. Trained on: "
-                     f"{card.training_data or 'unspecified'}. (This is said once.)"))
+    on_event(Message(f"{_licence(card)} {_data(card)} (This is said once.)"))
     with contextlib.suppress(OSError):  # a home that cannot be written only means that it is said again
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(f"{card.name}: {card.weights_licence}\n", encoding="utf-8")
+
+
+def _licence(card: Card) -> str:
+    if card.weights_licence in _UNSTATED:
+        return (f"No licence is stated for the weights of {card.name}: ask who made them before you pass them on, or "
+                "anything made from them.")
+    return f"The weights of {card.name} are licensed under {card.weights_licence}."
+
+
+def _data(card: Card) -> str:
+    return f"Trained on: {card.training_data}." if card.training_data not in _UNSTATED else \
+        "It is not stated what they were trained on."
 
 
 def inherited(licence: str, training_data: str, base: Card | None) -> tuple[str, str]:
@@ -32,6 +45,8 @@ def inherited(licence: str, training_data: str, base: Card | None) -> tuple[str,
         return licence, training_data
     data = (f"{training_data or 'unspecified'}. The weights it started from ({base.name}): "
             f"{base.training_data or 'unspecified'}")
-    if licence in ("", "unspecified", base.weights_licence) or base.weights_licence.startswith(f"{licence}, and "):
+    if licence in (*_UNSTATED, base.weights_licence) or base.weights_licence.startswith(f"{licence}, and "):
         return base.weights_licence, data
+    if base.weights_licence in _UNSTATED:
+        return f"{licence}, and no stated licence for the weights it started from ({base.name})", data
     return f"{licence}, and {base.weights_licence} as the weights it started from ({base.name})", data

@@ -14,7 +14,7 @@ from kaf.card import read_card
 from kaf.finetune import finetune
 from kaf.phantom import cardiac_phantom
 from kaf.volume.write import write_labels, write_map
-from kaf.weights_notice import inherited
+from kaf.weights_notice import inherited, notice
 
 NC = "CC BY-NC 4.0"
 BASE = replace(CARD, weights_licence=NC, training_data="hearts of a hospital")
@@ -28,7 +28,7 @@ def kaf(capsys, monkeypatch, tmp_path):
 @pytest.mark.parametrize(("own", "base", "expected"), [
     ("unspecified", NC, NC), ("", NC, NC), (NC, NC, NC), ("unspecified", "unspecified", "unspecified"),
     ("CC0-1.0", NC, f"CC0-1.0, and {NC} as the weights it started from (heart)"),
-    ("CC0-1.0", "unspecified", "CC0-1.0, and unspecified as the weights it started from (heart)"),
+    ("CC0-1.0", "unspecified", "CC0-1.0, and no stated licence for the weights it started from (heart)"),
     ("CC0-1.0", f"CC0-1.0, and {NC} as before", f"CC0-1.0, and {NC} as before"),
 ])
 def test_weights_keep_the_licence_of_those_they_started_from(own, base, expected):
@@ -51,6 +51,17 @@ def test_fine_tuned_weights_carry_licence_and_data_of_their_base(tmp_path):
     card = read_card(finetune(small_run(tmp_path, data, init_from=str(base), epochs=0.1, training_data="one phantom")))
     assert card.weights_licence == NC
     assert card.training_data == "one phantom. The weights it started from (heart): hearts of a hospital"
+
+
+@pytest.mark.parametrize("unstated", ["", "unspecified"])
+def test_a_licence_that_nobody_stated_is_said_in_a_sentence(monkeypatch, tmp_path, unstated):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    card, told = replace(CARD, weights_licence=unstated, training_data=unstated), []
+    notice(card, told.append)
+    notice(card, told.append)
+    assert [message.text for message in told] == [
+        f"No licence is stated for the weights of {card.name}: ask who made them before you pass them on, or anything "
+        "made from them. It is not stated what they were trained on. (This is said once.)"]
 
 
 def test_finetune_says_the_licence_before_it_trains(kaf, tmp_path):
