@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 from training_toys import CPU, Clock, Task, same
@@ -86,3 +87,47 @@ def test_the_state_comes_back_whole(tmp_path, clock):
     state = load_checkpoint(tmp_path, {"network": again.network, "average": again.average.network},
                             again._optimiser)
     assert json.loads(json.dumps(state)) == state
+
+
+class Interrupted(Task):
+    """Ctrl-C when the network has already seen the batch of a step."""
+
+    def loss(self, batch, *rest):
+        outcome = super().loss(batch, *rest)
+        if batch[0] == 5:
+            raise KeyboardInterrupt
+        return outcome
+
+
+def test_a_step_that_was_stopped_on_its_way_leaves_no_trace(tmp_path):
+    schedule = Schedule(0.05, 0.1, 0.5, 0.9, steps=12)
+    expected = Loop(Task(), schedule, CPU, tmp_path / "straight").run()
+    loop = Loop(Interrupted(), schedule, CPU, tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    loop.save()
+    assert same(Loop(Task(), schedule, CPU, tmp_path / "stopped", resume=True).run(), expected)
+
+
+def test_ctrl_c_between_weights_and_average_waits_for_both(tmp_path, monkeypatch):
+    schedule = Schedule(0.05, 0.1, 0.5, 0.9, steps=12)
+    expected = Loop(Task(), schedule, CPU, tmp_path / "straight").run()
+    loop = Loop(Task(), schedule, CPU, tmp_path / "stopped")
+    step = loop._optimiser.step
+
+    def interrupted_step():
+        step()
+        if loop.state.step == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop._optimiser, "step", interrupted_step)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert loop.state.step == 5
+    loop.save()
+    assert same(Loop(Task(), schedule, CPU, tmp_path / "stopped", resume=True).run(), expected)

@@ -18,6 +18,7 @@ from kaf.errors import InputError, OutputError, ResourceError
 from kaf.events import Message, Metric, OnEvent, Progress, ignore
 from kaf.training.average import Average
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
+from kaf.training.whole import or_not_at_all, whole
 
 _WARM_UP = 0.05
 _PATIENCE_WITH_NAN = 3
@@ -180,15 +181,18 @@ class Loop:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._train_mode()
-        loss, terms = self.gradients(batch, self.progress())
-        ranks.average_gradients(self.network.parameters())
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip)
-        self.state.step += 1
-        if not bool(torch.isfinite(norm + ranks.all_sum(loss))):
-            self._mend_statistics()
-            return {}
-        self._optimiser.step()
-        self.average.update(self.network, self.state.step)
+        with or_not_at_all(self.network):
+            loss, terms = self.gradients(batch, self.progress())
+            ranks.average_gradients(self.network.parameters())
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip)
+            sound = bool(torch.isfinite(norm + ranks.all_sum(loss)))
+        with whole():
+            self.state.step += 1
+            if not sound:
+                self._mend_statistics()
+                return {}
+            self._optimiser.step()
+            self.average.update(self.network, self.state.step)
         if self.state.step % _REPORT_EVERY:
             return {"loss": 0.0}
         values = {"loss": loss, "gradient norm": norm, **terms}
