@@ -12,6 +12,7 @@ from pretrain_toys import small_pretrainer, some_cases, some_views
 from training_toys import CPU
 
 from kaf.data.views import hide_squares
+from kaf.device import Place
 from kaf.events import Picture
 from kaf.methods.base import Scene
 from kaf.settings.pretrain import MaeSettings
@@ -29,9 +30,10 @@ def scene(views) -> Scene:
     return Scene(batch, {name: SimpleNamespace(decoder=[]) for name in batch.views}, 1.0)
 
 
-def test_every_sheet_is_a_file_and_an_event(tmp_path, views):
+@pytest.mark.parametrize("place", [CPU, Place(torch.device("cpu"), True, "bf16")])
+def test_every_sheet_is_a_file_and_an_event(tmp_path, views, place):
     heard = []
-    book = pictures.Pictures(views, MaeSettings(block=8), CPU, tmp_path / "pictures", heard.append)
+    book = pictures.Pictures(views, MaeSettings(block=8), place, tmp_path / "pictures", heard.append)
     for method in ("kaf+bim", "lrc+mae", "pcl"):
         book.draw(small_pretrainer(method).eval(), 40)
     files = {tmp_path / "pictures" / f"{name}-00000040.png" for name in ("matches", "clusters", "regions", "drawn")}

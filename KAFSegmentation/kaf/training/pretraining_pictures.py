@@ -6,7 +6,7 @@ The same few slices are drawn every time, so that the sheets of a run can be com
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,11 +17,12 @@ from kaf.data.views import UnlabelledSlices, View, hide_squares
 from kaf.device import Place
 from kaf.events import OnEvent, Picture
 from kaf.files import atomic_write
-from kaf.methods.base import Scene
+from kaf.methods.base import Scene, fp32
 from kaf.methods.bim import Bim
 from kaf.methods.kaf import Kaf
 from kaf.methods.lrc import Lrc
 from kaf.methods.mae import Mae
+from kaf.network import Features
 from kaf.picture import encode_png
 from kaf.picture.draw import grey, window
 from kaf.picture.page import BACKGROUND, BRIGHT, QUIET, Colour, Page, rounded_corners
@@ -99,7 +100,15 @@ class Pictures:
             views["masked"] = hide_squares(views["anchor"], self._mae.hidden, self._mae.block, self._batch.seeds)
         batch = self._batch.to(self._place.device)
         with self._place.autocast():
-            return Scene(batch, network.eval().look(batch, network.names, network.depth), 1.0)
+            features = network.eval().look(batch, network.names, network.depth)
+        return Scene(batch, {name: _widened(found) for name, found in features.items()}, 1.0)
+
+
+def _widened(features: Features) -> Features:
+    """In fp32, so that all that follows needs no autocast."""
+    return replace(features, logits=fp32(features.logits), bottleneck=fp32(features.bottleneck),
+                   tokens=[fp32(t) for t in features.tokens], decoder=[fp32(d) for d in features.decoder],
+                   encoder=[fp32(e) for e in features.encoder])
 
 
 def _middle(view: View) -> np.ndarray:
