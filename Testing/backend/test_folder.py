@@ -145,7 +145,8 @@ def test_native_acdc_leaves_out_the_cine(tmp_path):
     dataset = scan_folder(root)
     assert len(dataset.labelled) == len(dataset.cases) == 4
     assert dataset.patients == patients
-    assert dataset.problems == ("2 time series left out: patient001_4d.nii.gz, patient002_4d.nii.gz",)
+    assert dataset.problems == ("2 time series left out: patient001_4d.nii.gz, patient002_4d.nii.gz. To use one, save "
+                                "its time points as scans",)
 
 
 # ---------------------------------------------------------------- what is said about the rest
@@ -165,7 +166,7 @@ def problems_of(root: Path, *files: str) -> str:
 
 def test_orphans_are_named(tmp_path):
     words = problems_of(tmp_path, "images/a.nii.gz", "images/b.nii.gz", "labels/a.nii.gz", "labels/c.nii.gz")
-    assert "1 label map without a scan: labels/c.nii.gz" in words
+    assert "1 label map without a scan: labels/c.nii.gz. Name each like its scan" in words
     assert "1 scan without a label map: b" in words
 
 
@@ -175,13 +176,15 @@ def test_a_scan_in_two_formats_counts_once(tmp_path):
     assert pairs(dataset) == {"a": ("a.nii.gz", "a_gt.nii.gz")}
     assert dataset.problems == (
         "the same scan 2 times: a.nii.gz, a.nii; a.nii.gz is used",
-        "1 scan with several label maps, one is used: a_gt.nii.gz of a_gt.nii.gz, a_gt.nii")
+        "1 scan with several label maps, one is used: a_gt.nii.gz of a_gt.nii.gz, a_gt.nii. If it is the wrong one, "
+        "take it out")
 
 
 def test_label_maps_among_the_images_are_named(tmp_path):
     root = folder(tmp_path, "images/a.nii.gz", "images/a_seg.nii.gz", "images/b.nii.gz", "labels/b.nii.gz")
     dataset = scan_folder(root)
-    assert "1 label map among the images: images/a_seg.nii.gz" in dataset.problems
+    words = "1 label map among the images: images/a_seg.nii.gz. Put label maps into the folder labels"
+    assert words in dataset.problems
     assert [case.name for case in dataset.cases] == ["a", "b"]
 
 
@@ -190,7 +193,7 @@ def test_one_file_per_structure_is_not_taken_for_a_label_map(tmp_path):
                   "s01/segmentations/liver.nii.gz", "s02/ct.nii.gz", "s02/segmentations/aorta.nii.gz")
     dataset = scan_folder(root)
     assert dataset.labelled == ()
-    assert any("join them into one label map" in words and "aorta" in words for words in dataset.problems)
+    assert any("Join them into one label map" in words and "aorta" in words for words in dataset.problems)
     assert any("one structure" in words for words in dataset.problems)
 
 
@@ -274,7 +277,7 @@ def test_folders_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     dataset = scan_folder(root)
     assert [case.name for case in dataset.cases] == ["a"]
-    assert dataset.problems == ("the folder private cannot be read (Permission denied)",)
+    assert dataset.problems == ("the folder private cannot be read (Permission denied). Ask for permission to read it",)
     closed.add(str(root))
     with pytest.raises(InputError, match="cannot be read"):
         scan_folder(root)

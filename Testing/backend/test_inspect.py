@@ -123,7 +123,7 @@ def test_label_maps_that_do_not_fit(tmp_path):
     save(tmp_path / "labels" / "empty.nii.gz", labels())
     save(tmp_path / "labels" / "fractions.nii.gz", labels(v1=4) * np.float32(0.5))
     save(tmp_path / "labels" / "big.nii.gz", labels(v1=4) * np.int16(300))
-    assert "24 x 20 x 3 voxels, the scan 24 x 20 x 4" in problems(tmp_path, "size")
+    assert "24 x 20 x 3 voxels, the scan 24 x 20 x 4. Resample it onto" in problems(tmp_path, "size")
     assert "5.00 mm away" in problems(tmp_path, "shifted")
     assert "empty" in problems(tmp_path, "empty")
     assert "not whole numbers" in problems(tmp_path, "fractions")
@@ -132,6 +132,8 @@ def test_label_maps_that_do_not_fit(tmp_path):
     values = {report.name: report.values for report in look(tmp_path).cases}
     assert values["fractions"] is values["big"] is None
     assert values["empty"] == {}
+    usable = {report.name for report in look(tmp_path).cases if report.usable}
+    assert usable == {"empty", "sound"}  # an empty label map says that nothing is there
 
 
 def test_unreadable_files_do_not_stop_the_look(tmp_path):
@@ -145,6 +147,7 @@ def test_unreadable_files_do_not_stop_the_look(tmp_path):
     assert all("cannot be used" in problem for problem in broken.problems)
     assert (broken.shape, broken.values) == ((), None)
     assert sound.problems == ()
+    assert (broken.usable, sound.usable) == (False, True)
     assert "broken: the scan cannot be used" in found.text()
 
 
@@ -153,7 +156,7 @@ def test_the_same_scan_under_two_names(tmp_path):
     save(tmp_path / "p1_ED.nii.gz", twin)
     save(tmp_path / "p1_ES.nrrd", twin)
     (words,) = look(tmp_path).problems
-    assert words == "the same voxels under 2 names: p1_ED, p1_ES"
+    assert words == "the same voxels under 2 names: p1_ED, p1_ES. Keep one of them"
     save(tmp_path / "p2_ED.mha", twin.astype(np.float32))
     (words,) = look(tmp_path).problems
     assert "2 patients" in words
@@ -175,9 +178,11 @@ def test_modalities_spacings_and_rare_labels_of_the_whole(tmp_path):
              scan=ct() if number == 5 else None, spacing=(5.0, 5.0, 8.0) if number == 7 else (1.5, 1.5, 8.0))
     found = look(tmp_path)
     assert found.problems == (
-        "mixed modalities: CT in 1 case (p_5); MR in 29 cases (p_0, p_1, p_10 and 26 more)",
-        "1 scan with a spacing far from the median of 1.5 x 1.5 x 8 mm: p_7 (5 x 5 x 8)",
-        "label value 7 is in 1 of 30 label maps only: p_3",
+        "mixed modalities: CT in 1 case (p_5); MR in 29 cases (p_0, p_1, p_10 and 26 more). Put each kind "
+        "into a folder of its own",
+        "1 scan with a spacing far from the median of 1.5 x 1.5 x 8 mm: p_7 (5 x 5 x 8). Look at it; all are "
+        "resampled to one spacing",
+        "label value 7 is in 1 of 30 label maps only: p_3. See whether it is meant",
     )
     assert all(not report.problems for report in found.cases)
 

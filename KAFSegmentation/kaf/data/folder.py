@@ -96,7 +96,8 @@ def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
         if place == root:
             raise InputError(root, f"cannot be read ({error.strerror})",
                              "Ask for permission to read it, or copy the scans elsewhere.") from error
-        problems.append(f"the folder {place.relative_to(root)} cannot be read ({error.strerror})")
+        problems.append(f"the folder {place.relative_to(root)} cannot be read ({error.strerror}). Ask for permission "
+                        "to read it")
 
     items: list[Item] = []
     others: Counter[str] = Counter()
@@ -159,7 +160,7 @@ def _dicom_scans(items: list[Item], problems: list[str]) -> tuple[list[Item], di
     empty = [item.shown for item in items if not item.extension and headers[item.path] is None]
     if empty:
         problems.append(f"{count(empty, 'DICOM folder')} without a readable scan (structures, doses, reports "
-                        f"or damaged files) left out: {some(empty)}")
+                        f"or damaged files) left out: {some(empty)}. Copy a scan that is missing again")
     found = {path: identity for path, identity in headers.items() if identity is not None}
     items = [item for item in items if item.extension or item.path in found]
     tops = {item.path: (*_own_places(item), item.stem)[0] for item in items if not item.extension}

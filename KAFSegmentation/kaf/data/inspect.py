@@ -21,6 +21,7 @@ from kaf.volume import Volume, guess_modality, read_labels, read_volume
 _OUTLIER = 2.0  # a spacing beyond this factor of the median is named
 _RARE = 0.05  # a label value in a smaller share of the cases is named
 _SAME_GRID = 1e-2  # mm by which the affines of a scan and its label map may differ, as in training
+_RESAMPLE = "Resample it onto the voxels of the scan, or draw it there anew"
 _FLAT = 0.7  # a scan where so many voxels equal their neighbour looks like a label map
 
 
@@ -31,6 +32,7 @@ class CaseReport:
     ``shape`` is (slices, rows, columns), ``spacing`` mm between (columns, rows, slices); both are empty where
     the scan cannot be read.  ``values`` counts the voxels of each label value above 0; it is None without a
     label map or with one that cannot be read.  ``digest`` is the same for scans with the same voxels.
+    ``usable``: the scan can be read, and its label map, if it has one, lies on it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class CaseReport:
     values: dict[int, int] | None = None
     digest: str = ""
     problems: tuple[str, ...] = ()
+    usable: bool = True
 
 
 @dataclass(frozen=True)
@@ -147,26 +150,27 @@ def _report(case: Case) -> CaseReport:
     try:
         scan = read_volume(case.image)
     except InputError as error:
-        problems.append(f"the scan cannot be used: {error.reason}")
+        problems.append(f"the scan cannot be used: {error.reason}. {error.remedy.rstrip('.')}")
     if scan is not None:
         problems += scan.warnings
         values.update(shape=scan.shape, spacing=tuple(round(mm, 4) for mm in scan.spacing),
                       dtype=str(scan.voxels.dtype), modality=guess_modality(scan),
                       digest=_digest(scan.voxels))
         if _looks_like_labels(scan.voxels):
-            problems.append("the scan may be a label map: few voxels differ from their neighbour")
+            problems.append("the scan may be a label map: few voxels differ from their neighbour. If it is one, end "
+                            "its name in _seg, or take it out of the folder")
     try:
         labels = read_labels(case.label) if case.label else None
     except InputError as error:
-        problems.append(f"the label map cannot be used: {error.reason}")
+        problems.append(f"the label map cannot be used: {error.reason}. {error.remedy.rstrip('.')}")
     if labels is not None:
         numbers = np.bincount(labels.voxels.reshape(-1), minlength=256)
         values["values"] = {int(value): int(numbers[value]) for value in np.flatnonzero(numbers) if value}
         if not values["values"]:
-            problems.append("the label map is empty: every voxel is 0")
-        if scan is not None:
-            problems += _grid(scan, labels)
-    values["problems"] = tuple(problems)
+            problems.append("the label map is empty: every voxel is 0. Draw in it, or take it out of the folder")
+    apart = _grid(scan, labels) if scan is not None and labels is not None else []
+    usable = scan is not None and (labels is not None or not case.label) and not apart
+    values.update(problems=(*problems, *apart), usable=usable)
     return CaseReport(**values)
 
 
@@ -174,13 +178,13 @@ def _grid(scan: Volume, labels: Volume) -> list[str]:
     """What keeps a label map from lying on the voxels of its scan."""
     if scan.shape != labels.shape:
         sizes = [" x ".join(map(str, volume.shape[::-1])) for volume in (labels, scan)]
-        return [f"the label map has {sizes[0]} voxels, the scan {sizes[1]}"]
+        return [f"the label map has {sizes[0]} voxels, the scan {sizes[1]}. {_RESAMPLE}"]
     ends = [(-0.5, n - 0.5) for n in scan.shape[::-1]]
     corners = np.array([[i, j, k, 1] for i in ends[0] for j in ends[1] for k in ends[2]])
     apart = float(np.linalg.norm((corners @ (scan.affine - labels.affine).T)[:, :3], axis=1).max())
     if np.allclose(scan.affine, labels.affine, atol=_SAME_GRID):
         return []
-    return [f"the label map lies up to {apart:.2f} mm away from the scan"]
+    return [f"the label map lies up to {apart:.2f} mm away from the scan. {_RESAMPLE}"]
 
 
 def _digest(voxels: np.ndarray) -> str:
@@ -216,8 +220,9 @@ def _duplicates(reports: Sequence[CaseReport]) -> list[str]:
         listed = some(case.name for case in same)
         patients = {case.patient for case in same}
         problems.append(
-            f"the same voxels under {len(same)} names: {listed}" if len(patients) == 1 else
-            f"the same voxels count as {len(patients)} patients, a leak from training to test: {listed}")
+            f"the same voxels under {len(same)} names: {listed}. Keep one of them" if len(patients) == 1 else
+            f"the same voxels count as {len(patients)} patients, a leak from training to test: {listed}. Keep one of "
+            "them")
     return problems
 
 
@@ -230,7 +235,8 @@ def _modalities(reports: Sequence[CaseReport]) -> list[str]:
         return []
     kinds = sorted(groups.items(), key=lambda item: len(item[1]))
     return ["mixed modalities: " + "; ".join(f"{kind} in {count(listed, 'case')} ({some(listed, 3)})"
-                                             for kind, listed in kinds)]
+                                             for kind, listed in kinds)
+            + ". Put each kind into a folder of its own"]
 
 
 def _spacings(reports: Sequence[CaseReport]) -> list[str]:
@@ -246,7 +252,7 @@ def _spacings(reports: Sequence[CaseReport]) -> list[str]:
     if not outliers:
         return []
     return [f"{count(outliers, 'scan')} with a spacing far from the median of {_times(median)} mm: "
-            f"{some(outliers)}"]
+            f"{some(outliers)}. Look at {'it' if len(outliers) == 1 else 'them'}; all are resampled to one spacing"]
 
 
 def _rare_labels(reports: Sequence[CaseReport]) -> list[str]:
@@ -255,7 +261,8 @@ def _rare_labels(reports: Sequence[CaseReport]) -> list[str]:
     for case in labelled:
         for value in case.values or ():
             holders[value].append(case.name)
-    return [f"label value {value} is in {len(listed)} of {len(labelled)} label maps only: {some(listed)}"
+    return [f"label value {value} is in {len(listed)} of {len(labelled)} label maps only: {some(listed)}. See whether "
+            "it is meant"
             for value, listed in sorted(holders.items()) if len(listed) < _RARE * len(labelled)]
 
 

@@ -57,9 +57,11 @@ def classify(items: Sequence[Item], problems: list[str]) -> list[Item]:
             kept.append(item)
     astray = _astray(kept)
     if astray:
-        problems.append(f"{count(astray, 'label map')} among the images: {some(astray)}")
+        problems.append(f"{count(astray, 'label map')} among the images: {some(astray)}. Put label maps into the "
+                        "folder labels")
     if series:
-        problems.append(f"{count(series, 'time series', 'time series')} left out: {some(series)}")
+        problems.append(f"{count(series, 'time series', 'time series')} left out: {some(series)}. To use one, save its "
+                        "time points as scans")
     if derived:
         problems.append(f"{count(derived, 'derived image')} under derivatives left out: {some(derived)}")
     return kept
@@ -144,7 +146,8 @@ def first_channels(
     several = [head for (_, head), group in groups.items() if len(group) > 1]
     if several:
         problems.append(f"{count(several, 'case')} with several channels ({some(several)}): multi-channel is "
-                        "not supported yet, the first channel (0000) is used")
+                        "not supported yet, the first channel (0000) is used. To use another one, put its files "
+                        "into a folder of their own")
     return result, True
 
 
@@ -162,10 +165,11 @@ def pair(images: Sequence[Item], labels: Sequence[Item], problems: list[str]) ->
         else:
             found[image.path].append(label)
     if lost:
-        problems.append(f"{count(lost, 'label map')} without a scan: {some(lost)}")
+        problems.append(f"{count(lost, 'label map')} without a scan: {some(lost)}. Name each like its scan")
     if index.shared:
         problems.append(f"{count(index.shared, 'label map')} with several scans each: multi-channel is not "
-                        f"supported yet, one scan is used ({some(index.shared, 2)})")
+                        f"supported yet, one scan is used ({some(index.shared, 2)}). To use another one, take the "
+                        "others out")
     return _chosen(found, problems)
 
 
@@ -235,16 +239,16 @@ def _chosen(found: dict[Path, list[Item]], problems: list[str]) -> dict[Path, It
             preferred.append(f"{first.shown} of {some(i.shown for i in fitting)}")
     if preferred:
         problems.append(f"{count(preferred, 'scan')} with several label maps, one is used: "
-                        f"{some(preferred, 2)}")
+                        f"{some(preferred, 2)}. If it is the wrong one, take it out")
     if undecided:
         problems.append(f"{count(undecided, 'scan')} with several label maps, none is used "
-                        f"({some(undecided, 2)}): join them into one label map")
+                        f"({some(undecided, 2)}). Join them into one label map")
     # Where other cases have a file per structure, a lone "aorta" is not a whole label map either.
     partial = {path: label for path, label in pairs.items()
                if label.full in structures and not path.name.casefold().startswith(label.full)}
     if partial:
         problems.append(f"{count(partial, 'scan')} with a label map of one structure, which is not used: "
-                        f"{some(label.shown for label in partial.values())}")
+                        f"{some(label.shown for label in partial.values())}. Join the structures into one label map")
     return {path: label for path, label in pairs.items() if path not in partial}
 
 
