@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(target: str, arguments: list[str]) -> int:
     from kaf.console import Console
-    from kaf.errors import Cancelled, KafError, OutputError
+    from kaf.errors import Cancelled, KafError, OutputError, lost_device
 
     module, _, function = target.partition(":")
     console = Console("--events" in arguments)
@@ -88,6 +88,12 @@ def _run(target: str, arguments: list[str]) -> int:
         console.fail(KafError(f"Python package '{error.name}'", "is not installed",
                               "Install KAF with its dependencies: `make setup`, or `pip install .`."))
         return 1
+    except RuntimeError as error:  # torch's word for a graphics card that is gone
+        lost = lost_device(error)
+        if lost is None:
+            raise
+        console.fail(lost)
+        return lost.exit_code
     except MemoryError:
         console.fail(KafError("memory", "this computer ran out of memory",
                               "Close other programs, or use a smaller --batch."))

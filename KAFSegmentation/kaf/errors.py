@@ -41,6 +41,22 @@ class ResourceError(KafError):
     """Memory, disk or a device ran out or is not there."""
 
 
+def lost_device(error: BaseException) -> ResourceError | None:
+    """The error in words where torch says that a graphics card failed, is gone or is full, else None."""
+    said = " ".join(str(error).split())
+    if not any(mark in said.lower() for mark in _LOST):
+        return None
+    if "out of memory" in said.lower():
+        return ResourceError("the graphics card", f"ran out of memory ({said[:200]})",
+                             "Close other programs that use it, take a smaller --batch or --patch, or another device.")
+    return ResourceError("the graphics card", f"stopped working, or is not there any more ({said[:200]})",
+                         "Resume on another device, --device cpu for one; if it comes back, restart the computer or "
+                         "update the driver.")
+
+
+_LOST = ("cuda error", "hip error", "device-side assert", "mps backend")
+
+
 class WorkerError(KafError):
     """The worker process could not be started, fell silent or died."""
 

@@ -62,6 +62,8 @@ class Job:
 
     def resumed(self) -> tuple[str, ...]:
         """The arguments that go on with the run, if it had begun."""
+        if self.verb == "compare":  # goes on by itself
+            return self.arguments
         begun = (Path(self.output) / "settings.json").is_file()
         kept = [a for a in self.arguments if a.partition("=")[0] not in ("--resume", "--overwrite", "--no-overwrite")]
         return (*kept, "--no-overwrite", "--resume") if begun else self.arguments

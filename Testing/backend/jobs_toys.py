@@ -81,7 +81,8 @@ def _do(values: dict) -> None:
     elif hasattr(errors, what):
         raise getattr(errors, what)("scan.nii", "is broken", "Mend it.")
     else:
-        raise {"RuntimeError": RuntimeError}[what]("inside torch")
+        raise RuntimeError({"LostCard": "CUDA error: device lost", "FullCard": "CUDA error: out of memory",
+                            "RuntimeError": "inside torch"}[what])
 
 
 if __name__ == "__main__":

@@ -69,6 +69,16 @@ def test_saved_settings_are_the_same_run(verb, tmp_path):
     assert read.model_dump() == RUNS[verb][1](**values).model_dump()
 
 
+@pytest.mark.parametrize(("patients", "words"), [
+    (["p01", "heart.2"], "--leave-out p01,heart.2"), (["001", "1e5"], """'--leave-out=["001", "1e5"]'"""),
+    (["true"], """'--leave-out=["true"]'"""), (["a,b", "c d"], """'--leave-out=["a,b", "c d"]'""")])
+@pytest.mark.skipif(os.name == "nt", reason="quotes of a POSIX shell")
+def test_lists_are_plain_words_where_they_can_be(patients, words):
+    line = command("pretrain", {"data": "d", "output": "o", "leave_out": patients})
+    assert line == f"kaf pretrain d {words} --output o"
+    assert parse(PretrainCommand, shlex.split(line)[2:], "pretrain").leave_out == tuple(patients)
+
+
 def test_what_json_cannot_hold_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="cannot be written as JSON"):
         save_settings(tmp_path / "a.json", "pretrain", {"minutes": float("nan")})
@@ -114,4 +124,7 @@ def test_the_batch_script_of_a_single_process():
     assert "gpus" not in script
     with pytest.raises(SettingsError, match="finetune: is one process, not 4"):
         cluster_script("finetune", {}, {"gpus": 2, "nodes": 2})
+    again = cluster_script("compare", {"data": "d", "output": "r"}, {})
+    assert "--resume" not in again  # it goes on by itself
+    assert "\nsrun kaf compare d --output r $resume\n" in again
     assert "--rdzv-backend=c10d" in cluster_script("pretrain", {"data": "d"}, {"gpus": 4, "nodes": 2})

@@ -94,13 +94,29 @@ def test_a_killed_job_is_lost_and_goes_on_from_its_last_checkpoint(begin, tmp_pa
     os.kill(pid_of(job), signal.SIGKILL)
     assert over(job) == jobs.LOST
     assert "ended without a word" in job.error
-    assert "Resume it" in job.error
+    assert not job.has_checkpoint  # the toy's is of another kind
+    assert "Resume it: it begins again, because no checkpoint had been written yet." in job.error
+    (job.folder / "checkpoints").mkdir()
+    (job.folder / "checkpoints" / "checkpoint-00000002.safetensors").touch()
+    assert "Resume it: it goes on from its last checkpoint." in job.error
     (tmp_path / "go").touch()
     assert over(job.resume()) == jobs.FINISHED
     assert Message("from step 2") in told(job)
 
 
+@pytest.mark.parametrize(("text", "rate"), [('{"learning_rate": 0.01}', 0.01), ("{}", None), ("[", None),
+                                            ('{"learning_rate": null}', None)])
+def test_the_learning_rate_is_that_of_the_settings_in_the_folder(begin, text, rate):
+    job = begin()
+    assert over(job) == jobs.FINISHED
+    (job.folder / "settings.json").write_text(text)
+    assert job.learning_rate == rate
+
+
 @pytest.mark.parametrize(("what", "words"), [
+    ("LostCard", "the graphics card: stopped working, or is not there any more (CUDA error: device lost)"),
+    ("LostCard", "Resume on another device"),
+    ("FullCard", "the graphics card: ran out of memory (CUDA error: out of memory)"),
     ("InputError", "scan.nii: is broken. Mend it."),
     ("RuntimeError", "RuntimeError: inside torch"),
 ])

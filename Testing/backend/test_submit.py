@@ -53,6 +53,8 @@ def test_a_job_that_is_picked_up_again_resumes_only_what_had_begun(tmp_path):
     (tmp_path / "settings.json").touch()
     assert job.resumed() == ("scans", "--batch", "4", "--no-overwrite", "--resume")
     assert job.checkpoint().function.again
+    again = Job("compare", ("scans", "--folds", "2"), str(tmp_path), again=True)
+    assert again.resumed() == again.arguments  # it goes on by itself
 
 
 def test_what_is_asked_of_slurm():
@@ -62,10 +64,12 @@ def test_what_is_asked_of_slurm():
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["train", "x"], "kaf submit train: is none of pretrain and finetune"),
+    (["train", "x"], "kaf submit train: is none of pretrain, finetune and compare"),
     (["pretrain", "x", "--output", "y", "--bach", "3"], "did you mean --batch?"),
     (["pretrain", "x", "--output", "y", "--batch", "6", "--gpus", "4"], "6 slices do not go into 4 processes"),
-    (["finetune", "x", "--output", "y", "--gpus=2"], "fine-tuning is one process, not 2"),
+    (["finetune", "x", "--output", "y", "--gpus=2"], "kaf submit finetune: this is one process, not 2"),
+    (["compare", "x", "--output", "y", "--gpus=2"], "kaf submit compare: this is one process, not 2"),
+    (["compare", "x", "--output", "y", "--fold", "2"], "did you mean --folds?"),
     (["pretrain", "x", "--output", "y", "--hours", "0"], "hours"),
 ])
 def test_wrong_usage_is_told_before_a_job_is_queued(no_job, capsys, arguments, words):

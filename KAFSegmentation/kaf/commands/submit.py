@@ -13,7 +13,8 @@ from kaf.submit import SubmitSettings, submit
 
 
 class SubmitCommand(Command, SubmitSettings):  # type: ignore[misc]
-    """Run `kaf pretrain ...` or `kaf finetune ...` as a SLURM job: kaf submit pretrain FOLDER --output RUN --gpus 2.
+    """Run `kaf pretrain ...`, `kaf finetune ...` or `kaf compare ...` as a SLURM job: kaf submit pretrain FOLDER
+    --output RUN --gpus 2.
 
     The job is queued again, and goes on, when it is preempted or its time is over.  Flags that are not listed here
     are those of the command that is submitted.
@@ -70,17 +71,25 @@ def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
         if settings.batch % world:
             raise SettingsError("batch", f"{settings.batch} slices do not go into {world} processes",
                                 f"Choose a multiple of {world}.")
-    elif verb == "finetune":
-        from kaf.commands import FinetuneCommand
-
-        settings = parse(FinetuneCommand, arguments, verb)
-        if world > 1:
-            raise SettingsError("kaf submit finetune", f"fine-tuning is one process, not {world}",
-                                "Ask for one GPU and one process.")
+    elif verb in ("finetune", "compare"):
+        settings = _one_process(verb, arguments, world)
     else:
-        raise SettingsError(f"kaf submit {verb}".strip(), "is none of pretrain and finetune",
+        raise SettingsError(f"kaf submit {verb}".strip(), "is none of pretrain, finetune and compare",
                             "For example: kaf submit pretrain FOLDER --output RUN --gpus 1.")
+    if verb == "compare":  # goes on with what is there
+        return str(settings.output)
     if (Path(settings.output) / "settings.json").is_file() and not (settings.resume or settings.overwrite):
         raise OutputError(settings.output, "already holds a run",
                           "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
     return str(settings.output)
+
+
+def _one_process(verb: str, arguments: Sequence[str], world: int) -> Any:
+    """The settings of a command that several processes cannot share."""
+    from kaf.commands import FinetuneCommand
+    from kaf.commands.training import CompareCommand
+
+    if world > 1:
+        raise SettingsError(f"kaf submit {verb}", f"this is one process, not {world}",
+                            "Ask for one GPU and one process.")
+    return parse(FinetuneCommand if verb == "finetune" else CompareCommand, arguments, verb)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from kaf.jobs.start import as_json
 _POSITIONAL = {"pretrain": ("data",), "finetune": ("data",), "compare": ("data",),
                "evaluate": ("prediction", "reference"), "select": ("data",)}
 _TABLES = {"labels", "terminology", "arms", "pretrain", "finetune"}  # dictionaries that are no nested settings
-_CLUSTER = ("pretrain", "finetune")
+_CLUSTER = ("pretrain", "finetune", "compare")
+_PLAIN = re.compile(r"(?!true$|false$|null$|nan$|inf)[a-z][\w.+-]*", re.ASCII | re.IGNORECASE)  # needs no JSON
 
 
 def arguments(verb: str, values: Mapping[str, Any]) -> list[str]:
@@ -45,6 +47,8 @@ def _flags(values: Mapping[str, Any], prefix: str) -> list[str]:
             found.append(flag if value else f"--no-{flag.removeprefix('--')}")
         elif isinstance(value, dict) and not (prefix == "--" and name in _TABLES):
             found += _flags(value, f"{flag}.")
+        elif isinstance(value, list) and value and all(_PLAIN.fullmatch(str(item)) for item in value):
+            found += [flag, ",".join(value)]
         elif isinstance(value, (dict, list)):
             found += [f"{flag}={json.dumps(value)}"] if value else []
         elif value is not None:
@@ -99,11 +103,12 @@ def cluster_script(verb: str, values: Mapping[str, Any], asked: Mapping[str, Any
              **{name: value for name, value in asked.items() if value not in ("", None)}}
     each = int(given.get("processes", 0)) or max(1, int(given["gpus"]))
     world = each * int(given["nodes"])
-    if verb == "finetune" and world > 1:
-        raise SettingsError("finetune", f"is one process, not {world}", "Ask for one GPU and one node.")
+    if verb != "pretrain" and world > 1:
+        raise SettingsError(verb, f"is one process, not {world}", "Ask for one GPU and one node.")
     output = str(values.get("output", "run"))
     values = {name: value for name, value in values.items() if name not in ("resume", "overwrite")}
     minutes = max(1, round(60 * float(given["hours"])))
+    goes_on = "" if verb == "compare" else "--resume"  # which goes on by itself
     lines = ["#!/bin/bash", f"#SBATCH --job-name=kaf-{verb}", f"#SBATCH --nodes={given['nodes']}",
              "#SBATCH --ntasks-per-node=1", f"#SBATCH --cpus-per-task={int(given['cpus']) * each}",
              f"#SBATCH --mem={given['memory']:g}G", f"#SBATCH --time={minutes // 60:02d}:{minutes % 60:02d}:00",
@@ -116,7 +121,7 @@ def cluster_script(verb: str, values: Mapping[str, Any], asked: Mapping[str, Any
                                             '--rdzv-endpoint="$(scontrol show hostnames | head -n 1):29400"')
     how = "kaf" if world == 1 else f"torchrun --nnodes={given['nodes']} --nproc-per-node={each}{where} -m kaf"
     return "\n".join([
-        *lines, "", "resume=", f"if [ -f {shlex.quote(f'{output}/settings.json')} ]; then resume=--resume; fi",
+        *lines, "", "resume=", f"if [ -f {shlex.quote(f'{output}/settings.json')} ]; then resume={goes_on}; fi",
         f"srun {how} {run} $resume", ""])
 
 

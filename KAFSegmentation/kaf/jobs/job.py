@@ -19,7 +19,7 @@ from kaf.files import write_problem
 from kaf.jobs import foreign as job_foreign
 from kaf.jobs import process as job_process
 from kaf.jobs.command import command
-from kaf.jobs.folder import FORMAT, JobFolder
+from kaf.jobs.folder import FORMAT, JobFolder, read_json
 from kaf.jobs.start import launch
 from kaf.jobs.tail import Tail, read_events
 
@@ -100,6 +100,18 @@ class Job:
         """The finished model of a training."""
         path = self.folder / "model.safetensors"
         return path if path.is_file() else None
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a resumed training goes on from somewhere, and does not begin again."""
+        return any((self.folder / "checkpoints").glob("checkpoint-*.safetensors"))
+
+    @property
+    def learning_rate(self) -> float | None:
+        """That of the last attempt, where it is known."""
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return float(read_json(self.folder / "settings.json")["learning_rate"])
+        return None
 
     def state(self) -> str:
         """queued, starting, running, stopping; finished, failed, stopped (on request), lost (ended without a word)."""
@@ -187,10 +199,17 @@ class Job:
         begun = self._child() or self.is_foreign
         happened = "ended without a word, as when the computer is switched off or memory runs out" if begun else \
             "could not start"
-        then = "Check that its Python works and has the packages KAF needs." if not begun else \
-            "Resume it: it goes on from its last checkpoint." if self._usable else self.note
+        then = "Check that its Python works and has the packages KAF needs." if not begun else self._way_out()
         log = "" if self.is_foreign else f" The log is {self.log}."
         return f"{self.folder}: the process {happened}{said}. {then}{log}"
+
+    def _way_out(self) -> str:
+        if not self._usable:
+            return self.note
+        if self.verb not in _RESUMED:
+            return "Resume it: what it has done is kept."
+        return "Resume it: it goes on from its last checkpoint." if self.has_checkpoint else \
+            "Resume it: it begins again, because no checkpoint had been written yet."
 
     def _last_words(self) -> str:
         try:
