@@ -136,6 +136,7 @@ class DataTab:
         elif not known:
             self.ui.understoodLabel.text = _START if not self.folder else \
                 "Press the button: every scan is read once, and nothing is changed." if isFolder else \
+                f"{self.folder} is a file: choose the folder that holds it." if Path(self.folder).exists() else \
                 f"There is no folder {self.folder}: check the path, and that its disk is connected."
         else:
             self.ui.understoodLabel.text = self.inspection.words()

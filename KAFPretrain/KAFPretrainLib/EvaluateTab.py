@@ -1,5 +1,6 @@
 """The tab Evaluate: a model's segmentations beside the labels, case by case, and beside a second model's."""
 
+from html import escape
 from pathlib import Path
 
 import qt
@@ -10,12 +11,13 @@ from kaf.events import Message, Progress
 from . import Folders
 from .DeviceChoice import DeviceChoice
 from .Evaluation import Evaluation
+from .Inspection import count
 from .PlotPanel import PlotPanel
 from .ScanOpener import openCase
 from .ScoreChart import ScoreChart
 from .Tables import fillTable, fitColumns, setUpTable
-from .TrainedOn import seenPatients
-from .Weights import WeightsChoice
+from .TrainedOn import names, seenPatients
+from .Weights import WeightsChoice, misfit
 
 _PARTS = (("test", "the patients for the test"), ("validation", "the patients who validate"),
           ("all", "all labelled patients"))
@@ -106,21 +108,17 @@ class EvaluateTab:
         if not self._wanted():
             return InputError("Nobody with labels", f"is among {self._part()[1]}", "Choose other cases, or change the "
                               "split in the tab Data.")
-        kind = self.model.chosen.card.modality
-        if kind in ("MR", "CT") and data.inspection.modality in ("MR", "CT") and kind != data.inspection.modality:
-            return InputError(f"The model '{self.model.chosen.name}'", f"was made for {kind}, and these scans are "
-                              f"{data.inspection.modality}", "Choose another model.")
-        return None
+        kind = data.inspection.modality
+        return misfit(self.model.chosen, kind) or misfit(self.baseline.chosen, kind)
 
     def _hint(self):
         cases, patients = self._wanted(), {case.patient for case in self._wanted()}
-        words = f"{len(cases)} cases of {len(patients)} patients."
+        words = f"{count(len(cases), 'case')} of {count(len(patients), 'patient')}."
         for item in filter(None, (self.model.chosen, self.baseline.chosen)):
-            seen = sorted(seenPatients(item, self._panel.jobs.all()) & patients)
+            seen = sorted(seenPatients(item, self._panel.jobs.all(), self._panel.data.folder) & patients)
             if seen:
-                words += (f" <b>{item.name} was trained on {', '.join(seen[:5])}"
-                          f"{' and others' if len(seen) > 5 else ''}: its figures will be too good.</b> Choose "
-                          "patients for the test only, or train again with this split.")
+                words += (f" <b>{escape(item.name)} was trained on {escape(names(seen))}: its figures will be too good."
+                          "</b> Choose patients for the test only, or train again with this split.")
         return words
 
     def _part(self):

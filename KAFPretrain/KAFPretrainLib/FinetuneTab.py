@@ -1,16 +1,19 @@
 """The tab Fine-tune: from weights and labelled cases to a model, or with folds to an honest comparison."""
 
 import json
+from html import escape
 
 from kaf.errors import InputError, KafError
 
 from .DeviceChoice import DeviceChoice
 from .Elsewhere import Elsewhere
+from .Inspection import count
 from .LibraryKeeper import libraryName
 from .RunSettings import compareValues, finetuneValues, readMore
 from .RunView import RunView
+from .TrainedOn import names, seenPatients
 from .TransferWords import transferWords
-from .Weights import WeightsChoice
+from .Weights import WeightsChoice, misfit
 
 
 class FinetuneTab:
@@ -91,15 +94,26 @@ class FinetuneTab:
             words = f"Trains {arms * parameters.folds} networks of {parameters.finetuneMinutes:g} min each, so that " \
                 "every patient is tested by one that did not see them"
             again = _recipe(self.base.chosen) is not None
-            return f"{words}{', and pretrains anew for each fold' if again else ''}. The split is not used."
+            seen = "" if again else self._seen(patients, "tested in a fold")
+            return f"{words}{', and pretrains anew for each fold' if again else ''}. The split is not used.{seen}"
         train = len(patients & set(data.split.train))
         used = min(parameters.fewShot or train, train)
         validated = len(patients & set(data.split.validation))
         kept = len(patients & set(data.split.test))
-        return (f"Trains on {used} labelled patients for {parameters.finetuneMinutes:g} min and watches the Dice of "
-                f"{validated} others; {kept} stay for the test." if validated else
-                f"Trains on {used} labelled patients for {parameters.finetuneMinutes:g} min. Nobody validates: there "
-                f"will be no live Dice. {kept} stay for the test.")
+        words = f"Trains on {count(used, 'labelled patient')} for {parameters.finetuneMinutes:g} min"
+        test = f"{kept or 'nobody'} {'stay' if kept > 1 else 'stays'} for the test."
+        words += f" and watches the Dice of {count(validated, 'other')}; {test}" if validated else \
+            f". Nobody validates: there will be no live Dice; {test}"
+        return words + self._seen(set(data.split.test), "for the test")
+
+    def _seen(self, patients, what):
+        """Whether the weights to start from were made on patients who test: said before hours are spent."""
+        base = self.base.chosen
+        seen = base and sorted(seenPatients(base, self._panel.jobs.all(), self._panel.data.folder) & patients)
+        if not seen:
+            return ""
+        return (f" <b>{escape(base.name)} was made on {escape(names(seen))}, who {'is' if len(seen) == 1 else 'are'} "
+                f"{what}: the figures will be too good.</b> Choose other weights, or pretrain again with this split.")
 
     def _problem(self):
         data, parameters = self._panel.data, self._panel.parameters
@@ -113,19 +127,14 @@ class FinetuneTab:
         patients = data.inspection.labelledPatients
         if data.split is None or not set(patients) & set(data.split.train):
             return InputError("The split", "leaves no labelled patient to train on", "Change it in the tab Data.")
+        bad = [case.name for case in data.inspection.unusable if case.label]
+        if parameters.folds > 1 and bad:
+            return InputError("Folds", f"take every label map of the folder, and {', '.join(bad[:3])} cannot be used",
+                              "Mend it or take it out (tab Data), and look into the folder again; or do without folds.")
         if parameters.folds > len(patients):
             return InputError(f"{parameters.folds} folds", f"cannot be made of {len(patients)} labelled patients",
                               f"Ask for {len(patients)} at most.")
-        return self._misfit()
-
-    def _misfit(self):
-        """Weights that were made for other scans: told before hours are spent."""
-        base, kind = self.base.chosen, self._panel.data.inspection.modality
-        if base is not None and kind in ("MR", "CT") and base.card.modality in ("MR", "CT") \
-                and base.card.modality != kind:
-            return InputError(f"The weights '{base.name}'", f"were made on {base.card.modality} scans, and these are "
-                              f"{kind}", "Choose other weights, or none.")
-        return None
+        return misfit(self.base.chosen, data.inspection.modality)
 
     def _showRun(self):
         """What belongs to the chosen run only."""

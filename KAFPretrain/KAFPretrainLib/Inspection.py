@@ -4,13 +4,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from html import escape
 
+_SAID = 4  # problems of single cases that are told above the table's
 PARTS = {"train": "train", "validation": "validate", "test": "test"}
 
 
 @dataclass(frozen=True)
 class FoundCase:
     """One scan. ``size`` and ``spacing`` are words, empty where it cannot be read; ``values`` counts voxels by label
-    value and is None where there is no label map that can be read."""
+    value and is None where there is no label map that can be read; ``usable``: it can be read, and its label map, if it
+    has one, lies on it."""
 
     name: str
     patient: str
@@ -21,6 +23,7 @@ class FoundCase:
     modality: str = ""
     values: dict | None = None
     problems: tuple = ()
+    usable: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,17 @@ class Inspection:
 
     @property
     def labelled(self):
-        return [case for case in self.cases if case.label]
+        """Cases that can be trained on and tested with."""
+        return [case for case in self.cases if case.label and case.usable]
 
     @property
     def unlabelled(self):
-        return [case for case in self.cases if not case.label]
+        return [case for case in self.cases if not case.label and case.usable]
+
+    @property
+    def unusable(self):
+        """Cases that no run can use, or not with their labels."""
+        return [case for case in self.cases if not case.usable]
 
     @property
     def labelledPatients(self):
@@ -71,7 +80,7 @@ class Inspection:
         """What was understood, as rich text."""
         kinds = Counter(case.modality for case in self.cases if case.modality not in ("", "unknown"))
         kind = f" ({', '.join(f'{number} {name}' for name, number in kinds.most_common())})" if kinds else ""
-        lines = [f"<b>{_count(len(self.cases), 'scan')} of {_count(len(self.patients), 'patient')}</b>{kind}; "
+        lines = [f"<b>{count(len(self.cases), 'scan')} of {count(len(self.patients), 'patient')}</b>{kind}; "
                  f"{len(self.labelled)} with labels.", f"Understood as: {escape(self.layout)}."]
         if self.values:
             named = [f"{value} {self.labelNames.get(str(value), '')}".strip() for value in self.values]
@@ -80,10 +89,14 @@ class Inspection:
 
     def warning(self):
         """What concerns more than one case, as rich text; empty where all is well."""
-        own = sum(bool(case.problems) for case in self.cases)
-        lines = [escape(problem) for problem in self.problems]
-        if own:
-            lines.append(f"{_count(own, 'case has', 'cases have')} a problem: see the table")
+        lines = [escape(problem) + "." for problem in self.problems]
+        own = [f"{case.name}: {problem}" for case in self.cases for problem in case.problems]
+        lines += [escape(problem) + "." for problem in own[:_SAID]]
+        if len(own) > _SAID:
+            lines.append(f"{len(own) - _SAID} more: see the table.")
+        if self.unusable:
+            lines.append("No run uses what cannot be read, or labels that do not fit their scan: "
+                         f"{count(len(self.unusable), 'case')}. Mend them, and look into the folder again.")
         if not lines:
             return ""
         return "To look at:<ul style='margin:0 0 0 -24px'>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
@@ -109,8 +122,9 @@ def _case(values):
     return FoundCase(
         values["name"], values["patient"], values["image"], values["label"],
         " × ".join(str(number) for number in reversed(shape)), " × ".join(f"{number:.3g}" for number in spacing),
-        values["modality"], values["values"], tuple(values["problems"]))
+        values["modality"], values["values"], tuple(values["problems"]), values["usable"])
 
 
-def _count(number, one, many=""):
+def count(number, one, many=""):
+    """"1 scan", "3 scans"."""
     return f"{number} {one if number == 1 else many or one + 's'}"

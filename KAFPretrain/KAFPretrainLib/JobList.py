@@ -40,15 +40,15 @@ class JobList:
         self.find()
         return job
 
-    def resume(self, job, device):
-        """Goes on with a run, on another device if one is chosen.
+    def resume(self, job, changes):
+        """Goes on with a run, with these of its settings changed: the device, the learning rate.
 
         Raises:
             KafError: in words for the user.
         """
         python = self._setup.python()
-        job.values["device"] = device
-        again = job.resume(python, queueOf(device), foreignEnvironment(python))
+        job.values.update(changes)
+        again = job.resume(python, queueOf(job.values["device"]), foreignEnvironment(python))
         self.find()
         return again
 

@@ -1,6 +1,7 @@
 """The tab Models: the library of this computer; cards, import and export of one file, delete."""
 
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import slicer
@@ -14,6 +15,7 @@ from KAFSegmentationLib.ModelSelector import cardText
 
 from .CardDialog import CardDialog
 from .FileDialogs import askOpen, askSave
+from .Inspection import count
 from .ShortJob import ShortJob
 
 
@@ -150,6 +152,7 @@ class ModelsTab:
 def _more(card):
     """What only a researcher asks for."""
     patients = card.metrics.get("training_patients") or card.metrics.get("pretraining_patients")
-    trained = f"<br>Trained on: {card.training_data or 'unspecified'}"
-    return trained + (f" ({patients} patients)" if patients else "") + \
-        f".<br>Made with KAF {card.code_version}, seed {card.seed}; weights SHA-256 {card.digest[:16]}…"
+    who = f" {count(patients, 'patient')}" if patients else ""
+    made = f"KAF {card.code_version}" if card.code_version else "KAF"
+    return f"<br>Trained on{who}: {escape((card.training_data or 'unspecified').rstrip('.'))}." \
+        f"<br>Made with {made}, seed {card.seed}; weights SHA-256 {card.digest[:16]}…"

@@ -26,7 +26,7 @@ class MonitorView:
             for label in row:
                 label.visible = index < len(lights)
         for (disc, name, text), light in zip(self._rows, lights, strict=False):
-            disc.text = f'<span style="color:{_COLORS.get(light.level, "#9a9a9a")}; font-size:16px">&#9679;</span>'
+            disc.text = f'<span style="color:{_COLORS.get(light.level, "#9a9a9a")}; font-size:13px">&#9679;</span>'
             disc.toolTip = _WORDS.get(light.level, "Not known yet")
             name.text = light.name
             text.text = light.text

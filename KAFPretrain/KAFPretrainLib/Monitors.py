@@ -36,7 +36,7 @@ def lights(story, verb):
 def _loss(story):
     losses = [values["loss"] for _, values in story.recent if "loss" in values]
     if story.error and "not a number" in story.error:
-        return Light("Loss", BAD, "The loss was no number any more: lower the learning rate and resume.")
+        return Light("Loss", BAD, "The loss was no number any more: resume with a lower learning rate (under … above).")
     if not losses:
         return Light("Loss", NONE, "No figure yet; the first ones come after ten steps.")
     if not math.isfinite(losses[-1]):

@@ -4,6 +4,7 @@ from kaf.errors import InputError, KafError, SettingsError
 
 from .DeviceChoice import DeviceChoice
 from .Elsewhere import Elsewhere
+from .Inspection import count
 from .MethodChoice import MethodChoice
 from .RunSettings import leaveOut, pretrainValues, readMore
 from .RunView import RunView
@@ -73,11 +74,13 @@ class PretrainTab:
 
     def _forecast(self):
         data, minutes = self._panel.data, self._panel.parameters.pretrainMinutes
-        seen = [case for case in data.inspection.cases
-                if case.patient not in leaveOut(data.split, data.inspection.patients)]
-        words = f"Learns from {len(seen)} scans for {minutes:g} min without looking at a label"
-        kept = len(data.inspection.cases) - len(seen)
-        words += f"; {kept} scans of patients for the test stay out." if kept else "."
+        left = set(leaveOut(data.split, data.inspection.patients))
+        kept = sum(case.patient in left for case in data.inspection.cases)
+        broken = sum(case.patient not in left and not case.size for case in data.inspection.cases)
+        seen = len(data.inspection.cases) - kept - broken
+        words = f"Learns from {count(seen, 'scan')} for {minutes:g} min without looking at a label"
+        words += f"; {count(kept, 'scan')} of patients for the test stay{'s' if kept == 1 else ''} out" if kept else ""
+        words += f"; {broken} cannot be read (tab Data)." if broken else "."
         return f"{words} How many steps fit, and how much memory they take, is measured when it begins."
 
     def _problem(self):

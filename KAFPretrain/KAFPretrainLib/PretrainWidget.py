@@ -14,6 +14,7 @@ from .DataTab import DataTab
 from .DeviceChoice import devicesOf
 from .EvaluateTab import EvaluateTab
 from .FinetuneTab import FinetuneTab
+from .FittedTabs import fitTabs
 from .JobList import JobList
 from .LibraryKeeper import LibraryKeeper
 from .ModelsTab import ModelsTab
@@ -52,6 +53,7 @@ class PretrainWidget(VTKObservationMixin):
         self.models = ModelsTab(self.ui, self)
         self._tabs = [self.pretraining, self.finetuning, self.evaluation]
         self._views = [self.pretraining.run, self.finetuning.run]
+        fitTabs(self.ui.tabs)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._tick)

@@ -20,6 +20,7 @@ class RunMenu:
         for name, text, function in (
                 ("folder", "Open its folder", self._openFolder), ("log", "Show its words in the log", self._showLog),
                 ("report", "Open its report", self._openReport), ("again", "Look for runs again", panel.refreshRuns),
+                ("lower", "Resume with a lower learning rate", view.resumeLower),
                 ("kill", "End it at once", self._kill), ("delete", "Delete this run…", self._delete)):
             action = self._menu.addAction(text)
             action.connect("triggered()", function)
@@ -34,6 +35,10 @@ class RunMenu:
         for name, action in self._actions.items():
             action.enabled = name == "again" or job is not None
         self._actions["delete"].enabled = job is not None and not alive
+        rate = job.learning_rate if job is not None and job.can_resume else None
+        self._actions["lower"].enabled = rate is not None
+        self._actions["lower"].text = f"Resume with learning rate {rate / 10:g} in place of {rate:g}" \
+            if rate is not None else "Resume with a lower learning rate"
         self._actions["kill"].enabled = alive and not job.is_foreign
         self._actions["report"].enabled = job is not None and self._report() is not None
 

@@ -1,13 +1,12 @@
 """What the panel says, as settings of a verb: for a run, a command, a file, a cluster job. All take the same."""
 
 import json
-import shlex
 from pathlib import Path
 
+from kaf import jobs
 from kaf.errors import SettingsError
 
 METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
-_POSITIONAL = ("data",)
 
 
 def readMore(path):
@@ -44,10 +43,11 @@ def pretrainValues(parameters, data, inspection, split, probe):
         values["preset"] = parameters.preset
     if inspection is not None and split is not None:
         left = leaveOut(split, inspection.patients)
+        if probe and inspection.labelled:
+            values["labelled"] = data  # the probe reads label maps, so that those that do not fit stay out
+            left = sorted({*left, *(case.name for case in inspection.unusable)})
         if left:
             values["leave_out"] = left
-        if probe and inspection.labelled:
-            values["labelled"] = data
     return values
 
 
@@ -62,7 +62,8 @@ def finetuneValues(parameters, data, inspection, split, base, words):
         values["few_shot"] = parameters.fewShot
     if inspection is not None and split is not None:
         validation = sorted(set(split.validation) & set(inspection.labelledPatients))
-        left = sorted(set(leaveOut(split, inspection.patients)) & set(inspection.labelledPatients))
+        left = sorted({*leaveOut(split, inspection.patients)} & {*inspection.labelledPatients}
+                      | {case.name for case in inspection.unusable})
         if validation:
             values["validation_cases"] = validation
         if left:
@@ -96,12 +97,7 @@ def compareValues(parameters, data, inspection, base, recipe):
 
 def command(verb, values, output):
     """The same as one line for a terminal; where :func:`needsFile`, a file says it better."""
-    words = ["kaf", verb, *(str(values[name]) for name in _POSITIONAL)]
-    for name, value in values.items():
-        if name in _POSITIONAL:
-            continue
-        words += [f"--{name.replace('_', '-')}", _text(value)]
-    return shlex.join([*words, "--output", str(output)])
+    return jobs.command(verb, {**values, "output": str(output)})
 
 
 def needsFile(values):
@@ -112,25 +108,15 @@ def needsFile(values):
 
 def clusterScript(verb, values, output):
     """A script that submits the run to SLURM with `kaf submit`, which queues it again when its time is over."""
-    line = command(verb, values, output).removeprefix("kaf ")
+    gpus = 0 if values.get("device") == "cpu" else 1
+    line = jobs.cluster_command(verb, {**values, "output": str(output)}, {"gpus": gpus, "hours": 24})
     return "\n".join([
         "#!/bin/sh", "# Submits this run to SLURM; preempted or out of time, it is queued again and goes on.",
         "# Paths are those of the computer that this was written on: change them to the cluster's.",
         "# kaf submit --help tells what else can be asked for (partition, memory, nodes).",
-        "set -eu", f"kaf submit {line} --gpus 1 --hours 24", ""])
+        "set -eu", line, ""])
 
 
 def settingsFile(values, output):
     """The settings as `--settings` takes them."""
     return json.dumps({**values, "output": str(output)}, indent=1, sort_keys=True) + "\n"
-
-
-def _text(value):
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return json.dumps(value) if any(isinstance(item, (dict, list)) for item in value.values()) else \
-            ",".join(f"{name}={item}" for name, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return json.dumps(list(value)) if any("," in str(item) for item in value) else ",".join(map(str, value))
-    return str(value)

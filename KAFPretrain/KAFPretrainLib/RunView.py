@@ -95,8 +95,15 @@ class RunView:
 
     def resume(self):
         """Goes on with the run where its last checkpoint is, on the device that is chosen now."""
+        self._resumeWith({})
+
+    def resumeLower(self):
+        """The same with a tenth of the learning rate: the way out of a loss that is no number."""
+        self._resumeWith({"learning_rate": self.job.learning_rate / 10})
+
+    def _resumeWith(self, changes):
         def go():
-            self.job = self._panel.jobs.resume(self.job, self._device())
+            self.job = self._panel.jobs.resume(self.job, {**changes, "device": self._device()})
             self._state = ""
 
         self.story.error = ""

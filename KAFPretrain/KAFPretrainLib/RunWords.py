@@ -27,7 +27,7 @@ def statusWords(job, state, story):
     if state in (jobs.FAILED, jobs.LOST):
         lines.append(_alarm(job.error or story.error or "It ended without a word."))
         if job.can_resume:
-            lines.append("Resume goes on from its last checkpoint, on the device that is chosen above.")
+            lines.append(_resumeWords(job, story))
     elif state == jobs.QUEUED:
         before = f" ({job.ahead} before it)" if job.ahead else ""
         lines.append(f"Waits until the run before it on this device is done{before}.")
@@ -36,13 +36,13 @@ def statusWords(job, state, story):
     elif state == jobs.STOPPING:
         lines.append("Is stopping: it writes a checkpoint first.")
     elif state == jobs.STOPPED:
-        lines.append("Stopped. A checkpoint was kept, and Resume goes on from there."
-                     if job.can_resume else "Stopped.")
+        lines.append(f"Stopped. {_resumeWords(job, story)}" if job.can_resume else "Stopped.")
     elif state == jobs.FINISHED:
         lines.append(_finished(job, story))
     elif job.is_foreign and state == jobs.RUNNING:
         lines.append("Runs; it was started outside this panel and is stopped there.")
-    facts = [escape(text) for text in (_facts(story), story.said("Started from"), story.said("Forecast")) if text]
+    started = story.said("Started from") if job.verb == "pretrain" else ""  # Fine-tune has more words about it
+    facts = [escape(text) for text in (_facts(story), started, story.said("Forecast")) if text]
     return "<br>".join([*lines, *facts])
 
 
@@ -53,6 +53,23 @@ def percentWords(job, state, story):
         return None, ""  # between two stages nothing can be told
     left = "" if progress.seconds_left is None else f", {roughTime(progress.seconds_left)} left"
     return progress.done / progress.total, f"{progress.stage.capitalize()}: %p%{left}"
+
+
+def _resumeWords(job, story):
+    """What Resume would do."""
+    if job.verb not in ("pretrain", "finetune"):
+        return "Resume goes on with what is missing, on the device that is chosen above."
+    where = "goes on from its last checkpoint" if job.has_checkpoint else \
+        "begins again, because no checkpoint had been written yet"
+    words = f"Resume {where}, on the device that is chosen above."
+    if isDiverged(job.error or story.error) and job.learning_rate:
+        words += f" With the same learning rate it may fail again: under … it resumes with {job.learning_rate / 10:g}."
+    return words
+
+
+def isDiverged(error):
+    """Whether a run ended because its loss was no number any more."""
+    return "was not a number" in error
 
 
 def _finished(job, story):

@@ -31,11 +31,14 @@ class ScoreChart:
             index.InsertNextValue(number)
         table.AddColumn(names)
         table.AddColumn(index)
-        self.chart = newChart("KAF Dice by case", "Dice of every case", "case", "Dice")
+        self.chart = newChart("KAF Dice by case", "Dice of every case", "row of the table", "Dice")
         self._nodes.append(self.chart)
-        width = 0.8 / max(1, len(scores))
+        self.chart.SetXAxisRangeAuto(False)
+        self.chart.SetXAxisRange(0, len(cases) + 1)
+        self.chart.SetYAxisRangeAuto(False)  # bars from 0 to 1, so that a small gain looks small
+        self.chart.SetYAxisRange(0, 1)
         for place, found in enumerate(scores):
-            self._addSeries(table, cases, found, place, width)
+            self._addSeries(table, cases, found, place)
         self.chart.SetLegendVisibility(len(scores) > 1)
         table.Modified()
 
@@ -46,7 +49,7 @@ class ScoreChart:
                 slicer.mrmlScene.RemoveNode(node)
         self.chart, self._nodes = None, []
 
-    def _addSeries(self, table, cases, found, place, width):
+    def _addSeries(self, table, cases, found, place):
         column = vtk.vtkDoubleArray()
         column.SetName(f"{found.name} ({place + 1})")
         for case in cases:
@@ -55,7 +58,8 @@ class ScoreChart:
         table.AddColumn(column)
         series = self._add("vtkMRMLPlotSeriesNode", found.name)
         series.SetAndObserveTableNodeID(table.GetID())
-        series.SetPlotType(series.PlotTypeBar)
+        series.SetPlotType(series.PlotTypeScatterBar)
+        series.SetXColumnName("number")
         series.SetYColumnName(column.GetName())
         series.SetLabelColumnName("case")
         series.SetColor(*(part / 255 for part in COLORS[place]))

@@ -8,7 +8,7 @@ from .RunSettings import leaveOut
 from .ScanOpener import openCase
 from .ShortJob import ShortJob
 from .Tables import fillTable, fitColumns, setUpTable
-from .Weights import WeightsChoice
+from .Weights import WeightsChoice, misfit
 
 
 class Selection:
@@ -60,7 +60,8 @@ class Selection:
         waiting = len(data.inspection.unlabelled) if data.inspection is not None else 0
         self.ui.selectionProgressBar.visible = running
         self.ui.selectButton.text = "Stop" if running else "Suggest scans to label"
-        self.ui.selectButton.enabled = running or bool(waiting and self.model.chosen)
+        problem = misfit(self.model.chosen, data.inspection.modality) if data.inspection is not None else None
+        self.ui.selectButton.enabled = running or bool(waiting and self.model.chosen and problem is None)
         if self._choices:
             return
         if data.inspection is None:
@@ -69,6 +70,8 @@ class Selection:
             words = "Every scan of this folder has a label map."
         elif self.model.chosen is None:
             words = "Pretrain on this folder first (tab Pretrain), or choose a model."
+        elif problem is not None:
+            words = f"{problem.subject} {problem.reason}. {problem.remedy}"
         elif self.model.chosen.segments:
             words = f"{waiting} scans have no labels. This model chooses those that it is least sure of."
         else:

@@ -2,6 +2,7 @@
 
 import qt
 
+_LEAST, _MOST = 3, 10  # rows that a table has room for
 _ALARM, _WARN = "#c0392b", "#b9770e"
 
 
@@ -27,10 +28,22 @@ def fillTable(table, rows):
                 item.setForeground(qt.QBrush(qt.QColor(_ALARM if level == "error" else _WARN)))
             table.setItem(row, column, item)
     table.setUpdatesEnabled(True)
+    _fitHeight(table, len(rows))
 
 
 def fitColumns(table, widest=220):
-    """Columns as wide as what they hold, within reason; the last one takes the rest."""
+    """Columns as wide as what they hold, within reason; the last one takes the rest. A table that breaks its lines
+    gets rows as high as those."""
     table.resizeColumnsToContents()
     for column in range(table.columnCount - 1):
         table.setColumnWidth(column, min(widest, table.columnWidth(column)))
+    if table.wordWrap:
+        table.resizeRowsToContents()
+        _fitHeight(table, table.rowCount)
+
+
+def _fitHeight(table, count):
+    """Room for the rows that there are, from three to ten, the titles and a scroll bar."""
+    row = table.fontMetrics().height() + 6
+    rows = sum(table.rowHeight(index) for index in range(min(count, _MOST)))
+    table.setFixedHeight(max(rows, _LEAST * row) + 2 * row + 8)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kaf.card import read_card
-from kaf.errors import ModelError
+from kaf.errors import InputError, ModelError
 from KAFSegmentationLib.Models import listModels
 
 
@@ -35,6 +35,16 @@ def findWeights(found):
         except ModelError:
             continue  # being written, or damaged: the run says so
     return weights + [Weights(entry.name, str(entry.path), entry.card) for entry in listModels()]
+
+
+def misfit(weights, kind):
+    """Why weights do not go with scans of this kind ("MR", "CT", others are not told apart), or None: told before hours
+    are spent."""
+    if weights is None or {weights.card.modality, kind} != {"MR", "CT"}:
+        return None
+    made = weights.card.modality
+    return InputError(f"The weights '{weights.name}'", f"were made on {made} scans, and these are {kind}",
+                      "Choose other weights.")
 
 
 class WeightsChoice:

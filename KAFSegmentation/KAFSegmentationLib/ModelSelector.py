@@ -79,8 +79,9 @@ def cardText(card):
     figures = _figures(card.metrics)
     if figures:
         lines.append(figures)
-    lines.append(f"{escape(card.description)} Version {escape(card.version)}; weights: "
-                 f"{escape(card.weights_licence)}.")
+    known = card.weights_licence not in ("", "unspecified")
+    licence = f"weights: {escape(card.weights_licence)}" if known else "no licence is stated for the weights"
+    lines.append(f"{escape(card.description)} Version {escape(card.version)}; {licence}.".strip())
     return "<br>".join(lines)
 
 
@@ -95,5 +96,6 @@ def _figures(metrics):
         found = metrics.get(name)
         if isinstance(found, dict) and "Dice" in found:
             count = found.get("cases") or found.get("patients")
-            return f"Dice {found['Dice']:.2f} on {count} cases that it had not seen."
+            cases = "one case" if count == 1 else f"{count} cases"
+            return f"Dice {found['Dice']:.2f} on {cases} that it had not seen."
     return ""

@@ -161,8 +161,8 @@ def hearts(tmp_path_factory):
 def makePretrain(library, tmp_path, monkeypatch):
     """Opens the panel of KAFPretrain, as often as it is called, over the folder of runs of this test; its runs stand in
     a line of their own."""
+    import pretrain_panel
     import qt
-    from pretrain_panel import open_panel
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     host.close_scene()
@@ -174,7 +174,7 @@ def makePretrain(library, tmp_path, monkeypatch):
     loaded = []
 
     def make(setup=ReadySetup, runs=tmp_path / "runs"):
-        loaded.append(open_panel(runs, setup))
+        loaded.append(pretrain_panel.open_panel(runs, setup))
         return loaded[-1]
 
     yield make
@@ -184,8 +184,7 @@ def makePretrain(library, tmp_path, monkeypatch):
     for job in _jobsBelow(tmp_path):
         job.kill()
     sys.modules.update(kept)
-    if str(MODULE) not in sys.path:
-        sys.path.insert(0, str(MODULE))
+    sys.path[:0] = [folder for folder in (str(MODULE), str(pretrain_panel.MODULE)) if folder not in sys.path]
     host.check_errors()
     host.close_scene()
 

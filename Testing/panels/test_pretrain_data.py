@@ -26,11 +26,12 @@ def test_the_empty_panel_says_where_to_begin(pretrain, pictures):
     ui = pretrain.ui
     assert ui.understoodLabel.text == "Choose a folder of scans to begin."
     assert not ui.scanButton.isEnabled()
+    pictures(pretrain, "pretrain-empty-0")
     for index, button in ((1, ui.pretrainStartButton), (2, ui.finetuneStartButton), (3, ui.evaluateButton)):
-        pictures(pretrain, f"pretrain-empty-{index - 1}")
         ui.tabs.setCurrentIndex(index)
         host.pump(20)
         assert not button.isEnabled()
+        pictures(pretrain, f"pretrain-empty-{index}")
     assert "tab Data" in ui.pretrainForecastLabel.text
     assert "tab Data" in ui.finetuneForecastLabel.text
     assert "tab Data" in ui.evaluateHintLabel.text
@@ -51,13 +52,31 @@ def test_a_folder_is_understood(pretrain, tmp_path, layout):
     assert sorted(set(cells(ui.caseTable, "Part"))) == ["test", "train", "validate"]
 
 
-def test_the_panel_answers_while_it_looks(pretrain, hearts):
+def test_a_tab_is_as_high_as_what_it_shows(pretrain, hearts):
+    """Not as high as the highest of all tabs, which leaves the others empty."""
+    ui = pretrain.ui
+    heights = []
+    for index in (2, 3):
+        ui.tabs.setCurrentIndex(index)
+        host.pump(20)
+        heights.append(ui.tabs.sizeHint.height())
+    assert heights[0] > heights[1] + 100
+    ui.tabs.setCurrentIndex(0)
+    before = ui.tabs.sizeHint.height()
+    look_into(pretrain, hearts)
+    table = ui.caseTable
+    assert ui.tabs.sizeHint.height() > before
+    assert table.height < 12 * table.rowHeight(0)  # six rows, titles, a scroll bar
+
+
+def test_the_panel_answers_while_it_looks(pretrain, hearts, pictures):
     ui, part = pretrain.ui, pretrain.widget.pretraining.data
     ui.dataPath.setCurrentPath(str(hearts))
     host.pump(20)
     host.click(ui.scanButton)
     assert part.isScanning  # the click is over, the look is not
     assert ui.scanButton.text == "Stop"
+    pictures(pretrain, "pretrain-data-running")
     host.click(ui.scanButton)
     host.wait_until(lambda: not part.isScanning)
     assert ui.messageLabel.text == "Stopped looking into the folder."
@@ -108,14 +127,21 @@ def test_a_folder_that_is_not_there(pretrain, tmp_path):
     host.pump(20)
     assert "check the path" in pretrain.ui.understoodLabel.text
     assert not pretrain.ui.scanButton.isEnabled()
+    (tmp_path / "scan.nii").touch()
+    pretrain.ui.dataPath.setCurrentPath(str(tmp_path / "scan.nii"))
+    host.pump(20)
+    assert "is a file: choose the folder that holds it" in pretrain.ui.understoodLabel.text
+    assert not pretrain.ui.scanButton.isEnabled()
 
 
 @pytest.mark.parametrize(("files", "words"), [
-    ((), "it is empty"), (("a.docx", "b.pdf"), "holds no scan"), (("scans.zip",), "Unpack the archive first")])
+    ((), "it is empty"), (("a.docx", "b.pdf"), "holds no scan"), (("scans.zip",), "Unpack the archive first"),
+    (("labels/a.nii.gz",), "Put the scans beside the label maps")])
 def test_a_folder_without_scans(pretrain, tmp_path, files, words):
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in files:
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     look_into(pretrain, folder)
     assert words in pretrain.ui.messageLabel.text
@@ -133,8 +159,84 @@ def test_labels_that_do_not_match_and_files_that_are_damaged_are_told_in_the_tab
     problems = cells(pretrain.ui.caseTable, "Problem")
     assert "the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4" in problems[0]
     assert "the scan cannot be used" in problems[3]
-    assert "2 cases have a problem" in pretrain.ui.problemsLabel.text
+    told = pretrain.ui.problemsLabel.text
+    assert "p00: the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4. Resample it onto the voxels" in told
+    assert "p03: the scan cannot be used" in told
+    assert "labels that do not fit their scan: 2 cases. Mend them, and look into the folder again." in told
+    assert "2 with labels" in pretrain.ui.understoodLabel.text  # p00's cannot be used
     pictures(pretrain, "pretrain-data-problems")
+
+
+def _two_channels(folder):
+    for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
+        write_volume(heart(len(name) + ord(name[0]) + int(name[-1]))[0], folder / "imagesTr" / f"{name}.nii.gz")
+    for name in "ab":
+        write_volume(heart(1)[1], folder / "labelsTr" / f"{name}.nii.gz")
+    return folder
+
+
+def _three_numbers_per_voxel(folder):
+    import SimpleITK
+
+    write_hearts(folder, cases=2, labelled=2)
+    picture = SimpleITK.GetImageFromArray(np.zeros((4, 8, 8, 3), np.uint8), isVector=True)
+    SimpleITK.WriteImage(picture, str(folder / "images" / "colours.nrrd"))
+    return folder
+
+
+def _only_the_images(folder):
+    return write_hearts(folder, cases=2, labelled=2) / "images"
+
+
+def _no_partner(folder):
+    write_hearts(folder, cases=2, labelled=2)
+    (folder / "labels" / "p01.nii.gz").rename(folder / "labels" / "q07.nii.gz")
+    return folder
+
+
+def _label_map_among_images(folder):
+    write_hearts(folder, cases=2, labelled=2)
+    write_volume(heart(1)[1], folder / "images" / "p01_seg.nii.gz")
+    return folder
+
+
+def _file_per_structure(folder):
+    for name in ("s1", "s2"):
+        write_volume(heart(ord(name[1]))[0], folder / name / "mr.nii.gz")
+        for structure in ("aorta", "liver"):
+            write_volume(heart(1)[1], folder / name / "segmentations" / f"{structure}.nii.gz")
+    return folder
+
+
+def _one_scan_as_two_patients(folder):
+    write_hearts(folder, cases=2, labelled=2)
+    (folder / "images" / "p01.nii.gz").write_bytes((folder / "images" / "p00.nii.gz").read_bytes())
+    return folder
+
+
+def _two_modalities(folder):
+    write_hearts(folder, cases=2, labelled=2)
+    body = np.full((4, 48, 48), -1000, np.int16)
+    body[:, 8:-8, 8:-8] = np.random.default_rng(0).integers(-50, 90, (4, 32, 32))
+    write_volume(Volume(body, heart(0)[0].affine), folder / "images" / "ct.nii.gz")
+    return folder
+
+
+@pytest.mark.parametrize(("make", "problem", "way_out"), [
+    (_two_channels, "multi-channel is not supported yet, the first channel (0000) is used", "put its files into"),
+    (_three_numbers_per_voxel, "colours: the scan cannot be used", "Mend them, and look into the folder again"),
+    (_only_the_images, "a folder labels lies beside this one", "to use it"),
+    (_no_partner, "1 label map without a scan: labels/q07.nii.gz", "Name each like its scan"),
+    (_label_map_among_images, "1 label map among the images", "Put label maps into the folder labels"),
+    (_file_per_structure, "2 scans with several label maps, none is used", "Join them into one label map"),
+    (_one_scan_as_two_patients, "a leak from training to test: p00, p01", "Keep one of them"),
+    (_two_modalities, "mixed modalities", "Put each kind into a folder of its own")])
+def test_a_folder_that_was_not_meant_so_is_told_with_the_way_out(pretrain, tmp_path, make, problem, way_out):
+    look_into(pretrain, make(tmp_path / "scans"))
+    told = pretrain.ui.problemsLabel.text
+    assert pretrain.ui.problemsLabel.isVisible(), pretrain.ui.messageLabel.text
+    assert problem in told
+    assert way_out in told
 
 
 def test_a_case_is_opened_by_a_double_click_and_replaces_the_one_before(pretrain, hearts):

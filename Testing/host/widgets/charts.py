@@ -42,6 +42,11 @@ class _ChartDrawing:
             self.chart.GetAxis(axis).SetGridVisible(bool(node.GetGridVisibility()))
         self.chart.GetAxis(vtk.vtkAxis.LEFT).SetLogScale(bool(node.GetYAxisLogScale()))
         self.chart.RecalculateBounds()
+        for axis, automatic, span in ((vtk.vtkAxis.BOTTOM, node.GetXAxisRangeAuto(), node.GetXAxisRange()),
+                                      (vtk.vtkAxis.LEFT, node.GetYAxisRangeAuto(), node.GetYAxisRange())):
+            self.chart.GetAxis(axis).SetBehavior(vtk.vtkAxis.AUTO if automatic else vtk.vtkAxis.FIXED)
+            if not automatic:
+                self.chart.GetAxis(axis).SetRange(*span)
 
     def _addSeries(self, series) -> None:
         table = series.GetTableNode().GetTable()
@@ -49,7 +54,8 @@ class _ChartDrawing:
         x, y = series.GetXColumnName(), series.GetYColumnName()
         if y not in names or table.GetNumberOfRows() == 0:
             return
-        kind = vtk.vtkChart.BAR if series.GetPlotType() == series.PlotTypeBar else vtk.vtkChart.LINE
+        bars = (series.PlotTypeBar, series.PlotTypeScatterBar)
+        kind = vtk.vtkChart.BAR if series.GetPlotType() in bars else vtk.vtkChart.LINE
         if series.GetPlotType() == series.PlotTypeScatter and series.GetLineStyle() == series.LineStyleNone:
             kind = vtk.vtkChart.POINTS
         plot = self.chart.AddPlot(kind)
@@ -58,7 +64,7 @@ class _ChartDrawing:
         plot.SetLabel(series.GetName())
         plot.SetColorF(*series.GetColor())
         plot.SetWidth(series.GetLineWidth())
-        if kind == vtk.vtkChart.LINE and series.GetPlotType() != series.PlotTypeBar:
+        if kind == vtk.vtkChart.LINE:
             plot.SetMarkerStyle(series.GetMarkerStyle())
         self._plots.append((series, plot))
 

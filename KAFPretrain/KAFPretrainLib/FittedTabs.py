@@ -1,0 +1,25 @@
+"""Tabs that are as high as the one that is shown: Qt makes all of them as high as the highest."""
+
+import qt
+
+
+def fitTabs(tabs):
+    """Puts what is on each page of a QTabWidget into a widget of its own, which is hidden while another page is shown:
+    Qt asks pages that are not shown for their height, too, but not what is hidden on them."""
+    contents = [_inner(tabs.widget(index)) for index in range(tabs.count)]
+
+    def fit(current):
+        for index, content in enumerate(contents):
+            content.visible = index == current
+
+    tabs.connect("currentChanged(int)", fit)
+    fit(tabs.currentIndex)
+
+
+def _inner(page):
+    content = qt.QWidget()
+    content.setLayout(page.layout())  # which takes the widgets along
+    layout = qt.QVBoxLayout(page)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(content)
+    return content
