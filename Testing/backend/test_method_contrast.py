@@ -16,10 +16,10 @@ from method_toys import (
     random_numbers,
 )
 
-from kaf.methods.base import BatchNorm
+from kaf.methods.base import BatchNorm, unit
 from kaf.methods.contrast import SliceContrast, contrast, positives, supervised_contrast
 from kaf.methods.registry import make_method
-from kaf.settings.pretrain import ContrastSettings
+from kaf.settings.pretrain import ContrastSettings, KafSettings
 
 POSITIONS = torch.tensor([1 / 10, 3 / 10, 4 / 10, 8 / 10, 1.0], dtype=torch.float64)
 
@@ -111,7 +111,8 @@ def test_half_precision_is_widened_before_the_exponential():
 
 @pytest.mark.parametrize("name", ["pcl", "simclr"])
 def test_the_method_looks_at_the_mean_of_the_bottleneck(name):
-    settings = ContrastSettings(positives="view" if name == "simclr" else "position", width=6, theta=0.35)
+    settings = ContrastSettings(positives="view" if name == "simclr" else "position", width=6, theta=0.35,
+                                standardise=False)
     torch.manual_seed(0)
     method = make_method(name, settings, NETWORK).double()
     assert isinstance(method, SliceContrast)
@@ -131,6 +132,25 @@ def test_the_method_looks_at_the_mean_of_the_bottleneck(name):
     assert outcome.embedding.shape == (2, 5, 6)
     assert not outcome.embedding.requires_grad
     assert method.trains == ("encoder",)
+
+
+@pytest.mark.parametrize(("name", "head"), [("pcl", "head"), ("kaf", "image_head"), ("kaf", "token_head")])
+def test_standardised_embeddings_cannot_all_be_the_same(name, head):
+    """Slices that hardly differ, as an untrained network and a collapsed one see them, lie around zero all the same."""
+    torch.manual_seed(0)
+    kind = KafSettings if name == "kaf" else ContrastSettings
+    found = {}
+    for standardise in (True, False):
+        method = make_method(name, kind(width=6, standardise=standardise), NETWORK).double().train()
+        part = getattr(method, head)
+        width = next(module for module in part.modules() if isinstance(module, torch.nn.Linear)).in_features
+        alike = 3 + 0.05 * random_numbers(10, width)
+        found[standardise] = part(alike if head == "token_head" else alike[:, :, None, None])
+    apart = found[True]
+    assert torch.allclose(apart.mean(0), torch.zeros(6, dtype=torch.float64), atol=1e-6)
+    assert float(unit(apart).std(0).mean()) > 0.3
+    if head != "token_head":  # which is normalised inside, too
+        assert float(unit(found[False]).std(0).mean()) < 0.05
 
 
 def test_a_network_that_is_constant_pays_for_it():

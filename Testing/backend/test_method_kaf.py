@@ -22,7 +22,7 @@ from kaf.methods.registry import make_method
 from kaf.settings.pretrain import KafSettings
 
 SETTINGS = KafSettings(width=6, token_width=8, sinkhorn=ITERATIONS, theta=0.35, image_weight=0.7, keypoint_weight=1.3,
-                       local_weight=0.2)
+                       local_weight=0.2, standardise=False)
 COUNTS, OTHERS = (4, 2, 3), (5, 3, 1)
 # First view's keypoint -> second view's, or -1.  The last real keypoint of the other view is free in slice 0.
 MATCHES = [[2, -1, 0, -1], [-1, -1], [0, -1, -1]]
@@ -118,7 +118,7 @@ def test_the_loss_is_the_weighted_sum_of_its_plain_terms():
             own = [method.join.weight @ torch.cat([t[item, k] for t in features.tokens]) + method.join.bias
                    for k in range(count)]
             pooled.append(sum(own) / count)
-    first, norm, _, last = method.token_head
+    first, norm, _, last, _ = method.token_head
     around = []
     for mean in pooled:
         hidden = first.weight @ mean + first.bias

@@ -87,7 +87,8 @@ class BatchNorm(nn.BatchNorm1d):
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(average, self.momentum or 0.1)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.1)
-        return ((wide - average) * torch.rsqrt(variance + self.eps) * self.weight + self.bias).to(values.dtype)
+        even = (wide - average) * torch.rsqrt(variance + self.eps)
+        return (even * self.weight + self.bias if self.affine else even).to(values.dtype)
 
 
 def bottleneck_width(network: NetworkSettings) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kaf import ranks
 from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width, fp32, mean_of_tokens
-from kaf.methods.contrast import ImageHead, contrast
+from kaf.methods.contrast import ImageHead, contrast, standardised
 from kaf.methods.sinkhorn import log_transport
 from kaf.network.attention import TokenMLP
 from kaf.settings import NetworkSettings
@@ -100,10 +100,10 @@ class Kaf(Method):
         scales = sum(network.scales) if network.fusion == "keypoints" else 0
         if not scales:
             raise ValueError("method kaf needs a network with keypoint fusion (network.fusion = keypoints)")
-        self.image_head = ImageHead(bottleneck_width(network), settings.width)
+        self.image_head = ImageHead(bottleneck_width(network), settings)
         self.join = nn.Linear(scales * network.token_width, width)
         self.token_head = nn.Sequential(nn.Linear(width, width), BatchNorm(width), nn.ReLU(),
-                                        nn.Linear(width, settings.width))
+                                        nn.Linear(width, settings.width), standardised(settings))
         self.matcher = Matcher(width, network.norm)
 
     def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
@@ -112,7 +112,7 @@ class Kaf(Method):
         features = [scene.features[name] for name in ("anchor", "neighbour")]
         tokens = self._joined(scene)
         masks = [view.mask for view in views]
-        images = [self.image_head(f.bottleneck) for f in features]
+        images = self.image_head(torch.cat([f.bottleneck for f in features])).chunk(2)
         pooled = torch.cat([mean_of_tokens(t, m) for t, m in zip(tokens, masks, strict=True)])
         around = self.token_head(pooled).chunk(2)
         terms = {"image contrast": contrast(images[0], images[1], batch.position, s),

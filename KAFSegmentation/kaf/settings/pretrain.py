@@ -35,6 +35,8 @@ class ContrastSettings(Settings):
     positives: Positives = Field("position", description="position: within theta; partition: the same of 4 parts of "
                                  "the volume; view: only the other view of the same slice")
     width: int = Field(512, ge=2, le=4096, description="length of the embedding")
+    standardise: bool = Field(True, description="every number of the embedding gets mean 0 and variance 1 over the "
+                              "batch, without which small batches collapse; the papers do not")
 
 
 class KafSettings(ContrastSettings):
