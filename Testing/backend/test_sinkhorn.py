@@ -114,3 +114,15 @@ def test_single_precision_is_close_and_finite_even_when_scores_are_large():
         assert torch.allclose(found.double(), log_transport(scores, rows, columns, torch.tensor(1.0)), atol=1e-3)
         found[:, :-1, -1].sum().backward()
         assert torch.isfinite(single.grad).all()
+
+
+@pytest.mark.parametrize("sharpness", [60, 200, 1000])
+def test_the_gradient_stays_small_where_scores_are_far_too_sure(sharpness):
+    """As those of an untrained network of the published width: the plan falls into parts, and has not converged."""
+    scores = (sharpness * random_numbers(2, 80, 80)).float().requires_grad_()
+    there = torch.ones(2, 80, dtype=torch.bool)
+    log_p = log_transport(scores, there, there, torch.tensor(1.0))
+    weight = random_numbers(2, 81, 81, seed=3).float().abs()
+    (log_p.clamp(-100, 0) * weight).sum().backward()
+    assert bool(torch.isfinite(scores.grad).all())
+    assert float(scores.grad.norm()) < 1e3 * float(weight.norm())

@@ -17,6 +17,7 @@ from torch import Tensor
 
 _TOLERANCE = 1e-6
 _CHECK_EVERY = 5
+_RIDGE = 1e-6
 
 
 def with_dustbins(scores: Tensor, dustbin: Tensor) -> Tensor:
@@ -66,7 +67,8 @@ class _LogTransport(torch.autograd.Function):
         inverse = torch.where(a > 0, 1 / a.clamp(min=1e-300), 0)
         row, column = g.sum(2), g.sum(1)
         # Eliminate lambda; a constant may be moved from lambda to mu, which the rank-one term settles.
-        system = torch.diag_embed(torch.where(b > 0, b, 1)) - p.transpose(1, 2) @ (inverse[:, :, None] * p)
+        # Where scores are so sure that the plan falls into parts, each part has such a constant: the ridge settles them.
+        system = (1 + _RIDGE) * torch.diag_embed(torch.where(b > 0, b, 1)) - p.transpose(1, 2) @ (inverse[:, :, None] * p)
         real = (b > 0).double()
         system = system + real[:, :, None] * real[:, None, :] / real.sum(1).clamp(min=1)[:, None, None]
         mu = torch.linalg.solve(system, column - (p.transpose(1, 2) @ (inverse * row)[..., None]).squeeze(-1))
