@@ -126,3 +126,17 @@ def test_the_gradient_stays_small_where_scores_are_far_too_sure(sharpness):
     (log_p.clamp(-100, 0) * weight).sum().backward()
     assert bool(torch.isfinite(scores.grad).all())
     assert float(scores.grad.norm()) < 1e3 * float(weight.norm())
+
+
+def test_many_keypoints_and_several_threads():
+    """torch's LU failed with 150 rows and two threads, not with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        scores = random_numbers(8, 150, 150).float().requires_grad_()
+        there = torch.ones(8, 150, dtype=torch.bool)
+        log_transport(scores, there, there, torch.tensor(1.0))[:, :-1, :-1].diagonal(dim1=1, dim2=2).sum().backward()
+    finally:
+        torch.set_num_threads(before)
+    assert bool(torch.isfinite(scores.grad).all())
+    assert bool((scores.grad.diagonal(dim1=1, dim2=2) > 0).all()), "a pair that should match gets a higher score"

@@ -4,7 +4,7 @@ Scores with a dustbin row and column are scaled to P = exp(S + u + v) with given
 runs without a graph; the gradient comes from the conditions that hold at its end:  with G the gradient with respect to
 log P, (lambda, mu) solves
 
-    [diag(a)  P     ] [lambda]   [sum_j G_ij]
+    [diag(a)  P      ] [lambda]   [sum_j G_ij]
     [P^T      diag(b)] [mu    ] = [sum_i G_ij]
 
 and the gradient with respect to S is G - P * (lambda + mu).  One small linear system replaces a hundred stored steps.
@@ -54,24 +54,28 @@ class _LogTransport(torch.autograd.Function):
             if step % _CHECK_EVERY == _CHECK_EVERY - 1 and float((u - before).abs().max()) < _TOLERANCE:
                 break
         log_p = (scores + u[:, :, None] + v[:, None, :]).masked_fill(~there, 0)
-        context.save_for_backward(log_p, there, a, b)
+        context.save_for_backward(log_p, there)
         return log_p
 
     @staticmethod
     def backward(context: torch.autograd.function.FunctionCtx, *gradients: Tensor
                  ) -> tuple[Tensor, None, None, None]:
-        log_p, there, a, b = context.saved_tensors  # type: ignore[attr-defined]
+        log_p, there = context.saved_tensors  # type: ignore[attr-defined]
         p = (log_p.exp() * there).double()
         g = (gradients[0] * there).double()
-        a, b = a.double(), b.double()
+        # The sums that P has, which are a and b where the iteration has converged: then the system below is never
+        # negative.  A constant may be moved from lambda to mu, which the rank-one term settles; where the plan falls
+        # into parts each has such a constant, which the ridge settles.
+        a, b = p.sum(2), p.sum(1)
         inverse = torch.where(a > 0, 1 / a.clamp(min=1e-300), 0)
         row, column = g.sum(2), g.sum(1)
-        # Eliminate lambda; a constant may be moved from lambda to mu, which the rank-one term settles.
-        # Where scores are so sure that the plan falls into parts, each part has such a constant: the ridge settles them.
-        system = (1 + _RIDGE) * torch.diag_embed(torch.where(b > 0, b, 1)) - p.transpose(1, 2) @ (inverse[:, :, None] * p)
         real = (b > 0).double()
+        diagonal = (1 + _RIDGE) * torch.diag_embed(torch.where(b > 0, b, 1))
+        system = diagonal - p.transpose(1, 2) @ (inverse[:, :, None] * p)
         system = system + real[:, :, None] * real[:, None, :] / real.sum(1).clamp(min=1)[:, None, None]
-        mu = torch.linalg.solve(system, column - (p.transpose(1, 2) @ (inverse * row)[..., None]).squeeze(-1))
+        # Not linalg.solve: with two threads MKL's LU of 150 rows fails (DLASWP, torch 2.13).
+        right = column - (p.transpose(1, 2) @ (inverse * row)[..., None]).squeeze(-1)
+        mu = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(system)).squeeze(-1)
         lam = inverse * (row - (p @ mu[..., None]).squeeze(-1))
         return (g - p * (lam[:, :, None] + mu[:, None, :])).to(gradients[0].dtype), None, None, None
 
