@@ -34,6 +34,15 @@ class KAFPretrain(ScriptedLoadableModule):
             "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "
             "Image Segmentation with Limited Annotation, NeurIPS 2023. Written afresh for Slicer."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Adds the folder of hearts to Sample Data; every module is loaded by now."""
+    from KAFPretrainLib.SampleFolder import SampleFolder
+    from KAFSegmentationLib.Setup import Setup
+
+    SampleFolder(Setup).register()
 
 
 class KAFPretrainWidget(ScriptedLoadableModuleWidget):

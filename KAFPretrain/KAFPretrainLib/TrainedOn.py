@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from .LibraryKeeper import libraryName
+from kaf.card import read_card
+from kaf.errors import ModelError
 
 _SAID = 5
 
@@ -16,23 +17,29 @@ def seenPatients(weights, found, folder):
         found: the jobs of the folder of runs.
         folder: the folder of scans.
     """
-    runs = {str(job.model): job.folder for job in found if job.model is not None}
-    kept = {libraryName(job): job.folder for job in found if libraryName(job)}
-    run = weights.run or kept.get(weights.name)
-    seen, done = set(), set()
-    while run is not None and run not in done:
-        done.add(run)
-        settings, split = _read(run / "settings.json"), _read(run / "split.json")
-        if _same(settings.get("data"), folder):
-            seen |= set(map(str, split.get("train", ())))
-        base = str(settings.get("init_from") or "")
-        run = runs.get(base) or kept.get(Path(base).stem)
+    runs, digest, seen = _byDigest(found), weights.card.digest, set()
+    while digest in runs:
+        run = runs.pop(digest)
+        if _same(_read(run / "settings.json").get("data"), folder):
+            seen |= set(map(str, _read(run / "split.json").get("train", ())))
+        digest = str(_read(run / "transfer.json").get("digest", ""))
     return seen
 
 
 def names(patients):
     """The first of them, and that there are others."""
     return ", ".join(patients[:_SAID]) + (" and others" if len(patients) > _SAID else "")
+
+
+def _byDigest(found):
+    """Digest of the weights -> the run that made them: a model in the library, or under another name, is the same."""
+    runs = {}
+    for job in found:
+        try:
+            runs[read_card(job.model).digest] = job.folder
+        except (ModelError, TypeError):  # no model, or one that is being written
+            continue
+    return runs
 
 
 def _same(one, other):

@@ -43,7 +43,7 @@ BATCH, SIZE, KEYPOINTS = 8, 192, 150
 def pretrainer(blocks: int = 16) -> Pretrainer:
     torch.manual_seed(0)
     settings = NetworkSettings(width=32, blocks=blocks)
-    method = make_method("kaf", KafSettings(), settings)
+    method = make_method("kaf", KafSettings(standardise=False), settings)
     return Pretrainer(build_network(settings), {"kaf": method}, {"kaf": 1.0}).to(memory_format=torch.channels_last)
 
 

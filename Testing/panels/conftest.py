@@ -1,6 +1,7 @@
 """The panel of KAFSegmentation on the test host, with a real worker and a tiny model in a private library."""
 
 import os
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -157,10 +158,24 @@ def hearts(tmp_path_factory):
     return write_hearts(tmp_path_factory.mktemp("hearts"))
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, hearts):
+    """Runs that are finished: pretrained weights, and a model that was fine-tuned from them."""
+    from pretrain_panel import make_runs
+
+    return make_runs(tmp_path_factory.mktemp("made"), hearts)
+
+
+@pytest.fixture
+def runs(made, tmp_path):
+    """A copy of these runs for one test."""
+    return Path(shutil.copytree(made, tmp_path / "runs"))
+
+
 @pytest.fixture
 def makePretrain(library, tmp_path, monkeypatch):
     """Opens the panel of KAFPretrain, as often as it is called, over the folder of runs of this test; its runs stand in
-    a line of their own."""
+    a line of their own, and models that it adds to the library go in the end."""
     import pretrain_panel
     import qt
 
@@ -183,6 +198,9 @@ def makePretrain(library, tmp_path, monkeypatch):
             module.unload()
     for job in _jobsBelow(tmp_path):
         job.kill()
+    for path in library.glob("*.safetensors"):
+        if path.name != "tiny.safetensors":
+            path.unlink()
     sys.modules.update(kept)
     sys.path[:0] = [folder for folder in (str(MODULE), str(pretrain_panel.MODULE)) if folder not in sys.path]
     host.check_errors()

@@ -117,3 +117,45 @@ def wait_for_steps(view, count=1):
     """Waits until so many reports of a run have arrived."""
     host.wait_until(lambda: len(view.story.recent) >= count or view._state == jobs.FAILED, PATIENCE, "some steps")
     assert view._state != jobs.FAILED, view.job.error
+
+
+def steps_in(view):
+    """The steps of the loss curve, as the table in the scene has them."""
+    chart = view._curves.chart("loss")
+    table = chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable()
+    column = table.GetColumnByName("step")
+    return [column.GetValue(row) for row in range(column.GetNumberOfTuples())]
+
+
+def with_split(module, folder, test=25, validation=25):
+    """Looks into a folder and draws a split with these shares in percent."""
+    look_into(module, folder)
+    module.ui.testShareSpinBox.value, module.ui.validationShareSpinBox.value = test, validation
+    host.pump(50)
+
+
+def wait_for_library(module, name):
+    """Waits until a model is listed in the tab Models."""
+    host.wait_until(lambda: name in [entry.name for entry in module.widget.pretraining.models._entries], PATIENCE,
+                    "the model in the library")
+
+
+def make_runs(folder, hearts):
+    """A folder of runs with pretrained weights, and a model that was fine-tuned from them, made without the panel; the
+    weights have seen all but p00, the model was trained on p02 and p03."""
+    python, runs = ReadySetup().python(), folder / "runs"
+    common = json.loads(Path(tiny_pretraining(folder)).read_text(encoding="utf-8"))
+    weights = jobs.start(python, "pretrain", {**common, "data": str(hearts), "device": "cpu", "method": "kaf",
+                                              "leave_out": ["p00"]}, runs / "weights")
+    _finish(weights)
+    more = json.loads(Path(settings_file(folder, steps=20, validate_every=0.5)).read_text(encoding="utf-8"))
+    model = jobs.start(python, "finetune", {
+        **more, "data": str(hearts), "device": "cpu", "name": "tuned", "init_from": str(weights.model),
+        "leave_out": ["p00"], "validation_cases": ["p01"]}, runs / "tuned")
+    _finish(model)
+    return runs
+
+
+def _finish(job):
+    host.wait_until(lambda: job.state() not in jobs.ALIVE, PATIENCE, "the end of a run")
+    assert job.state() == jobs.FINISHED, job.error

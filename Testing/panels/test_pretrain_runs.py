@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
@@ -12,19 +11,11 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
-from pretrain_panel import look_into, settings_file, start_pretraining, tiny_pretraining, wait_for_end, wait_for_steps
+from pretrain_panel import look_into, start_pretraining, steps_in, tiny_pretraining, wait_for_end, wait_for_steps
 from segmentation_panel import PATIENCE
 
 import host
 from kaf import jobs
-
-
-def steps_in(view):
-    """The steps of the loss curve, as the table in the scene has them."""
-    chart = view._curves.chart("loss")
-    table = chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable()
-    column = table.GetColumnByName("step")
-    return [column.GetValue(row) for row in range(column.GetNumberOfTuples())]
 
 
 def nodes(kind):
@@ -34,10 +25,6 @@ def nodes(kind):
 def endless(folder, **values):
     """Settings of a run that goes on until somebody ends it."""
     return tiny_pretraining(folder, **{"steps": 1_000_000, **values})
-
-
-def set_minutes(module, minutes):
-    module.ui.pretrainMinutesSpinBox.value = minutes
 
 
 def test_a_run_from_start_to_end(pretrain, hearts, tmp_path, pictures):
@@ -104,9 +91,25 @@ def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tm
     os.kill(child["pid"], signal.SIGKILL)
     assert wait_for_end(view) == jobs.LOST
     assert "Resume goes on from its last checkpoint" in pretrain.ui.pretrainStatusLabel.text
+    assert "begins again" not in pretrain.ui.pretrainStatusLabel.text
     assert pretrain.ui.messageLabel.text.startswith("first: ")
     host.click(pretrain.ui.pretrainResumeButton)
     host.wait_until(lambda: view.story.said("Going on from step"), PATIENCE, "the run to go on")
+
+
+def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_so(pretrain, hearts, tmp_path):
+    look_into(pretrain, hearts)
+    view = start_pretraining(pretrain, endless(tmp_path, checkpoint_every=100_000))
+    wait_for_steps(view)
+    view._menu.action("kill").trigger()
+    assert wait_for_end(view) == jobs.STOPPED
+    status = pretrain.ui.pretrainStatusLabel.text
+    assert "Resume begins again, because no checkpoint had been written yet" in status
+    assert "last checkpoint" not in status
+    host.click(pretrain.ui.pretrainResumeButton)
+    host.wait_until(lambda: view.story.said("Going on from step 0"), PATIENCE, "the run to begin again")
+    host.wait_until(lambda: view._curves.chart("loss") is not None, PATIENCE, "the curves")
+    assert steps_in(view)[:2] == [10, 20]
 
 
 def test_slicer_is_closed_in_the_middle_and_finds_the_run_again(makePretrain, hearts, tmp_path, pictures):
@@ -157,72 +160,24 @@ def test_two_runs_on_one_device_wait_for_each_other(pretrain, hearts, tmp_path):
     host.wait_until(lambda: view.job.state() == jobs.RUNNING, PATIENCE, "the turn of the second run")
 
 
-def test_a_run_that_diverges_says_so_and_what_to_do(pretrain, hearts, tmp_path, pictures):
-    look_into(pretrain, hearts)
-    view = start_pretraining(pretrain, tiny_pretraining(
-        tmp_path, optimiser="sgd", learning_rate=10, clip=1e30, steps=2000))
-    assert wait_for_end(view) == jobs.FAILED
-    text = pretrain.ui.pretrainStatusLabel.text
-    assert "the loss was not a number" in text
-    assert "Lower the learning rate" in text
-    assert "Lower the learning rate" in pretrain.ui.messageLabel.text
-    pictures(pretrain, "pretrain-diverged")
+def test_two_runs_on_two_devices_run_side_by_side(pretrain, hearts, tmp_path, monkeypatch):
+    import KAFPretrainLib.JobList as source
 
-
-def test_a_device_that_is_not_there_is_told_and_the_run_goes_on_elsewhere(pretrain, hearts, tmp_path):
+    monkeypatch.setattr(source, "queueOf", lambda device: {"auto": "one device"}.get(device, "another"))
     look_into(pretrain, hearts)
-    pretrain.ui.tabs.setCurrentWidget(pretrain.ui.pretrainTab)
-    panel = pretrain.widget.pretraining
-    host.wait_until(lambda: panel._lookingForDevices._child is None, PATIENCE, "the list of devices")
-    panel.pretraining.devices.offer([("auto", "Automatic"), ("cpu", "cpu"), ("cuda:7", "cuda:7")])
-    host.choose(pretrain.ui.pretrainDeviceComboBox, "cuda:7")
-    view = start_pretraining(pretrain, tiny_pretraining(tmp_path))
-    assert wait_for_end(view) == jobs.FAILED
-    assert "cuda:7" in pretrain.ui.pretrainStatusLabel.text
-    assert "on the device that is chosen above" in pretrain.ui.pretrainStatusLabel.text
+    more = endless(tmp_path)
+    first = start_pretraining(pretrain, more).job
     pretrain.ui.pretrainSettingsSection.collapsed = False
     host.pump(20)
-    host.choose(pretrain.ui.pretrainDeviceComboBox, "cpu")
-    host.click(pretrain.ui.pretrainResumeButton)
-    assert wait_for_end(view) == jobs.FINISHED
-
-
-def test_a_run_of_another_version_is_shown_with_a_word(pretrain, tmp_path):
-    folder = tmp_path / "runs" / "old"
-    (folder / "job").mkdir(parents=True)
-    (folder / "job" / "job.json").write_text(json.dumps({
-        "format": 99, "version": "9.9", "verb": "pretrain", "python": "python", "queue": "", "values": {},
-        "created": time.time(), "attempts": [{"id": "a", "started": 0, "offset": 0}]}))
-    pretrain.widget.pretraining.refreshRuns()
-    pretrain.ui.tabs.setCurrentWidget(pretrain.ui.pretrainTab)
-    host.pump(20)
-    assert "9.9" in pretrain.ui.pretrainStatusLabel.text
-    assert not pretrain.ui.pretrainResumeButton.isEnabled()
-
-
-def test_settings_that_nobody_knows_are_told_by_the_run(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
-    view = start_pretraining(pretrain, settings_file(tmp_path, learning_rat=1))
-    assert wait_for_end(view) == jobs.FAILED
-    assert "learning_rate" in pretrain.ui.pretrainStatusLabel.text  # the nearest one is suggested
-
-
-def test_a_settings_file_that_is_broken_stops_the_start(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
-    path = tmp_path / "broken.json"
-    path.write_text("{not json")
-    start_pretraining(pretrain, str(path))
-    assert "is not valid JSON" in pretrain.ui.messageLabel.text
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_folder_for_runs_that_cannot_be_written(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
-    (tmp_path / "file").touch()
-    pretrain.ui.runsPath.setCurrentPath(str(tmp_path / "file" / "runs"))
-    start_pretraining(pretrain, tiny_pretraining(tmp_path))
-    assert pretrain.widget.pretraining.message.level == "error"
-    assert str(tmp_path / "file") in pretrain.ui.messageLabel.text
+    host.choose(pretrain.ui.pretrainDeviceComboBox, pretrain.ui.pretrainDeviceComboBox.itemText(1))
+    view = start_pretraining(pretrain, more, "second")
+    wait_for_steps(view)
+    host.wait_until(lambda: first.progress() is not None, PATIENCE, "steps of the first run")
+    assert (first.state(), view.job.state()) == (jobs.RUNNING, jobs.RUNNING)
+    host.choose(pretrain.ui.pretrainRunComboBox, pretrain.ui.pretrainRunComboBox.itemText(1))
+    assert view.job.folder == first.folder
+    wait_for_steps(view)  # the curves are those of the run that is shown
+    assert [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLTableNode")] == ["first steps"]
 
 
 def test_a_run_is_deleted_after_a_question(pretrain, hearts, tmp_path):
