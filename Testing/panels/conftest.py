@@ -17,6 +17,7 @@ if find_spec("slicer") and find_spec("PySide6"):  # without them every test file
     import host
 
     host.start()
+    from adapt_panel import unfold
     from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan
 
 
@@ -148,6 +149,12 @@ def scan(panel, heart):
     node = add_scan(heart)
     host.choose(panel.ui.inputSelector, "Heart")
     return node
+
+
+@pytest.fixture
+def adapting(panel, scan):
+    """The panel with a scan, the section unfolded, and a second to learn."""
+    return unfold(panel)
 
 
 @pytest.fixture(scope="session")
