@@ -36,8 +36,9 @@ def _byDigest(found):
     runs = {}
     for job in found:
         try:
-            runs[read_card(job.model).digest] = job.folder
-        except (ModelError, TypeError):  # no model, or one that is being written
+            if job.model is not None:
+                runs[read_card(job.model).digest] = job.folder
+        except ModelError:  # damaged: the run says so
             continue
     return runs
 
