@@ -73,7 +73,7 @@ class _LogTransport(torch.autograd.Function):
         diagonal = (1 + _RIDGE) * torch.diag_embed(torch.where(b > 0, b, 1))
         system = diagonal - p.transpose(1, 2) @ (inverse[:, :, None] * p)
         system = system + real[:, :, None] * real[:, None, :] / real.sum(1).clamp(min=1)[:, None, None]
-        # Not linalg.solve: with two threads MKL's LU of 150 rows fails (DLASWP, torch 2.13).
+        # Not linalg.solve: with two threads MKL's LU fails or hangs from about 150 rows on (torch 2.13).
         right = column - (p.transpose(1, 2) @ (inverse * row)[..., None]).squeeze(-1)
         mu = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(system)).squeeze(-1)
         lam = inverse * (row - (p @ mu[..., None]).squeeze(-1))

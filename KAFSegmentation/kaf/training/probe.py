@@ -90,7 +90,8 @@ class _Reader:
         weight = y.sum(0).clamp(min=1).rsqrt()[labels][:, None]
         gram = x.T @ (x * weight) / weight.sum()
         gram += _RIDGE * torch.eye(len(gram), dtype=gram.dtype)
-        self._matrix = torch.linalg.solve(gram, x.T @ (y * weight) / weight.sum()).float()
+        # Not linalg.solve: with two threads MKL's LU fails or hangs from about 150 rows on (torch 2.13).
+        self._matrix = torch.cholesky_solve(x.T @ (y * weight) / weight.sum(), torch.linalg.cholesky(gram)).float()
 
     def _with_one(self, pixels: Tensor) -> Tensor:
         scaled = (pixels - self._mean) / self._scale
