@@ -45,6 +45,10 @@ class PictureView:
         self._filling = False
         self._draw()
 
+    def fit(self):
+        """Draws as wide as there is room now: what came while another tab was shown knew of no width."""
+        self._draw()
+
     def _paths(self):
         return self._pictures.get(self._combo.currentText, [])
 

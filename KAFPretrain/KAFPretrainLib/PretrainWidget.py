@@ -54,6 +54,7 @@ class PretrainWidget(VTKObservationMixin):
         self._tabs = [self.pretraining, self.finetuning, self.evaluation]
         self._views = [self.pretraining.run, self.finetuning.run]
         fitTabs(self.ui.tabs)
+        self.ui.tabs.connect("currentChanged(int)", self._onTab)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._tick)
@@ -181,6 +182,9 @@ class PretrainWidget(VTKObservationMixin):
 
     def _parameterNode(self):
         return Parameters(self._logic.getParameterNode())
+
+    def _onTab(self, index):
+        qt.QTimer.singleShot(0, self.pretraining.run.fitPictures)  # once the tab has its size
 
     def _tick(self):
         for view in self._views:

@@ -109,6 +109,11 @@ class RunView:
         self.story.error = ""
         self._do(go)
 
+    def fitPictures(self):
+        """The tab is shown: its width is known now."""
+        if self._pictures is not None:
+            self._pictures.fit()
+
     def forget(self):
         """The scene is about to close: its curves go, and come back from the run's folder."""
         self._plot.forget()

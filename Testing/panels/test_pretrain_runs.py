@@ -27,7 +27,7 @@ def endless(folder, **values):
     return tiny_pretraining(folder, **{"steps": 1_000_000, **values})
 
 
-def test_a_run_from_start_to_end(pretrain, hearts, tmp_path, pictures):
+def test_a_run_from_start_to_end(pretrain, makePretrain, hearts, tmp_path, pictures):
     ui = pretrain.ui
     look_into(pretrain, hearts)
     layout = slicer.app.layoutManager().layout
@@ -51,6 +51,12 @@ def test_a_run_from_start_to_end(pretrain, hearts, tmp_path, pictures):
     assert settings["leave_out"] == list(pretrain.widget.pretraining.data.split.test)
     assert settings["method"] == "kaf+bim"
     pictures(pretrain, "pretrain-finished")
+    wide = ui.pretrainPictureLabel.pixmap.width()
+    pretrain.unload()
+    again = makePretrain()  # whose first tab is another one
+    again.ui.tabs.setCurrentWidget(again.ui.pretrainTab)
+    host.pump(50)
+    assert again.ui.pretrainPictureLabel.pixmap.width() == wide
 
 
 def test_show_in_the_views_changes_the_layout_and_nothing_else_does(pretrain, hearts, tmp_path):
