@@ -1,5 +1,7 @@
 """The section "Label these first": which of the scans without labels are worth a person's time."""
 
+import qt
+
 from kaf.errors import Cancelled, KafError
 from kaf.events import Message, Progress
 
@@ -103,11 +105,15 @@ class Selection:
             self._choices = values["choices"]
             fillTable(self.ui.selectionTable, [
                 (str(item["rank"]), item["case"], (item["reason"], item["reason"])) for item in self._choices])
-            fitColumns(self.ui.selectionTable)
             self.ui.selectionTable.visible = True
+            qt.QTimer.singleShot(0, self._fitTable)  # how its lines break depends on its width
             self.ui.selectionLabel.text = (f"Label these first, of {values['candidates']} patients without labels. "
                                            f"The list is in {values['table']}.")
         self.update()
+
+    def _fitTable(self):
+        if self._choices:
+            fitColumns(self.ui.selectionTable)
 
     def _onOpen(self, row, column):
         choice = self._choices[row]

@@ -34,8 +34,10 @@ def fillTable(table, rows):
 def fitColumns(table, widest=220):
     """Columns as wide as what they hold, within reason; the last one takes the rest. A table that breaks its lines
     gets rows as high as those."""
-    table.resizeColumnsToContents()
+    if not table.wordWrap:
+        table.resizeColumnsToContents()
     for column in range(table.columnCount - 1):
+        table.resizeColumnToContents(column)
         table.setColumnWidth(column, min(widest, table.columnWidth(column)))
     if table.wordWrap:
         table.resizeRowsToContents()

@@ -151,9 +151,18 @@ def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):
     host.wait_until(lambda: not part.isRunning, PATIENCE, "the choice")
     assert ui.selectionTable.isVisible(), ui.messageLabel.text
     assert set(cells(ui.selectionTable, "Scan")) == {"p04", "p05"}
+    host.pump(50)
+    table = ui.selectionTable
+    assert table.rowHeight(0) > 1.5 * table.fontMetrics().height()  # the whole reason can be read: its lines break
     pictures(module, "pretrain-selection")
     part._onOpen(0, 0)
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[0].GetName() in {"p04", "p05"}
+    host.choose(ui.selectionModelComboBox, "run tuned")  # a model that segments knows where it is unsure
+    host.click(ui.selectButton)
+    host.wait_until(lambda: not part.isRunning, PATIENCE, "the choice")
+    assert {choice["case"] for choice in part._choices} == {"p04", "p05"}
+    assert all(choice["score"] > 0 for choice in part._choices)
+    assert cells(ui.selectionTable, "Why") == [choice["reason"] for choice in part._choices]
 
 
 def test_models_are_imported_exported_edited_and_deleted(makePretrain, runs, tmp_path, library, pictures):
