@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from small_models import listening
 
 from kaf.card import Card, Label
 from kaf.cli import main
@@ -33,7 +34,7 @@ def tiny_network(seed: int = 0, **more) -> torch.nn.Module:
     """
     torch.manual_seed(seed)
     settings = {"width": 4, "token_width": 16, "blocks": 1, "heads": 2, "diffusion_width": 8, "classes": 4}
-    network = build_network(NetworkSettings(**{**settings, **more}))
+    network = listening(build_network(NetworkSettings(**{**settings, **more})))
     for name, value in network.state_dict().items():
         if name.endswith("qkv.weight"):
             value.mul_(6)

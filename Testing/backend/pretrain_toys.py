@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from small_models import SMALL
+from small_models import SMALL, listening
 
 from kaf import ranks
 from kaf.data.cache import CachedCase, SliceSettings, as_case, prepare_case
@@ -66,7 +66,7 @@ def small_pretrainer(method: str, **network: Any) -> Pretrainer:
 
     settings = SMALL.model_copy(update={"classes": 2, **network})
     torch.manual_seed(5)
-    net = build_network(settings)
+    net = listening(build_network(settings))
     heads = {}
     weights = parse_method(method.replace("lrc-labels", "lrc"))
     for name in weights:

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from small_models import listening
 from torch import nn
 
 from kaf.device import Place
@@ -23,7 +24,7 @@ SMALL = {"width": 4, "classes": 3, "blocks": 2, "token_width": 16, "heads": 4, "
 def make_network(**changes):
     """A network as after training: running statistics, scales and shifts of all norms are drawn at random."""
     torch.manual_seed(0)
-    network = build_network(NetworkSettings(**{**SMALL, **changes}))
+    network = listening(build_network(NetworkSettings(**{**SMALL, **changes})))
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):

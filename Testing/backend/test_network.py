@@ -5,6 +5,7 @@ import importlib.util
 
 import pytest
 import torch
+from small_models import listening
 
 from kaf.errors import ResourceError
 from kaf.network import build_network, count_parameters
@@ -34,7 +35,7 @@ def test_published_parameter_counts(settings, count):
 def make_network(**changes) -> KAFUNet:
     """A small network whose running statistics are not at their resting values."""
     torch.manual_seed(0)
-    network = build_network(NetworkSettings(**{**SMALL, **changes}))
+    network = listening(build_network(NetworkSettings(**{**SMALL, **changes})))
     for name, buffer in network.named_buffers():
         if name.endswith("running_var"):
             buffer.uniform_(0.5, 2)
@@ -97,6 +98,20 @@ def test_keypoints_do_matter():
     base = network(image, keypoints, mask).logits
     for other in (network(image, keypoints + 9, mask), network(image, keypoints, ~mask), network(image)):
         assert (other.logits - base).abs().amax((1, 2, 3)).min() > 1e-3
+
+
+def test_an_untrained_network_is_a_unet_and_learns_to_listen_to_keypoints():
+    torch.manual_seed(0)
+    network, (image, keypoints, mask) = build_network(NetworkSettings(**SMALL)).eval(), make_inputs()
+    assert torch.equal(network(image, keypoints, mask).logits, network(image, keypoints + 9, mask).logits)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    for _ in range(2):  # the first step reaches what carries keypoints into the map, the second the tokens behind it
+        optimiser.zero_grad()
+        network(image, keypoints, mask).logits[:, 0].mean().backward()
+        optimiser.step()
+    assert all(float(p.grad.abs().max()) > 0 for p in network.encoder.fusions["0"].blocks.parameters()
+               if p.ndim > 1)
+    assert not torch.equal(network(image, keypoints, mask).logits, network(image, keypoints + 9, mask).logits)
 
 
 def test_padding_changes_nothing():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pretrain_toys import some_cases, some_views
-from small_models import SMALL
+from small_models import SMALL, listening
 from training_toys import CPU
 
 from kaf.data.views import ViewBatch
@@ -42,7 +42,7 @@ def made(method, norm="batch", **weights):
     """A tiny network with the heads of the methods; the same numbers every time."""
     settings = SMALL.model_copy(update={"norm": norm})
     torch.manual_seed(0)
-    network = build_network(settings)
+    network = listening(build_network(settings))
     heads = {}
     for name in method.split("+"):
         torch.manual_seed(len(name) + ord(name[0]))

@@ -118,7 +118,8 @@ def test_what_is_given_wins_over_the_preset():
     assert (made.kaf.theta, made.kaf.radius) == (0.2, 20), "the rest of the preset's part stays"
     assert (made.network.blocks, made.network.width) == (4, 32)
     assert made.learning_rate == 0.002
-    assert settings(preset="kaf-chd", kaf=KafSettings(theta=0.3)).kaf == KafSettings(theta=0.3, radius=20, standardise=False)
+    part = settings(preset="kaf-chd", kaf=KafSettings(theta=0.3)).kaf
+    assert part == KafSettings(theta=0.3, radius=20, standardise=False)
     assert settings(preset="").network is None
 
 

@@ -44,7 +44,11 @@ def pretrainer(blocks: int = 16) -> Pretrainer:
     torch.manual_seed(0)
     settings = NetworkSettings(width=32, blocks=blocks)
     method = make_method("kaf", KafSettings(standardise=False), settings)
-    return Pretrainer(build_network(settings), {"kaf": method}, {"kaf": 1.0}).to(memory_format=torch.channels_last)
+    network = build_network(settings)
+    for name, value in network.named_parameters():
+        if name.endswith("diffuse.weight"):  # zero in an untrained network: what comes from keypoints would not count
+            torch.nn.init.kaiming_normal_(value, a=0.01)
+    return Pretrainer(network, {"kaf": method}, {"kaf": 1.0}).to(memory_format=torch.channels_last)
 
 
 def pairs() -> ViewBatch:
