@@ -137,8 +137,9 @@ class KAFUNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for fusion in self.encoder.fusions.values():
-            nn.init.zeros_(fusion.diffuse.weight)  # it begins as a U-Net, and learns to listen to keypoints
+        for module in self.modules():
+            if isinstance(module, KeypointFusion):
+                nn.init.zeros_(module.diffuse.weight)  # it begins as a U-Net, and learns to listen to keypoints
 
     def forward(self, image: Tensor, keypoints: Tensor | None = None, mask: Tensor | None = None,
                 capture: bool = False, until: Depth = "logits") -> Features:
