@@ -40,7 +40,7 @@ def pictures(request):
 
     def take(shown, name):
         if folder:
-            host.pump(50)  # what was just said finds its place
+            host.pump(300)  # what was just said finds its place, on a busy computer too
             host.screenshot(shown, Path(folder) / f"{name}.png")
 
     return take

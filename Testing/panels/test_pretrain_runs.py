@@ -37,7 +37,6 @@ def test_a_run_from_start_to_end(pretrain, makePretrain, hearts, tmp_path, pictu
     assert ui.pretrainStopButton.isEnabled()
     wait_for_steps(view, 2)
     made = [nodes("vtkMRMLPlotChartNode"), nodes("vtkMRMLTableNode")]
-    pictures(pretrain, "pretrain-running")
     assert wait_for_end(view) == jobs.FINISHED
     assert steps_in(view) == [10, 20]
     assert [nodes("vtkMRMLPlotChartNode")[:len(made[0])], nodes("vtkMRMLTableNode")[:len(made[1])]] == made
@@ -72,13 +71,14 @@ def test_show_in_the_views_changes_the_layout_and_nothing_else_does(pretrain, he
     node.SetViewArrangement(before)
 
 
-def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tmp_path):
+def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tmp_path, pictures):
     look_into(pretrain, hearts)
     view = start_pretraining(pretrain, endless(tmp_path))
     wait_for_steps(view, 2)
+    pictures(pretrain, "pretrain-running")
     host.click(pretrain.ui.pretrainStopButton)
     assert wait_for_end(view) == jobs.STOPPED
-    assert "Resume goes on from there" in pretrain.ui.pretrainStatusLabel.text
+    assert "Stopped. Resume goes on from its last checkpoint" in pretrain.ui.pretrainStatusLabel.text
     last = max(steps_in(view))
     host.click(pretrain.ui.pretrainResumeButton)
     host.wait_until(lambda: max(steps_in(view)) > last, PATIENCE, "steps after the resumed ones")
