@@ -136,7 +136,7 @@ def test_every_time_point_gets_its_own_segments(logic, cine):
     for index in range(3):
         browser.SetSelectedItemNumber(index)
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-        shown[index] = segment_array(result.segmentationNode, "myocardium", volume)
+        shown[index] = np.stack([segment_array(result.segmentationNode, label.name, volume) for label in LABELS])
     assert shown[0].any()
     np.testing.assert_array_equal(shown[0], shown[2])
     assert (shown[0] != shown[1]).any()
