@@ -40,7 +40,8 @@ def pictures(request):
 
     def take(shown, name):
         if folder:
-            host.pump(300)  # what was just said finds its place, on a busy computer too
+            for _ in range(20):  # rounds, because on a busy computer drawing takes up any time
+                host.pump(20)
             host.screenshot(shown, Path(folder) / f"{name}.png")
 
     return take
