@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kaf.errors import InputError, OutputError
 from kaf.events import OnEvent, Ticker
@@ -66,11 +66,10 @@ def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_do
     ticker = Ticker(on_event, stage, len(cases))
 
     def visit(case: T, wait: bool) -> bool:
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        folder.mkdir(exist_ok=True)  # another process that had nothing left to do has removed it
         try:
-            with FileLock(folder / f"{name(case)}.lock", timeout=-1 if wait else 0):
+            with _held(folder, name(case), wait):
                 if is_done(case):
                     outcome.kept.append(name(case))
                 else:
@@ -92,6 +91,16 @@ def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_do
         else:
             outcome.elsewhere.append(name(case))
     return outcome
+
+
+def _held(folder: Path, name: str, wait: bool) -> AbstractContextManager[Any]:
+    """The lock of a case; another process that had nothing left to do may remove the folder at any moment."""
+    from filelock import FileLock
+
+    while True:
+        folder.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            return FileLock(folder / f"{name}.lock", timeout=-1 if wait else 0).acquire()
 
 
 def clear_work(output: Path) -> None:

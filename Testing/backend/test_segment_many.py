@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 from made_models import HERE, RUN, tiny_model
 from small_models import write_phantoms
@@ -128,6 +129,21 @@ def test_two_processes_share_the_cases_and_write_none_twice(tmp_path, data, mode
     assert sorted(name for name, _ in log) == [f"{name}.seg.nrrd" for name in NAMES]
     reports = [json.loads((output / f"{name}-seg.json").read_text()) for name in NAMES]
     assert all(report["volumes_ml"] for report in reports)
+
+
+def test_a_process_that_is_done_may_remove_the_work_folder_while_another_waits(tmp_path, monkeypatch):
+    take, removed, done = filelock.FileLock.acquire, [], []
+
+    def acquire(lock, *rest, **more):
+        if not removed:
+            removed.append(lock.lock_file)
+            sharing.clear_work(tmp_path)
+        return take(lock, *rest, **more)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    outcome = sharing.share_work(["a", "b"], str, tmp_path, lambda _: False, done.append, lambda _: None, "sharing")
+    assert removed
+    assert done == outcome.written == ["a", "b"]
 
 
 def test_each_process_begins_with_its_own_share(monkeypatch):
