@@ -135,8 +135,8 @@ def test_a_folder_without_labels_cannot_be_fine_tuned_on_and_says_what_to_do(mak
     assert not module.ui.finetuneStartButton.isEnabled()
 
 
-def test_a_file_that_is_no_model_is_not_imported(makePretrain, runs, tmp_path, library):
-    module = makePretrain(runs=runs)
+def test_a_file_that_is_no_model_is_not_imported(makePretrain, tmp_path, library):
+    module = makePretrain()  # without runs, whose models would come into the library and be told of
     module.ui.tabs.setCurrentWidget(module.ui.modelsTab)
     (tmp_path / "bad.safetensors").write_bytes(b"nothing of the kind")
     host.dialogs().answer(str(tmp_path / "bad.safetensors"))
