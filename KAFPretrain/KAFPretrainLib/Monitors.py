@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from .RunWords import isDiverged
+
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
 # As in kaf.training.monitors, which needs torch: below this a network has stopped telling slices apart.
 LEAST_SPREAD, LEAST_RANK, STEPS_BEFORE_ALARM = 0.1, 2.0, 50
@@ -35,7 +37,7 @@ def lights(story, verb):
 
 def _loss(story):
     losses = [values["loss"] for _, values in story.recent if "loss" in values]
-    if story.error and "not a number" in story.error:
+    if isDiverged(story.error):
         return Light("Loss", BAD, "The loss was no number any more: resume with a lower learning rate (under … above).")
     if not losses:
         return Light("Loss", NONE, "No figure yet; the first ones come after ten steps.")

@@ -7,6 +7,8 @@ import slicer
 
 from kaf import jobs
 
+from .RunWords import lowerRate
+
 _LINES = 60
 
 
@@ -35,10 +37,10 @@ class RunMenu:
         for name, action in self._actions.items():
             action.enabled = name == "again" or job is not None
         self._actions["delete"].enabled = job is not None and not alive
-        rate = job.learning_rate if job is not None and job.can_resume else None
-        self._actions["lower"].enabled = rate is not None
-        self._actions["lower"].text = f"Resume with learning rate {rate / 10:g} in place of {rate:g}" \
-            if rate is not None else "Resume with a lower learning rate"
+        lower = lowerRate(job) if job is not None and job.can_resume else None
+        self._actions["lower"].enabled = lower is not None
+        self._actions["lower"].text = f"Resume with learning rate {lower:g} in place of {job.learning_rate:g}" \
+            if lower is not None else "Resume with a lower learning rate"
         self._actions["kill"].enabled = alive and not job.is_foreign
         self._actions["report"].enabled = job is not None and self._report() is not None
 

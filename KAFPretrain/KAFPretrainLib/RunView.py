@@ -13,7 +13,7 @@ from .PictureView import PictureView
 from .PlotPanel import PlotPanel
 from .RunMenu import RunMenu
 from .RunStory import RunStory
-from .RunWords import entryWords, percentWords, statusWords
+from .RunWords import entryWords, lowerRate, percentWords, statusWords
 
 
 class RunView:
@@ -99,7 +99,7 @@ class RunView:
 
     def resumeLower(self):
         """The same with a tenth of the learning rate: the way out of a loss that is no number."""
-        self._resumeWith({"learning_rate": self.job.learning_rate / 10})
+        self._resumeWith({"learning_rate": lowerRate(self.job)})
 
     def _resumeWith(self, changes):
         def go():

@@ -62,9 +62,15 @@ def _resumeWords(job, story):
     where = "goes on from its last checkpoint" if job.has_checkpoint else \
         "begins again, because no checkpoint had been written yet"
     words = f"Resume {where}, on the device that is chosen above."
-    if isDiverged(job.error or story.error) and job.learning_rate:
-        words += f" With the same learning rate it may fail again: under … it resumes with {job.learning_rate / 10:g}."
+    lower = lowerRate(job)
+    if isDiverged(job.error or story.error) and lower:
+        words += f" With the same learning rate it may fail again: under … it resumes with {lower:g}."
     return words
+
+
+def lowerRate(job):
+    """The learning rate to resume with when the last one was too high: a tenth of it; None where it is not known."""
+    return job.learning_rate and job.learning_rate / 10
 
 
 def isDiverged(error):

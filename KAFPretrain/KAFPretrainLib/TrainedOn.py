@@ -1,10 +1,10 @@
 """Which patients a model has learned from, as far as the runs that made it still tell."""
 
-import json
 from pathlib import Path
 
 from kaf.card import read_card
 from kaf.errors import ModelError
+from kaf.jobs.folder import read_json
 
 _SAID = 5
 
@@ -20,9 +20,9 @@ def seenPatients(weights, found, folder):
     runs, digest, seen = _byDigest(found), weights.card.digest, set()
     while digest in runs:
         run = runs.pop(digest)
-        if _same(_read(run / "settings.json").get("data"), folder):
-            seen |= set(map(str, _read(run / "split.json").get("train", ())))
-        digest = str(_read(run / "transfer.json").get("digest", ""))
+        if _same(read_json(run / "settings.json").get("data"), folder):
+            seen |= set(map(str, read_json(run / "split.json").get("train", ())))
+        digest = str(read_json(run / "transfer.json").get("digest", ""))
     return seen
 
 
@@ -48,11 +48,3 @@ def _same(one, other):
         return bool(one) and Path(str(one)).resolve() == Path(other).resolve()
     except OSError:
         return False
-
-
-def _read(path):
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}

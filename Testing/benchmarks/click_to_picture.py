@@ -25,7 +25,7 @@ import host  # noqa: E402
 host.start(viewSize=(512, 512))
 
 import slicer  # noqa: E402
-from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan  # noqa: E402
+from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan, settle  # noqa: E402
 
 from kaf.phantom import cardiac_phantom  # noqa: E402
 
@@ -103,12 +103,6 @@ def ask(module, point):
     times.append(time.perf_counter() - start)
     slicer.app.processEvents()
     return [*times, time.perf_counter() - start]
-
-
-def settle(module):
-    part = module.widget.segmentation.attention
-    host.wait_until(lambda: part._ticket is None, PATIENCE, "the answer of the worker")
-    host.pump(50)
 
 
 if __name__ == "__main__":

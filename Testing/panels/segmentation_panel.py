@@ -68,6 +68,17 @@ def run(panel):
     return panel.ui.outputSelector.currentNode()
 
 
+def settle(panel):
+    """Waits until nothing is asked of the worker for the views, and what it answered is drawn."""
+    part = panel.widget.segmentation.attention
+    host.wait_until(lambda: part._ticket is None, PATIENCE, "the answer of the worker")
+    host.pump(50)
+
+
+def overlay(panel):
+    return panel.widget.segmentation.attention.overlay
+
+
 def hold_worker(panel):
     """Stops the worker where it is, so that a run lasts until it is cancelled however fast the computer is."""
     client = panel.logic.backend.client()

@@ -10,7 +10,7 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import slicer
-from segmentation_panel import PATIENCE, add_scan, run
+from segmentation_panel import add_scan, overlay, run, settle
 
 import host
 from kaf.explain import explain
@@ -33,16 +33,6 @@ def look(panel, view):
     """Chooses a view and waits for it."""
     host.choose(panel.ui.viewComboBox, VIEWS[view])
     settle(panel)
-
-
-def settle(panel):
-    part = panel.widget.segmentation.attention
-    host.wait_until(lambda: part._ticket is None, PATIENCE, "the answer of the worker")
-    host.pump(50)
-
-
-def overlay(panel):
-    return panel.widget.segmentation.attention.overlay
 
 
 def drawn(panel):

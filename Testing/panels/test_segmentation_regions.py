@@ -10,7 +10,7 @@ import qt
 import slicer
 import vtk
 from made_models import tiny_model
-from segmentation_panel import PATIENCE
+from segmentation_panel import overlay, settle
 
 import host
 from kaf.segment import segment
@@ -38,13 +38,7 @@ def regions(panel, scan, library):
 
 def look(panel, view=REGIONS):
     host.choose(panel.ui.viewComboBox, view)
-    part = panel.widget.segmentation.attention
-    host.wait_until(lambda: part._ticket is None, PATIENCE, "the answer of the worker")
-    host.pump(50)
-
-
-def overlay(panel):
-    return panel.widget.segmentation.attention.overlay
+    settle(panel)
 
 
 def shown(panel):

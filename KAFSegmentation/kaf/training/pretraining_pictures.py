@@ -137,7 +137,7 @@ def _full(scene: Scene, count: int = _COLUMNS) -> list[int]:
 
 def matched(method: Kaf, scene: Scene) -> Sheet:
     """Pairs of neighbouring slices; lines join keypoints that match, in colour by whether the network finds it."""
-    log_p = method.transport(scene).float()
+    log_p = method.transport(scene)
     first, second = (scene.batch.views[name] for name in ("anchor", "neighbour"))
     there = torch.cat([second.mask, second.mask.new_ones(len(log_p), 1)], 1)
     guess = log_p[:, :-1].masked_fill(~there[:, None], -torch.inf).argmax(2).cpu().numpy()
@@ -205,7 +205,7 @@ def palette(count: int) -> np.ndarray:
 def clusters(method: Bim, scene: Scene) -> Sheet:
     """Slices above their clusters: a colour each, darker where the network is unsure."""
     view = scene.batch.views["anchor"]
-    posterior = method.posteriors([m.float() for m in scene.features["anchor"].decoder])[0]
+    posterior = method.posteriors(scene.features["anchor"].decoder)[0]
     stride = 2 ** method.settings.level
     sure, cluster = (t.repeat_interleave(stride, 1).repeat_interleave(stride, 2) for t in posterior.max(1))
     image, valid = _middle(view), view.valid.cpu().numpy()
@@ -232,8 +232,8 @@ def drawn_again(method: Mae, scene: Scene) -> Sheet:
     assert masked.hidden is not None
     image, hidden = _middle(view), masked.hidden.cpu().numpy()
     height, width = image.shape[1:]
-    made = method.head(scene.features["masked"].decoder[-1].float())[:, view.image.shape[1] // 2]
-    drawn = np.where(hidden, made[:, :height, :width].float().cpu().numpy(), image)
+    made = method.head(scene.features["masked"].decoder[-1])[:, view.image.shape[1] // 2]
+    drawn = np.where(hidden, made[:, :height, :width].cpu().numpy(), image)
     chosen, size = _full(scene), _size(image, _TILE)
     levels = {item: window(image[item]) for item in chosen}
     shown = []
