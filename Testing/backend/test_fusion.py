@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from kaf.network.attention import TokenNorm
 from kaf.network.fusion import KeypointFusion, sparse_conv3x3
 from kaf.network.sites import find_sites
+from kaf.settings import NetworkSettings
 
 CHANNELS, WIDTH, HEADS, BLOCKS = 6, 16, 4, 2
 
@@ -53,9 +54,12 @@ def padded(sets, extra=2):
 
 
 def make_layer(norm="batch", dtype=torch.float32):
-    """A layer in which no weight, bias or running statistic is at its resting value."""
+    """A layer in which no weight, bias or running statistic is at its resting value; ``norm`` as "batch" or
+    "batch+layer": of the maps, and of the tokens where it is another."""
     torch.manual_seed(0)
-    layer = KeypointFusion(CHANNELS, WIDTH, BLOCKS, HEADS, 8, norm)
+    maps, _, tokens = norm.partition("+")
+    layer = KeypointFusion(CHANNELS, NetworkSettings(
+        token_width=WIDTH, blocks=BLOCKS, heads=HEADS, diffusion_width=8, norm=maps, token_norm=tokens or None))
     with torch.no_grad():
         for parameter in layer.parameters():
             inputs = parameter[0].numel() if parameter.ndim > 1 else 2
@@ -152,7 +156,7 @@ def run_both(case, norm, training, dtype):
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize("norm", ["batch", "group"])
+@pytest.mark.parametrize("norm", ["batch", "group", "batch+layer"])
 @pytest.mark.parametrize("case", CASES)
 def test_the_layer_is_the_dense_formula(case, norm, training):
     layer, reference, (_, dense, tokens, attention), (_, plain, plain_tokens, plain_attention) = run_both(

@@ -104,7 +104,7 @@ class Kaf(Method):
         self.join = nn.Linear(scales * network.token_width, width)
         self.token_head = nn.Sequential(nn.Linear(width, width), BatchNorm(width), nn.ReLU(),
                                         nn.Linear(width, settings.width), standardised(settings))
-        self.matcher = Matcher(width, network.norm)
+        self.matcher = Matcher(width, network.resolved_token_norm)
 
     def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
         batch, s = scene.batch, self.settings

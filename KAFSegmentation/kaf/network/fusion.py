@@ -20,6 +20,7 @@ from kaf.network.attention import (
     to_keypoint_attention,
 )
 from kaf.network.sites import Sites
+from kaf.settings import NetworkSettings
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -56,32 +57,33 @@ def sparse_conv3x3(tokens: Tensor, sites: Sites, weight: Tensor, bias: Tensor) -
     weight: (C, D, 3, 3); bias: (C,).  Returns (B, C, H, W) in channels-last memory.
     """
     batch, count, _ = tokens.shape
-    channels = weight.shape[0]
-    height, width = sites.height + 2, sites.width + 2
-    # Offset (a, b) of the kernel carries a token from its cell to the output 1 - (a, b) away; +1 for the border.
+    channels, (height, width) = weight.shape[0], (sites.height, sites.width)
+    # Offset (a, b) of the kernel carries a token from its cell to the output 1 - (a, b) away, if that is on the map.
+    away = 1 - torch.arange(3, device=tokens.device)
+    rows = torch.div(sites.cells, width, rounding_mode="floor")[..., None, None] + away[:, None]
+    columns = (sites.cells % width)[..., None, None] + away[None, :]
+    lands = sites.mask[..., None, None] & (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    image = torch.arange(batch, device=tokens.device)[:, None, None, None] * (height * width)
+    target = torch.where(lands, image + rows * width + columns, 0)
     stamps = F.linear(tokens, weight.permute(2, 3, 0, 1).reshape(9 * channels, -1))
-    stamps = (stamps * sites.mask[..., None]).view(batch, count * 9, channels)
-    offsets = torch.arange(3, device=tokens.device)
-    offsets = ((2 - offsets)[:, None] * width + (2 - offsets)[None, :]).flatten()
-    corner = torch.div(sites.cells, sites.width, rounding_mode="floor") * width + sites.cells % sites.width
-    image = torch.arange(batch, device=tokens.device)[:, None] * (height * width)
-    target = ((corner + image)[..., None] + offsets).flatten()
+    stamps = stamps.view(batch * count * 9, channels) * lands.reshape(-1, 1)
     canvas = bias.to(stamps.dtype).expand(batch * height * width, channels)
-    canvas = canvas.index_add(0, target, stamps.flatten(0, 1))
-    return canvas.view(batch, height, width, channels).permute(0, 3, 1, 2)[:, :, 1:-1, 1:-1]
+    canvas = canvas.index_add(0, target.flatten(), stamps)
+    return canvas.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class KeypointFusion(nn.Module):
     """Map (B, c, H, W) and its sites -> diffused map (B, c, H, W), tokens of sites (B, M, D), attention."""
 
-    def __init__(self, channels: int, token_width: int, blocks: int, heads: int, diffusion_width: int, norm: str):
+    def __init__(self, channels: int, settings: NetworkSettings):
         super().__init__()
-        self.embed = nn.Linear(channels, token_width)
-        self.position = PositionalEncoder(token_width, norm)
-        self.blocks = nn.ModuleList(AttentionBlock(token_width, heads, norm) for _ in range(blocks))
-        self.spread = nn.Conv2d(token_width, diffusion_width, 3, padding=1)
-        self.spread_norm = norm2d(norm, diffusion_width)
-        self.diffuse = nn.Conv2d(diffusion_width, channels, 3, padding=1)
+        width, norm = settings.token_width, settings.resolved_token_norm
+        self.embed = nn.Linear(channels, width)
+        self.position = PositionalEncoder(width, norm)
+        self.blocks = nn.ModuleList(AttentionBlock(width, settings.heads, norm) for _ in range(settings.blocks))
+        self.spread = nn.Conv2d(width, settings.diffusion_width, 3, padding=1)
+        self.spread_norm = norm2d(settings.norm, settings.diffusion_width)
+        self.diffuse = nn.Conv2d(settings.diffusion_width, channels, 3, padding=1)
 
     def forward(self, features: Tensor, sites: Sites, capture: bool = False
                 ) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -61,9 +61,7 @@ class Encoder(nn.Module):
             width = settings.width * 2 ** scale
             self.stages.append(ConvStage(channels, width, settings.norm))
             if settings.fusion == "keypoints" and fused:
-                self.fusions[str(scale)] = KeypointFusion(
-                    width, settings.token_width, settings.blocks, settings.heads, settings.diffusion_width,
-                    settings.norm)
+                self.fusions[str(scale)] = KeypointFusion(width, settings)
             channels = 2 * width if fused else width
             self.skip_channels.append(channels)
         centre = 16 * settings.resolved_decoder_width

@@ -94,6 +94,8 @@ class NetworkSettings(Settings):
     heads: int = Field(4, ge=1, le=32, description="attention heads of each block")
     diffusion_width: int = Field(64, ge=4, le=512, description="channels inside the diffusion convolution")
     norm: Literal["batch", "group"] = Field("batch", description="normalise over the batch, or in groups of channels")
+    token_norm: Literal["batch", "layer"] | None = Field(
+        None, description="normalise keypoint tokens over the batch, or each by itself; default: as the maps are")
     clusters: int = Field(0, ge=0, le=255, description="clusters that BIM pretraining found, kept to be looked at")
     dimensions: int = Field(2, ge=2, le=3, description="2: slice by slice; 3: patches of the volume (dynunet)")
     patch: tuple[int, int, int] | None = Field(None, description="3-D: slices, rows and columns of a patch; default: "
@@ -140,6 +142,10 @@ class NetworkSettings(Settings):
     @property
     def resolved_decoder_width(self) -> int:
         return self.decoder_width or (self.width if self.fusion == "none" else 2 * self.width)
+
+    @property
+    def resolved_token_norm(self) -> str:
+        return self.token_norm or ("batch" if self.norm == "batch" else "layer")
 
 
 class KeypointSettings(Settings):
