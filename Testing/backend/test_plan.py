@@ -87,11 +87,24 @@ def test_spacings_are_medians_of_the_slices_pixels_and_distances(tmp_path):
     assert make_plan(cases[:1], settings()).slice_spacing == pytest.approx(6.0, abs=1e-5)
 
 
-@pytest.mark.parametrize(("shape", "spacing", "patch"), [
-    ((3, 40, 33), None, 48), ((3, 48, 48), None, 48), ((3, 300, 20), None, 192), ((3, 20, 100), 2.0, 64),
+@pytest.mark.parametrize(("shape", "spacing", "structure", "patch"), [
+    ((3, 40, 33), None, 12, 48), ((3, 48, 48), None, 12, 48), ((3, 20, 100), 2.0, 12, 64),
+    ((3, 300, 20), None, 12, 112), ((3, 300, 20), None, 90, 128), ((3, 300, 20), None, 290, 192),
+    ((3, 20, 300), None, 18, 112), ((3, 300, 20), 2.0, 290, 160),
 ])
-def test_the_patch_holds_a_slice_up_to_a_limit(tmp_path, shape, spacing, patch):
-    assert make_plan([case(tmp_path, shape=shape)], settings(spacing=spacing)).patch == patch
+def test_the_patch_holds_a_slice_or_what_lies_around_the_structures(tmp_path, shape, spacing, structure, patch):
+    labels = np.zeros(shape, np.uint8)
+    labels[1, 2:2 + structure, 3:10] = 1
+    assert make_plan([case(tmp_path, shape=shape, labels=labels)], settings(spacing=spacing)).patch == patch
+
+
+def test_the_patch_does_not_depend_on_how_a_scan_is_stored(tmp_path):
+    labels = np.zeros((3, 200, 200), np.uint8)
+    labels[:, 20:130, 60:70] = 1
+    patches = {make_plan([case(tmp_path, str(axes), tuple(np.array(labels.shape)[list(axes)]), spacing,
+                               labels=labels.transpose(axes))], settings()).patch
+               for axes, spacing in (((0, 1, 2), (1, 1, 8)), ((1, 0, 2), (1, 8, 1)), ((2, 1, 0), (8, 1, 1)))}
+    assert patches == {160}
 
 
 def test_a_few_large_slices_do_not_decide_the_patch(tmp_path):

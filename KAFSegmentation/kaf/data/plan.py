@@ -20,6 +20,8 @@ from kaf.volume import guess_modality, read_labels, read_volume
 _ISOTROPIC = 1.2  # largest over smallest spacing up to which every plane is as sharp as the others
 _LOOK_AT = 12
 _PATCH_LIMIT = 192
+_LEAST_PATCH = 112  # of a slice that is larger: around small structures, so that the network sees where it is
+_AROUND = 4 / 3  # a patch over the extent of all structures together
 _PLANES = ("axial", "coronal", "sagittal")
 _CT_WINDOW = (-200.0, 300.0)
 
@@ -59,13 +61,14 @@ def make_plan(cases: Sequence[Case], settings: FinetuneSettings, on_event: OnEve
     ticker = Ticker(on_event, "looking at the labelled cases", len(cases))
     values: set[int] = set()
     together = dict.fromkeys(_PLANES, 0.0)
-    grids, modalities = [], []
+    grids, boxes, modalities = [], [], []
     sample = {round(i) for i in np.linspace(0, len(cases) - 1, min(_LOOK_AT, len(cases)))}
     for index, case in enumerate(cases):
         assert case.label is not None
         labels = read_labels(case.label)
         values |= set(np.flatnonzero(np.bincount(labels.voxels.reshape(-1), minlength=256)).tolist()) - {0}
         grids.append((labels.voxels.shape, labels.affine))
+        boxes.append(_box(labels.voxels))
         if index in sample:
             modalities.append(guess_modality(read_volume(case.image)))
             for plane in _PLANES:
@@ -74,7 +77,7 @@ def make_plan(cases: Sequence[Case], settings: FinetuneSettings, on_event: OnEve
     if not values:
         raise InputError(settings.data, "no label map holds any structure (all voxels are 0)",
                          "Check that these are label maps, with 1, 2, ... for the structures.")
-    return _resolve(settings, grids, modalities, together, tuple(sorted(values)))
+    return _resolve(settings, grids, modalities, together, tuple(sorted(values)), boxes)
 
 
 def make_image_plan(cases: Sequence[Case], settings: PretrainSettings, on_event: OnEvent = ignore) -> Plan:
@@ -105,14 +108,20 @@ def make_image_plan(cases: Sequence[Case], settings: PretrainSettings, on_event:
 
 
 def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tuple[tuple[int, int, int], np.ndarray]],
-             modalities: Sequence[str], together: dict[str, float], values: tuple[int, ...]) -> Plan:
-    """The settings where they say something, else what the scans say."""
+             modalities: Sequence[str], together: dict[str, float], values: tuple[int, ...],
+             boxes: Sequence[np.ndarray] = ()) -> Plan:
+    """The settings where they say something, else what the scans and the ``boxes`` around their structures say."""
     axis = _slicing_axis(settings, grids, together)
     native = [canonical_grid(shape, affine, None, axis).spacing for shape, affine in grids]
     apart = float(np.median([s[0] for s in native]))
     spacing = settings.spacing or float(np.median([max(s[1:]) for s in native]))
-    shapes = [canonical_grid(shape, affine, spacing, axis).canonical_shape for shape, affine in grids]
-    fitted = int(np.ceil(np.percentile([max(shape[1:]) for shape in shapes], 90) / 16) * 16)
+    canonical = [canonical_grid(shape, affine, spacing, axis) for shape, affine in grids]
+    shapes = [grid.canonical_shape for grid in canonical]
+    fitted = _whole([max(shape[1:]) for shape in shapes])
+    if boxes:
+        extents = [np.ptp(grid.points_to_canonical(box), axis=0)[1:].max() for grid, box in zip(canonical, boxes,
+                                                                                               strict=True)]
+        fitted = min(fitted, max(_LEAST_PATCH, _whole([_AROUND * extent for extent in extents])))
     modality = settings.modality
     if modality == "any" and len(set(modalities)) == 1 and modalities[0] in ("CT", "MR"):
         modality = modalities[0]  # type: ignore[assignment]
@@ -126,6 +135,20 @@ def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tupl
         network = fit_network(network, shapes, (apart, spacing, spacing), settings.patch)
     return Plan(spacing, axis, settings.patch or min(fitted, _PATCH_LIMIT), values, modality,
                 normalisation, network, apart)
+
+
+def _whole(sizes: Sequence[float]) -> int:
+    """What holds nine of ten of these sizes, in steps that the network can halve four times."""
+    return int(np.ceil(np.percentile(sizes, 90) / 16) * 16)
+
+
+def _box(labels: np.ndarray) -> np.ndarray:
+    """(2, 3) voxel (i, j, k) of two corners of the box around all structures; of no extent where there is none."""
+    ends = []
+    for axis in (2, 1, 0):
+        there = np.flatnonzero(labels.any(tuple({0, 1, 2} - {axis})))
+        ends.append((there[0] - 0.5, there[-1] + 0.5) if len(there) else (0.0, 0.0))
+    return np.array(ends).T
 
 
 def _labels_per_slice(labels: np.ndarray, affine: np.ndarray, plane: str) -> float:
