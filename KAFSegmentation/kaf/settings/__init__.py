@@ -284,7 +284,8 @@ class FinetuneSettings(RunSettings):
         "auto", description="plane of the slices; largest-spacing: as the scan was taken; auto: that for thick slices, "
         "else the plane that shows most structures at once")
     slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices seen on each side")
-    patch: int | None = Field(None, ge=16, le=1024, description="training patch in pixels; default: fitted")
+    patch: int | None = Field(None, ge=16, le=1024, description="training patch in pixels; default: fitted to the "
+                              "structures")
     network: NetworkSettings | None = Field(None, description="default: the compact KAF")
     normalisation: NormalisationSettings | None = Field(None, description="default: by the modality")
     keypoints: KeypointSettings = Field(KeypointSettings(), description="how keypoints are found")
