@@ -12,7 +12,14 @@ from kaf.card import read_card
 from kaf.errors import InputError
 from kaf.events import Message
 from kaf.finetune import finetune
-from kaf.training.mixing import joined_keypoints, largest_parts, random_boxes, weighted_dice_ce
+from kaf.training.mixing import (
+    joined_keypoints,
+    labelled_pixels,
+    largest_parts,
+    random_boxes,
+    surely,
+    weighted_dice_ce,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +61,19 @@ def test_boxes_are_two_thirds_of_each_side_and_the_same_for_the_same_step():
         assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (20, 40)
     assert torch.equal(boxes, random_boxes(4, 5, (30, 60)))
     assert not torch.equal(boxes, random_boxes(5, 5, (30, 60)))
+
+
+def test_half_of_a_batch_stays_labelled_and_the_other_half_is_pasted_both_ways():
+    boxes = random_boxes(2, 4, (12, 15))
+    own = labelled_pixels(boxes)
+    assert own[:4].all()
+    assert torch.equal(own[4::2], ~boxes[::2])
+    assert torch.equal(own[5::2], boxes[1::2])
+
+
+def test_a_guess_counts_where_the_teacher_is_sure():
+    share = torch.tensor([[0.89, 0.11], [0.91, 0.09], [0.2, 0.8], [0.02, 0.98]])
+    assert surely(share.log().T.reshape(1, 2, 2, 2)).tolist() == [[[False, True], [False, True]]]
 
 
 def test_of_a_guess_only_the_largest_part_of_each_structure_is_kept():

@@ -296,7 +296,7 @@ class FinetuneSettings(RunSettings):
     unlabelled: str = Field("", description="folder of unlabelled scans that go on helping, mixed with labelled ones")
     unlabelled_weight: float = Field(0.5, ge=0, le=1, description="weight of unlabelled pixels, whose labels are "
                                      "guessed, beside labelled ones")
-    unlabelled_after: float = Field(0.25, ge=0, lt=1, description="share of the run before unlabelled scans help")
+    unlabelled_after: float = Field(0.6, ge=0, lt=1, description="share of the run before unlabelled scans help")
     leave_out: tuple[str, ...] = Field((), description="never these patients, labelled or not: those who will be "
                                        "tested")
     optimiser: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum 0.9")

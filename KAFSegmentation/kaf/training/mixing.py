@@ -2,7 +2,8 @@
 
 Bai et al., Bidirectional Copy-Paste for Semi-Supervised Medical Image Segmentation, CVPR 2023: a box of a labelled
 slice is pasted onto an unlabelled one and the other way round; the labels of unlabelled pixels are those that the
-moving average of the network (the mean teacher) gives them, the largest connected part of each structure.
+moving average of the network (the mean teacher) gives them, the largest connected part of each structure.  Unlike
+there, half of every batch stays labelled slices as they are, and pixels of which the teacher is unsure do not count.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from kaf.data.batches import Batch
 from kaf.data.views import UnlabelledSlices, View
 from kaf.training.task import SegmentationTask
 
+_SURE = 0.9  # the probability from which on a guess counts
 _BOX = 2 / 3  # of each side of the patch, as published for ACDC
 
 
@@ -61,12 +63,12 @@ class MixingTask(SegmentationTask):
         image, keypoints, mask, labels = (torch.from_numpy(values).to(device) for values in (
             given.image, given.keypoints, given.mask, given.labels.astype(np.int64)))
         with torch.no_grad():
-            guess = largest_parts(average(unlabelled.image, unlabelled.keypoints, unlabelled.mask).logits)
-        # First half: labelled inside the box, unlabelled around it; second half: the other way round.
-        own = torch.cat([boxes, ~boxes])
+            logits = average(unlabelled.image, unlabelled.keypoints, unlabelled.mask).logits.float()
+        guess, sure = largest_parts(logits), surely(logits)
+        own = labelled_pixels(boxes)
         picture = torch.where(own[:, None], image, unlabelled.image.repeat(2, 1, 1, 1))
         truth = torch.where(own, labels, guess.repeat(2, 1, 1))
-        weight = torch.where(own, 1.0, self.weight)
+        weight = torch.where(own, 1.0, self.weight * sure.repeat(2, 1, 1))
         points, there = joined_keypoints((keypoints, mask), (unlabelled.keypoints.repeat(2, 1, 1),
                                                              unlabelled.mask.repeat(2, 1)), own)
         logits = self.network(picture.contiguous(memory_format=torch.channels_last), points, there).logits
@@ -82,6 +84,18 @@ def random_boxes(step: int, count: int, size: Sequence[int]) -> Tensor:
         top, left = (int(rng.integers(n - side + 1)) for n, side in zip(size, sides, strict=True))
         box[top:top + sides[0], left:left + sides[1]] = True
     return boxes
+
+
+def labelled_pixels(boxes: Tensor) -> Tensor:
+    """(n, H, W) boxes -> (2n, H, W) bool, where the labelled slice is seen: everywhere in the first half of a batch,
+    in the second by turns around the box and inside it."""
+    around = torch.arange(len(boxes), device=boxes.device)[:, None, None] % 2 == 0
+    return torch.cat([torch.ones_like(boxes), boxes ^ around])
+
+
+def surely(logits: Tensor) -> Tensor:
+    """(B, K, H, W) -> (B, H, W) bool: the best class has a probability of 0.9 or more."""
+    return logits.softmax(1).amax(1) >= _SURE
 
 
 def largest_parts(logits: Tensor) -> Tensor:
