@@ -20,10 +20,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "backend"))
+
+from small_models import listening
 
 from kaf.data.views import View, ViewBatch
 from kaf.methods import kaf as kaf_method
@@ -44,10 +49,7 @@ def pretrainer(blocks: int = 16) -> Pretrainer:
     torch.manual_seed(0)
     settings = NetworkSettings(width=32, blocks=blocks)
     method = make_method("kaf", KafSettings(standardise=False), settings)
-    network = build_network(settings)
-    for name, value in network.named_parameters():
-        if name.endswith("diffuse.weight"):  # zero in an untrained network: what comes from keypoints would not count
-            torch.nn.init.kaiming_normal_(value, a=0.01)
+    network = listening(build_network(settings))
     return Pretrainer(network, {"kaf": method}, {"kaf": 1.0}).to(memory_format=torch.channels_last)
 
 

@@ -117,11 +117,11 @@ def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tupl
     spacing = settings.spacing or float(np.median([max(s[1:]) for s in native]))
     canonical = [canonical_grid(shape, affine, spacing, axis) for shape, affine in grids]
     shapes = [grid.canonical_shape for grid in canonical]
-    fitted = _whole([max(shape[1:]) for shape in shapes])
+    fitted = _holding([max(shape[1:]) for shape in shapes])
     if boxes:
-        extents = [np.ptp(grid.points_to_canonical(box), axis=0)[1:].max() for grid, box in zip(canonical, boxes,
-                                                                                               strict=True)]
-        fitted = min(fitted, max(_LEAST_PATCH, _whole([_AROUND * extent for extent in extents])))
+        corners = [grid.points_to_canonical(box) for grid, box in zip(canonical, boxes, strict=True)]
+        around = _holding([_AROUND * np.ptp(ends, axis=0)[1:].max() for ends in corners])
+        fitted = min(fitted, max(_LEAST_PATCH, around))
     modality = settings.modality
     if modality == "any" and len(set(modalities)) == 1 and modalities[0] in ("CT", "MR"):
         modality = modalities[0]  # type: ignore[assignment]
@@ -137,7 +137,7 @@ def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tupl
                 normalisation, network, apart)
 
 
-def _whole(sizes: Sequence[float]) -> int:
+def _holding(sizes: Sequence[float]) -> int:
     """What holds nine of ten of these sizes, in steps that the network can halve four times."""
     return int(np.ceil(np.percentile(sizes, 90) / 16) * 16)
 
