@@ -1,6 +1,6 @@
 """Files are whole or absent: written under a temporary name in the same folder, fsynced, then renamed.
 
-No torch, no heavy import.
+And only regular files are read: opening a named pipe waits for ever.  No torch, no heavy import.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kaf.errors import OutputError
+from kaf.errors import InputError, OutputError
 
 _WORDS = {
     errno.ENOSPC: ("there is no space left on the disk", "Free some space or choose another folder."),
@@ -23,6 +24,49 @@ _WORDS = {
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name or folder."),
     errno.EFBIG: ("the file grows larger than a limit allows", "Choose a folder on another disk."),
 }
+
+_UNREADABLE = {
+    errno.ENOENT: ("does not exist", "Check the path, and that its disk is connected."),
+    errno.ENOTDIR: ("does not exist", "Check the path: a part of it that should be a folder is a file."),
+    errno.ELOOP: ("is a symbolic link that leads back to itself", "Remove the link, or give the file itself."),
+    errno.ENAMETOOLONG: ("has a name that is too long", "Check the path."),
+}
+_SPECIAL = {
+    stat.S_IFDIR: "is a folder", stat.S_IFIFO: "is a named pipe (FIFO)", stat.S_IFSOCK: "is a socket",
+    stat.S_IFCHR: "is a device", stat.S_IFBLK: "is a device",
+}
+
+
+def check_regular(path: str | Path) -> os.stat_result:
+    """The state of a regular file, or of one that a link leads to; asked without opening it.
+
+    Opening a named pipe waits for a writer, reading a device may never end: ask before any ``open`` of a file that
+    was found or named by somebody.
+
+    Raises:
+        InputError: missing, a folder, a pipe, a socket, a device, a link in a circle, or out of reach.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        words = _UNREADABLE.get(error.errno or 0)
+        raise InputError(path, *(words or (f"cannot be read ({error.strerror or error})",
+                                           "Check its permissions."))) from error
+    except ValueError as error:  # a NUL in the path, or a character that the file system has no bytes for
+        raise InputError(ascii(str(path)), "is a name that no file can have", "Check the path.") from error
+    if not stat.S_ISREG(found.st_mode):
+        reason = _SPECIAL.get(stat.S_IFMT(found.st_mode), "is not a regular file")
+        raise InputError(path, reason, "Give a regular file, or take it out of the folder.")
+    return found
+
+
+def is_regular(path: str | Path) -> bool:
+    """Whether :func:`check_regular` finds nothing wrong with it."""
+    try:
+        check_regular(path)
+    except InputError:
+        return False
+    return True
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:

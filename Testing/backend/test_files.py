@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
-from kaf.errors import OutputError
-from kaf.files import atomic_path, atomic_write, check_output
+from kaf.errors import InputError, OutputError
+from kaf.files import atomic_path, atomic_write, check_output, check_regular, is_regular
 
 
 def names(folder):
@@ -113,3 +116,60 @@ def test_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(OutputError, match="cannot be written"), atomic_path(tmp_path / "a.txt"):
         pass
     assert names(tmp_path) == []
+
+
+def special_files(folder) -> dict[str, str]:
+    """One of each kind that the system lets us make: name -> words of the refusal."""
+    os.mkfifo(folder / "pipe.nrrd")
+    (folder / "circle.nrrd").symlink_to("circle.nrrd")
+    (folder / "gone.nrrd").symlink_to("nowhere.nrrd")
+    (folder / "zero.nrrd").symlink_to("/dev/zero")
+    (folder / "folder.nrrd").mkdir()
+    with socket.socket(socket.AF_UNIX) as ear:
+        ear.bind(os.path.relpath(folder / "socket.nrrd"))
+    return {"pipe": "named pipe", "circle": "leads back to itself", "gone": "does not exist", "zero": "device",
+            "folder": "is a folder", "socket": "is a socket"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_only_regular_files_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, words in special_files(tmp_path).items():
+        with pytest.raises(InputError, match=rf"{name}\.nrrd: .*{words}"):
+            check_regular(tmp_path / f"{name}.nrrd")
+        assert not is_regular(tmp_path / f"{name}.nrrd")
+    (tmp_path / "a.nrrd").write_bytes(b"12345")
+    (tmp_path / "link.nrrd").symlink_to("a.nrrd")
+    assert check_regular(tmp_path / "link.nrrd").st_size == 5
+    assert is_regular(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize("name", ["a\0b.nrrd", "\0", "a" * 5000, "x/" * 3000 + "a"])
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(InputError) as caught:
+        check_regular(name)
+    assert "\0" not in str(caught.value)
+
+
+READ = "import sys; from kaf.volume import read_volume; read_volume(sys.argv[1])"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "in a DICOM folder"])
+@pytest.mark.parametrize("name", ["pipe", "circle", "zero"])
+def test_reading_such_a_scan_ends_at_once(tmp_path, monkeypatch, name, folder):
+    """In a process of its own, because a thread that waits for a pipe cannot be stopped."""
+    monkeypatch.chdir(tmp_path)
+    special_files(tmp_path)
+    path = tmp_path / f"{name}.nrrd"
+    if folder:
+        path = (tmp_path / "series" / "1.dcm")
+        path.parent.mkdir()
+        (tmp_path / f"{name}.nrrd").rename(path)
+        if name == "circle":
+            path.unlink()
+            path.symlink_to("1.dcm")
+    given = str(path.parent if folder else path)
+    done = subprocess.run([sys.executable, "-c", READ, given], capture_output=True, text=True, timeout=60)
+    assert "InputError" in done.stderr.splitlines()[-1]
+    assert path.name in done.stderr.splitlines()[-1]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kaf.errors import InputError
+from kaf.files import check_regular
 from kaf.volume import itk as volume_itk
 from kaf.volume import nifti as volume_nifti
 from kaf.volume.dicom import MODALITY, header_text, looks_like_dicom, read_series
@@ -145,13 +146,11 @@ def _load(path: Path, frame: int | None, series: str | None) -> _Loaded:
 
 
 def _refuse_unreadable(path: Path) -> None:
+    empty = check_regular(path).st_size == 0
     try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
+        path.open("rb").close()
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = "does not exist" if missing else f"cannot be read ({error.strerror})"
-        raise InputError(path, reason, "Check the path and its permissions.") from error
+        raise InputError(path, f"cannot be read ({error.strerror})", "Check its permissions.") from error
     if empty:
         raise InputError(path, "is an empty file", volume_itk.COPY_AGAIN)
     if path.suffix.lower() == ".zip":

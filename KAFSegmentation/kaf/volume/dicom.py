@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kaf.errors import InputError
+from kaf.files import check_regular
 from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line, times
 
 MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
@@ -118,6 +119,9 @@ def _files_of(folder: Path, series: str | None) -> list[str]:
         names = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
         raise InputError(folder, f"cannot be read ({error.strerror})", "Check its permissions.") from error
+    for file in (folder / name for name in names):
+        if not file.is_dir():
+            check_regular(file)  # GDCM opens every file, and a named pipe would never answer
     uids = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     found = {uid: list(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in uids}
     found = {uid: files for uid, files in found.items() if files}
