@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kaf import library
 from kaf.errors import ModelError, OutputError
+from kaf.files import move
 from kaf.scratch import Scratch
 
 
@@ -23,7 +24,10 @@ class AdaptedModel:
         try:
             self._scratch = Scratch()
             self.path = self._scratch.path / path.name
-            shutil.move(path, self.path)
+            try:
+                move(path, self.path)
+            except OSError:  # another disk, or somebody has it open: the worker's own goes with its folder
+                shutil.copyfile(path, self.path)
         except OSError as error:
             raise OutputError("The adapted model", f"cannot be kept ({error})",
                               "Free space in the temporary folder and adapt again.") from error

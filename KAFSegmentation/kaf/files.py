@@ -9,12 +9,16 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from kaf.errors import InputError, OutputError
 
+T = TypeVar("T")
 _WORDS = {
     errno.ENOSPC: ("there is no space left on the disk", "Free some space or choose another folder."),
     errno.EDQUOT: ("your disk quota is used up", "Free some space or choose another folder."),
@@ -24,6 +28,7 @@ _WORDS = {
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name or folder."),
     errno.EFBIG: ("the file grows larger than a limit allows", "Choose a folder on another disk."),
 }
+_PATIENCE, _PAUSE = 2.0, 0.02  # seconds for others to let go of a file, and between two tries
 
 _UNREADABLE = {
     errno.ENOENT: ("does not exist", "Check the path, and that its disk is connected."),
@@ -109,7 +114,7 @@ def atomic_path(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         _sync(temporary)
         if not overwrite:
             check_output(path)  # somebody may have written it meanwhile
-        os.replace(temporary, path)
+        move(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(path, *write_problem(error)) from error
@@ -121,7 +126,7 @@ def atomic_path(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
 def atomic_write(path: str | Path, content: bytes | str, overwrite: bool = True) -> None:
     """Writes bytes, or text as UTF-8, so that the file is at any moment the old one or the new one."""
     with atomic_path(path, overwrite) as temporary:
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        temporary.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def replace_folder(temporary: Path, folder: Path) -> None:
@@ -133,8 +138,51 @@ def replace_folder(temporary: Path, folder: Path) -> None:
     for file in temporary.iterdir():
         _sync(file)
     _sync_folder(temporary)
-    os.replace(temporary, folder)
+    move(temporary, folder)
     _sync_folder(folder.parent)
+
+
+def move(source: str | Path, target: str | Path) -> None:
+    """``os.replace`` with patience (see :func:`patiently`); the target of a folder is missing or an empty folder.
+
+    Raises:
+        OSError: as ``os.replace``.
+    """
+    def replace() -> None:
+        if sys.platform == "win32" and os.path.isdir(source) and os.path.isdir(target):
+            os.rmdir(target)  # no folder is replaced there, not even an empty one
+        os.replace(source, target)
+
+    patiently(replace)
+
+
+def remove(path: str | Path) -> None:
+    """Deletes a file, if it is there, with patience (see :func:`patiently`).
+
+    Raises:
+        OSError: as ``os.unlink``, but not that the file is missing.
+    """
+    with suppress(FileNotFoundError):
+        patiently(lambda: os.unlink(path))
+
+
+def patiently(action: Callable[[], T]) -> T:
+    """What ``action`` returns; tried again for two seconds as long as it is not permitted.
+
+    On Windows, and on its network drives everywhere, what a virus scanner, an indexer or a reader has open cannot be
+    renamed, replaced, deleted or written to until they are done, which takes them a moment.
+
+    Raises:
+        PermissionError: it was still not permitted after the two seconds; any other exception comes at once.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return action()
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _sync(path: Path) -> None:
@@ -144,7 +192,7 @@ def _sync(path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Makes the rename itself durable; folders cannot be opened on Windows."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return
     with suppress(OSError):  # some network file systems refuse; the file itself is safe
         handle = os.open(folder, os.O_RDONLY)

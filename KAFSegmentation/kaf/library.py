@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kaf.card import Card, copy_with_card, read_card
 from kaf.errors import KafError, ModelError, OutputError
-from kaf.files import atomic_path
+from kaf.files import atomic_path, remove
 
 SUFFIX = ".safetensors"
 
@@ -160,7 +160,7 @@ def remove_model(name: str, folder: Path | None = None) -> None:
         raise ModelError(f"model '{name}'",
                          "comes with KAF and is not removed" if bundled else "is not in your library",
                          "See `kaf models list`.")
-    path.unlink()
+    remove(path)
 
 
 def _target(name: str, folder: Path, remedy: str) -> Path:

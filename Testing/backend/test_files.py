@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from kaf.errors import InputError, OutputError
-from kaf.files import atomic_path, atomic_write, check_output, check_regular, is_regular
+from kaf.files import atomic_path, atomic_write, check_output, check_regular, is_regular, remove, replace_folder
 
 
 def names(folder):
@@ -173,3 +173,68 @@ def test_reading_such_a_scan_ends_at_once(tmp_path, monkeypatch, name, folder):
     done = subprocess.run([sys.executable, "-c", READ, given], capture_output=True, text=True, timeout=60)
     assert "InputError" in done.stderr.splitlines()[-1]
     assert path.name in done.stderr.splitlines()[-1]
+
+
+class Scanner:
+    """What a virus scanner does to ``os.replace`` and ``os.unlink``: refuses for a while, on a clock of its own."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.now, self.tried, self._free = 0.0, 0, seconds
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+        monkeypatch.setattr("time.sleep", self._sleep)
+        for name in ("replace", "unlink"):
+            monkeypatch.setattr(os, name, self._refusing(getattr(os, name)))
+
+    def _sleep(self, seconds):
+        self.now += seconds
+
+    def _refusing(self, call):
+        def refuse(path, *others, **more):
+            self.tried += 1
+            if self.now < self._free:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return call(path, *others, **more)
+        return refuse
+
+
+def folder_of(path, content):
+    path.mkdir()
+    (path / "a.txt").write_text(content)
+    return path
+
+
+def test_a_short_lock_by_somebody_else_is_waited_for(tmp_path, monkeypatch):
+    """A file, a folder, and an old file that goes."""
+    atomic_write(tmp_path / "a.txt", "old")
+    finished = folder_of(tmp_path / ".tmp-1", "new")
+    scanner = Scanner(monkeypatch, 1.5)
+    atomic_write(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert scanner.now >= 1.5
+    scanner.__init__(monkeypatch, 1.5)
+    replace_folder(finished, tmp_path / "entry")
+    assert (tmp_path / "entry" / "a.txt").read_text() == "new"
+    scanner.__init__(monkeypatch, 1.5)
+    remove(tmp_path / "a.txt")
+    assert names(tmp_path) == ["entry"]
+
+
+def test_a_lock_that_stays_is_told_after_two_seconds(tmp_path, monkeypatch):
+    atomic_write(tmp_path / "a.txt", "old")
+    scanner = Scanner(monkeypatch, 60.0)
+    with pytest.raises(OutputError, match="you may not write there"):
+        atomic_write(tmp_path / "a.txt", "new")
+    assert 2 <= scanner.now < 5
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_what_will_not_change_is_told_at_once(tmp_path, monkeypatch):
+    """A folder that holds something is somebody's, and a disk that is full stays so."""
+    finished, taken = folder_of(tmp_path / ".tmp-1", "new"), folder_of(tmp_path / "entry", "theirs")
+    scanner = Scanner(monkeypatch, 0.0)
+    with pytest.raises(OSError, match="not empty"):
+        replace_folder(finished, taken)
+    assert (scanner.now, scanner.tried) == (0.0, 1)
+    assert (taken / "a.txt").read_text() == "theirs"
+    remove(tmp_path / "missing")
+    assert scanner.now == 0.0

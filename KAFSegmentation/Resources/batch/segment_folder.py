@@ -10,8 +10,8 @@ found, 2 the arguments are wrong. ``--settings`` takes the same JSON file as ``k
 
 import argparse
 import csv
+import io
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -87,10 +87,11 @@ def stem(path):
 
 def write(path, rows):
     """The table, all at once."""
-    temporary = path.with_suffix(".part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("scan", "structure", "volume_ml", "problem"), *rows])
-    os.replace(temporary, path)
+    from kaf.files import atomic_write
+
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("scan", "structure", "volume_ml", "problem"), *rows])
+    atomic_write(path, text.getvalue())
 
 
 def in_slicer():

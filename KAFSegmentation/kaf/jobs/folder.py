@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from kaf import locks
+from kaf.files import patiently
 
 NAME = "job"
 FORMAT = 1
@@ -56,7 +57,7 @@ class JobFolder:
         if len(words) > _ROOM:
             values["error"] = str(values.get("error", ""))[:_ROOM // 16]
             words = json.dumps(values).encode("ascii")
-        with self._child.open("r+b") as file:
+        with patiently(lambda: self._child.open("r+b")) as file:
             file.write(words.ljust(_ROOM))
 
     def read_child(self) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def read_json(path: Path) -> dict[str, Any]:
         try:
             values = json.loads(path.read_bytes().strip(b"\0 \n") or b"{}")
             return values if isinstance(values, dict) else {}
-        except ValueError:
+        except (ValueError, PermissionError):  # the latter on Windows
             time.sleep(0.02)
         except OSError:
             return {}

@@ -17,7 +17,7 @@ from typing import Any
 from kaf import locks
 from kaf._version import __version__
 from kaf.errors import OutputError, SettingsError
-from kaf.files import atomic_write, write_problem
+from kaf.files import atomic_write, remove, write_problem
 from kaf.jobs import process as job_process
 from kaf.jobs.folder import FORMAT, JobFolder, read_json
 
@@ -73,7 +73,7 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
 
 def _keep(files: JobFolder) -> None:
     """What the attempts before have said, and a run that was not started as a job."""
-    files.asked_to_stop.unlink(missing_ok=True)
+    remove(files.asked_to_stop)
     told = files.run / "events.jsonl"
     if told.is_file() and not files.events.exists():
         shutil.copyfile(told, files.events)
@@ -82,4 +82,4 @@ def _keep(files: JobFolder) -> None:
 def _clear(files: JobFolder) -> None:
     for file in files.path.iterdir():
         if file != files.lock:
-            file.unlink()
+            remove(file)

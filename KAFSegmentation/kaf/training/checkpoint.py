@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def save_checkpoint(folder: Path, step: int, modules: Mapping[str, nn.Module], o
     # Later steps are damaged files that a resumed run left behind; hidden names are those of a killed save.
     upto = [old for old in sorted(folder.glob("checkpoint-*.safetensors")) if old.name <= path.name]
     for old in set(folder.glob("*checkpoint-*.safetensors")) - set(upto[-_KEEP:]):
-        old.unlink()
+        with suppress(OSError):  # a reader has it open, on Windows: it goes after the next one
+            old.unlink()
     return path
 
 
