@@ -81,23 +81,21 @@ def _run(target: str, arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # from a place that has no words of its own for it
-        console.fail(OutputError(error.filename or "a file", f"the system refuses it ({error.strerror or error})",
-                                 "Check that the folder exists, that you may write there and that there is space."))
-        return 1
+        told = lost_device(error) or OutputError(
+            error.filename or "a file", f"the system refuses it ({error.strerror or error})",
+            "Check that the folder exists, that you may write there and that there is space.")
+        console.fail(told)
+        return told.exit_code
     except ModuleNotFoundError as error:
         console.fail(KafError(f"Python package '{error.name}'", "is not installed",
                               "Install KAF with its dependencies: `make setup`, or `pip install .`."))
         return 1
-    except RuntimeError as error:  # torch's word for a graphics card that is gone
+    except Exception as error:  # a library's words for memory that ran out, or for a graphics card that is gone
         lost = lost_device(error)
         if lost is None:
             raise
         console.fail(lost)
         return lost.exit_code
-    except MemoryError:
-        console.fail(KafError("memory", "this computer ran out of memory",
-                              "Close other programs, or use a smaller --batch."))
-        return 1
     finally:
         console.close()
 

@@ -76,6 +76,13 @@ def _own_gpu() -> str:
     return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
 
 
+def empty_caches() -> None:
+    """Give the memory that torch keeps for later back to the GPU."""
+    torch.cuda.empty_cache()  # does nothing where CUDA was not used
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
 def physical_cores() -> int:
     """Cores this process may use, counting each physical core once where Linux tells."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

@@ -5,6 +5,8 @@ No torch, no heavy import: the panels and ``--help`` use this file.
 
 from __future__ import annotations
 
+from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
+
 
 class KafError(Exception):
     """One paragraph a person can act on.
@@ -42,13 +44,17 @@ class ResourceError(KafError):
 
 
 def lost_device(error: BaseException) -> ResourceError | None:
-    """The error in words where torch says that a graphics card failed, is gone or is full, else None."""
+    """The error in words where a library says that memory ran out or that a graphics card failed, else None."""
     said = " ".join(str(error).split())
-    if not any(mark in said.lower() for mark in _LOST):
+    if is_out_of_memory(error):
+        told = f" ({said[:200]})" if said else ""
+        if is_about_a_gpu(error):
+            return ResourceError("the graphics card", f"ran out of memory{told}", "Close other programs that use it, "
+                                 "take a smaller --batch or --patch, or another device.")
+        return ResourceError("memory", f"this computer ran out of memory{told}",
+                             "Close other programs, or take a smaller --batch or --patch.")
+    if not isinstance(error, RuntimeError) or not any(mark in said.lower() for mark in _LOST):
         return None
-    if "out of memory" in said.lower():
-        return ResourceError("the graphics card", f"ran out of memory ({said[:200]})",
-                             "Close other programs that use it, take a smaller --batch or --patch, or another device.")
     return ResourceError("the graphics card", f"stopped working, or is not there any more ({said[:200]})",
                          "Resume on another device, --device cpu for one; if it comes back, restart the computer or "
                          "update the driver.")

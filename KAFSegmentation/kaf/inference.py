@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from kaf.device import Place
+from kaf.device import Place, empty_caches
 from kaf.errors import ResourceError
 from kaf.events import Message, OnEvent, ignore
 from kaf.keypoints import Keypoints, pad_keypoints
 from kaf.network import Features
 from kaf.prepare import stack_context
+from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
 
-_NO_MEMORY = ("not enough memory", "can't allocate memory")  # torch's words on Windows; on Linux and macOS
 _MIRRORS: tuple[tuple[int, ...], ...] = ((2,), (3,), (2, 3))
 
 
@@ -68,7 +68,7 @@ class SlicePredictor:
             part = wanted[start:start + self.batch]
             try:
                 features = self._features(image, keypoints, part, capture)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 self._make_room(error)
                 continue
             yield part, features
@@ -102,25 +102,27 @@ class SlicePredictor:
             total += F.softmax(self.network(stack.flip(dims), moved, mask).logits.float(), 1).flip(dims)
         return (total / (1 + len(_MIRRORS))).clamp_min(1e-9).log()
 
-    def _make_room(self, error: RuntimeError) -> None:
-        """After a GPU ran out of memory: half the batch, then the processor, then words.
+    def _make_room(self, error: RuntimeError | MemoryError) -> None:
+        """After memory ran out: half the batch, then the processor in place of a GPU, then words.
 
         Other errors go on their way.
         """
-        if not isinstance(error, torch.OutOfMemoryError):
-            if any(words in str(error) for words in _NO_MEMORY):
-                raise ResourceError("memory", "this computer ran out of memory",
-                                    "Close other programs, or use a smaller --batch.") from error
+        if not is_out_of_memory(error):
             raise error
         if self._left_the_gpu:
             raise ResourceError("memory", "ran out on the GPU and then on the processor too",
                                 "Close other programs, or segment a smaller box of the scan.") from error
-        torch.cuda.empty_cache()
+        on_a_gpu = self.place.device.type != "cpu" or is_about_a_gpu(error)
+        empty_caches()
         if self.batch > 1:
             self.batch = max(1, self.batch // 2)
             slices = "1 slice" if self.batch == 1 else f"{self.batch} slices"
-            self.on_event(Message(f"The GPU ran out of memory: going on with {slices} at a time.", "warning"))
+            full = "The GPU" if on_a_gpu else "This computer"
+            self.on_event(Message(f"{full} ran out of memory: going on with {slices} at a time.", "warning"))
             return
+        if not on_a_gpu:
+            raise ResourceError("memory", "this computer ran out of memory",
+                                "Close other programs, or segment a smaller box of the scan.") from error
         self._left_the_gpu = True
         self.place = Place(torch.device("cpu"), False, "cpu (the GPU ran out of memory)")
         self.place.put(self.network)

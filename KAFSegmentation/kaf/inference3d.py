@@ -73,7 +73,7 @@ class VolumePredictor(SlicePredictor):
                         sigma_scale=_SIGMA, cval=border)
                 assert isinstance(scores, Tensor)
                 return scores[0]
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 self._make_room(error)
 
     def _patches(self, patches: Tensor) -> Tensor:

@@ -27,7 +27,6 @@ import json
 import os
 import platform
 import queue
-import re
 import signal
 import sys
 import tempfile
@@ -43,6 +42,7 @@ from kaf._version import __version__
 from kaf.errors import InputError, KafError, ResourceError, WorkerError
 from kaf.events import Error, Event, Message, OnEvent, Result
 from kaf.handover import map_array, plain, write_array
+from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
 
 if TYPE_CHECKING:
     from kaf.volume import Volume
@@ -194,9 +194,10 @@ class Worker:
         """Gives back what memory it can, so that the next, smaller, request has a chance."""
         self._cache.clear()
         gc.collect()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if "torch" in sys.modules:
+            from kaf.device import empty_caches
+
+            empty_caches()
 
 
 def in_words(error: BaseException, verb: str) -> KafError:
@@ -208,13 +209,11 @@ def in_words(error: BaseException, verb: str) -> KafError:
     if isinstance(error, KafError):
         return error
     said = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
-    lower = str(error).lower()
-    on_gpu = re.search(r"\b(cuda|hip|mps)\b|cudnn|cublas", lower) is not None
-    if _out_of_memory(error, lower):
+    if is_out_of_memory(error):
         remedy = ("Close other programs that use the GPU, choose a smaller batch, or choose the processor as "
-                  "the device." if on_gpu else
+                  "the device." if is_about_a_gpu(error) else
                   "Close other programs, crop the volume to the region you need or choose a smaller batch.")
-        what = "the GPU" if on_gpu else "this computer"
+        what = "the GPU" if is_about_a_gpu(error) else "this computer"
         return ResourceError(verb, f"{what} ran out of memory ({said})", remedy)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return ResourceError(error.filename or verb, "the disk is full", "Free space there and run it again.")
@@ -225,20 +224,12 @@ def in_words(error: BaseException, verb: str) -> KafError:
             f"{package} is installed but cannot be loaded ({said})")
         return ResourceError(sys.executable, what, "Use Set up in the KAF panel, or run: "
                              f"\"{sys.executable}\" -m pip install --upgrade {package}")
-    if "cuda error" in lower or "device-side assert" in lower:
+    if any(mark in str(error).lower() for mark in ("cuda error", "device-side assert")):
         return WorkerError(verb, f"the GPU stopped working ({said})",
                            "Run it again, a fresh worker is started; if it comes back, choose the processor "
                            "as the device or update the GPU driver.")
     return KafError(verb, f"the worker met an error it did not expect ({said})",
                     "Please report it with the worker's log, which has the details.")
-
-
-def _out_of_memory(error: BaseException, lower: str) -> bool:
-    # torch tells a full processor memory by RuntimeError, hence the texts of its allocators.
-    texts = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-    named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
-    full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-    return named or full or (isinstance(error, RuntimeError) and any(text in lower for text in texts))
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from made_models import HERE, LABELS, command_line, files_here, tiny_model
@@ -55,6 +57,29 @@ def test_segment_writes_what_it_says(kaf, scan, model):
     assert (report["settings"]["attention"], report["settings"]["batch"]) == (True, 8)
     assert (report["model"], report["model_digest"]) == ("tiny", read_card(model).digest)
     assert Path(report["outputs"]["attention"]) == Path("a-attention.nrrd")
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+     "memory: this computer ran out of memory ("),
+    (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+     "memory: this computer ran out of memory ("),
+    (cv2.error("OpenCV(4.10.0) error: (-4:Insufficient memory) Failed to allocate 9 bytes"),
+     "memory: this computer ran out of memory ("),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory: this computer ran out of memory ("),
+    (MemoryError(), "memory: this computer ran out of memory. Close"),
+    (RuntimeError("MPS backend out of memory (max allowed: 6.80 GB)"), "the graphics card: ran out of memory (MPS"),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "the graphics card: ran out of memory (CUDA"),
+], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "")
+def test_memory_that_ran_out_is_told_in_words(kaf, scan, model, monkeypatch, error, words):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr("kaf.segment.segment", full)
+    done = kaf("segment", scan, "--model", model)
+    assert done.code == 1
+    assert words in done.err
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])

@@ -197,8 +197,12 @@ def no_memory():
     return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
-def test_without_memory_the_batch_is_halved_and_nothing_is_lost():
-    network = Failing(no_memory())
+@pytest.mark.parametrize("error", [
+    no_memory(), RuntimeError("MPS backend out of memory (MPS allocated: 5.56 GB, max allowed: 6.80 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")],
+    ids=["cuda", "mps", "cublas"])
+def test_without_memory_the_batch_is_halved_and_nothing_is_lost(error):
+    network = Failing(error)
     predictor, events = run_failing(network, 4)
     assert network.seen == [4, 2, 2, 2, 1]
     assert predictor.batch == 2
@@ -235,12 +239,20 @@ def test_the_processor_is_the_last_resort():
     assert network.seen == [4, 2, 1, 1]
 
 
-def test_a_processor_without_memory_says_what_to_do():
+def test_on_a_processor_without_memory_the_batch_is_halved_too():
+    network = Failing(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."))
+    predictor, events = run_failing(network, 4)
+    assert network.seen == [4, 2, 2, 2, 1]
+    assert predictor.place is CPU
+    assert [event.text for event in events] == ["This computer ran out of memory: going on with 2 slices at a time."]
+
+
+def test_a_processor_without_memory_for_a_slice_says_what_to_do():
     class Greedy(nn.Module):
         def forward(self, *_):
             return torch.empty(1 << 60, dtype=torch.uint8)
 
-    with pytest.raises(ResourceError, match=r"this computer ran out of memory.*smaller --batch"):
+    with pytest.raises(ResourceError, match=r"this computer ran out of memory.*Close other programs"):
         predict(Greedy(), *make_slices(2))
 
 

@@ -154,7 +154,7 @@ class Short(nn.Module):
 
     def forward(self, patches):
         if self.always or len(patches) > 1:
-            raise torch.OutOfMemoryError("out of memory")
+            raise torch.OutOfMemoryError("CUDA out of memory")
         return self.told(patches)
 
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from kaf import ranks
 from kaf.data.prefetch import Prefetch
-from kaf.device import Place
+from kaf.device import Place, empty_caches
 from kaf.errors import InputError, OutputError, ResourceError
 from kaf.events import Message, Metric, OnEvent, Progress, ignore
+from kaf.runtime.out_of_memory import is_out_of_memory
 from kaf.training.average import Average
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
 from kaf.training.whole import or_not_at_all, whole
@@ -86,11 +87,6 @@ def learning_rate_at(progress: float, peak: float) -> float:
         return peak * max(0.02, progress / _WARM_UP)
     along = min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
-
-
-def _is_memory(error: BaseException) -> bool:
-    """Whether torch ran out of memory, on a GPU or not."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
@@ -213,8 +209,8 @@ class Loop:
                     total = total + loss.detach() / len(parts)
                 assert isinstance(total, Tensor)
                 return total, terms
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_memory(error):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
                 short = error.__class__.__name__
             self._take_smaller_parts(batch, short)
@@ -230,8 +226,7 @@ class Loop:
             raise ResourceError(f"device {self.place.device}", f"ran out of memory ({short}), and {why}",
                                 "Use a smaller --batch or --patch, or another device.")
         self.state.parts = parts
-        if self.place.device.type == "cuda":
-            torch.cuda.empty_cache()
+        empty_caches()
         self._send(Message(f"Memory ran out: each batch is now taken in {self.state.parts} parts whose gradients are "
                            "added up, which keeps the batch size.", "warning"))
 

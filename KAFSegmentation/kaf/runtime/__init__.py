@@ -1,0 +1,1 @@
+"""What everything stands on: devices, ranks, processes, locks, files, events, errors."""
