@@ -3,7 +3,6 @@
 What takes hours and must outlive Slicer is a run (Runs.py); this is for what takes seconds or minutes.
 """
 
-import os
 import queue
 import shutil
 import tempfile
@@ -12,28 +11,13 @@ from pathlib import Path
 import qt
 
 from kaf import child, errors
+from kaf.environment import child_environment
 from kaf.errors import Cancelled, KafError, WorkerError
 from kaf.events import Error, Result, from_json
 from KAFSegmentationLib.Backend import foreignEnvironment
 
 POLL_MILLISECONDS = 50
 _EVENTS_PER_TICK = 400  # a child that talks a lot must not hold Slicer
-
-
-def childEnvironment(python):
-    """The environment of a kaf process in that Python."""
-    import kaf
-
-    values = dict(os.environ)
-    for name, value in foreignEnvironment(python).items():
-        values.pop(name, None)
-        if value is not None:
-            values[name] = value
-    home = str(Path(kaf.__file__).resolve().parent.parent)
-    values["PYTHONPATH"] = os.pathsep.join(filter(None, (home, values.get("PYTHONPATH"))))
-    values["PYTHONSAFEPATH"] = "1"
-    values["PYTHONIOENCODING"] = "utf-8"
-    return values
 
 
 class ShortJob:
@@ -54,7 +38,8 @@ class ShortJob:
         self._timer.connect("timeout()", self._tick)
         try:
             self._child = child.Child([str(python), "-m", "kaf", *self.arguments, "--events"],
-                                      childEnvironment(str(python)), Path(self._folder) / "log.txt")
+                                      child_environment(foreignEnvironment(str(python))),
+                                      Path(self._folder) / "log.txt")
         except KafError as error:
             self._error = error
         self._timer.start()

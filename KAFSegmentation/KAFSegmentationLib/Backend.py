@@ -14,6 +14,7 @@ import qt
 import slicer
 
 from kaf.client import Client, Job
+from kaf.environment import changes_to
 from kaf.errors import Cancelled, KafError
 
 POLL_MILLISECONDS = 20
@@ -173,11 +174,7 @@ def foreignEnvironment(python):
     """What to change in the environment for an interpreter that is not Slicer's own: all that Slicer has set."""
     if python == sys.executable or Path(python).stem.lower() == "pythonslicer" or python == slicerPython():
         return {}
-    wanted = slicer.util.startupEnvironment()
-    changes = {name: None for name in os.environ if name not in wanted}
-    changes.update({name: value for name, value in wanted.items() if os.environ.get(name) != value})
-    changes.update({"PYTHONHOME": None, "PYTHONPATH": None})
-    return changes
+    return {**changes_to(slicer.util.startupEnvironment()), "PYTHONHOME": None, "PYTHONPATH": None}
 
 
 def slicerPython():

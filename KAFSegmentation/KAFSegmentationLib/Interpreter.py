@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from kaf.environment import child_environment
+
 from .Findings import FROM_SLICER, Findings
 from .Packages import IMPORT_NAMES
 
 PROBE = Path(__file__).with_name("InterpreterProbe.py")
-HOME = Path(__file__).resolve().parent.parent  # where the package kaf lies
 
 
 class Interpreter:
@@ -43,7 +44,7 @@ class Interpreter:
             try:
                 process = subprocess.Popen(
                     [self.path, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-                    env=self._fullEnvironment(), **_apart(),
+                    env=child_environment(self._environment), **_apart(),
                 )
             except (OSError, ValueError) as error:
                 return f"cannot be started ({getattr(error, 'strerror', None) or error})"
@@ -93,16 +94,6 @@ class Interpreter:
         words = [line.strip() for line in self.errors.splitlines() if line.strip()]
         said = f': "{words[-1][:300]}"' if words else ""
         return f"{_death(code)}{said}"
-
-    def _fullEnvironment(self) -> dict[str, str]:
-        values = dict(os.environ)
-        for name, value in self._environment.items():
-            values.pop(name, None)
-            if value is not None:
-                values[name] = value
-        values["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), values.get("PYTHONPATH"))))
-        values["PYTHONIOENCODING"] = "utf-8"
-        return values
 
 
 def _read(process: subprocess.Popen, lines: queue.Queue[bytes | None]) -> None:

@@ -30,6 +30,7 @@ import numpy as np
 from kaf import errors
 from kaf._version import __version__
 from kaf.child import Child, default_log, open_log
+from kaf.environment import child_environment
 from kaf.errors import Cancelled, KafError, ResourceError, SettingsError, WorkerError
 from kaf.events import Error, OnEvent, Result, from_json, ignore
 from kaf.handover import check_affine, plain, remove, take_array, write_array
@@ -329,17 +330,7 @@ class Client:
         return path
 
     def _environment(self) -> dict[str, str]:
-        values = dict(os.environ)
-        for name, value in self._env.items():
-            if value is None:
-                values.pop(name, None)
-            else:
-                values[name] = value
-        home = Path(__file__).resolve().parent.parent
-        # An installed kaf is found anyway, and site-packages must not come before the standard library.
-        if home.name not in ("site-packages", "dist-packages"):
-            values["PYTHONPATH"] = os.pathsep.join(filter(None, (str(home), values.get("PYTHONPATH"))))
-        values["PYTHONSAFEPATH"] = "1"  # a random.py in the current folder is none of the worker's business
+        values = child_environment(self._env)
         if self._threads is not None:
             values.update(dict.fromkeys(_THREADS, str(self._threads)))
         return values

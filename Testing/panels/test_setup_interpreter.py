@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
+from KAFSegmentationLib.Backend import foreignEnvironment
 from KAFSegmentationLib.Interpreter import Interpreter
 from KAFSegmentationLib.Packages import Packages
 
@@ -117,3 +118,19 @@ def test_an_old_python_is_told_by_its_version(tmp_path):
     python.write_text('#!/bin/sh\necho \'{"python": "3.8.10"}\'\necho \'{"done": true}\'\n')
     python.chmod(0o755)
     assert "is Python 3.8.10" in Interpreter(str(python)).probe([]).problem([])
+
+
+def test_a_foreign_python_on_windows_keeps_what_windows_itself_has_set(monkeypatch, tmp_path):
+    """Qt lists SystemRoot where Python lists SYSTEMROOT; without it no child can import asyncio."""
+    import slicer
+
+    theirs = {"SystemRoot": "C:\\Windows", "ProgramFiles": "C:\\Program Files", "windir": "C:\\Windows",
+              "ComSpec": "C:\\Windows\\system32\\cmd.exe", "Path": "C:\\Windows"}
+    ours = {**{name.upper(): value for name, value in theirs.items()}, "PATH": "C:\\Slicer\\bin;C:\\Windows",
+            "PYTHONHOME": "C:\\Slicer\\lib\\Python", "SLICER_HOME": "C:\\Slicer"}
+    monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: theirs)
+    monkeypatch.setattr(os, "environ", ours)
+    monkeypatch.setattr(sys, "platform", "win32")
+    changes = foreignEnvironment(str(tmp_path / "python.exe"))
+    assert {name for name, value in changes.items() if value is None} == {"PYTHONHOME", "PYTHONPATH", "SLICER_HOME"}
+    assert {name.upper(): value for name, value in changes.items() if value is not None} == {"PATH": "C:\\Windows"}

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from kaf.environment import child_environment
 from kaf.errors import WorkerError
 
 # The subprocess module has these names on Windows only.
@@ -22,23 +23,6 @@ _NEW_GROUP, _NO_WINDOW, _BREAK_AWAY = 0x200, 0x08000000, 0x01000000
 LOCK = "KAF_JOB_LOCK"
 """The environment variable with the number of the open file that is handed over."""
 _STARTED: list[subprocess.Popen[bytes]] = []
-
-
-def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """This process's environment with a way to this package, and ``changes``: a value, or None to remove one."""
-    values = dict(os.environ)
-    for name, value in (changes or {}).items():
-        if value is None:
-            values.pop(name, None)
-        else:
-            values[name] = value
-    home = Path(__file__).resolve().parents[2]
-    # An installed kaf is found anyway, and site-packages must not come before the standard library.
-    if home.name not in ("site-packages", "dist-packages"):
-        values["PYTHONPATH"] = os.pathsep.join(filter(None, (str(home), values.get("PYTHONPATH"))))
-    values["PYTHONSAFEPATH"] = "1"  # a random.py in the current folder is nobody's business
-    values["PYTHONIOENCODING"] = "utf-8:backslashreplace"
-    return values
 
 
 def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None] | None, place: Path,
@@ -55,7 +39,7 @@ def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None]
         words.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {list(command)}\n".encode("utf-8", "backslashreplace"))
         words.flush()
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": words, "stderr": words,
-                                   "env": {**environment(env), LOCK: str(lock.fileno())}, "cwd": place}
+                                   "env": {**child_environment(env), LOCK: str(lock.fileno())}, "cwd": place}
         try:
             if sys.platform == "win32":
                 process = _start_on_windows(command, options)
