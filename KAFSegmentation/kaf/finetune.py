@@ -15,6 +15,7 @@ from kaf._version import __version__
 from kaf.card import Card, plain_label, read_card
 from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
+from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import Case, scan_folder
 from kaf.data.patches3d import LabelledVolumes
 from kaf.data.plan import Plan, make_plan
@@ -73,12 +74,16 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         used = [case for case in labelled if case.patient in members]
         plan = make_plan(used, settings, send)
         run.write_json("plan.json", plan.to_dict())
-        cases = _cached(used, settings, plan, send)
+        cache = open_cache(settings.cache)
+        cases = cache_cases(used, _slice_settings(settings, plan), cache, send)
         training = [case for case in cases if case.patient in set(split.train)]
         held_out = [case for case in cases if case.patient in set(split.validation)]
         network = _start(settings, plan, source, run, send)
         training += _phantoms(settings, plan)
-        others = _unlabelled(settings, plan, members, send) if settings.unlabelled else None
+        more = _unlabelled(settings, plan, members, cache, send) if settings.unlabelled else []
+        prune_cache(cache, settings.cache_limit, [case.entry for case in (*cases, *more)], send)
+        others = UnlabelledSlices(more, (plan.patch, plan.patch), settings.slice_context, settings.augmentation,
+                                  settings.seed, names=()) if more else None
         task = _task(settings, plan, place, network, training, held_out, others)
         schedule = schedule_of(settings, len(task.slices))
         loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send)
@@ -177,11 +182,6 @@ def _slice_settings(settings: FinetuneSettings, plan: Plan) -> SliceSettings:
     return SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints)
 
 
-def _cached(cases: Sequence[Case], settings: FinetuneSettings, plan: Plan, send: OnEvent) -> list[CachedCase]:
-    folder = Path(settings.cache) if settings.cache else None
-    return cache_cases(cases, _slice_settings(settings, plan), folder, send)
-
-
 def _phantoms(settings: FinetuneSettings, plan: Plan) -> list[CachedCase]:
     """Procedural hearts with seeds far from those that demonstrations and tests use."""
     made = []
@@ -192,7 +192,8 @@ def _phantoms(settings: FinetuneSettings, plan: Plan) -> list[CachedCase]:
     return made
 
 
-def _unlabelled(settings: FinetuneSettings, plan: Plan, members: set[str], send: OnEvent) -> UnlabelledSlices:
+def _unlabelled(settings: FinetuneSettings, plan: Plan, members: set[str], cache: Path, send: OnEvent
+                ) -> list[CachedCase]:
     """The unlabelled scans, without any patient who trains with labels, validates or is left out."""
     cases = [Case(case.name, case.patient, case.image) for case in scan_folder(settings.unlabelled).cases
              if case.patient not in members and not {case.name, case.patient} & set(settings.leave_out)]
@@ -200,8 +201,7 @@ def _unlabelled(settings: FinetuneSettings, plan: Plan, members: set[str], send:
         raise InputError(settings.unlabelled, "holds no scan of a patient who is not already used or left out",
                          "Give a folder with other scans, or fine-tune without --unlabelled.")
     send(Message(f"{len(cases)} unlabelled scans help."))
-    return UnlabelledSlices(_cached(cases, settings, plan, send), (plan.patch, plan.patch), settings.slice_context,
-                            settings.augmentation, settings.seed, names=())
+    return cache_cases(cases, _slice_settings(settings, plan), cache, send)
 
 
 def _start(settings: FinetuneSettings, plan: Plan, source: Path | None, run: RunFolder, send: OnEvent) -> nn.Module:
@@ -238,7 +238,7 @@ def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations:
                                  "protocol": "per-volume Dice on canonical slices of patients not trained on"}
     # No private path and no patient's name travels with a model.
     recipe = settings.model_dump(
-        exclude={"output", "resume", "overwrite", "cache", "cases", "validation_cases", "leave_out"})
+        exclude={"output", "resume", "overwrite", "cache", "cache_limit", "cases", "validation_cases", "leave_out"})
     recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from", "unlabelled")}
     return Card(
         name=settings.name, version="1", description=settings.description, labels=labels, modality=plan.modality,

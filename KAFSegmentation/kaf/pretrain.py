@@ -15,6 +15,7 @@ from kaf import ranks
 from kaf._version import __version__
 from kaf.card import Card
 from kaf.data.cache import CachedCase
+from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import scan_folder
 from kaf.data.plan import Plan, make_image_plan
 from kaf.data.plan3d import small_batches
@@ -88,6 +89,9 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
         slices = views_of(cases, settings, plan, pretrainer)
         place.put(pretrainer)
         looker = Looker(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None
+        if leads:
+            used = [*cases, *(looker.cases if looker else ())]
+            prune_cache(open_cache(settings.cache), settings.cache_limit, [case.entry for case in used], send)
         task = PretrainingTask(pretrainer, place, slices, settings.batch, settings.mae,
                                looker.look if looker else None, send)
         schedule = schedule_of(settings, len(slices))
@@ -183,7 +187,8 @@ def make_card(settings: PretrainSettings, plan: Plan, trained: Pretrainer, patie
         metrics["probe"] = {name: round(value, 4) for name, value in validations[-1].items()}
     # No private path and no patient's name travels with a model.
     recipe = settings.model_dump(
-        mode="json", exclude={"output", "resume", "overwrite", "cache", "cases", "leave_out", "labelled"})
+        mode="json", exclude={
+            "output", "resume", "overwrite", "cache", "cache_limit", "cases", "leave_out", "labelled"})
     recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from")}
     return Card(
         name=settings.name, version="1", labels=(), modality=plan.modality,

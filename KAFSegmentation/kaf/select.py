@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from kaf.data.cache import CachedCase, SliceSettings, default_cache, load_case
+from kaf.data.cache import CachedCase, SliceSettings, load_case
+from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import Case, scan_folder
 from kaf.errors import InputError, OutputError, SettingsError
 from kaf.evaluation import plain_numbers
@@ -116,21 +117,19 @@ def _each(cases: Sequence[Case], ready: Ready, settings: SelectSettings, send: O
     card = ready.card
     wanted = SliceSettings(card.spacing, card.slicing_axis, build(NormalisationSettings, card.normalisation, card.name),
                            build(KeypointSettings, card.keypoints, card.name))
-    folder = Path(settings.cache) if settings.cache else default_cache()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(folder, *write_problem(error)) from error
+    folder = open_cache(settings.cache)
     ticker = Ticker(send, "looking at scans", len(cases))
-    found, problems = list[tuple[Case, T]](), list[InputError]()
+    found, problems, used = list[tuple[Case, T]](), list[InputError](), list[Path | None]()
     for index, case in enumerate(cases):
         try:
             prepared = load_case(Case(case.name, case.patient, case.image), wanted, folder)
+            used.append(prepared.entry)
             with torch.inference_mode():
                 found.append((case, look(prepared)))
         except InputError as error:
             problems.append(error)
         ticker.update(index + 1)
+    prune_cache(folder, settings.cache_limit, used, send)
     if not found:
         raise problems[0]
     for problem in problems[:_SAID]:

@@ -1,4 +1,4 @@
-"""The cache of prepared cases: found again by content, never half there, pruned by use."""
+"""The cache of prepared cases: found again by content, never half there."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 import SimpleITK
 
 from kaf.data import cache
-from kaf.data.cache import SliceSettings, cache_cases, file_digest, load_case, prune_cache
+from kaf.data.cache import SliceSettings, cache_cases, file_digest, load_case
+from kaf.data.cache_folder import TAG, open_cache
 from kaf.data.folder import Case
 from kaf.errors import InputError, OutputError
 from kaf.events import Progress
@@ -38,13 +39,16 @@ def case(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    path = tmp_path / "cache"
-    path.mkdir()
-    return path
+    return open_cache(tmp_path / "cache")
 
 
 def entries(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != TAG)
+
+
+def entry_of(folder):
+    name, = entries(folder)
+    return folder / name
 
 
 def forbid(monkeypatch):
@@ -159,7 +163,7 @@ def test_a_write_that_stops_dead_is_not_seen(case, folder, monkeypatch):
     """What a killed process leaves has another name; the next run goes on as if it were not there."""
     seen = []
     monkeypatch.setattr(cache.os, "replace", lambda source, target: seen.append(entries(folder)) or 1 / 0)
-    monkeypatch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(cache, "remove_entry", lambda entry: False)
     with pytest.raises(ZeroDivisionError):
         load_case(case, SETTINGS, folder)
     monkeypatch.undo()
@@ -191,7 +195,7 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(case, folder, mon
 
     monkeypatch.setattr(os, "replace", rename)
     load_case(case, SETTINGS, folder)
-    assert len(synced) >= len(list(next(folder.iterdir()).iterdir())) > 4
+    assert len(synced) >= len(list(entry_of(folder).iterdir())) > 4
 
 
 def cut(path):
@@ -206,7 +210,7 @@ def scrawl(path):
 @pytest.mark.parametrize("file", ["image.npy", "labels.npy", "counts.npy", "case.json"])
 def test_a_damaged_entry_is_made_again(case, folder, damage, file):
     image = np.array(load_case(case, SETTINGS, folder).image)
-    (entry,) = folder.iterdir()
+    entry = entry_of(folder)
     damage(entry / file)
     again = load_case(case, SETTINGS, folder)
     assert np.array_equal(again.image, image)
@@ -216,9 +220,9 @@ def test_a_damaged_entry_is_made_again(case, folder, damage, file):
 
 def test_a_damaged_entry_that_cannot_be_replaced_is_named(case, folder, monkeypatch):
     load_case(case, SETTINGS, folder)
-    (entry,) = folder.iterdir()
+    entry = entry_of(folder)
     cut(entry / "image.npy")
-    monkeypatch.setattr(cache.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(cache, "remove_entry", lambda entry: False)
     with pytest.raises(OutputError, match=rf"{entry.name}.*neither be read nor be made again"):
         load_case(case, SETTINGS, folder)
 
@@ -236,7 +240,7 @@ def test_an_entry_of_somebody_else_is_used(case, folder, monkeypatch):
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 def test_an_entry_is_as_open_to_others_as_any_new_folder(case, folder):
     load_case(case, SETTINGS, folder)
-    (entry,) = folder.iterdir()
+    entry = entry_of(folder)
     (folder / "plain").mkdir()
     assert entry.stat().st_mode == (folder / "plain").stat().st_mode
 
@@ -265,45 +269,10 @@ def test_a_missing_file_is_named(case, folder, tmp_path):
 
 def test_all_cases_with_progress_in_a_folder_that_is_made(case, tmp_path):
     events = []
-    found = cache_cases([case, case], SETTINGS, tmp_path / "new" / "place", events.append)
+    found = cache_cases([case, case], SETTINGS, open_cache(tmp_path / "new" / "place"), events.append)
     assert [c.name for c in found] == ["heart", "heart"]
     assert isinstance(events[-1], Progress)
     assert (events[-1].done, events[-1].total) == (2, 2)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cache folder"):
-        cache_cases([case], SETTINGS, tmp_path / "file")
-
-
-def test_pruning_removes_what_was_used_longest_ago(folder):
-    for index in range(5):
-        (folder / f"entry{index}").mkdir()
-        (folder / f"entry{index}" / "image.npy").write_bytes(bytes(100))
-        os.utime(folder / f"entry{index}", (0, 1000 + index))
-    os.utime(folder / "entry1", (0, 2000))  # used again
-    assert prune_cache(folder, 10_000) == 0
-    assert prune_cache(folder, 320) == 200
-    assert entries(folder) == ["entry1", "entry3", "entry4"]
-    assert prune_cache(folder, 0) == 300
-    assert entries(folder) == []
-
-
-def test_a_cache_that_grows_too_large_loses_what_was_used_longest_ago(folder, case, monkeypatch):
-    folder.mkdir(exist_ok=True)
-    (folder / "old").mkdir()
-    (folder / "old" / "image.npy").write_bytes(bytes(1000))
-    os.utime(folder / "old", (0, 1000))
-    monkeypatch.setattr(cache, "_LIMIT", 1000)
-    cache_cases([case], SETTINGS, folder)
-    assert not (folder / "old").exists()
-
-
-def test_opening_an_entry_is_use(folder, case):
-    load_case(case, SETTINGS, folder)
-    (entry,) = folder.iterdir()
-    (folder / "other").mkdir()
-    (folder / "other" / "image.npy").write_bytes(bytes(100))
-    os.utime(entry, (0, 500))
-    os.utime(folder / "other", (0, 1000))
-    load_case(case, SETTINGS, folder)
-    assert prune_cache(folder, sum(file.stat().st_size for file in entry.iterdir())) == 100
-    assert entries(folder) == [entry.name]
+        open_cache(tmp_path / "file")

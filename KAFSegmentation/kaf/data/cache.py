@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kaf.data.cache_folder import PARTS, new_entry, remove_entry
 from kaf.data.folder import Case
 from kaf.data.superpixels import find_superpixels
 from kaf.errors import InputError, OutputError
@@ -30,7 +29,6 @@ from kaf.settings import KeypointSettings, NormalisationSettings
 from kaf.volume import Volume, read_labels, read_volume
 
 _FORMAT = 4
-_LIMIT = 20 * 1024 ** 3  # bytes; what was used longest ago goes first
 _MAPPED = ("image", "labels", "superpixels")
 
 
@@ -54,7 +52,7 @@ class SliceSettings:
 @dataclass(frozen=True)
 class CachedCase:
     """One preprocessed case, memory-mapped: image (S, H, W) float32, labels (S, H, W) uint8 or None, superpixels
-    (S, H, W) uint16, 0 for air, or None."""
+    (S, H, W) uint16, 0 for air, or None; ``entry``: its folder in the cache, None for a case that is in memory."""
 
     name: str
     patient: str
@@ -63,6 +61,7 @@ class CachedCase:
     keypoints: list[Keypoints]
     spacing: tuple[float, float, float]
     superpixels: np.ndarray | None = None
+    entry: Path | None = None
 
 
 def file_digest(path: Path) -> str:
@@ -76,27 +75,14 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def default_cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("kaf") / "slices"
-
-
-def cache_cases(cases: Sequence[Case], settings: SliceSettings, folder: Path | None = None,
-                on_event: OnEvent = ignore) -> list[CachedCase]:
-    """All cases preprocessed, from the cache where they are there already."""
-    folder = folder or default_cache()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(folder, f"the cache folder cannot be made ({error.strerror})",
-                          "Set KAF's cache folder to a place that you can write to.") from error
+def cache_cases(cases: Sequence[Case], settings: SliceSettings, folder: Path, on_event: OnEvent = ignore
+                ) -> list[CachedCase]:
+    """All cases preprocessed, from the cache ``folder`` (of :func:`open_cache`) where they are there already."""
     ticker = Ticker(on_event, "reading and preparing cases", len(cases))
     found = []
     for index, case in enumerate(cases):
         found.append(load_case(case, settings, folder))
         ticker.update(index + 1)
-    prune_cache(folder, _LIMIT)
     return found
 
 
@@ -117,7 +103,7 @@ def load_case(case: Case, settings: SliceSettings, folder: Path) -> CachedCase:
         volume = read_volume(case.image)
         labels = read_labels(case.label) if case.label else None
         content = prepare_case(volume, labels, settings, case.label or case.image)
-        shutil.rmtree(entry, ignore_errors=True)  # damaged
+        remove_entry(entry)  # damaged
         _store(entry, *content)
         found = _open(entry, case.name, case.patient)
     if found is None:
@@ -167,17 +153,16 @@ def as_case(name: str, patient: str, arrays: dict[str, np.ndarray], spacing: Seq
 
 def _store(entry: Path, arrays: dict[str, np.ndarray], spacing: Sequence[float]) -> None:
     """Write to a folder of another name and rename it: a killed run leaves no half entry behind."""
-    temporary = entry.with_name(f".tmp-{secrets.token_hex(8)}")
     try:
+        temporary = new_entry(entry.parent)
         try:
-            temporary.mkdir()
             for name, values in arrays.items():
                 np.save(temporary / f"{name}.npy", values)
             sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
             (temporary / "case.json").write_text(json.dumps({"spacing": list(spacing), "files": sizes}))
             replace_folder(temporary, entry)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_entry(temporary)
             raise
     except OSError as error:
         if entry.is_dir():  # another process was first with the same content
@@ -190,29 +175,14 @@ def _open(entry: Path, name: str, patient: str) -> CachedCase | None:
     """The case of an entry; None where there is none or it is damaged, as a disk may leave it."""
     try:
         words = json.loads((entry / "case.json").read_text())
-        if any((entry / file).stat().st_size != size for file, size in words["files"].items()):
+        if not PARTS.issuperset(words["files"]) or any(
+                (entry / file).stat().st_size != size for file, size in words["files"].items()):
             return None
         arrays = {Path(file).stem: np.load(entry / file, mmap_mode="r" if Path(file).stem in _MAPPED else None)
                   for file in words["files"]}
-        case = as_case(name, patient, arrays, words["spacing"])
+        case = replace(as_case(name, patient, arrays, words["spacing"]), entry=entry)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     with suppress(OSError):  # it may belong to somebody else
         os.utime(entry)  # the oldest entries by use are the first to go when the cache is pruned
     return case
-
-
-def prune_cache(folder: Path, limit_bytes: int) -> int:
-    """Remove the entries that were used longest ago until the cache fits; returns the bytes removed."""
-    entries = []
-    for entry in folder.iterdir():
-        with suppress(OSError):  # another process may have removed it
-            if entry.is_dir():
-                entries.append((entry.stat().st_mtime, sum(file.stat().st_size for file in entry.iterdir()), entry))
-    total = removed = 0
-    for _, size, entry in sorted(entries, reverse=True):
-        total += size
-        if total > limit_bytes:
-            shutil.rmtree(entry, ignore_errors=True)
-            removed += size
-    return removed

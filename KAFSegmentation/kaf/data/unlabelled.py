@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from kaf import ranks
-from kaf.data.cache import CachedCase, SliceSettings, default_cache, load_case
+from kaf.data.cache import CachedCase, SliceSettings, load_case
+from kaf.data.cache_folder import open_cache
 from kaf.data.folder import Case, Dataset
 from kaf.data.plan import Plan
-from kaf.errors import InputError, OutputError
+from kaf.errors import InputError
 from kaf.events import Message, OnEvent, Ticker
 from kaf.settings.pretrain import ContrastSettings, PretrainSettings
 
@@ -52,7 +53,7 @@ def prepared_cases(cases: Sequence[Case], settings: PretrainSettings, plan: Plan
     Several processes share the work through the cache.
     """
     labels = "lrc" in settings.weights and settings.lrc.regions == "labels"
-    wanted, folder = slice_settings(settings, plan), _cache(settings)
+    wanted, folder = slice_settings(settings, plan), open_cache(settings.cache)
 
     def prepared(case: Case) -> CachedCase:
         if labels and case.label is None:
@@ -76,16 +77,6 @@ def prepared_cases(cases: Sequence[Case], settings: PretrainSettings, plan: Plan
         send(Message(f"{len(problems)} of {len(cases)} scans were left out in all; left_out.json lists them.",
                      "warning"))
     return usable, problems
-
-
-def _cache(settings: PretrainSettings) -> Path:
-    folder = Path(settings.cache) if settings.cache else default_cache()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(folder, f"the cache folder cannot be made ({error.strerror})",
-                          "Set --cache to a place that you can write to.") from error
-    return folder
 
 
 def _each(cases: Sequence[Case], prepared: Callable[[Case], CachedCase], settings: PretrainSettings, send: OnEvent

@@ -156,6 +156,8 @@ class PretrainSettings(RunSettings):
     resume: bool = Field(False, description="go on with the run in the output folder")
     overwrite: bool = Field(False, description="start again in an output folder that is in use")
     cache: str = Field("", description="folder for preprocessed slices; default: the user's cache")
+    cache_limit: float = Field(20.0, ge=0, le=1e6, description="GB of preprocessed slices to keep for later runs; what "
+                               "was used longest ago is removed first; 0: no limit")
     weights_licence: str = Field("unspecified", description="licence of the weights, for the card")
     training_data: str = Field("", description="what it was trained on and under which licence, for the card")
 

@@ -26,4 +26,6 @@ class SelectSettings(RunSettings):
                                 "none")
     leave_out: tuple[str, ...] = Field((), description="never these cases or patients: those who will be tested")
     cache: str = Field("", description="folder for preprocessed slices; default: the user's cache")
+    cache_limit: float = Field(20.0, ge=0, le=1e6, description="GB of preprocessed slices to keep for later runs; what "
+                               "was used longest ago is removed first; 0: no limit")
     overwrite: bool = Field(False, description="replace an earlier selection in the output folder")
