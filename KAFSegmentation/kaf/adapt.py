@@ -28,7 +28,8 @@ from kaf.prepare import Prepared
 from kaf.ready import Ready, volumes_ml
 from kaf.segment import Segmentation, segment
 from kaf.settings import AdaptSettings, AugmentationSettings, NetworkSettings, SegmentSettings, build
-from kaf.training.loop import Loop, Schedule
+from kaf.training.loop import Loop
+from kaf.training.schedule import Schedule
 from kaf.training.task import SegmentationTask
 from kaf.transfer import transfer
 from kaf.volume import Volume

@@ -30,9 +30,10 @@ from kaf.model import load_tensors, save_model
 from kaf.network import build_network
 from kaf.phantom import cardiac_phantom
 from kaf.settings import FinetuneSettings, NetworkSettings, build
-from kaf.training.loop import Loop, Schedule
+from kaf.training.loop import Loop
 from kaf.training.mixing import MixingTask
 from kaf.training.run import RunFolder
+from kaf.training.schedule import Schedule
 from kaf.training.task import SegmentationTask
 from kaf.training.task3d import VolumeTask
 from kaf.transfer import transfer
@@ -96,7 +97,8 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         path = run.path / "model.safetensors"
         card = save_model(path, trained.cpu(), card, overwrite=True)
         send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
-                     "seconds": round(loop.state.elapsed, 1), "validation": loop.state.validations[-1:]}))
+                     "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
+                     "validation": loop.state.validations[-1:]}))
     return path
 
 

@@ -33,10 +33,11 @@ from kaf.model import load_tensors, save_model
 from kaf.network import build_network
 from kaf.settings.pretrain import PretrainSettings
 from kaf.training.forecast import forecast
-from kaf.training.loop import Loop, Schedule
+from kaf.training.loop import Loop
 from kaf.training.pretraining import Pretrainer, PretrainingTask
 from kaf.training.pretraining_look import Looker
 from kaf.training.run import RunFolder
+from kaf.training.schedule import Schedule
 from kaf.transfer import transfer
 
 _DEFAULT_MINUTES = 30.0
@@ -113,7 +114,8 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
             card = make_card(settings, plan, trained, len(split.train), loop.state.validations)
             card = save_model(path, trained.network.cpu(), card, overwrite=True)
             send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
-                         "seconds": round(loop.state.elapsed, 1), "probe": loop.state.validations[-1:]}))
+                         "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
+                         "probe": loop.state.validations[-1:]}))
     return path
 
 

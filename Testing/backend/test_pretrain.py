@@ -19,8 +19,9 @@ from kaf.events import Message, Metric
 from kaf.pretrain import pretrain
 from kaf.settings.pretrain import MaeSettings
 from kaf.training.forecast import forecast
-from kaf.training.loop import Loop, Schedule
+from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
+from kaf.training.schedule import Schedule
 
 THREE = Schedule(learning_rate=0.01, weight_decay=0.1, clip=5.0, ema=0.9, steps=3)
 

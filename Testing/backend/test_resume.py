@@ -12,7 +12,8 @@ from kaf.errors import InputError, ModelError
 from kaf.events import Message
 from kaf.training import loop as loop_module
 from kaf.training.checkpoint import load_checkpoint
-from kaf.training.loop import Loop, Schedule
+from kaf.training.loop import Loop
+from kaf.training.schedule import Schedule
 
 
 @pytest.fixture
@@ -83,6 +84,7 @@ def test_the_state_comes_back_whole(tmp_path, clock):
     again = Loop(Task(), schedule, CPU, tmp_path, resume=True)
     assert vars(again.state) | {"waited": 0.0} == {
         "step": 9, "elapsed": 9.5, "best": 0.5, "without_gain": 1, "waited": 0.0, "parts": 1,
+        "left_out": 0,
         "validations": [{"step": 4, "Dice": 0.5}, {"step": 8, "Dice": 0.25}]}
     state = load_checkpoint(tmp_path, {"network": again.network, "average": again.average.network},
                             again._optimiser)

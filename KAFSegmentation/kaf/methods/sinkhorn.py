@@ -75,7 +75,9 @@ class _LogTransport(torch.autograd.Function):
         system = system + real[:, :, None] * real[:, None, :] / real.sum(1).clamp(min=1)[:, None, None]
         # Not linalg.solve: with two threads MKL's LU fails or hangs from about 150 rows on (torch 2.13).
         right = column - (p.transpose(1, 2) @ (inverse * row)[..., None]).squeeze(-1)
-        mu = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(system)).squeeze(-1)
+        # Not linalg.cholesky: it raises where scores are NaN, and a training step of such a kind is left out instead.
+        factor, failed = torch.linalg.cholesky_ex(system)
+        mu = torch.cholesky_solve(right[..., None], factor).squeeze(-1).masked_fill((failed != 0)[:, None], torch.nan)
         lam = inverse * (row - (p @ mu[..., None]).squeeze(-1))
         return (g - p * (lam[:, :, None] + mu[:, None, :])).to(gradients[0].dtype), None, None, None
 

@@ -19,9 +19,9 @@ from kaf.events import Message, Metric, OnEvent, Progress, ignore
 from kaf.runtime.out_of_memory import is_out_of_memory
 from kaf.training.average import Average
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
+from kaf.training.schedule import Schedule, learning_rate_at, make_optimiser
 from kaf.training.whole import or_not_at_all, whole
 
-_WARM_UP = 0.05
 _PATIENCE_WITH_NAN = 3
 _REPORT_EVERY = 10
 
@@ -48,26 +48,6 @@ class Task(Protocol):
     def validate(self, network: nn.Module) -> dict[str, float]: ...
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How a run goes: its optimiser, its budget (steps or seconds) and how often it looks up.
-
-    ``freeze_norms`` keeps the statistics of batch normalisation: a few slices say little about them.
-    """
-
-    learning_rate: float
-    weight_decay: float
-    clip: float
-    ema: float
-    optimiser: str = "adamw"
-    steps: int | None = None
-    seconds: float | None = None
-    patience: int = 0
-    validate_every: float = 60.0
-    checkpoint_every: float = 120.0
-    freeze_norms: bool = False
-
-
 @dataclass
 class State:
     """Where a run is; saved with every checkpoint."""
@@ -78,27 +58,8 @@ class State:
     without_gain: int = 0
     waited: float = 0.0
     parts: int = 1
+    left_out: int = 0
     validations: list[dict[str, float]] = field(default_factory=list)
-
-
-def learning_rate_at(progress: float, peak: float) -> float:
-    """Linear warm-up over the first 5 % of the run, then a cosine to 1 % of the peak."""
-    if progress < _WARM_UP:
-        return peak * max(0.02, progress / _WARM_UP)
-    along = min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
-
-
-def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """AdamW or SGD with momentum 0.9; biases and normalisation are not decayed."""
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    free = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    if schedule.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=0.9)
-    if schedule.optimiser == "radam":
-        return torch.optim.RAdam(groups, lr=schedule.learning_rate, decoupled_weight_decay=True)
-    return torch.optim.AdamW(groups, lr=schedule.learning_rate)
 
 
 class Loop:
@@ -151,7 +112,9 @@ class Loop:
                 terms = self._step(batch)
                 bad = 0 if terms else bad + 1
                 if bad == _PATIENCE_WITH_NAN:
-                    raise self._diverged()
+                    raise self._diverged(bad)
+                if bad:
+                    self._tell_left_out()
                 now = time.monotonic()
                 state.elapsed, last = ranks.agree(state.elapsed + now - last), now
                 if terms and state.step % _REPORT_EVERY == 0:
@@ -166,6 +129,8 @@ class Loop:
                     saved = state.elapsed
         finally:
             batches.close()
+        if state.step and state.left_out == state.step:
+            raise self._diverged(state.step)
         self.save()
         if not state.validations or state.validations[-1]["step"] != state.step:
             self._validate()
@@ -185,6 +150,7 @@ class Loop:
         with whole():
             self.state.step += 1
             if not sound:
+                self.state.left_out += 1
                 self._mend_statistics()
                 return {}
             self._optimiser.step()
@@ -243,13 +209,22 @@ class Loop:
                 if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                     module.eval()
 
-    def _diverged(self) -> ResourceError:
+    def _tell_left_out(self) -> None:
+        """A warning at the first step that was left out, the tenth, the hundredth: the log stays short."""
+        count, step = self.state.left_out, self.state.step
+        if str(count).strip("0") == "1":
+            before = f", as {count - 1} before it" if count > 1 else ""
+            self._send(Message(
+                f"Step {step} was left out: its loss or gradient was NaN or infinite{before}. If it happens often, "
+                "lower the learning rate, and look for damaged scans with `kaf data scan`.", "warning"))
+
+    def _diverged(self, times: int) -> ResourceError:
         step = self.state.step
         kept = self._checkpoints is not None and any(self._checkpoints.glob("checkpoint-*.safetensors"))
         then = f"resume: the last good checkpoint is kept in {self._checkpoints}" if kept else "start again"
         return ResourceError(
-            f"training step {step}", f"the loss was not a number {_PATIENCE_WITH_NAN} times in a row "
-            f"(batches {step - _PATIENCE_WITH_NAN + 1} to {step})",
+            f"training step {step}", f"the loss was not a number {times} times in a row "
+            f"(batches {step - times + 1} to {step})" if times > 1 else "the loss was not a number",
             f"Lower the learning rate (now {self.schedule.learning_rate:g}) and {then}.")
 
     def _report(self, terms: dict[str, float]) -> None:

@@ -1,0 +1,51 @@
+"""How a training goes: its budget, its optimiser, its learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+_WARM_UP = 0.05
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a run goes: its optimiser, its budget (steps or seconds) and how often it looks up.
+
+    ``freeze_norms`` keeps the statistics of batch normalisation: a few slices say little about them.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    clip: float
+    ema: float
+    optimiser: str = "adamw"
+    steps: int | None = None
+    seconds: float | None = None
+    patience: int = 0
+    validate_every: float = 60.0
+    checkpoint_every: float = 120.0
+    freeze_norms: bool = False
+
+
+def learning_rate_at(progress: float, peak: float) -> float:
+    """Linear warm-up over the first 5 % of the run, then a cosine to 1 % of the peak."""
+    if progress < _WARM_UP:
+        return peak * max(0.02, progress / _WARM_UP)
+    along = min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW or SGD with momentum 0.9; biases and normalisation are not decayed."""
+    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
+    free = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    if schedule.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=0.9)
+    if schedule.optimiser == "radam":
+        return torch.optim.RAdam(groups, lr=schedule.learning_rate, decoupled_weight_decay=True)
+    return torch.optim.AdamW(groups, lr=schedule.learning_rate)
