@@ -4,12 +4,12 @@ The cases that are wanted are laid out as links in a folder of their own, so tha
 What a model has segmented before is kept and not done again.
 """
 
-import json
 import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kaf import json_files
 from kaf.errors import InputError, OutputError
 
 from .ShortJob import ShortJob
@@ -35,7 +35,7 @@ def readScores(name, folder):
         InputError: it holds none that can be read.
     """
     try:
-        values = json.loads((Path(folder) / "evaluation.json").read_text(encoding="utf-8"))
+        values = json_files.read(Path(folder) / "evaluation.json")
         scores = Scores(name, mean=values["mean_over_labels"]["dice"], report=str(Path(folder) / "report.html"),
                         notes=(*values["not_scored"], *values["remarks"]))
         for case in values["cases"]:

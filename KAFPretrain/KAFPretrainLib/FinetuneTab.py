@@ -1,8 +1,8 @@
 """The tab Fine-tune: from weights and labelled cases to a model, or with folds to an honest comparison."""
 
-import json
 from html import escape
 
+from kaf import json_files
 from kaf.errors import InputError, KafError
 
 from .DeviceChoice import DeviceChoice
@@ -158,6 +158,6 @@ def _recipe(base):
     if base is None or base.run is None or base.segments:
         return None
     try:
-        return json.loads((base.run / "settings.json").read_text(encoding="utf-8"))
+        return json_files.read(base.run / "settings.json")
     except (OSError, ValueError):
         return None

@@ -2,7 +2,7 @@
 
 import json
 
-from kaf import jobs
+from kaf import jobs, json_files
 from kaf.files import atomic_write
 
 from .ShortJob import ShortJob
@@ -14,7 +14,7 @@ _TRIES = 20
 def libraryName(job):
     """The name that a run's model has in the library, or nothing."""
     try:
-        return str(json.loads((job.folder / _MARK).read_text(encoding="utf-8"))["name"])
+        return str(json_files.read(job.folder / _MARK)["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -1,9 +1,8 @@
 """What the panel says, as settings of a verb: for a run, a command, a file, a cluster job. All take the same."""
 
 import json
-from pathlib import Path
 
-from kaf import jobs
+from kaf import jobs, json_files
 from kaf.errors import SettingsError
 
 METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
@@ -18,7 +17,7 @@ def readMore(path):
     if not path.strip():
         return {}
     try:
-        values = json.loads(Path(path.strip()).read_text(encoding="utf-8"))
+        values = json_files.read(path.strip())
     except OSError as error:
         raise SettingsError(path, f"cannot be read ({error.strerror})", "Check More settings.") from error
     except ValueError as error:

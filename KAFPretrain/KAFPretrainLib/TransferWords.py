@@ -1,8 +1,9 @@
 """What a run took over from the weights it started from, in words: no key is left out in silence."""
 
-import json
 from collections import Counter
 from html import escape
+
+from kaf import json_files
 
 _PARTS = {"encoder": "the encoder", "decoder": "the decoder", "head": "the head", "body": "the network",
           "clusters": "the clusters"}
@@ -17,7 +18,7 @@ def transferWords(folder):
     """(rich text, tool tip with every key) of the report in a run folder; nothing where it started from random weights.
     """
     try:
-        report = json.loads((folder / "transfer.json").read_text(encoding="utf-8"))
+        report = json_files.read(folder / "transfer.json")
         coverage = float(report["coverage"])
         lists = {name: list(report[name]) for name in ("loaded", *(kind for kind, _ in _KINDS))}
     except (OSError, ValueError, KeyError, TypeError):

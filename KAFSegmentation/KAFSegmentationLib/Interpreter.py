@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from kaf import json_files
 from kaf.environment import child_environment
 
 from .Findings import FROM_SLICER, Findings
@@ -64,7 +64,7 @@ class Interpreter:
 
         def take(line: str) -> None:
             with contextlib.suppress(ValueError):  # a launcher that chats
-                findings.take(json.loads(line))
+                findings.take(json_files.parse(line))
 
         failure = self.run([str(PROBE), *imports, "kaf.segment"], seconds, take)
         findings.end(failure, self.errors)

@@ -13,10 +13,18 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from kaf._version import __version__
+
+if TYPE_CHECKING:
+    from kaf.errors import KafError
+
+_LONG_LOG = 1 << 20  # bytes of errors.log, which then begins anew
 
 # command -> (module:function, one line of help); "models" and "data" have commands of their own.
 COMMANDS = {
@@ -38,8 +46,15 @@ COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, details: Path | None = None) -> int:
+    """Run a command; returns the exit code.
+
+    ``details``: the file that takes the traceback of an error that nothing here expects; errors.log among the user's
+    logs unless given.
+    """
+    from kaf.console import let_all_characters_pass
+
+    let_all_characters_pass()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(_help())
@@ -55,14 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"did you mean 'kaf {near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
         print(f"kaf: there is no command '{given[0]}'; {hint}", file=sys.stderr)
         return 2
-    return _run(command[0], given[1:])
+    return _run(given[0], given[1:], details)
 
 
-def _run(target: str, arguments: list[str]) -> int:
+def _run(command: str, arguments: list[str], details: Path | None) -> int:
     from kaf.console import Console
     from kaf.errors import Cancelled, KafError, OutputError, lost_device
 
-    module, _, function = target.partition(":")
+    module, _, function = COMMANDS[command][0].partition(":")
     console = Console("--events" in arguments)
     arguments = [argument for argument in arguments if argument != "--events"]
     try:
@@ -92,12 +107,47 @@ def _run(target: str, arguments: list[str]) -> int:
         return 1
     except Exception as error:  # a library's words for memory that ran out, or for a graphics card that is gone
         lost = lost_device(error)
-        if lost is None:
-            raise
-        console.fail(lost)
-        return lost.exit_code
+        if lost is not None:
+            console.fail(lost)
+            return lost.exit_code
+        if _speaks():
+            detail = traceback.format_exc()
+            console.fail(_unexpected(command, error, _write_down(detail, details)), detail)
+        return 1
     finally:
         console.close()
+
+
+def _unexpected(command: str, error: Exception, details: Path | None) -> KafError:
+    """An error of ours: one paragraph, and where its traceback is."""
+    from kaf.errors import KafError
+
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return KafError(f"kaf {command}", f"met an error that it does not expect ({said})",
+                    f"Please report it with the details in {details}." if details else "Please report it.")
+
+
+def _write_down(detail: str, details: Path | None) -> Path | None:
+    """Where the traceback of an error is: in the given file, in errors.log, or in a file of its own."""
+    import tempfile
+
+    from kaf.child import default_log
+
+    words = f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} KAF {__version__} {sys.argv}\n{detail}\n"
+    place = details or default_log().with_name("errors.log")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        full = details is None and place.is_file() and place.stat().st_size > _LONG_LOG
+        with place.open("w" if full else "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(words)
+        return place
+    except OSError:
+        with contextlib.suppress(OSError):
+            handle, name = tempfile.mkstemp(prefix="kaf-error-", suffix=".txt")
+            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(words)
+            return Path(name)
+    return None
 
 
 def _speaks() -> bool:

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from kaf import errors
+from kaf import errors, json_files
 from kaf._version import __version__
 from kaf.child import Child, default_log, open_log
 from kaf.environment import child_environment
@@ -109,7 +109,7 @@ class Job:
             self._end(error=self._child.obituary(self.verb))
             return
         try:
-            values = json.loads(line)
+            values = json_files.parse(line)
             number, parts = values.pop("id"), values.pop("parts", None)
             if number == 0:
                 self._greet(values)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
 from kaf.errors import KafError
 from kaf.events import Error, Event, Message, Metric, Picture, Progress, Result, to_json
+
+
+def let_all_characters_pass() -> None:
+    """What a terminal or a pipe cannot show (a path in another alphabet on Windows, say) is printed as an escape.
+
+    Without it, printing such a path raises, after the work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class Console:
@@ -42,11 +53,11 @@ class Console:
         elif words:
             print(words, flush=True)
 
-    def fail(self, error: KafError) -> None:
-        """One paragraph on stderr, and an error event where events were asked for."""
+    def fail(self, error: KafError, detail: str = "") -> None:
+        """One paragraph on stderr, and an error event, with the detail, where events were asked for."""
         self.close()
         if self.events:
-            print(to_json(Error(str(error), type(error).__name__)), flush=True)
+            print(to_json(Error(str(error), type(error).__name__, detail)), flush=True)
         print(f"kaf: {error}", file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from kaf import json_files
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ class Error:
 
 Event = Progress | Metric | Picture | Message | Result | Error
 OnEvent = Callable[[Event], None]
+_NUMBER, _HUGE = (int, float), 1e300
+_TYPES = {"str": str, "int": int, "float": _NUMBER, "float | None": (*_NUMBER, type(None)),
+          "dict[str, float]": dict, "dict[str, Any]": dict}
 _KINDS = {kind.__name__.lower(): kind for kind in (Progress, Metric, Picture, Message, Result, Error)}
 
 
@@ -77,12 +82,25 @@ def to_json(event: Event) -> str:
 
 
 def from_json(line: str) -> Event:
-    """The inverse of :func:`to_json`; raises ValueError for a line that is no event."""
-    values = json.loads(line)
+    """The inverse of :func:`to_json`; raises ValueError for a line that is no event, or has fields of other kinds."""
+    values = json_files.parse(line)
     try:
-        return _KINDS[values.pop("event")](**values)
+        event: Event = _KINDS[values.pop("event")](**values)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not an event: {line[:200]!r}") from error
+    sound = all(isinstance(getattr(event, item.name), _TYPES[str(item.type)]) for item in fields(event))
+    if sound and isinstance(event, Progress):
+        sound = all(-_HUGE < number < _HUGE for number in (event.done, event.total, event.seconds_left or 0))
+    elif sound and isinstance(event, Metric):
+        sound = all(_is_number(number) for number in (event.step, *event.values.values()))
+    if not sound:
+        raise ValueError(f"an event with fields of other kinds: {line[:200]!r}")
+    return event
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a float, NaN too, or can become one."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < _HUGE)
 
 
 class Ticker:

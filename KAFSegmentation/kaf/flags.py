@@ -58,7 +58,8 @@ class Command(BaseSettings):
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True,
-        cli_avoid_json=True, cli_exit_on_error=False, nested_model_default_partial_update=True, case_sensitive=True)
+        cli_avoid_json=True, cli_exit_on_error=False, nested_model_default_partial_update=True, case_sensitive=True,
+        allow_inf_nan=False)
 
     settings: str = Field("", description="a JSON file with any of these settings; a flag wins over the file")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kaf import json_files
 from kaf.data.folder import Case
 from kaf.errors import InputError, OutputError
 from kaf.events import Message, OnEvent, ignore
@@ -80,7 +80,7 @@ class _Job:
         paths = self._paths(case)
         report: dict[str, Any] = {}
         with suppress(OSError, ValueError):
-            report = json.loads(paths["report"].read_text())
+            report = json_files.read(paths["report"])
         return (report.get("model_digest") == self.ready.card.digest
                 and report.get("input") == str(case.image)
                 and _what(report.get("settings")) == _what(self.settings.model_dump(mode="json"))

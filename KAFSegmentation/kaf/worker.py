@@ -29,23 +29,20 @@ import platform
 import queue
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from kaf._version import __version__
 from kaf.errors import InputError, KafError, ResourceError, WorkerError
 from kaf.events import Error, Event, Message, OnEvent, Result
-from kaf.handover import map_array, plain, write_array
+from kaf.handover import plain, write_array
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
-
-if TYPE_CHECKING:
-    from kaf.volume import Volume
+from kaf.worker_requests import Request, parsed, request_of, table_of
 
 # name -> "module:function", imported on first use.
 VERBS = {
@@ -55,31 +52,8 @@ VERBS = {
     "adapt": "kaf.worker_verbs:adapt",
 }
 _AHEAD = ("torch",)  # imported as soon as the worker is ready, while the user still chooses
+_LONGEST = 16 << 20  # bytes of a request: voxels come by file
 _PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image"}
-
-
-@dataclass
-class Request:
-    """What a verb gets.
-
-    Attributes:
-        verb: its name.
-        settings: values for its settings object.
-        options: what concerns this request but is no setting.
-        volumes: name -> volume, its voxels memory-mapped and read-only. ``source`` is the path of the file:
-            the same path always means the same voxels, so it may serve as a key of ``cache``.
-        folder: where files may be written; removed by the client.
-        cache: lives as long as the worker, emptied when memory runs out.
-    """
-
-    verb: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    volumes: dict[str, Volume] = field(default_factory=dict)
-    folder: Path = Path()
-    cache: dict[Any, Any] = field(default_factory=dict)
-
-
 Verb = Callable[[Request, OnEvent], "dict[str, Any] | None"]
 
 
@@ -122,7 +96,10 @@ class Worker:
     def _watch(self) -> None:
         """Passes the requests on; their end is the end of the client and of this process."""
         try:
-            for line in self._requests:
+            while line := self._requests.readline(_LONGEST):
+                whole = line
+                while len(whole) == _LONGEST and not whole.endswith(b"\n"):  # the rest of a line that is no request
+                    whole = self._requests.readline(_LONGEST)
                 self._inbox.put(line)
         finally:
             self._leave()
@@ -147,10 +124,10 @@ class Worker:
     def _answer(self, line: bytes) -> None:
         number, verb, short = 0, "request", False
         try:
-            values = _parsed(line)
+            values = parsed(line)
             number, verb = values["id"], values["verb"]
             function = self._function(verb)
-            request = self._request(values)
+            request = request_of(values, self._cache)
             made = function(request, lambda event: self._pass_on(number, event))
             self._send(number, Result(_with_files(made or {}, request.folder)))
         except (Exception, SystemExit) as error:
@@ -168,19 +145,6 @@ class Worker:
             raise InputError(verb, "is no verb of the worker", f"It knows {', '.join(sorted(self._verbs))}.")
         module, _, name = self._verbs[verb].partition(":")
         return getattr(importlib.import_module(module), name)
-
-    def _request(self, values: dict[str, Any]) -> Request:
-        import numpy as np
-
-        from kaf.volume import Volume
-
-        volumes = {}
-        for name, item in values.get("arrays", {}).items():
-            voxels, affine = map_array(item["path"]), np.array(item["affine"], dtype=np.float64)
-            volumes[name] = Volume(voxels, affine, item["path"])
-        folder = Path(values.get("folder", tempfile.gettempdir()))
-        return Request(values["verb"], values.get("settings", {}), values.get("options", {}), volumes, folder,
-                       self._cache)
 
     def _report(self, number: int, error: KafError) -> bool:
         """Sends an error, from within the handler of the exception behind it; True if a resource ran out."""
@@ -232,17 +196,6 @@ def in_words(error: BaseException, verb: str) -> KafError:
                     "Please report it with the worker's log, which has the details.")
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(line)
-        if isinstance(values["id"], int) and isinstance(values["verb"], str):
-            return values
-    except (ValueError, TypeError, KeyError, IndexError):
-        pass
-    raise InputError("request", f"is no JSON object with a whole number 'id' and a 'verb': {line[:200]!r}",
-                     "Send one such object per line.")
-
-
 def _with_files(made: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The result with its arrays (Volume or ndarray) written to files in their place."""
     if "arrays" not in made:
@@ -286,12 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--own-group", action="store_true",
                         help="end the whole process group when stdin closes (it was made for this worker)")
     options = parser.parse_args(arguments)
+    verbs = {**VERBS, **(table_of(options.verbs) if options.verbs else {})}
     requests, answers = _claim_pipes()
     faulthandler.enable()
-    verbs = dict(VERBS)
-    if options.verbs:
-        module, _, name = options.verbs.partition(":")
-        verbs |= getattr(importlib.import_module(module), name)
     Worker(requests, answers, verbs, options.own_group).serve(() if options.verbs else _AHEAD)
 
 
@@ -299,4 +249,8 @@ if __name__ == "__main__":
     # The module is imported under its own name, so that a verb that imports it meets this same one.
     from kaf import worker
 
-    worker.main()
+    try:
+        worker.main()
+    except KafError as wrong:
+        print(f"kaf worker: {wrong}", file=sys.stderr)
+        sys.exit(wrong.exit_code)

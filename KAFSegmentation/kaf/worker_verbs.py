@@ -15,7 +15,7 @@ from kaf.segment import Segmentation
 from kaf.segment import segment as run_segment
 from kaf.settings import AdaptSettings, ExplainSettings, SegmentSettings, build
 from kaf.volume import Volume
-from kaf.worker import Request
+from kaf.worker_requests import Request
 
 
 def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:

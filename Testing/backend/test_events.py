@@ -14,7 +14,7 @@ from kaf.events import Error, Message, Metric, Picture, Progress, Result, Ticker
 
 EVENTS = [
     Progress("reading", 0, 4), Progress("Schicht 頭", 2.5, 4.0, 1.25),
-    Metric(7, {"loss": 0.1 + 0.2, "Dice 1": 1e-300}), Metric(0, {}),
+    Metric(7, {"loss": 0.1 + 0.2, "Dice 1": 1e-300, "pairs": 3}), Metric(0, {}),
     Picture("Title \"quoted\"\nsecond line", "/some/where/ä.png"),
     Message("10 patients"), Message("low memory", "warning"),
     Result(), Result({"model": "run/model.safetensors", "list": [1, 2.5, None, {"a": True}]}),
@@ -40,7 +40,13 @@ def test_every_kind_is_tried():
 @pytest.mark.parametrize("line", [
     "", "plain words", "{", "[]", "7", '"progress"', "null", "{}", '{"event": "nothing"}', '{"event": null}',
     '{"event": ["metric"]}', '{"event": "progress"}', '{"event": "progress", "stage": "a", "done": 1}',
-    '{"event": "message", "text": "a", "colour": "red"}',
+    '{"event": "message", "text": "a", "colour": "red"}', "[" * 10_000, '{"event":' * 10_000,
+    '{"event": "progress", "stage": "a", "done": "1", "total": 2}',
+    '{"event": "progress", "stage": "a", "done": NaN, "total": 2}',
+    '{"event": "progress", "stage": "a", "done": 1, "total": Infinity}',
+    '{"event": "metric", "step": 1, "values": {"loss": "low"}}', '{"event": "metric", "step": 1, "values": [1]}',
+    '{"event": "metric", "step": 1, "values": {"loss": 1' + "0" * 400 + '}}', '{"event": "message", "text": null}',
+    '{"event": "result", "values": 3}', '{"event": "error", "text": ["a"]}',
 ])
 def test_a_line_that_is_no_event_is_a_value_error(line):
     with pytest.raises(ValueError):  # noqa: PT011 - its own message or json's

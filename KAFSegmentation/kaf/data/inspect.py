@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kaf import json_files
 from kaf.data.folder import Case, Dataset
 from kaf.data.pairing import count, some
 from kaf.errors import InputError
@@ -130,7 +131,7 @@ def inspect_dataset(dataset: Dataset, on_event: OnEvent = ignore) -> Inspection:
 def label_names(root: str | Path) -> dict[int, str]:
     """Names by label value from ``dataset.json`` in the folder, written either way round; empty without."""
     try:
-        labels = json.loads(Path(root, "dataset.json").read_text(encoding="utf-8"))["labels"].items()
+        labels = json_files.read(Path(root, "dataset.json"))["labels"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     found = {}

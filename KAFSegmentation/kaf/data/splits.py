@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kaf import json_files
 from kaf.errors import InputError
 from kaf.files import atomic_write
 
@@ -52,7 +53,7 @@ class Split:
             InputError: the file is missing, is not a split, or has a patient in two parts.
         """
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = json_files.read(path)
         except OSError as error:
             raise InputError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
         except ValueError as error:

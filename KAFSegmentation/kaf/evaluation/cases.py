@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kaf import json_files
 from kaf._version import __version__
 from kaf.card import Label
 from kaf.files import atomic_write
@@ -71,7 +72,7 @@ class Kept:
     def get(self, pair: Pair) -> Scored | None:
         """The case if it was scored already."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            kept = json.loads(self._path(pair).read_text())
+            kept = json_files.read(self._path(pair))
             if kept["key"] == self._key(pair):
                 names = {file: tuple(Label(**{**label, "colour": tuple(label["colour"])}) for label in labels)
                          for file, labels in kept["names"].items()}

@@ -131,7 +131,8 @@ class Work:
             mouth = Mouth(self.files.events)
             with contextlib.redirect_stdout(mouth):
                 verb, values = self.asked["verb"], self.asked["values"]
-                code = cli.main([verb, *positionals(verb, values), "--settings", str(self.files.settings), "--events"])
+                code = cli.main([verb, *positionals(verb, values), "--settings", str(self.files.settings), "--events"],
+                                self.files.log)
             words: Error | Result | None = mouth.last
         except KeyboardInterrupt:
             code, words = 1, _as_event(Cancelled())

@@ -22,8 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kaf import locks
-from kaf.files import patiently
+from kaf import json_files, locks
+from kaf.errors import InputError
+from kaf.files import check_regular, patiently
 
 NAME = "job"
 FORMAT = 1
@@ -81,11 +82,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file, empty where there is none; tried again where it is just being written."""
     for _ in range(3):
         try:
-            values = json.loads(path.read_bytes().strip(b"\0 \n") or b"{}")
+            check_regular(path)
+            values = json_files.parse(path.read_bytes().strip(b"\0 \n") or b"{}")
             return values if isinstance(values, dict) else {}
         except (ValueError, PermissionError):  # the latter on Windows
             time.sleep(0.02)
-        except OSError:
+        except (OSError, InputError):
             return {}
     return {}
 

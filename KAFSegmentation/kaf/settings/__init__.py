@@ -6,12 +6,12 @@ Unknown keys are errors that name the nearest known key.  No torch here.
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kaf import json_files
 from kaf.errors import SettingsError
 
 S = TypeVar("S", bound="Settings")
@@ -21,7 +21,7 @@ Axes = tuple[int, int, int]  # along slices, rows, columns
 class Settings(BaseModel):
     """Base of all settings: immutable, strict about names, with suggestions for misspelt ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def verb(cls) -> str:
@@ -37,6 +37,8 @@ class Settings(BaseModel):
                     near = difflib.get_close_matches(str(key).lower(), cls.model_fields, n=1, cutoff=0.5)
                     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown setting '{key}'; {hint}")
+                if json_files.holds_nul(values[key]):
+                    raise ValueError(f"'{key}' holds a NUL character, which no path and no name has")
         return values
 
 
@@ -62,7 +64,7 @@ def build(cls: type[S], values: dict[str, Any], source: object = "settings") -> 
 def load_values(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file; :class:`SettingsError` says what is wrong with it."""
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json_files.read(path)
     except OSError as error:
         raise SettingsError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
     except ValueError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from kaf import json_files
 from kaf.errors import SettingsError
 from kaf.settings import (
     AugmentationSettings,
@@ -199,7 +199,7 @@ def parse_method(value: Any) -> dict[str, float]:
     """
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            value = json.loads(value)
+            value = json_files.parse(value)
         except ValueError as error:
             raise ValueError(f"{value} is not valid JSON ({error})") from error
     pairs: list[tuple[str, Any]]

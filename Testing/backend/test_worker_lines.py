@@ -1,0 +1,98 @@
+"""The worker survives any line: each is answered in words, and the next request is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from worker_toys import environment
+
+NOT_A_REQUEST = "request: is no JSON object with a whole number 'id' and a 'verb'"
+LINES = {
+    "empty": (b"", NOT_A_REQUEST), "words": (b"hello", NOT_A_REQUEST), "number": (b"7", NOT_A_REQUEST),
+    "nested": (b"[" * 10_000, NOT_A_REQUEST), "nested object": (b'{"id":' * 10_000, NOT_A_REQUEST),
+    "not UTF-8": (b'{"id": 1, "verb": "\xff"}', NOT_A_REQUEST), "NUL": (b'{"id": 1, "verb": "\0"}', NOT_A_REQUEST),
+    "id": (b'{"id": "1", "verb": "count"}', NOT_A_REQUEST), "digits": (b"9" * 5000, NOT_A_REQUEST),
+    "longer than any request": (b'{"id": 1, "verb": "' + b"a" * (17 << 20) + b'"}', NOT_A_REQUEST),
+}
+REQUESTS = {
+    "verb": ({"verb": "nothing"}, "nothing: is no verb of the worker"),
+    "verb of half a character": ({"verb": "\ud800"}, "is no verb of the worker"),
+    "arrays": ({"arrays": [1]}, "its 'arrays' is no object"),
+    "settings": ({"settings": "a"}, "'settings' is no object"),
+    "folder": ({"folder": 3}, "its 'folder' is no text"), "NUL": ({"folder": "a\0b"}, "holds a NUL character"),
+    "array": ({"arrays": {"image": None}}, "image: cannot be taken over"),
+    "no path": ({"arrays": {"image": {"affine": 1}}}, "image: cannot be taken over"),
+    "missing": ({"arrays": {"image": {"path": "/none.npy", "affine": []}}}, "/none.npy: does not exist"),
+    "pipe": ({"arrays": {"image": {"path": "pipe", "affine": []}}}, "pipe: is a named pipe"),
+    "no array": ({"arrays": {"image": {"path": "words.npy", "affine": []}}}, "image: cannot be taken over"),
+    "no affine": ({"arrays": {"image": {"path": "a.npy", "affine": [[1, 2], [3]]}}}, "image: cannot be taken over"),
+    "short affine": ({"arrays": {"image": {"path": "a.npy", "affine": [1, 2]}}}, "image: has an affine that is not"),
+}
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    """A worker in a folder with files that are no arrays; sends a line and reads the answer."""
+    folder = tmp_path_factory.mktemp("worker")
+    np.save(folder / "a.npy", np.zeros((1, 2, 2)))
+    (folder / "words.npy").write_text("words")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe")
+    command = [sys.executable, "-m", "kaf.worker", "--verbs", "worker_toys:TABLE"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          env=environment(), cwd=folder) as process:
+        process.stdout.readline()  # ready
+
+        def answer(line: bytes):
+            process.stdin.write(line + b"\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield answer
+        process.stdin.close()
+
+
+def serves(worker):
+    return worker(b'{"id": 7, "verb": "count"}')["id"] == 7
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_line_that_is_no_request(worker, name):
+    line, words = LINES[name]
+    answer = worker(line)
+    assert (answer["id"], answer["event"]) == (0, "error")
+    assert answer["text"].startswith(words)
+    assert serves(worker)
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_that_cannot_be_served(worker, name):
+    if name == "pipe" and not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    values, words = REQUESTS[name]
+    answer = worker(json.dumps({"id": 5, "verb": "echo", **values}).encode())
+    assert (answer["id"], answer["event"]) == (5, "error")
+    assert words in answer["text"]
+    assert "did not expect" not in answer["text"]
+    assert serves(worker)
+
+
+@pytest.mark.parametrize(("table", "words"), [
+    ("os:nope", "'os:nope' names no table of verbs (AttributeError"), ("nobody_has_this:TABLE", "ModuleNotFoundError"),
+    ("os", "names no table"), (":", "ValueError"), ("os:sep", "is no dictionary"),
+    ("os:environ", "is no dictionary"), ("worker_toys:HERE", "is no dictionary"), ("worker_toys.nope:x", "names no"),
+], ids=str)
+@pytest.mark.parametrize("start", [["-m", "kaf.worker"], ["-m", "kaf", "worker"]], ids=["module", "command"])
+def test_verbs_that_are_not_there(table, words, start):
+    done = subprocess.run([sys.executable, *start, "--verbs", table], input=b"", capture_output=True, check=False,
+                          env=environment())
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"kaf")
+    assert done.stderr.count(b"\n") == 1
+    assert words in done.stderr.decode()
