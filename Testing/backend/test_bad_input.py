@@ -78,7 +78,7 @@ BAD_SCANS = {
     "no such frame": (lambda: image("scan.nii.gz", FRAMES, isVector=False), "no frame 3", ["--frame", "3"]),
     "frame of a 3-D scan": (lambda: image("scan.nii.gz", GREY), "no frame 1", ["--frame", "1"]),
     "not a number": (lambda: image("scan.nii.gz", np.full((4, 5, 6), np.nan, np.float32)), "no finite", []),
-    "no voxels": (nothing_inside, "zero", []),
+    "no voxels": (nothing_inside, "is empty: its size is 4 x 4 x 0", []),
     "box elsewhere": (lambda: image("scan.nii.gz", GREY), "outside the scan", ["--roi=90,90,90,99,99,99"]),
     "no such device": (lambda: image("scan.nii.gz", GREY), "cuda:77: is not available", ["--device", "cuda:77"]),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from scan_files import save, scan
+from scan_files import nifti, save, scan
 
 from kaf.errors import InputError
 from kaf.volume import Volume, guess_modality, read_volume
@@ -144,22 +144,6 @@ def test_one_wrong_byte_in_a_compressed_file(tmp_path):
         read_volume(path)
 
 
-def nifti(path: Path, pixdim=(1.0, 2.0, 3.0), sform=None, sform_code=1, qform_code=0, dims=(9, 7, 5)) -> Path:
-    """A NIfTI-1 file from bytes, so that it can be wrong."""
-    header = bytearray(352)
-    struct.pack_into("<i", header, 0, 348)
-    struct.pack_into("<8h", header, 40, len(dims), *dims, *([1] * (7 - len(dims))))
-    struct.pack_into("<hh", header, 70, 4, 16)
-    struct.pack_into("<8f", header, 76, 1.0, *pixdim, *([0.0] * (7 - len(pixdim))))
-    struct.pack_into("<f", header, 108, 352.0)
-    struct.pack_into("<hh", header, 252, qform_code, sform_code)
-    rows = np.diag([*pixdim, 1.0])[:3] if sform is None else np.asarray(sform)
-    struct.pack_into("<12f", header, 280, *np.ravel(rows))
-    header[344:348] = b"n+1\0"
-    path.write_bytes(bytes(header) + scan(dims[::-1]).tobytes())
-    return path
-
-
 def test_nifti_from_bytes_is_read_as_the_standard_says(tmp_path):
     sform = [[0, -2, 0, 10], [-1, 0, 0, 20], [0, 0, 3, 30]]
     volume = read_volume(nifti(tmp_path / "a.nii", sform=sform))
@@ -202,10 +186,11 @@ def test_nifti_of_no_size(tmp_path):
 
 def nrrd(path: Path, directions: str, sizes="9 7 5") -> Path:
     count = int(np.prod([int(n) for n in sizes.split()]))
+    voxels = (bytes(range(250)) * (count // 250 + 1))[:count]
     path.write_bytes(
         f"NRRD0004\ntype: uint8\ndimension: 3\nspace: left-posterior-superior\nsizes: {sizes}\n"
         f"space directions: {directions}\nkinds: domain domain domain\nencoding: raw\n"
-        "space origin: (0,0,0)\n\n".encode() + bytes(range(250)) * (count // 250 + 1)
+        "space origin: (0,0,0)\n\n".encode() + voxels
     )
     return path
 

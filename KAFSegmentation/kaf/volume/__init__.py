@@ -6,6 +6,7 @@ which is Slicer's IJKToRAS.  SimpleITK reads the files, so that KAF and Slicer s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,11 @@ import numpy as np
 from kaf.errors import InputError
 from kaf.files import check_regular
 from kaf.volume import itk as volume_itk
+from kaf.volume import metaimage as volume_metaimage
 from kaf.volume import nifti as volume_nifti
+from kaf.volume import nrrd as volume_nrrd
 from kaf.volume.dicom import MODALITY, header_text, looks_like_dicom, read_series
+from kaf.volume.stored import Stored, refuse_claim
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +142,11 @@ def _load(path: Path, frame: int | None, series: str | None) -> _Loaded:
     _refuse_unreadable(path)
     if volume_nifti.is_nifti(path):
         return _load_nifti(path, frame)
+    for format_of in (volume_nrrd, volume_metaimage):
+        if format_of.is_mine(path):
+            stored, missing = format_of.read_header(path)
+            loaded, _ = _read_whole(stored, frame)
+            return loaded._replace(warnings=missing)
     with volume_itk.quiet():
         loaded = _read_image(path, frame)
     if len(loaded.voxels) == 1 and looks_like_dicom(path):
@@ -158,24 +167,36 @@ def _refuse_unreadable(path: Path) -> None:
 
 
 def _load_nifti(path: Path, frame: int | None) -> _Loaded:
-    """ITK fills what is missing from a damaged NIfTI with rubbish and says nothing.
-
-    The file is therefore unpacked once more to its checksum, in a thread while ITK reads: no time is lost.
-    """
+    """ITK fills what is missing from a damaged NIfTI with rubbish and says nothing."""
     header = volume_nifti.read_header(path)
-    with volume_itk.quiet(), ThreadPoolExecutor(1) as pool:
-        complete = pool.submit(volume_nifti.check_complete, path, header)
-        try:
-            loaded = _read_image(path, frame)
-        except InputError:
-            complete.result()
-            header.refuse_shear(path)
-            raise
-        not_finite = complete.result()
+    loaded, not_finite = _read_whole(header.stored, frame, header.refuse_for_itk)
     warnings = header.doubts(loaded.affine, loaded.voxels.shape)
     if not_finite:
         warnings.append(f"{not_finite} voxels are NaN or infinite; they were read as 0, as in Slicer.")
     return loaded._replace(warnings=warnings)
+
+
+def _read_whole(stored: Stored, frame: int | None, explain: Callable[[Path], None] = lambda path: None
+                ) -> tuple[_Loaded, int]:
+    """What ITK reads of a file that holds what its header promises, and how many voxels are not finite.
+
+    ``explain`` raises the reason, if it knows one, where ITK does not read a file that is sound.
+
+    The file is unpacked once more to its checksum, in a thread while ITK reads: no time is lost.  What promises far
+    more than lies on the disk is unpacked before memory is taken for it, and MetaImage always is.
+    """
+    stored.refuse_impossible()
+    with volume_itk.quiet(), ThreadPoolExecutor(1) as pool:
+        complete = pool.submit(stored.check_complete)
+        if stored.is_suspect or stored.packing == "zlib":
+            complete.result()
+        try:
+            loaded = _read_image(stored.path, frame)
+        except InputError:
+            complete.result()
+            explain(stored.path)
+            raise
+        return loaded, complete.result()
 
 
 def _read_image(path: Path, frame: int | None) -> _Loaded:
@@ -188,6 +209,8 @@ def _read_image(path: Path, frame: int | None) -> _Loaded:
     if 0 in size:
         raise InputError(path, f"is empty: its size is {volume_itk.times(size)}", "Export the volume again.")
     _refuse_unreal(path, reader)
+    if not (volume_nifti.is_nifti(path) or volume_nrrd.is_mine(path) or volume_metaimage.is_mine(path)):
+        refuse_claim(path, size, volume_itk.voxel_bytes(reader))
     if len(size) > 4:
         raise InputError(path, f"has {len(size)} dimensions", "Save one 3-D volume of it.")
     frames = size[3] if len(size) == 4 else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,11 +42,22 @@ def affine_of(path: Path, image: Any) -> np.ndarray:
         raise InputError(path, f"its voxels measure {times(spacing)} mm", MEND_GEOMETRY)
     if not (np.isfinite(direction).all() and np.isfinite(origin).all()):
         raise InputError(path, "its axes or its origin are not finite numbers", MEND_GEOMETRY)
+    if not (np.linalg.norm(direction, axis=0) > 0).all():
+        raise InputError(path, "one of its axes has no length", MEND_GEOMETRY)
     if largest_cosine(direction) > _ORTHOGONAL:
         raise sheared(path, direction)
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = direction * spacing, origin
     return LPS_RAS @ affine
+
+
+def voxel_bytes(reader: Any) -> int:
+    """What a voxel of the file that a SimpleITK reader has looked into takes, all its components together."""
+    import SimpleITK
+
+    kind = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+    bits = next((int(word) for word in kind.replace("-", " ").split() if word.isdigit()), 64)
+    return math.ceil(bits / 8) * reader.GetNumberOfComponents()
 
 
 def image_of(voxels: np.ndarray, affine: np.ndarray) -> Any:

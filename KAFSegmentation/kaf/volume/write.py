@@ -133,6 +133,8 @@ def _check_whole(path: Path) -> None:
     import SimpleITK
 
     if volume_nifti.is_nifti(path):
-        volume_nifti.check_complete(path, volume_nifti.read_header(path))
+        stored = volume_nifti.read_header(path).stored
+        stored.refuse_impossible()
+        stored.check_complete()
     else:
         SimpleITK.ReadImage(str(path))
