@@ -48,6 +48,7 @@ def forecast(geometry, model, card, settings, warm=False):
         InputError: the geometry cannot be segmented.
     """
     grid = canonical_grid(geometry.shape(), geometry.affine(), card.spacing, card.slicing_axis)
+    grid.refuse_size()
     slice_ = int(np.prod(grid.size))
     pixels = slice_ * grid.n_slices * (4 if settings.get("flips") else 1)
     device = likelyDevice(settings["device"])

@@ -18,6 +18,7 @@ and last pixel stay where they are), so nothing shifts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
@@ -38,6 +39,8 @@ _PLANES = {
 }
 _ANATOMICAL = {"sagittal": 0, "coronal": 1, "axial": 2}  # the RAS axis along which slices are stacked
 _CHUNK_BYTES = 16 * 1024 * 1024
+_MOST_GROWTH, _MANY_PIXELS = 64, 1 << 27  # pixels per voxel, unless they are few: half a GB
+_FEW = 8  # a side of so many pixels that becomes one pixel is lost
 _TIE = 0.01  # spacings within 1 % of the largest count as equally large
 
 
@@ -93,6 +96,25 @@ class Grid:
             row, column = 2 - self.order[axis], 2 - axis
             step[row, column], step[row, 3] = scale[axis], offset[axis]
         return self.affine @ step
+
+    def refuse_size(self, source: object = "scan") -> None:
+        """Before memory is taken: whether slices of these pixels can be meant.
+
+        Raises:
+            InputError: far more pixels than the scan has voxels, which would fill the memory, or a single row or
+                column of pixels for what was many.
+        """
+        voxels, pixels = math.prod(self.shape), math.prod(self.canonical_shape)
+        rows, columns = self.size
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        measures = " x ".join(f"{mm:g}" for mm in lengths)
+        wanted = " x ".join(f"{mm:.3g}" for mm in self.spacing[1:])
+        reason = f"its voxels measure {measures} mm: at pixels of {wanted} mm its slices have {rows} x {columns} pixels"
+        remedy = "Mend its spacing in Slicer's Volumes module and save it again, or choose another model or --spacing."
+        if pixels > max(_MOST_GROWTH * voxels, _MANY_PIXELS):
+            raise InputError(source, f"{reason}, which would take {pixels * 4 / 1e9:.3g} GB", remedy)
+        if any(size < 2 and native >= _FEW for size, native in zip(self.size, self.native_size, strict=True)):
+            raise InputError(source, f"{reason}, and nothing is left to see", remedy)
 
     def to_canonical(self, voxels: np.ndarray) -> np.ndarray:
         """Image voxels (k, j, i) of any real dtype as float32 (slice, row, column); bilinear in the plane.

@@ -49,8 +49,13 @@ class Prepared:
 
 def prepare(volume: Volume, spacing: float | None, slicing_axis: str, normalisation: NormalisationSettings,
             keypoints: KeypointSettings | None, describe: bool = False, threads: int = 2) -> Prepared:
-    """Resample in-plane, standardise intensities, detect keypoints (none where no network will look at them)."""
+    """Resample in-plane, standardise intensities, detect keypoints (none where no network will look at them).
+
+    Raises:
+        InputError: at this spacing the slices would have far too many pixels, or hardly any.
+    """
     grid = canonical_grid(volume.voxels.shape, volume.affine, spacing, slicing_axis)
+    grid.refuse_size(volume.source or "scan")
     low, high, offset, scale = normalise(grid.view(volume.voxels), normalisation)
     image = grid.to_canonical(volume.voxels)
     np.clip(image, low, high, out=image)

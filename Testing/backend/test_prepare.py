@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from made_models import STORAGES, stored
 
+from kaf.errors import InputError
+from kaf.grid import Grid
 from kaf.keypoints import detect
 from kaf.prepare import normalise, prepare, stack_context
 from kaf.settings import KeypointSettings, NormalisationSettings
@@ -126,3 +128,25 @@ def test_context_repeats_the_ends(index, expected):
     assert stack.shape == (5, 2, 3)
     assert stack[:, 0, 0].tolist() == expected
     assert stack_context(image, index, 0)[:, 1, 1].tolist() == [index]
+
+
+@pytest.mark.parametrize(("measures", "wanted", "words"), [
+    ((1e6, 1e6, 8.0), 1.25, r"51200000 x 51200000 pixels, which would take"),
+    ((1e6, 1.0, 8.0), 1.25, "which would take"),
+    ((1.0, 1.0, 8.0), 1e-3, "64000 x 64000 pixels, which would take"),
+    ((1e-3, 1e-3, 8.0), 1.25, "1 x 1 pixels, and nothing is left to see"),
+    ((1.0, 1.0, 8.0), 1e6, "nothing is left"),
+], ids=["metres", "one side", "fine pixels", "micrometres", "coarse pixels"])
+def test_a_spacing_that_would_fill_the_memory_or_leave_nothing_is_refused_before(measures, wanted, words, monkeypatch):
+    monkeypatch.setattr(Grid, "to_canonical", lambda *_: pytest.fail("memory was taken"))
+    scan = Volume(patient().astype(np.float32), np.diag([*measures, 1.0]), "odd.nii.gz")
+    with pytest.raises(InputError, match=rf"odd\.nii\.gz: its voxels measure .*{words}.* Mend its spacing"):
+        prepare(scan, wanted, "axial", TISSUE, None)
+
+
+def test_spacings_of_real_scans_and_models_are_not_refused():
+    for measures, wanted in (((0.02, 0.02, 0.05), 0.1), ((8.0, 8.0, 8.0), 1.0), ((0.5, 4.0, 4.0), 0.5),
+                             ((1.0, 1.0, 1000.0), 1.0)):
+        scan = Volume(patient().astype(np.float32), np.diag([*measures, 1.0]))
+        prepared = prepare(scan, wanted, "axial", TISSUE, None)
+        assert min(prepared.grid.size) >= 13

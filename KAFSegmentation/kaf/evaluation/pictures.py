@@ -64,7 +64,12 @@ def square_grid(volume: Volume) -> Grid:
     thick = max(volume.spacing) >= _THICK * min(volume.spacing)
     plane = "largest-spacing" if thick else "axial"
     native = canonical_grid(volume.shape, volume.affine, slicing_axis=plane)
-    return canonical_grid(volume.shape, volume.affine, min(native.spacing[1:]), plane)
+    grid = canonical_grid(volume.shape, volume.affine, min(native.spacing[1:]), plane)
+    try:
+        grid.refuse_size(volume.source)
+    except InputError:  # pixels so long and narrow that square ones would fill the memory
+        return native
+    return grid
 
 
 def _scan(case: CaseResult, reference: Volume, on_event: OnEvent) -> np.ndarray:
