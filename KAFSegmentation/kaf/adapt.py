@@ -32,7 +32,7 @@ from kaf.training.loop import Loop
 from kaf.training.schedule import Schedule
 from kaf.training.task import SegmentationTask
 from kaf.transfer import transfer
-from kaf.volume import Volume
+from kaf.volume import Volume, cleaned
 
 _OTHERS = 0.5  # largest share of draws from slices that the person has not finished
 _BACK = 0.35  # largest share of the base weights in those of a correction
@@ -76,6 +76,7 @@ def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEv
     if drawn.shape != volume.shape or not np.allclose(drawn.affine, volume.affine, atol=1e-2):
         raise InputError(drawn.source or "labels", "do not lie on the grid of the scan",
                          "Export the segmentation with the scan as reference geometry.")
+    volume = cleaned(volume)
     place = choose_place(settings)
     base, tensors = load_tensors(find_model(settings.model))
     if base.network.get("dimensions", 2) == 3:
@@ -91,7 +92,7 @@ def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEv
     ready = Ready(network, card, place)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)
     finished = finished_slices(prepared.grid, drawn.voxels, settings.slices)
-    case = CachedCase("scan", "scan", prepared.image, prepared.grid.labels_to_canonical(drawn.voxels),
+    case = CachedCase(volume.source or "scan", "scan", prepared.image, prepared.grid.labels_to_canonical(drawn.voxels),
                       prepared.keypoints, prepared.grid.spacing)
     on_event(Message(f"Learning from {len(finished)} slices for {settings.seconds:.0f} s on {place.reason}."))
     new = bool(settings.labels)
@@ -185,7 +186,8 @@ def _guess(base: nn.Module, card: Card, case: CachedCase, finished: Sequence[int
     assert case.labels is not None
     labels = np.zeros_like(case.labels)
     classes = 0
-    predictor = SlicePredictor(place.put(fold_norms(base)), place, card.slice_context, flips=card.knows_mirrors)
+    predictor = SlicePredictor(place.put(fold_norms(base)), place, card.slice_context, flips=card.knows_mirrors,
+                               source=case.name)
     for indices, features in predictor(case.image, case.keypoints):
         labels[indices], classes = labels_of(features.logits), features.logits.shape[1]
     drawn = case.labels[list(finished)]

@@ -19,7 +19,7 @@ from kaf.grid import Grid
 from kaf.keypoints import Keypoints
 from kaf.ready import Ready, make_ready
 from kaf.settings import ExplainSettings
-from kaf.volume import Volume, read_volume
+from kaf.volume import Volume, cleaned, read_volume
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -86,8 +86,7 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
         InputError: the point lies outside the scan, or there is no such slice.
         SettingsError: a scale or head that the network does not have, or a direction without a point.
     """
-    if not isinstance(volume, Volume):
-        volume = read_volume(volume)
+    volume = cleaned(volume) if isinstance(volume, Volume) else read_volume(volume)
     ready = make_ready(settings, settings.model, cache)
     _check(settings, ready)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)
@@ -102,7 +101,8 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
         chosen = nearest_keypoint(prepared.keypoints[slices[0]], at[1:])
     ticker = Ticker(on_event, "explaining", len(slices))
     maps, weights = [], []
-    for part, features in ready.predictor(settings)(prepared.image, prepared.keypoints, slices, capture=True):
+    predictor = ready.predictor(settings, source=volume.source)
+    for part, features in predictor(prepared.image, prepared.keypoints, slices, capture=True):
         for row, index in enumerate(part):
             points = prepared.keypoints[index]
             matrix = combine(features.attention or [], row, len(points), settings.scale, settings.head,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kaf.device import Place, empty_caches
-from kaf.errors import ResourceError
+from kaf.errors import InputError, ResourceError
 from kaf.events import Message, OnEvent, ignore
 from kaf.keypoints import Keypoints, pad_keypoints
 from kaf.network import Features
@@ -43,7 +43,8 @@ def labels_of(logits: Tensor) -> np.ndarray:
 
 @dataclass
 class SlicePredictor:
-    """Logits of slices: a folded network, its place, the slices seen on each side, the batch, mirror averaging.
+    """Logits of slices: a folded network, its place, the slices seen on each side, the batch, mirror averaging, and
+    what to call the scan in an error.
 
     With ``flips`` the probabilities of four mirrored copies are averaged and their logarithm is returned.
     """
@@ -54,6 +55,7 @@ class SlicePredictor:
     batch: int = 8
     flips: bool = False
     on_event: OnEvent = ignore
+    source: str = ""
     _left_the_gpu: bool = field(default=False, init=False)
 
     def __call__(self, image: np.ndarray, keypoints: Sequence[Keypoints], slices: Sequence[int] | None = None,
@@ -61,6 +63,10 @@ class SlicePredictor:
         """Yields (slice indices, features of them with float32 logits) over (S, H, W).
 
         With ``capture`` the features hold the attention of the slices as they are (not of mirrored copies).
+
+        Raises:
+            InputError: the network answers a slice with NaN or infinity.
+            ResourceError: memory runs out whatever the batch.
         """
         wanted = list(range(len(image))) if slices is None else list(slices)
         start = 0
@@ -88,9 +94,21 @@ class SlicePredictor:
         with torch.inference_mode(), self.place.autocast():
             features = self.network(stack, positions, mask, capture)
             features.logits = features.logits.float()
+            self._refuse_not_finite(features.logits, part)
             if self.flips:
                 features.logits = self._mirrored(stack, positions, mask, features.logits)
+                self._refuse_not_finite(features.logits, part)
         return features
+
+    def _refuse_not_finite(self, logits: Tensor, part: Sequence[int]) -> None:
+        """The best of classes that are NaN would be the background: an empty result that looks like a sound one."""
+        finite = torch.isfinite(logits)
+        if not bool(finite.all()):
+            index = next(n for n, sound in zip(part, finite.flatten(1).all(1).tolist(), strict=True) if not sound)
+            raise InputError(
+                self.source or "the scan", f"the model answers slice {index} of it with numbers that are NaN or "
+                "infinite", "Try --precision fp32 and --device cpu. If it comes back, look whether the scan is what "
+                "the model was made for, or take another model.")
 
     def _mirrored(self, stack: Tensor, positions: Tensor, mask: Tensor, logits: Tensor) -> Tensor:
         """Logarithm of the probabilities averaged over the slices and their three mirrored copies."""

@@ -54,6 +54,7 @@ class VolumePredictor(SlicePredictor):
             for first in range(0, len(done), _SLICES_PER_PATCH):
                 group = done[first:first + _SLICES_PER_PATCH]
                 logits = torch.stack([(totals.pop(index) / weights.pop(index)).to(scores.device) for index in group])
+                self._refuse_not_finite(logits, group)
                 yield group, Features(logits, [], logits.new_empty(0), [], [] if capture else None)
 
     def _layer(self, image: np.ndarray, start: int, border: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,15 @@ def save_model(path: Path, network: nn.Module, card: Card, half: bool = True, ov
     """Write the weights (floats as float16 when ``half``) and the card; returns the card with its digests.
 
     The two digests are the SHA-256 of the tensor data and of the card's words.
+
+    Raises:
+        ModelError: a weight is NaN or infinite.
     """
     tensors = {name: _stored(value, half) for name, value in network.state_dict().items()
                if not name.endswith("num_batches_tracked")}
+    if lost := _not_finite(tensors):
+        raise ModelError(path, f"would hold weights that are NaN or infinite ({lost})",
+                         "Train again with a lower learning rate.")
     card = replace(card, digest=digest_of(tensors))
     card = replace(card, card_digest=card.digest_of_words())
     save_weights(path, tensors, {CARD_KEY: card.to_json(), "format": "pt"}, overwrite=overwrite)
@@ -36,8 +43,19 @@ def _stored(value: Tensor, half: bool) -> Tensor:
     return small if bool(torch.isfinite(small).all()) else value
 
 
+def _not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Names a tensor that holds NaN or infinity and counts all such; empty where there is none."""
+    lost = [name for name, value in tensors.items() if value.is_floating_point()
+            and not bool(torch.isfinite(value).all())]
+    return f"{lost[0]}, {len(lost)} of {len(tensors)} tensors" if lost else ""
+
+
 def load_tensors(path: Path) -> tuple[Card, dict[str, Tensor]]:
-    """The card and the weights as float32, after all digests were checked."""
+    """The card and the weights as float32, after all digests were checked.
+
+    Raises:
+        ModelError: the file is no model, damaged or changed, or a weight is NaN or infinite.
+    """
     read_card(path)  # a file without a card is told apart from a damaged one
     tensors, metadata = load_weights(path)
     card = card_from_json(metadata[CARD_KEY], path)
@@ -50,6 +68,9 @@ def load_tensors(path: Path) -> tuple[Card, dict[str, Tensor]]:
     if card.card_digest != words:
         raise ModelError(path, f"its card has SHA-256 {words[:16]}... but states {card.card_digest[:16]}...",
                          "The card was changed after the model was written; get the file again from its source.")
+    if lost := _not_finite(tensors):
+        raise ModelError(path, f"holds weights that are NaN or infinite ({lost})",
+                         "They would find nothing in any scan: get the file again, or train the model again.")
     return card, {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 

@@ -61,14 +61,15 @@ class Ready:
             return 0
         return sum(network["scales"])
 
-    def predictor(self, settings: RunSettings, flips: bool = False, on_event: OnEvent = ignore, overlap: float = 0.5
-                  ) -> SlicePredictor:
-        """The network over a volume; ``overlap`` of patches, 0..1, is for 3-D networks."""
+    def predictor(self, settings: RunSettings, flips: bool = False, on_event: OnEvent = ignore, overlap: float = 0.5,
+                  source: str = "") -> SlicePredictor:
+        """The network over a volume; ``overlap`` of patches, 0..1, is for 3-D networks; ``source`` names the scan."""
         if self.in_3d:
             slices, rows, columns = self.card.network.get("patch") or VolumePredictor.patch
-            return VolumePredictor(self.network, self.place, 0, settings.batch, flips, on_event,
+            return VolumePredictor(self.network, self.place, 0, settings.batch, flips, on_event, source,
                                    (slices, rows, columns), overlap)
-        return SlicePredictor(self.network, self.place, self.card.slice_context, settings.batch, flips, on_event)
+        return SlicePredictor(self.network, self.place, self.card.slice_context, settings.batch, flips, on_event,
+                              source)
 
     def warnings(self, volume: Volume, prepared: Prepared) -> list[str]:
         """What about this volume is unlike what the model was made for, in sentences."""

@@ -22,7 +22,7 @@ from kaf.keypoints import Keypoints
 from kaf.network import Features
 from kaf.ready import Ready, make_ready, volumes_ml
 from kaf.settings import SegmentSettings
-from kaf.volume import Volume, read_volume
+from kaf.volume import Volume, cleaned, read_volume
 
 _SPOT = 6.0
 
@@ -59,8 +59,7 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
         InputError, ModelError, ResourceError: each says what to do.
     """
     start = time.monotonic()
-    if not isinstance(volume, Volume):
-        volume = read_volume(volume)
+    volume = cleaned(volume) if isinstance(volume, Volume) else read_volume(volume)
     read = time.monotonic()
     ready = ready or make_ready(settings, settings.model, cache)
     loaded = time.monotonic()
@@ -84,7 +83,7 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     slices = range(prepared.grid.n_slices) if box is None else slices_in(prepared.grid, box)
     collector = _Collector(prepared.grid, settings, ready.network)
     ticker = Ticker(on_event, "segmenting", len(slices))
-    predictor = ready.predictor(settings, settings.flips, on_event, settings.overlap)
+    predictor = ready.predictor(settings, settings.flips, on_event, settings.overlap, volume.source)
     for part, features in predictor(prepared.image, prepared.keypoints, slices, settings.attention):
         collector.add(part, features, prepared.keypoints)
         ticker.update(ticker.done + len(part))

@@ -237,7 +237,12 @@ class Loop:
 
     def _validate(self) -> bool:
         """Validate the averaged network; True when it is time to stop early."""
-        values = self.task.validate(self.average.network)
+        try:
+            values = self.task.validate(self.average.network)
+        except InputError as error:
+            raise ResourceError(f"training step {self.state.step}", f"the validation cannot be told ({error.subject}: "
+                                f"{error.reason})", f"Lower the learning rate (now {self.schedule.learning_rate:g}), "
+                                "or go on with --resume.") from error
         if not values:
             return False
         state = self.state

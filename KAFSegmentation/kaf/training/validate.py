@@ -25,6 +25,7 @@ def score_cases(predictor: SlicePredictor, cases: Sequence[CachedCase]) -> dict[
     inside, sizes = [], []
     for case in cases:
         assert case.labels is not None
+        predictor.source = case.name
         prediction = np.empty(case.labels.shape, np.uint8)
         classes = 0
         for index, features in predictor(case.image, case.keypoints):

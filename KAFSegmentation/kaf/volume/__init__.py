@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,6 +85,23 @@ def read_volume(path: str | Path, frame: int | None = None, series: str | None =
     if voxels.min() == voxels.max():
         warnings = [*warnings, f"every voxel has the same value ({voxels.flat[0]})."]
     return Volume(voxels, affine, str(path), tuple(warnings), modality)
+
+
+def cleaned(volume: Volume) -> Volume:
+    """A scan that was handed over in memory, with its non-finite voxels set to the smallest finite one and a warning,
+    as :func:`read_volume` does; the volume itself where all is well.
+
+    Raises:
+        InputError: no voxel is finite.
+    """
+    if volume.voxels.dtype.kind != "f":
+        return volume
+    voxels = volume.voxels
+    if voxels.dtype.itemsize > 4:
+        with np.errstate(over="ignore"):
+            voxels = voxels.astype(np.float32)
+    voxels, mended = _mend(voxels, volume.source or "the scan")
+    return replace(volume, voxels=voxels, warnings=(*volume.warnings, *mended)) if mended else volume
 
 
 def read_labels(path: str | Path) -> Volume:
@@ -258,5 +275,5 @@ def _mend(voxels: np.ndarray, path: str | Path) -> tuple[np.ndarray, list[str]]:
     lowest = voxels[finite].min()
     share = 100 * lost / voxels.size
     return np.where(finite, voxels, lowest), [
-        f"{lost} voxels ({share:.2g} %) are NaN or infinite; they were set to the smallest value, {lowest:g}."
+        f"{lost} voxels ({share:.3g} %) are NaN or infinite; they were set to the smallest value, {lowest:g}."
     ]
