@@ -67,8 +67,9 @@ class Error:
 Event = Progress | Metric | Picture | Message | Result | Error
 OnEvent = Callable[[Event], None]
 _NUMBER, _HUGE = (int, float), 1e300
-_TYPES = {"str": str, "int": int, "float": _NUMBER, "float | None": (*_NUMBER, type(None)),
-          "dict[str, float]": dict, "dict[str, Any]": dict}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str, "int": int, "float": _NUMBER, "float | None": (*_NUMBER, type(None)), "dict[str, float]": dict,
+    "dict[str, Any]": dict}
 _KINDS = {kind.__name__.lower(): kind for kind in (Progress, Metric, Picture, Message, Result, Error)}
 
 

@@ -161,11 +161,13 @@ def named_labels(path: Path) -> dict[int, Label]:
         return {}
     import SimpleITK as sitk
 
+    from kaf.volume.itk import name_of
+
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
+        reader.SetFileName(name_of(path))
         reader.ReadImageInformation()
-    except RuntimeError:
+    except (RuntimeError, InputError):
         return {}  # whoever reads the voxels will say what is wrong
     header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.startswith("Segment")}
     found = {}

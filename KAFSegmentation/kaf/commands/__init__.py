@@ -45,11 +45,13 @@ def segment(arguments: Sequence[str], console: Console) -> int:
     if _is_folder_of_scans(command):
         return _segment_folder(command, settings, console)
     labels = Path(command.output) if command.output else Path(f"{case_name(command.input)}-seg.seg.nrrd")
-    outputs = result_paths(labels, settings, command.picture)
     from kaf.volume import read_volume
+    from kaf.volume.itk import name_of
     from kaf.volume.write import check_suffix
 
+    name_of(command.input)
     check_suffix(labels)
+    outputs = result_paths(labels, settings, command.picture)
     _check([command.input], outputs.values(), command.overwrite, settings.model)
     volume = read_volume(command.input, frame=command.frame)
     from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
@@ -121,8 +123,10 @@ def explain(arguments: Sequence[str], console: Console) -> None:
     settings: ExplainSettings = command.only(ExplainSettings)
     output = Path(command.output or f"{case_name(command.input)}-attention.nrrd")
     from kaf.volume import read_volume
+    from kaf.volume.itk import name_of
     from kaf.volume.write import SEGMENTATION, check_suffix, write_map
 
+    name_of(command.input)
     if check_suffix(output) == SEGMENTATION:
         raise OutputError(output, "a map of numbers is no segmentation", "Use .nrrd, .nii.gz or .mha.")
     outputs = [output, *([Path(command.markups)] if command.markups else [])]
@@ -164,8 +168,10 @@ def adapt(arguments: Sequence[str], console: Console) -> None:
     settings: AdaptSettings = command.only(AdaptSettings)
     output = Path(command.output or f"{case_name(command.input)}-adapted.seg.nrrd")
     from kaf.volume import read_labels, read_volume
+    from kaf.volume.itk import name_of
     from kaf.volume.write import check_suffix, write_labels
 
+    name_of(command.input)
     check_suffix(output)
     outputs = [output, *([Path(command.save_model)] if command.save_model else [])]
     _check([command.input, command.drawn], outputs, command.overwrite, settings.model)

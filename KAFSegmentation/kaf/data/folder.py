@@ -6,15 +6,18 @@ moment.  What was not understood is said in :attr:`Dataset.problems`; nothing is
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from kaf.data import names
 from kaf.data.pairing import Item, classify, count, distinct, first_channels, pair, some
+from kaf.data.walk import is_utf8, walk
 from kaf.errors import InputError
+from kaf.files import is_regular
 
 _DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima", ".dc3")
 _SCAN_MODALITIES = frozenset(("CT", "MR", "PT", "NM", "US", "XA", "OT", "CR", "DX", "MG", "RF", ""))
@@ -91,31 +94,15 @@ def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
     if not root.is_dir():
         raise InputError(root, "is a file, not a folder", f"Give the folder that holds it: {root.parent}.")
 
-    def failed(error: OSError) -> None:
-        place = Path(error.filename)
-        if place == root:
-            raise InputError(root, f"cannot be read ({error.strerror})",
-                             "Ask for permission to read it, or copy the scans elsewhere.") from error
-        problems.append(f"the folder {place.relative_to(root)} cannot be read ({error.strerror}). Ask for permission "
-                        "to read it")
-
     items: list[Item] = []
     others: Counter[str] = Counter()
-    seen: set[str] = set()
-    for place, folders, files in os.walk(root, onerror=failed, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a folder above would never end
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "$", "__MACOSX")))
-        relative = Path(place).relative_to(root).parts
+    for place, relative, files in walk(root, problems):
         maybe_dicom: list[str] = []
         volumes = []
-        for name in sorted(name for name in files if not name.startswith(".")):
+        for name in files:
             stem, extension = names.split_extension(name)
             if extension:
-                volumes.append(Item(Path(place, name), relative, stem, extension))
+                volumes.append(Item(place / name, relative, stem, extension))
             elif _maybe_dicom(name):
                 maybe_dicom.append(name)
             else:
@@ -124,10 +111,10 @@ def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
         if not _are_dicom(place, maybe_dicom):
             others.update(Path(name).suffix.lower() for name in maybe_dicom)
         elif volumes:  # slices and a label map in one folder: it is the case's folder
-            items.append(Item(Path(place), relative, "dicom", ""))
+            items.append(Item(place, relative, "dicom", ""))
         else:
             *above, own = relative or (root.resolve().name,)
-            items.append(Item(Path(place), tuple(above), own, ""))
+            items.append(Item(place, tuple(above), own, ""))
     return items, others
 
 
@@ -136,13 +123,18 @@ def _maybe_dicom(name: str) -> bool:
     return name.upper() != "DICOMDIR" and (suffix in (*_DICOM_EXTENSIONS, "") or suffix[1:].isdigit())
 
 
-def _are_dicom(place: str, candidates: Sequence[str]) -> bool:
+def _can_be_slice(path: Path) -> bool:
+    """Whether a file may be DICOM, and asking ITK about it ends."""
+    return _maybe_dicom(path.name) and is_utf8(path.name) and is_regular(path)
+
+
+def _are_dicom(place: Path, candidates: Sequence[str]) -> bool:
     """DICOM by extension, or by the four letters after the preamble of one of the first files."""
     if any(name.lower().endswith(_DICOM_EXTENSIONS) for name in candidates):
         return True
     for name in candidates[:3]:
         try:
-            with open(os.path.join(place, name), "rb") as file:
+            with (place / name).open("rb") as file:
                 file.seek(128)
                 if file.read(4) == b"DICM":
                     return True
@@ -179,7 +171,8 @@ def _dicom_header(folder: Path) -> str | None:
     shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # GDCM warns about every odd tag
     try:
-        for file in sorted(path for path in folder.iterdir() if _maybe_dicom(path.name))[:_LOOK_AT]:
+        slices = (path for path in sorted(folder.iterdir()) if _can_be_slice(path))
+        for file in islice(slices, _LOOK_AT):
             reader = SimpleITK.ImageFileReader()
             reader.SetFileName(str(file))
             try:
@@ -264,7 +257,9 @@ def _hints(root: Path, images: Sequence[Item]) -> list[str]:
     hints = []
     home = root.resolve()
     if names.folder_role(home.name)[0] == "image":
-        near = sorted(path.name for path in home.parent.iterdir())
+        near: list[str] = []
+        with suppress(OSError):  # it may be closed to us
+            near = sorted(path.name for path in home.parent.iterdir())
         beside = [name for name in near if names.folder_role(name)[0] == "label"]
         if beside:
             hints.append(f"a folder {beside[0]} lies beside this one: give {home.parent} to use it")

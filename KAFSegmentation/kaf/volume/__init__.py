@@ -220,7 +220,7 @@ def _read_image(path: Path, frame: int | None) -> _Loaded:
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(volume_itk.name_of(path))
     volume_itk.run(path, reader.ReadImageInformation)
     size = list(reader.GetSize())
     if 0 in size:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kaf.errors import InputError
 from kaf.files import check_regular
-from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line, times
+from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line, name_of, times
 
 MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
 _UNEVEN = 0.05  # a slice may lie this share of the spacing away from its place on the even grid
@@ -121,8 +121,9 @@ def _files_of(folder: Path, series: str | None) -> list[str]:
         raise InputError(folder, f"cannot be read ({error.strerror})", "Check its permissions.") from error
     for file in (folder / name for name in names):
         if not file.is_dir():
+            name_of(file)
             check_regular(file)  # GDCM opens every file, and a named pipe would never answer
-    uids = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    uids = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(name_of(folder))
     found = {uid: list(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in uids}
     found = {uid: files for uid, files in found.items() if files}
     if not found:

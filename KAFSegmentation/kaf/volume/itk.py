@@ -18,6 +18,21 @@ LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ORTHOGONAL = 1e-3  # largest |cosine| between two voxel axes
 
 
+def name_of(path: str | Path) -> str:
+    """The path as ITK takes it, which ends the whole process over a name that is no text.
+
+    Raises:
+        InputError: the name is not valid UTF-8.
+    """
+    name = str(path)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise InputError(shown, "its name, or that of a folder above it, is not valid UTF-8", "Rename it.") from error
+    return name
+
+
 def array_of(image: Any) -> np.ndarray:
     """The voxels as an array of at least three axes; float64 becomes float32, all else keeps its dtype."""
     import SimpleITK

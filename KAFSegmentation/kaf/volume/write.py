@@ -11,7 +11,7 @@ import numpy as np
 from kaf.errors import InputError, OutputError
 from kaf.files import atomic_path
 from kaf.volume import nifti as volume_nifti
-from kaf.volume.itk import image_of, last_line
+from kaf.volume.itk import image_of, last_line, name_of
 
 if TYPE_CHECKING:
     from kaf.card import Label
@@ -64,6 +64,10 @@ def _suffix(path: str | Path) -> str | None:
 
 def check_suffix(path: str | Path) -> str:
     """The suffix, which chooses the format; :class:`OutputError` for one that cannot be written."""
+    try:
+        name_of(path)
+    except InputError as error:
+        raise OutputError(error.subject, error.reason, "Choose another name or folder.") from error
     suffix = _suffix(path)
     if suffix is None:
         raise OutputError(path, "its suffix is none that KAF writes", f"Use one of {', '.join(_SUFFIXES)}.")
@@ -114,7 +118,7 @@ def _write(path: str | Path, image: Any, overwrite: bool) -> None:
 
     with atomic_path(path, overwrite) as temporary:
         writer = SimpleITK.ImageFileWriter()
-        writer.SetFileName(str(temporary))
+        writer.SetFileName(name_of(temporary))
         writer.UseCompressionOn()
         writer.SetCompressionLevel(1)
         try:
