@@ -9,6 +9,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
 from kaf.errors import Cancelled, InputError, KafError
+from kaf.runtime.threads import free_processors
 
 from .Backend import Backend
 from .Models import addModel, findCard
@@ -219,9 +220,6 @@ def knownDevice(name):
 
 
 def workerThreads():
-    """All cores but one, so that Slicer stays quick; both of two. OMP_NUM_THREADS, where it is set, has its way."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores - 1 if cores > 2 else cores
+    """All free processors but one, so that Slicer stays quick; both of two, and as many as OMP_NUM_THREADS says."""
+    free = free_processors()
+    return free - 1 if free > 2 and "OMP_NUM_THREADS" not in os.environ else free

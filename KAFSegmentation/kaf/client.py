@@ -191,7 +191,8 @@ class Client:
 
     Args:
         python: the interpreter to run it with; this one unless given. In Slicer: the PythonSlicer launcher.
-        threads: how many threads its libraries may use; they decide unless given.
+        threads: how many threads it and its libraries use at most, whatever a request asks for; as many as are
+            free unless given.
         log: file for what the worker and its libraries print; one in the user's log folder unless given. The
             one of the client before is kept beside it as ``<name>.1<suffix>``.
         verbs: ``module:TABLE`` with more verbs (see ``kaf.worker``).

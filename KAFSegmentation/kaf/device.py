@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from kaf.errors import ResourceError
+from kaf.runtime.threads import threads_for
 from kaf.settings import RunSettings
 
 
@@ -64,9 +65,7 @@ def choose_place(settings: RunSettings) -> Place:
         raise ResourceError(f"device {name}", f"is not available to torch {torch.__version__}",
                             "Use --device auto or --device cpu, or install a torch build for this GPU.")
     device = torch.device(name)
-    if device.type == "cpu":
-        together = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that torchrun started on this machine
-        torch.set_num_threads(settings.threads or max(1, physical_cores() // together))
+    torch.set_num_threads(threads_for(settings.threads))  # with a GPU they prepare the scans
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and native_bf16(device))
     return Place(device, bf16, f"{name} ({reason}{', bf16' if bf16 else ''})")
 
@@ -81,16 +80,3 @@ def empty_caches() -> None:
     torch.cuda.empty_cache()  # does nothing where CUDA was not used
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
-
-
-def physical_cores() -> int:
-    """Cores this process may use, counting each physical core once where Linux tells."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = set()
-    for cpu in allowed:
-        try:
-            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
-                cores.add(file.read().strip())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))

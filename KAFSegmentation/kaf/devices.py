@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from kaf.device import choose_place, native_bf16, physical_cores
+from kaf.device import choose_place, native_bf16
+from kaf.runtime.threads import physical_cores
 from kaf.settings import RunSettings
 
 

@@ -26,7 +26,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def kaf(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("kaf.device.physical_cores", lambda: 1)  # two threads of a busy machine are slower
+    monkeypatch.setattr("kaf.runtime.threads.physical_cores", lambda: 1)  # two threads of a busy machine are slower
     return command_line(capsys, monkeypatch, tmp_path / "here")
 
 

@@ -1,15 +1,11 @@
-"""Where a network runs: as asked or in words why not; threads; bf16 only where it is native."""
+"""Where a network runs: as asked or in words why not; bf16 only where it is native."""
 
 from __future__ import annotations
-
-import builtins
-import io
 
 import pytest
 import torch
 
-from kaf import device
-from kaf.device import Place, choose_place, physical_cores
+from kaf.device import Place, choose_place
 from kaf.errors import ResourceError
 from kaf.settings import RunSettings
 
@@ -81,32 +77,12 @@ def test_autocast_is_on_only_with_bf16():
             assert (weight @ weight).dtype == kind
 
 
-def test_threads_are_those_asked_for_or_the_physical_cores(monkeypatch):
-    choose_place(RunSettings(device="cpu", threads=3))
-    assert torch.get_num_threads() == 3
-    monkeypatch.setattr(device, "physical_cores", lambda: 2)
-    choose_place(RunSettings(device="cpu"))
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_torch_gets_as_many_threads_as_there_are_for_it(monkeypatch, device):
+    """With a GPU, too: there they prepare the scans."""
+    gpus(monkeypatch, 1)
+    monkeypatch.setattr("kaf.device.threads_for", lambda asked: asked or 3)
+    choose_place(RunSettings(device=device, threads=2))
     assert torch.get_num_threads() == 2
-
-
-def test_two_threads_of_one_core_are_one_core(monkeypatch):
-    siblings = {0: "0,4", 4: "0,4", 1: "1,5", 6: "2,6"}
-
-    def fake_open(path, *rest):
-        number = int(str(path).split("/cpu/cpu")[1].split("/")[0])
-        return io.StringIO(siblings[number] + "\n")
-
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(siblings), raising=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(builtins, "open", fake_open)
-        assert physical_cores() == 3
-
-    def no_such_file(*_):
-        raise FileNotFoundError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(builtins, "open", no_such_file)
-        assert physical_cores() == 4
-    monkeypatch.delattr(device.os, "sched_getaffinity")
-    monkeypatch.setattr(device.os, "cpu_count", lambda: None)
-    assert physical_cores() == 1
+    choose_place(RunSettings(device=device))
+    assert torch.get_num_threads() == 3

@@ -21,7 +21,7 @@ def only_a_processor(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.version, "hip", None, raising=False)
     monkeypatch.setattr("kaf.devices.physical_cores", lambda: 3)
-    monkeypatch.setattr("kaf.device.physical_cores", lambda: 3)
+    monkeypatch.setattr("kaf.runtime.threads.physical_cores", lambda: 3)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
     before = torch.get_num_threads()

@@ -20,7 +20,7 @@ from kaf.events import Message, Metric, Progress, Result
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parents[1] / "KAFSegmentation"
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-NAMES = ("echo", "steps", "fail", "nap", "chatter", "count", "die", "look", "missing", "leave", "late")
+NAMES = ("echo", "steps", "fail", "nap", "chatter", "count", "die", "look", "missing", "leave", "late", "threads")
 TABLE = {name: f"worker_toys:{name}" for name in NAMES}
 
 
@@ -68,6 +68,12 @@ def chatter(request, on_event):
 def count(request, on_event):
     request.cache["n"] = request.cache.get("n", 0) + 1
     return {"n": request.cache["n"], "large": request.cache.get("large"), "pid": os.getpid()}
+
+
+def threads(request, on_event):
+    import torch
+
+    return {"torch": torch.get_num_threads()}
 
 
 def die(request, on_event):

@@ -293,3 +293,14 @@ def test_a_shipped_model_finds_the_heart(make_panel, monkeypatch, name):
         whole |= segment_array(found, segmentName, node)
     overlap = 2 * (whole & (truth.voxels > 0)).sum() / (whole.sum() + (truth.voxels > 0).sum())
     assert overlap > 0.5
+
+
+def test_a_core_is_left_to_slicer_where_there_are_more_than_two(monkeypatch):
+    from KAFSegmentationLib.SegmentationLogic import workerThreads
+
+    for free, given, threads in ((8, None, 7), (3, None, 2), (2, None, 2), (1, None, 1), (5, "5", 5)):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_NUM_THREADS", given)
+        monkeypatch.setitem(workerThreads.__globals__, "free_processors", lambda free=free: free)
+        assert workerThreads() == threads

@@ -197,7 +197,8 @@ class RunSettings(Settings):
 
     device: Device = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
                            description="auto, cpu, cuda, cuda:1, mps")
-    threads: int = Field(0, ge=0, le=1024, description="processor threads; 0: all physical cores")
+    threads: int = Field(0, ge=0, le=1024, description="processor threads, at most those that are free; 0: one "
+                         "per physical core")
     precision: Precision = Field("auto", description="bf16 only where the processor has it natively")
     batch: int = Field(8, ge=1, le=1024, description="slices at a time")
 
