@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from kaf.errors import InputError, OutputError
 
@@ -72,6 +72,17 @@ def is_regular(path: str | Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """``open(path, "rb")`` that never waits: OSError for what is no regular file, as for one that is missing."""
+    try:
+        check_regular(path)
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise OSError(errno.EINVAL, error.reason, str(path)) from error
+    return open(path, "rb")
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:

@@ -5,13 +5,11 @@ Only the standard library: Slicer's own process uses this file.
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 from typing import Any
 
-from kaf.errors import InputError
-from kaf.files import check_regular
+from kaf.files import open_regular
 
 
 def parse(text: str | bytes) -> Any:
@@ -33,13 +31,8 @@ def read(path: str | Path) -> Any:
         OSError: it is missing, is no regular file or cannot be read; ``strerror`` says which.
         ValueError: as :func:`parse`.
     """
-    try:
-        check_regular(path)
-    except InputError as error:
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
-        raise OSError(errno.EINVAL, error.reason, str(path)) from error
-    return parse(Path(path).read_bytes())
+    with open_regular(path) as file:
+        return parse(file.read())
 
 
 def holds_nul(value: Any) -> bool:

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from kaf.files import open_regular
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -35,6 +37,8 @@ def take(path: Path, wait: float = 0.0) -> IO[bytes] | None:
     """
     end = time.monotonic() + wait
     while True:
+        with contextlib.suppress(FileNotFoundError):
+            open_regular(path).close()  # not a named pipe, which would wait for a reader
         file = path.open("ab")
         busy = _lock(file)
         if not busy and _is_same(file, path):
@@ -58,7 +62,7 @@ def give_back(file: IO[bytes], path: Path) -> None:
 def is_held(path: Path) -> bool | None:
     """Whether a process holds the lock; None on a disk without locks, which tells nothing."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _lock(file, shared=True)
     except FileNotFoundError:
         return False

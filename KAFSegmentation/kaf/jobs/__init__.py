@@ -89,7 +89,11 @@ def find(folder: str | os.PathLike[str]) -> list[Job]:
     found = []
     for place, folders, _ in os.walk(top):
         here = Path(place)
-        if (here / NAME / "job.json").is_file() or job_foreign.is_run(here):
+        try:
+            is_run = (here / NAME / "job.json").is_file() or job_foreign.is_run(here)
+        except OSError:  # it may not be looked into
+            is_run = False
+        if is_run:
             folders.clear()
             with contextlib.suppress(InputError, OSError):  # it has gone meanwhile
                 found.append(Job(here))

@@ -82,7 +82,7 @@ class Listener(threading.Thread):
     def _wish(self) -> float | None:
         """Seconds of grace, once somebody asks this attempt to stop."""
         with contextlib.suppress(OSError, ValueError):
-            attempt, grace = self._work.files.asked_to_stop.read_text("ascii").split()
+            attempt, grace = self._work.files.wish()
             if attempt == self._work.attempt:
                 return float(grace)
         return None

@@ -35,7 +35,7 @@ def arguments(verb: str, values: Mapping[str, Any]) -> list[str]:
 
 def positionals(verb: str, values: Mapping[str, Any]) -> list[str]:
     """Those of the settings that are no flags."""
-    given = [os.fspath(values[name]) for name in _POSITIONAL.get(verb, ()) if values.get(name)]
+    given = [str(values[name]) for name in _POSITIONAL.get(verb, ()) if values.get(name)]
     return [f".{os.sep}{value}" if value.startswith("-") else value for value in given]
 
 
@@ -48,7 +48,7 @@ def _flags(values: Mapping[str, Any], prefix: str) -> list[str]:
         elif isinstance(value, dict) and not (prefix == "--" and name in _TABLES):
             found += _flags(value, f"{flag}.")
         elif isinstance(value, list) and value and all(_PLAIN.fullmatch(str(item)) for item in value):
-            found += [flag, ",".join(value)]
+            found += [flag, ",".join(map(str, value))]
         elif isinstance(value, (dict, list)):
             found += [f"{flag}={json.dumps(value)}"] if value else []
         elif value is not None:

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from kaf import json_files, locks
-from kaf.errors import InputError
-from kaf.files import check_regular, patiently
+from kaf.files import open_regular, patiently
+from kaf.jobs import record
 
 NAME = "job"
 FORMAT = 1
@@ -43,10 +43,15 @@ class JobFolder:
 
     def read(self) -> dict[str, Any]:
         """What was asked; ValueError where that cannot be told."""
-        values = read_json(self.job)
-        if not values:
-            raise ValueError(f"{self.job} cannot be read")
-        return values
+        return record.asked(read_json(self.job))
+
+    def wish(self) -> list[str]:
+        """The attempt that is asked to stop and its seconds of grace; nothing where nobody asks."""
+        try:
+            with open_regular(self.asked_to_stop) as file:
+                return file.read(200).decode("ascii", "replace").split()
+        except OSError:
+            return []
 
     def make_room(self) -> None:
         """An empty child.json that has all the room on the disk that it will ever need."""
@@ -63,7 +68,7 @@ class JobFolder:
 
     def read_child(self) -> dict[str, Any]:
         """The last of :meth:`write_child`; empty before the child has written anything."""
-        return read_json(self._child)
+        return record.child(read_json(self._child))
 
     def is_alive(self, child: dict[str, Any]) -> bool | None:
         """Whether the child lives: by its lock, where the disk has none by its number and the time of its start; None
@@ -82,12 +87,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file, empty where there is none; tried again where it is just being written."""
     for _ in range(3):
         try:
-            check_regular(path)
-            values = json_files.parse(path.read_bytes().strip(b"\0 \n") or b"{}")
+            with open_regular(path) as file:
+                values = json_files.parse(file.read().strip(b"\0 \n") or b"{}")
             return values if isinstance(values, dict) else {}
         except (ValueError, PermissionError):  # the latter on Windows
             time.sleep(0.02)
-        except (OSError, InputError):
+        except OSError:
             return {}
     return {}
 

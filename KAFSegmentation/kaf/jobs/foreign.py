@@ -5,10 +5,12 @@ Only the standard library: Slicer's own process uses this file.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kaf._version import __version__
+from kaf.jobs import record
 from kaf.jobs.folder import read_json
 
 LOCK = ".lock"
@@ -27,22 +29,28 @@ def verb_of(folder: Path) -> str:
     if (folder / "folds.json").is_file():
         return "compare"
     words = read_json(folder / WORDS).get("verb")
-    return str(words) if words else "pretrain" if "method" in read_json(folder / "settings.json") else "finetune"
+    if words and isinstance(words, str):
+        return words
+    return "pretrain" if "method" in read_json(folder / "settings.json") else "finetune"
 
 
 def values_of(folder: Path) -> dict[str, Any]:
     """The settings of the run."""
     table = read_json(folder / "comparison.json").get("settings")
-    return dict(table) if isinstance(table, dict) else read_json(folder / "settings.json")
+    values = table if isinstance(table, dict) else read_json(folder / "settings.json")
+    return values if record.is_plain(values) else {}
 
 
 def created(folder: Path) -> float:
     """When the run began, as well as its files tell."""
     words = read_json(folder / WORDS).get("created")
-    if isinstance(words, (int, float)):
+    if record.is_time(words):
         return float(words)
-    times = [path.stat().st_mtime for path in folder.glob("*.json")]
-    return min(times, default=0.0)
+    times = []
+    for path in folder.glob("*.json"):
+        with suppress(OSError):  # a link that leads nowhere
+            times.append(path.stat().st_mtime)
+    return min(filter(record.is_time, times), default=0.0)
 
 
 def version_of(folder: Path) -> Version:
@@ -77,6 +85,6 @@ def run_words(verb: str, now: float) -> dict[str, Any]:
 def compare_state(folder: Path) -> str:
     """finished, or stopped: a comparison says nothing about who works on it."""
     table = read_json(folder / "comparison.json")
-    facts = [str(fact) for fact in table.get("facts", ())]
-    words = facts[0].split() if facts else []
+    facts = table.get("facts")
+    words = str(facts[0]).split() if isinstance(facts, list) and facts else []
     return "finished" if len(words) == 4 and words[0] == words[2] else "stopped"

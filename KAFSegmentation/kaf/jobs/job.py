@@ -15,7 +15,7 @@ from typing import Any
 from kaf import locks
 from kaf.errors import InputError, KafError, OutputError, SettingsError
 from kaf.events import Error, Event, Progress, Result
-from kaf.files import write_problem
+from kaf.files import open_regular, write_problem
 from kaf.jobs import foreign as job_foreign
 from kaf.jobs import process as job_process
 from kaf.jobs.command import command
@@ -71,7 +71,7 @@ class Job:
                 self.values = dict(asked["values"])
                 self.created, self.started = float(asked["created"]), float(attempt["started"])
                 self.note, self._usable = job_foreign.version(asked.get("version"), asked.get("format"), FORMAT)
-            except (ValueError, KeyError, IndexError, TypeError):
+            except ValueError:
                 self.created = self.started = job_foreign.created(self._files.path)
                 self.note, self._usable = f"The words about this job are damaged: {self._files.job}.", False
         self._attempt = str(attempt.get("id", ""))
@@ -109,7 +109,7 @@ class Job:
     @property
     def learning_rate(self) -> float | None:
         """That of the last attempt, where it is known."""
-        with contextlib.suppress(KeyError, TypeError, ValueError):
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
             return float(read_json(self.folder / "settings.json")["learning_rate"])
         return None
 
@@ -158,9 +158,7 @@ class Job:
         return child if child.get("id") == self._attempt else {}
 
     def _asked_to_stop(self) -> bool:
-        with contextlib.suppress(OSError):
-            return self._files.asked_to_stop.read_text("ascii").split()[:1] == [self._attempt]
-        return False
+        return self._files.wish()[:1] == [self._attempt]
 
     def events(self, since: int = 0) -> tuple[list[Event], int]:
         """The events after byte ``since`` and the byte to go on from; a half-written line is left for later.
@@ -213,7 +211,7 @@ class Job:
 
     def _last_words(self) -> str:
         try:
-            with self.log.open("rb") as file:
+            with open_regular(self.log) as file:
                 file.seek(max(0, file.seek(0, 2) - 4096))
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
@@ -246,7 +244,7 @@ class Job:
 
     def _overdue(self) -> bool:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            grace = float(self._files.asked_to_stop.read_text("ascii").split()[1])
+            grace = float(self._files.wish()[1])
             return time.time() - self._files.asked_to_stop.stat().st_mtime > grace + _OVERDUE
         return False
 

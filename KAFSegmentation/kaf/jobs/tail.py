@@ -9,6 +9,7 @@ import contextlib
 from pathlib import Path
 
 from kaf.events import Error, Event, Progress, Result, from_json
+from kaf.files import open_regular
 
 
 def read_events(path: Path, since: int = 0) -> tuple[list[Event], int]:
@@ -18,7 +19,7 @@ def read_events(path: Path, since: int = 0) -> tuple[list[Event], int]:
     shorter is another one, and is read from its start.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(since if 0 <= since <= size else 0)
             since = file.tell()
