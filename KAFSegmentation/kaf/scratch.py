@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import weakref
@@ -17,23 +18,30 @@ from typing import IO
 if sys.platform != "win32":
     import fcntl
 
-_PREFIX = "kaf-"
-_MARK = "pid"
+_PARENT = "kaf-segmentation"
+_PREFIX = "work-"
+_MARK = "kaf-owner"
+_TRIES = 20
+_WORDS = b"temporary folder of KAF, removed when its process has ended: "
 
 
 class Scratch:
-    """Makes ``kaf-...`` (mode 0700) in the system's temporary folder; first removes what dead owners left.
+    """Makes ``work-...`` (mode 0700) in a folder of KAF's own; first removes there what dead owners left.
 
-    The folder goes with :meth:`close`, with the object, or at exit of the interpreter. A file ``pid`` inside
-    names the owner and is held locked as long as the owner lives, so that the next one can tell.
+    The folder goes with :meth:`close`, with the object, or at exit of the interpreter. A file ``kaf-owner`` inside
+    says whose it is and is held locked as long as the owner lives, so that the next one can tell.
+
+    Args:
+        parent: the folder of KAF's own; in the system's temporary folder unless given.
 
     Raises:
         OSError: the folder cannot be made.
     """
 
-    def __init__(self) -> None:
-        sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    def __init__(self, parent: Path | None = None) -> None:
+        parent = parent or default_parent()
+        sweep(parent)
+        self.path = _new_folder(parent)
         self._finalizer = weakref.finalize(self, _dispose, self.path, _mark(self.path), os.getpid())
 
     def close(self) -> None:
@@ -41,13 +49,50 @@ class Scratch:
         self._finalizer()
 
 
-def sweep() -> None:
-    """Removes the folders of this user whose owner has died without removing them."""
-    for folder in Path(tempfile.gettempdir()).glob(_PREFIX + "*"):
-        # Whatever cannot be looked at or locked is not ours to remove.
-        with contextlib.suppress(OSError):
-            if folder.is_dir() and not folder.is_symlink() and _abandoned(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+def default_parent() -> Path:
+    """``kaf-segmentation-<number of the user>`` in the system's temporary folder; on Windows that is the user's own."""
+    user = "" if sys.platform == "win32" else f"-{os.getuid()}"
+    return Path(tempfile.gettempdir()) / f"{_PARENT}{user}"
+
+
+def sweep(parent: Path | None = None) -> None:
+    """Removes the folders of this user whose owner has died without removing them.
+
+    Only what lies in KAF's own folder and has KAF's own mark, which nobody holds: other programs' folders begin with
+    ``kaf-``, too.
+    """
+    parent = parent or default_parent()
+    with contextlib.suppress(OSError):  # most often there is no such folder yet
+        for folder in parent.glob(f"{_PREFIX}*") if _is_ours(parent) else ():
+            # Whatever cannot be looked at or locked is not ours to remove.
+            with contextlib.suppress(OSError):
+                if _is_ours(folder) and _abandoned(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(parent: Path) -> Path:
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed it, empty as it was
+            return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_private(parent)))
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_private(parent)))
+
+
+def _private(parent: Path) -> Path:
+    """The folder, made if need be; one of its kind where somebody else has taken the name."""
+    parent.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        parent.mkdir(mode=0o700)
+    if _is_ours(parent):
+        if sys.platform != "win32":
+            parent.chmod(0o700)
+        return parent
+    return Path(tempfile.mkdtemp(prefix=f"{parent.name}-", dir=parent.parent))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder of this user, itself and not by a link."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and (sys.platform == "win32" or found.st_uid == os.getuid())
 
 
 def _mark(folder: Path) -> IO[bytes]:
@@ -62,21 +107,23 @@ def _mark(folder: Path) -> IO[bytes]:
         with contextlib.suppress(OSError):  # a file system without locks: nobody else can lock it either
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         early.rename(name)
-    mark.write(str(os.getpid()).encode())
+    mark.write(_WORDS + str(os.getpid()).encode())
     mark.flush()
     return mark
 
 
 def _abandoned(folder: Path) -> bool:
-    """True if the mark is there and nobody holds it; raises OSError in every other case."""
+    """True if KAF's mark is there and nobody holds it; raises OSError in every other case but that of another mark."""
     mark = folder / _MARK
+    if not stat.S_ISREG(mark.lstat().st_mode):
+        return False
+    with mark.open("rb") as file:
+        if file.read(len(_WORDS)) != _WORDS:
+            return False
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if sys.platform == "win32":
         mark.unlink()
-    else:
-        if folder.stat().st_uid != os.getuid():
-            return False
-        with mark.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return True
 
 
@@ -84,3 +131,5 @@ def _dispose(folder: Path, mark: IO[bytes], owner: int) -> None:
     mark.close()
     if os.getpid() == owner:  # a forked child that exits has no business here
         shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others work there
+            folder.parent.rmdir()

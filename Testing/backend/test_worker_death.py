@@ -16,7 +16,6 @@ from worker_toys import HERE, KILL, alive, asleep, clients, environment, gone
 from kaf.client import Client
 from kaf.errors import Cancelled, WorkerError
 from kaf.events import Message
-from kaf.scratch import Scratch, sweep
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs a shell script as launcher")
 
@@ -42,7 +41,7 @@ def temp(tmp_path, monkeypatch):
 
 
 def folders(temp):
-    return sorted(path.name for path in temp.glob("kaf-*"))
+    return sorted(path.name for path in temp.glob("kaf-*/work-*"))
 
 
 def test_a_worker_with_a_broken_gpu_is_replaced(make):
@@ -68,7 +67,7 @@ def test_cancel_ends_the_worker_and_its_children_and_the_next_request_works(make
         job.result()
     assert all(gone(pid) for pid in pids)
     assert client.request("count")["pid"] not in pids
-    assert not list(temp.glob("kaf-*/*/*.npy"))
+    assert not list(temp.glob("kaf-*/*/*/*.npy"))
 
 
 def test_cancel_from_within_on_event(make):
@@ -136,11 +135,11 @@ def test_only_what_is_still_wanted_stays_in_the_private_folder(make, temp):
     client.request("echo", volumes={"image": volume, "labels": volume}, keys={"image": "a"})
     picture = Path(client.request("leave")["picture"])
     assert picture.exists()
-    (folder,) = temp.glob("kaf-*")
+    (folder,) = temp.glob("kaf-*/work-*")
     if sys.platform != "win32":
         assert folder.stat().st_mode & 0o777 == 0o700
         assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
-            "in-1.npy", "picture.png", "pid"]
+            "in-1.npy", "kaf-owner", "picture.png"]
     client.close()
     assert folders(temp) == []
     assert client.request("count")["n"] == 1
@@ -194,18 +193,6 @@ def test_the_death_of_the_client_ends_the_worker_and_the_next_one_removes_its_fo
     assert len(left) == 1
     make().request("count")
     assert left[0] not in folders(temp)
-
-
-def test_the_sweep_spares_the_living_and_what_is_not_ours(temp):
-    living = Scratch()
-    (temp / "kaf-foreign").mkdir()
-    (temp / "kaf-dead").mkdir()
-    (temp / "kaf-dead" / "pid").write_text("1")
-    sweep()
-    assert folders(temp) == sorted([living.path.name, "kaf-foreign"])
-    living.close()
-    living.close()
-    assert folders(temp) == ["kaf-foreign"]
 
 
 def test_a_worker_that_never_answers_is_ended(make):
