@@ -1,15 +1,12 @@
 """The tab Models: the library of this computer; cards, import and export of one file, delete."""
 
-from dataclasses import replace
 from html import escape
 from pathlib import Path
 
 import slicer
 
 from kaf import library
-from kaf.card import copy_with_card
 from kaf.errors import KafError
-from kaf.files import atomic_path
 from KAFSegmentationLib.Models import listModels
 from KAFSegmentationLib.ModelSelector import cardText
 
@@ -93,11 +90,8 @@ class ModelsTab:
         words = CardDialog(self.ui.modelsTab, entry.card).ask()
         if words is None:
             return
-        card = replace(entry.card, **words)
-        card = replace(card, card_digest=card.digest_of_words())
         try:
-            with atomic_path(entry.path, overwrite=True) as temporary:
-                copy_with_card(entry.path, temporary, card)
+            library.change_card(entry.name, **words)
         except KafError as error:
             self._panel.message.showError(error)
             return

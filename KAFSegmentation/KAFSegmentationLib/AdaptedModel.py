@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kaf import library
-from kaf.errors import ModelError, OutputError
+from kaf.errors import OutputError
 from kaf.files import move
 from kaf.scratch import Scratch
 
@@ -41,8 +41,4 @@ class AdaptedModel:
             ModelError: the name cannot be used.
             OutputError: the disk refuses.
         """
-        try:
-            return library.keep_model(self.path, name.strip())
-        except ImportError as error:
-            raise ModelError("The model", f"cannot be saved from here ({error})",
-                             "Press Set up, then save it.") from error
+        return library.keep_model(self.path, name.strip())

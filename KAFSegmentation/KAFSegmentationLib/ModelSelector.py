@@ -2,7 +2,7 @@
 
 from html import escape
 
-from .Models import Untaught, listModels, missingModel
+from .Models import Untaught, isRefused, listModels, missingModel
 
 
 class ModelSelector:
@@ -35,7 +35,7 @@ class ModelSelector:
         for known, entry in self._entries.items():
             self._combo.addItem(known if entry.card.labels else f"{known} (pretrained weights)")
         if chosen and chosen not in self._entries:
-            self._combo.addItem(f"{chosen} (not on this computer)")
+            self._combo.addItem(f"{chosen} ({'cannot be used' if isRefused(chosen) else 'not on this computer'})")
         self._combo.setCurrentIndex(names.index(chosen) if chosen in self._entries else self._combo.count - 1)
         self._combo.enabled = bool(names)
         self._filling = False

@@ -8,11 +8,8 @@ from kaf.errors import ModelError
 
 
 def listModels():
-    """All models whose card can be read. Before set-up only those that come with KAF."""
-    try:
-        return library.list_models()
-    except ImportError:  # platformdirs, which knows the user's folder, comes with the set-up
-        return library.list_models(library.bundled_folder() / "none")
+    """All models whose card can be used."""
+    return library.list_models()
 
 
 def findCard(name):
@@ -22,11 +19,19 @@ def findCard(name):
 
 def missingModel(name):
     """The error for a model that cannot be used: scenes travel, and one that was saved elsewhere may name a model
-    that this computer does not have."""
+    that this computer does not have, or has and refuses."""
     if not name:
         return ModelError("No model", "was found on this computer", "Press Add model and choose its file.")
+    refused = library.refused_models().get(name)
+    if refused is not None:
+        return refused
     return ModelError(f"The model '{name}'", "is not on this computer",
                       "Choose another one, or press Add model and choose its file.")
+
+
+def isRefused(name):
+    """Whether there is a model file of that name which cannot be used; ``missingModel`` says why."""
+    return name in library.refused_models()
 
 
 class Untaught(ModelError):
@@ -47,10 +52,7 @@ def addModel(path):
     Raises:
         KafError: it is no model of KAF (a pickle is never opened), is damaged, or the disk refuses.
     """
-    try:
-        return library.adopt_model(Path(path))
-    except ImportError as error:
-        raise ModelError("The model", f"cannot be added yet ({error})", "Press Set up, then add it.") from error
+    return library.adopt_model(Path(path))
 
 
 def cardOf(name):

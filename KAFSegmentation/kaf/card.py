@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kaf.errors import ModelError
+from kaf.errors import InputError, ModelError
+from kaf.files import check_regular
+from kaf.modelfile import card_check
+from kaf.runtime.plain_text import one_line, plain_lines
 
 CARD_KEY = "kaf_card"
 # Told apart on black, on white and with the common colour-vision deficiencies (after Okabe and Ito, 2008).
@@ -22,8 +26,8 @@ PALETTE = (
     (240, 228, 66), (148, 103, 189), (140, 180, 60), (127, 127, 127),
 )
 _MAX_HEADER = 64 * 1024 * 1024
+_MAX_CARD = 1024 * 1024
 _PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "dict[str, Any]": dict}
 
 
 @dataclass(frozen=True)
@@ -98,28 +102,64 @@ class Card:
         return {label.value: label.name for label in self.labels}
 
 
-def card_from_json(text: str, source: object = "model card") -> Card:
-    """The card from its JSON; :class:`ModelError` names what is missing or unknown."""
+def card_from_json(text: str, source: object = "model card", header: dict[str, Any] | None = None) -> Card:
+    """The card from its JSON, checked through and through; with ``header`` against the tensors of its file, too.
+
+    Raises:
+        ModelError: it names the field that is missing, unknown or out of its range (``kaf.modelfile.card_check``).
+    """
     try:
+        if not isinstance(text, str) or len(text) > _MAX_CARD:
+            raise ValueError("it is no text" if not isinstance(text, str) else f"it has {len(text)} characters")
         values = json.loads(text)
-        values["labels"] = tuple(
-            Label(int(v["value"]), str(v["name"]), _colour(*v["colour"]), str(v.get("terminology", "")))
-            for v in values["labels"]
-        )
-        values["trained_modules"] = tuple(values.get("trained_modules", ()))
-        card = Card(**values)
-        for item in fields(card):
-            if not isinstance(getattr(card, item.name), _TYPES.get(str(item.type), object)):
-                raise TypeError(f"{item.name} is not a {item.type}")
-        return card
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        card_check.check_card(values)
+        if header is not None:
+            card_check.check_fit(values, header)
+    except (ValueError, RecursionError) as error:
         raise ModelError(
-            source, f"its model card cannot be read ({error})", "Get the file again, or update KAF."
-        ) from error
+            source, f"its model card cannot be used ({one_line(error)[:300]})",
+            "Get the file again from who made it, or update KAF.") from error
+    labels = tuple(Label(**{**label, "colour": tuple(label["colour"])}) for label in values["labels"])
+    modules = tuple(values.get("trained_modules", ()))
+    return Card(**{**values, "labels": labels, "trained_modules": modules})
 
 
-def _colour(red: int, green: int, blue: int) -> tuple[int, int, int]:
-    return int(red), int(green), int(blue)
+def check_card(card: Card) -> None:
+    """Whether others will accept this card.
+
+    Raises:
+        ModelError: it names the field that is out of its range.
+    """
+    try:
+        card_check.check_card(asdict(card))
+    except ValueError as error:
+        raise ModelError(f"the card of '{one_line(card.name)}'", one_line(error)[:300],
+                         "Correct it, then save the model again.") from error
+
+
+def tidy_card(card: Card) -> Card:
+    """The card as it is written: texts without control characters and no longer than others accept, no NaN."""
+    def line(text: str) -> str:
+        return _cut(one_line(text), card_check.NAME)
+
+    labels = tuple(replace(label, name=line(label.name) or f"label {label.value}",
+                           terminology=_cut(one_line(label.terminology), card_check.LINE)) for label in card.labels)
+    return replace(card, name=line(card.name), version=line(card.version), labels=labels,
+                   description=_tidy(card.description), weights_licence=_tidy(card.weights_licence),
+                   training_data=_tidy(card.training_data), metrics=_tidy(card.metrics), recipe=_tidy(card.recipe))
+
+
+def _tidy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_cut(one_line(key), card_check.LINE): _tidy(item) for key, item in value.items()
+                if not (isinstance(item, float) and not math.isfinite(item))}
+    if isinstance(value, (list, tuple)):
+        return [None if isinstance(item, float) and not math.isfinite(item) else _tidy(item) for item in value]
+    return _cut(plain_lines(value), card_check.TEXT) if isinstance(value, str) else value
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most - 1] + "…"
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -130,7 +170,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
+        size = check_regular(path).st_size
         with path.open("rb") as file:
             start = file.read(9)
             # A sound header of 640 or 19280 bytes starts with the same two bytes, but its JSON follows.
@@ -145,6 +185,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
             header = json.loads(start[8:] + file.read(length - 1))
             if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
                 raise ValueError("header is not an object")
+    except InputError as error:
+        raise ModelError(path, f"cannot be opened (it {error.reason})",
+                         "Check the path, or list models with `kaf models list`.") from error
     except OSError as error:
         raise ModelError(
             path, f"cannot be opened ({error.strerror})", "Check the path, or list models with `kaf models list`."
@@ -179,10 +222,11 @@ def copy_with_card(source: Path, target: Path, card: Card) -> None:
 
 def read_card(path: str | Path) -> Card:
     """The model card of a model file, read without loading any weight."""
-    metadata = read_header(path).get("__metadata__", {})
+    header = read_header(path)
+    metadata = header.get("__metadata__", {})
     if CARD_KEY not in metadata:
         raise ModelError(
             path, "holds weights but no KAF model card",
             "Use a file written by `kaf finetune` or `kaf models export`.",
         )
-    return card_from_json(metadata[CARD_KEY], path)
+    return card_from_json(metadata[CARD_KEY], path, header)

@@ -6,6 +6,7 @@ And only regular files are read: opening a named pipe waits for ever.  No torch,
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -83,6 +84,21 @@ def open_regular(path: str | Path) -> BinaryIO:
             raise error.__cause__ from None
         raise OSError(errno.EINVAL, error.reason, str(path)) from error
     return open(path, "rb")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files in order of their names.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:

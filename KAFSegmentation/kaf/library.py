@@ -1,17 +1,27 @@
-"""The local library of models: those that come with KAF, and those the user added."""
+"""The local library of models: those that come with KAF, and those the user added.
+
+All but :func:`add_model` needs nothing that Slicer does not ship: its own process lists, keeps and removes models.
+"""
 
 from __future__ import annotations
 
 import difflib
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from kaf.card import Card, copy_with_card, read_card
-from kaf.errors import KafError, ModelError, OutputError
-from kaf.files import atomic_path, remove
+from kaf.card import Card, check_card, copy_with_card, read_card
+from kaf.errors import ModelError, OutputError
+from kaf.files import atomic_path, file_digest, remove, write_problem
+from kaf.modelfile.library_folder import SUFFIX, alone_in, checked_name, folded, free_name, named_models
+from kaf.runtime import user_folders
+from kaf.runtime.download import Limits, download
+from kaf.scratch import Scratch
 
-SUFFIX = ".safetensors"
+__all__ = ["SUFFIX", "Entry", "add_model", "adopt_model", "bundled_folder", "change_card", "export_model", "find_model",
+           "keep_model", "list_models", "refused_models", "remove_model", "user_folder"]
 
 
 @dataclass(frozen=True)
@@ -29,21 +39,27 @@ def bundled_folder() -> Path:
 
 
 def user_folder() -> Path:
-    from platformdirs import user_data_path
-
-    return user_data_path("kaf") / "models"
+    return user_folders.data_folder() / "models"
 
 
 def list_models(folder: Path | None = None) -> list[Entry]:
-    """All models whose card can be read, those that come with KAF first.  No weight is loaded."""
+    """All models whose card can be read and used, those that come with KAF first.  No weight is loaded."""
     entries = []
-    for place, bundled in ((bundled_folder(), True), (folder or user_folder(), False)):
-        for path in sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else []:
-            try:
-                entries.append(Entry(path.name.removesuffix(SUFFIX), path, read_card(path), bundled))
-            except ModelError:
-                continue  # `find_model` says what is wrong with a file when it is asked for by name
+    for name, (path, bundled) in _models(folder).items():
+        with suppress(ModelError):  # `refused_models` says what is wrong
+            entries.append(Entry(name, path, read_card(path), bundled))
     return entries
+
+
+def refused_models(folder: Path | None = None) -> dict[str, ModelError]:
+    """The models that are not listed, by name, and what is wrong with each."""
+    refused = {}
+    for name, (path, _) in _models(folder).items():
+        try:
+            read_card(path)
+        except ModelError as error:
+            refused[name] = error
+    return refused
 
 
 def find_model(name: str, folder: Path | None = None) -> Path:
@@ -57,39 +73,60 @@ def find_model(name: str, folder: Path | None = None) -> Path:
         if not path.is_file():
             raise ModelError(path, "there is no such file", "Check the path, or see `kaf models list`.")
         return path
-    for place in (folder or user_folder(), bundled_folder()):
-        candidate = place / f"{name}{SUFFIX}"
-        if candidate.is_file():
-            return candidate
-    known = [entry.name for entry in list_models(folder)]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"Did you mean '{near[0]}'?" if near else f"Known models: {', '.join(known) or 'none'}."
+    models = _models(folder)
+    if name in models:
+        return models[name][0]
+    alike = [found for known, (found, _) in models.items() if folded(known) == folded(name)]
+    if len(alike) == 1:  # as file systems that do not tell the two apart have it
+        return alike[0]
+    near = difflib.get_close_matches(name, models, n=1, cutoff=0.4)
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known models: {', '.join(models) or 'none'}."
     raise ModelError(f"model '{name}'", "is not in the library", hint)
 
 
 def add_model(source: str, name: str = "", digest: str = "", folder: Path | None = None,
-              overwrite: bool = False) -> Entry:
+              overwrite: bool = False, limits: Limits | None = None) -> Entry:
     """Copy a model file, or download it from an http(s) address, into the user's library.
 
-    ``digest`` is the SHA-256 of the whole file and is needed for a download.  The file is checked before it is
-    added: an unsound one never enters the library.
+    ``digest`` is the SHA-256 of the whole file and is needed for a download, which stays within ``limits``.  The file
+    is checked before it is added, its network is built: an unsound one never enters the library.  ``overwrite``
+    replaces a model that the user added; one that came with KAF is never hidden behind another.
+
+    Raises:
+        ModelError: it is no sound model, has another digest, cannot be had, or its name is taken or no file name.
+        OutputError: the disk refuses.
     """
-    folder = folder or user_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, digest = folder or user_folder(), digest.strip().lower().removeprefix("sha256:")
+    if not source.lower().startswith(("http://", "https://")):
+        path = find_model(source, folder)
+        found = file_digest(path) if digest else ""
+        if found != digest:
+            raise ModelError(path, f"has SHA-256 {found} instead of {digest}", "Get the file again.")
+        return _add_checked(path, name, folder, overwrite)
+    if not digest:
+        raise ModelError(source, "has no stated SHA-256", "Give it with --digest; its publisher states it.")
+    try:
+        scratch = Scratch(user_folders.cache_folder() / "downloads")
+    except OSError as error:
+        raise OutputError(user_folders.cache_folder(), *write_problem(error)) from error
+    try:
+        path = scratch.path / f"model{SUFFIX}"
+        download(source, path, digest, limits)
+        return _add_checked(path, name, folder, overwrite)
+    finally:
+        scratch.close()
+
+
+def _add_checked(path: Path, name: str, folder: Path, overwrite: bool) -> Entry:
     from kaf.model import load_model
 
-    if source.startswith(("http://", "https://")):
-        path = _download(source, digest)
-    else:
-        path = find_model(source, folder)
-        _check_file(path, digest)
     _, card = load_model(path)
-    name = (name or card.name).removesuffix(SUFFIX)
-    target = _target(name, folder, "Give another one with --name.")
-    if target.exists() and not overwrite:
-        raise ModelError(f"model '{name}'", "is in the library already", "Give another --name, or --overwrite.")
-    with atomic_path(target, overwrite=True) as temporary:
-        shutil.copyfile(path, temporary)
+    name = checked_name(name or card.name, "Give another one with --name.")
+    with alone_in(folder):
+        _check_free(name, folder, overwrite, "Give another --name, or replace one that you added with --overwrite.")
+        target = folder / f"{name}{SUFFIX}"
+        with atomic_path(target, overwrite=True) as temporary:
+            shutil.copyfile(path, temporary)
     return Entry(name, target, card, False)
 
 
@@ -102,23 +139,14 @@ def keep_model(path: Path, name: str, folder: Path | None = None) -> Entry:
         OutputError: the disk refuses.
     """
     folder = folder or user_folder()
-    name = name.removesuffix(SUFFIX)
-    target = _target(name, folder, "Give it another name, best of letters, digits and hyphens.")
-    if target.exists() or any(entry.name == name for entry in list_models(folder)):
-        raise ModelError(f"model '{name}'", "is in the library already", "Give it another name.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(folder, f"cannot be made ({error.strerror})", "Check the disk.") from error
-    card = replace(read_card(path), name=name)
-    card = replace(card, card_digest=card.digest_of_words())
-    with atomic_path(target) as temporary:
-        copy_with_card(path, temporary, card)
-    return Entry(name, target, card, False)
+    name = checked_name(name, "Give it another name, best of letters, digits and hyphens.")
+    card = read_card(path)
+    with alone_in(folder):
+        return _keep(path, card, name, folder)
 
 
 def adopt_model(path: Path, name: str = "", folder: Path | None = None) -> Entry:
-    """Add a file that somebody else made, as :func:`add_model` does, but without torch: whether its weights fit its
+    """Add a file that somebody else made, as :func:`add_model` does, but without torch: whether all its weights fit its
     network is seen when it is first used.  A name that another model has gets a number; a model that is there already
     is not added again.
 
@@ -126,19 +154,42 @@ def adopt_model(path: Path, name: str = "", folder: Path | None = None) -> Entry
         ModelError: it is no model file, is damaged, or was changed after it was made.
         OutputError: the disk refuses.
     """
-    card = read_card(path)
+    folder, card = folder or user_folder(), read_card(path)
     if card.card_digest != card.digest_of_words():
         raise ModelError(path.name, "has a card that was changed after the model was written",
                          "Get the file again from its source.")
-    taken = {entry.name: entry for entry in list_models(folder)}
-    for entry in taken.values():
-        if replace(card, name=entry.card.name, card_digest=entry.card.card_digest) == entry.card:
-            return entry
-    name = wanted = (name or card.name).removesuffix(SUFFIX)
-    number = 2
-    while name in taken:
-        name, number = f"{wanted}-{number}", number + 1
-    return keep_model(path, name, folder)
+    wanted = checked_name(name or card.name, "Add it under another one: `kaf models add FILE --name NAME`.")
+    with alone_in(folder):
+        for entry in list_models(folder):
+            if replace(card, name=entry.card.name, card_digest=entry.card.card_digest) == entry.card:
+                return entry
+        return _keep(path, card, free_name(wanted, {folded(known) for known in _models(folder)}), folder)
+
+
+def _keep(path: Path, card: Card, name: str, folder: Path) -> Entry:
+    _check_free(name, folder, False, "Give it another name.")
+    return _write(path, replace(card, name=name), folder / f"{name}{SUFFIX}", name)
+
+
+def _write(path: Path, card: Card, target: Path, name: str, overwrite: bool = False) -> Entry:
+    card = replace(card, card_digest=card.digest_of_words())
+    check_card(card)
+    with atomic_path(target, overwrite) as temporary:
+        copy_with_card(path, temporary, card)
+    return Entry(name, target, card, False)
+
+
+def change_card(name: str, folder: Path | None = None, **words: Any) -> Entry:
+    """Write other words (description, training_data, weights_licence) onto the card of a model that the user added;
+    the weights stay byte for byte.
+
+    Raises:
+        ModelError: it is not the user's, is damaged, or the words cannot be on a card.
+        OutputError: the disk refuses.
+    """
+    path = _own(name, folder, "is not changed")
+    with alone_in(path.parent):
+        return _write(path, replace(read_card(path), **words), path, name, overwrite=True)
 
 
 def export_model(name: str, target: Path, folder: Path | None = None, overwrite: bool = False) -> Path:
@@ -152,47 +203,39 @@ def export_model(name: str, target: Path, folder: Path | None = None, overwrite:
 
 
 def remove_model(name: str, folder: Path | None = None) -> None:
-    """Delete a model that the user added."""
-    path = (folder or user_folder()) / f"{name}{SUFFIX}"
-    plain = Path(name).name == name  # a path could lead out of the library
-    if not plain or not path.is_file():
-        bundled = plain and (bundled_folder() / f"{name}{SUFFIX}").is_file()
-        raise ModelError(f"model '{name}'",
-                         "comes with KAF and is not removed" if bundled else "is not in your library",
+    """Delete a model that the user added.
+
+    Raises:
+        ModelError: there is none of that name, or it came with KAF.
+        OutputError: the disk refuses.
+    """
+    path = _own(name, folder, "is not removed")
+    with alone_in(path.parent):
+        try:
+            remove(path)
+        except OSError as error:
+            raise OutputError(path, *write_problem(error)) from error
+
+
+def _own(name: str, folder: Path | None, kept: str) -> Path:
+    """The file of a model that the user added, by its exact name: never by a path, which could lead elsewhere."""
+    path, bundled = _models(folder).get(name, (None, False))
+    if path is None or bundled:
+        raise ModelError(f"model '{name}'", f"comes with KAF and {kept}" if bundled else "is not in your library",
                          "See `kaf models list`.")
-    remove(path)
+    return path
 
 
-def _target(name: str, folder: Path, remedy: str) -> Path:
-    if not name or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
-        raise ModelError(f"model name '{name}'", "cannot be a file name", remedy)
-    return folder / f"{name}{SUFFIX}"
+def _models(folder: Path | None) -> dict[str, tuple[Path, bool]]:
+    return named_models(bundled_folder(), folder or user_folder())
 
 
-def _check_file(path: Path, digest: str) -> None:
-    if digest:
-        from kaf.data.cache import file_digest
-
-        found = file_digest(path)
-        if found != digest.lower().removeprefix("sha256:"):
-            raise ModelError(path, f"has SHA-256 {found} instead of {digest}", "Get the file again.")
-
-
-def _download(address: str, digest: str) -> Path:
-    """Fetch into the cache with the checksum; the only place where KAF uses the network, and only when asked."""
-    import pooch
-    from platformdirs import user_cache_path
-
-    if not digest:
-        raise ModelError(address, "has no stated SHA-256", "Give it with --digest; its publisher states it.")
-    try:
-        return Path(pooch.retrieve(address, known_hash=f"sha256:{digest.lower().removeprefix('sha256:')}",
-                                   path=user_cache_path("kaf") / "downloads", progressbar=False))
-    except ValueError as error:
-        raise ModelError(address, f"the download does not have the stated SHA-256 ({error})",
-                         "Do not use it; ask its publisher.") from error
-    except KafError:
-        raise
-    except Exception as error:
-        raise ModelError(address, f"cannot be downloaded ({error})",
-                         "Check the address and the network, or copy the file by hand and add that.") from error
+def _check_free(name: str, folder: Path, overwrite: bool, remedy: str) -> None:
+    for known, (_, bundled) in _models(folder).items():
+        if folded(known) != folded(name):
+            continue
+        if bundled:
+            raise ModelError(f"model '{name}'", "is in the library already: it comes with KAF and stays", remedy)
+        if not overwrite or known != name:
+            which = "" if known == name else f", as '{known}'"
+            raise ModelError(f"model '{name}'", f"is in the library already{which}", remedy)

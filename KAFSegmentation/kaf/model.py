@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kaf.card import CARD_KEY, Card, card_from_json, read_card
+from kaf.card import CARD_KEY, Card, card_from_json, check_card, read_card, tidy_card
 from kaf.errors import ModelError, SettingsError
 from kaf.network import build_network
 from kaf.settings import NetworkSettings, build
@@ -29,8 +29,9 @@ def save_model(path: Path, network: nn.Module, card: Card, half: bool = True, ov
     if lost := _not_finite(tensors):
         raise ModelError(path, f"would hold weights that are NaN or infinite ({lost})",
                          "Train again with a lower learning rate.")
-    card = replace(card, digest=digest_of(tensors))
+    card = replace(tidy_card(card), digest=digest_of(tensors))
     card = replace(card, card_digest=card.digest_of_words())
+    check_card(card)
     save_weights(path, tensors, {CARD_KEY: card.to_json(), "format": "pt"}, overwrite=overwrite)
     return card
 
@@ -78,7 +79,9 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
     """The network, ready for inference (eval, fp32, on the CPU), and its card."""
     card, tensors = load_tensors(path)
     try:
-        network = build_network(build(NetworkSettings, card.network))
+        settings = build(NetworkSettings, card.network)
+        _check_shapes(settings, tensors)
+        network = build_network(settings)
         own = network.state_dict()
         if any(value.dtype != own[name].dtype for name, value in tensors.items() if name in own):
             raise RuntimeError("numbers of another kind")
@@ -88,6 +91,17 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
         raise ModelError(path, f"its weights do not fit the network of its card ({_words(error)})",
                          "Get the file again, or update KAF.") from error
     return network.eval(), card
+
+
+def _check_shapes(settings: NetworkSettings, tensors: dict[str, Tensor]) -> None:
+    """RuntimeError where the weights are not those of the network, before memory is taken for a network of any size."""
+    if settings.kind == "swinunetr":  # MONAI's computes with numbers while it is built, which takes real ones
+        return
+    with torch.device("meta"):
+        outline = build_network(settings)
+        counters = {name: value for name, value in outline.state_dict().items() if name.endswith("num_batches_tracked")}
+        shapes = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
+        outline.load_state_dict({**counters, **shapes})
 
 
 def _words(error: Exception) -> str:

@@ -6,21 +6,26 @@ import contextlib
 
 from kaf.card import Card
 from kaf.events import Message, OnEvent
+from kaf.modelfile.card_check import is_digest
+from kaf.runtime import user_folders
 
 _UNSTATED = ("", "unspecified")
 
 
 def notice(card: Card, on_event: OnEvent) -> None:
     """Say once per model and user under which licence its weights are."""
-    from platformdirs import user_state_path
-
-    mark = user_state_path("kaf") / "licences" / f"{card.digest[:32]}.txt"
+    mark = user_folders.state_folder() / "licences" / f"{_key(card)}.txt"
     if mark.is_file():
         return
     on_event(Message(f"{_licence(card)} {_data(card)} (This is said once.)"))
     with contextlib.suppress(OSError):  # a home that cannot be written only means that it is said again
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(f"{card.name}: {card.weights_licence}\n", encoding="utf-8")
+
+
+def _key(card: Card) -> str:
+    """A file name that stands for these weights, whatever the card says: half of a SHA-256."""
+    return (card.digest if is_digest(card.digest) else card.digest_of_words())[:32]
 
 
 def _licence(card: Card) -> str:

@@ -16,6 +16,7 @@ from kaf.cli import main
 from kaf.events import OnEvent, ignore
 from kaf.model import save_model
 from kaf.network import build_network
+from kaf.runtime import user_folders
 from kaf.segment import Segmentation, segment
 from kaf.settings import NetworkSettings, NormalisationSettings, SegmentSettings
 from kaf.volume import Volume
@@ -64,8 +65,7 @@ def run(model: Path, volume: Volume, cache: dict | None = None, on_event: OnEven
 
 def private_home(monkeypatch, folder: Path) -> Path:
     """Library, cache and notices of this user are kept in a folder of the test."""
-    for kind in ("data", "state", "cache"):
-        monkeypatch.setattr(f"platformdirs.user_{kind}_path", lambda name, kind=kind: folder / kind / name)
+    monkeypatch.setattr(user_folders, "_folder", lambda kind: folder / kind.lower() / "kaf")
     return folder
 
 

@@ -8,11 +8,12 @@ import pytest
 import SimpleITK
 
 from kaf.data import cache
-from kaf.data.cache import SliceSettings, cache_cases, file_digest, load_case
+from kaf.data.cache import SliceSettings, cache_cases, load_case
 from kaf.data.cache_folder import TAG, open_cache
 from kaf.data.folder import Case
 from kaf.errors import InputError, OutputError
 from kaf.events import Progress
+from kaf.files import file_digest
 from kaf.keypoints import detect
 from kaf.prepare import normalise
 from kaf.settings import KeypointSettings, NormalisationSettings

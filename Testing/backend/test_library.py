@@ -7,7 +7,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import platformdirs
 import pytest
 from small_models import change_card, model_file
 
@@ -15,6 +14,7 @@ import kaf.library
 from kaf.errors import ModelError, OutputError
 from kaf.library import add_model, export_model, find_model, keep_model, list_models, remove_model
 from kaf.model import load_model
+from kaf.runtime import user_folders
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     """The user's library, with a model of KAF's own elsewhere and nothing in the user's real folders."""
     monkeypatch.setattr(kaf.library, "bundled_folder", lambda: tmp_path / "bundled")
     monkeypatch.setattr(kaf.library, "user_folder", lambda: tmp_path / "user")
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_: tmp_path / "cache")
+    monkeypatch.setattr(user_folders, "cache_folder", lambda: tmp_path / "cache")
     (tmp_path / "bundled").mkdir()
     model_file(tmp_path / "bundled" / "zebra.safetensors", "zebra")
     return tmp_path / "user"
@@ -152,7 +152,7 @@ UNSOUND = {
     "pickle": (lambda path: path.write_bytes(b"\x80\x02N."), "is a pickle"),
     "changed card": (lambda path: change_card(path, lambda card: card.update(weights_licence="mine")),
                      "its card has SHA-256"),
-    "another network": (resized, "do not fit the network"),
+    "another network": (resized, "network.width is 8, but the weights of the file have 4"),
 }
 
 

@@ -41,7 +41,7 @@ GROUPS = SMALL.model_copy(update={"norm": "group", "in_channels": 3})
 def test_full_precision_gives_the_same_logits_bit_for_bit(tmp_path, settings):
     network = small_network(settings)
     expected = logits_of(network, settings.in_channels)
-    given = replace(CARD, network=settings.model_dump(mode="json"))
+    given = replace(CARD, network=settings.model_dump(mode="json"), slice_context=settings.in_channels // 2)
     save_model(tmp_path / "a.safetensors", network, given, half=False)
     loaded, card = load_model(tmp_path / "a.safetensors")
     assert torch.equal(logits_of(loaded, settings.in_channels), expected)
@@ -49,6 +49,11 @@ def test_full_precision_gives_the_same_logits_bit_for_bit(tmp_path, settings):
     assert card.network == settings.model_dump(mode="json")
     assert not loaded.training
     assert {value.dtype for value in loaded.parameters()} == {torch.float32}
+
+
+@pytest.mark.filterwarnings("error")
+def test_loading_says_nothing(path):
+    load_model(path)
 
 
 def test_half_precision_is_the_network_with_weights_rounded_to_float16(tmp_path):
@@ -173,15 +178,18 @@ def test_the_weights_of_one_model_do_not_pass_under_the_card_of_another(path, tm
 
 
 @pytest.mark.parametrize(("update", "word"), [
-    ({"width": 8}, "size mismatch"), ({"classes": 5}, "size mismatch"), ({"norm": "group"}, "Unexpected key"),
-    ({"fusion": "keypoints"}, "Missing key"), ({"width": 1}, "width: Input should be greater"),
-    ({"depth": 3}, "unknown setting 'depth'"),
-])
-def test_weights_that_do_not_fit_the_network_of_their_card(path, update, word):
+    ({"norm": "group"}, "Unexpected key"), ({"decoder_width": 256}, "size mismatch"),
+    ({"decoder_width": None, "fusion": "copy"}, "size mismatch")])
+def test_weights_that_do_not_fit_the_network_of_their_card(path, update, word, monkeypatch):
+    """Nor is a network built to find that out: it may be one of many gigabytes."""
     change_card(path, lambda card: card["network"].update(update), sign=True)
+    monkeypatch.setattr("kaf.modelfile.card_check.check_fit", lambda *_: None)  # sees fewer of the shapes
+    monkeypatch.setattr(torch.nn.init, "kaiming_normal_", lambda values, **_: taken.append(values.is_meta))
+    taken: list[bool] = []
     with pytest.raises(ModelError, match=f"its weights do not fit the network of its card .*{word}"):
         load_model(path)
-    assert read_card(path).network | update == read_card(path).network
+    assert taken
+    assert all(taken)
 
 
 def test_weights_of_another_kind_of_number_do_not_fit(path):

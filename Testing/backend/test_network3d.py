@@ -132,7 +132,7 @@ def test_gradients_in_bf16_are_those_in_fp32():
 def test_the_model_file_makes_the_same_network_again(tmp_path):
     network = tiny(spacing=(4, 1, 1), seed=3)
     path = tmp_path / "solid.safetensors"
-    save_model(path, network, replace(CARD, network=network.settings.model_dump()), half=False)
+    save_model(path, network, replace(CARD, labels=CARD.labels[:1], network=network.settings.model_dump()), half=False)
     again, card = load_model(path)
     image = torch.randn(1, 1, 8, 16, 16)
     with torch.no_grad():

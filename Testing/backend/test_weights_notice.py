@@ -13,6 +13,7 @@ from small_models import CARD, model_file, write_phantoms
 from kaf.card import read_card
 from kaf.finetune import finetune
 from kaf.phantom import cardiac_phantom
+from kaf.runtime import user_folders
 from kaf.volume.write import write_labels, write_map
 from kaf.weights_notice import inherited, notice
 
@@ -62,6 +63,18 @@ def test_a_licence_that_nobody_stated_is_said_in_a_sentence(monkeypatch, tmp_pat
     assert [message.text for message in told] == [
         f"No licence is stated for the weights of {card.name}: ask who made them before you pass them on, or anything "
         "made from them. It is not stated what they were trained on. (This is said once.)"]
+
+
+@pytest.mark.parametrize("digest", ["../../../evil", "/tmp/evil", "..\\..\\evil", "a" * 63 + "/", "evil", "", "\x00"])
+def test_the_mark_lies_in_its_folder_whatever_a_card_says(monkeypatch, tmp_path, digest):
+    """Cards are checked when they are read; this one was not read."""
+    folder = tmp_path / "a" / "b" / "state"
+    monkeypatch.setattr(user_folders, "state_folder", lambda: folder)
+    told = []
+    for _ in range(2):
+        notice(replace(CARD, digest=digest), told.append)
+    assert len(told) == 1
+    assert [file.parent for file in tmp_path.rglob("*") if file.is_file()] == [folder / "licences"]
 
 
 def test_finetune_says_the_licence_before_it_trains(kaf, tmp_path):

@@ -126,10 +126,15 @@ def test_nothing_is_chosen_in_the_dialog(panel, kept):
     assert panel.ui.messageLabel.text == before
 
 
-def test_before_the_set_up_it_says_what_to_do(panel, file, monkeypatch):
-    monkeypatch.setitem(sys.modules, "platformdirs", None)
+def test_a_model_that_is_here_and_refused_says_why(panel, scan, file, library):
+    """As a scene may name it that was saved before the file was spoiled."""
     add(panel, file)
-    assert panel.ui.messageLabel.text.endswith("Press Set up, then add it.")
+    (library / "knee.safetensors").write_bytes(b"no model")
+    panel.leave()
+    panel.show()
+    assert panel.ui.modelComboBox.currentText == "knee (cannot be used)"
+    assert "knee.safetensors is not a model file, or is damaged" in panel.ui.messageLabel.text
+    assert not panel.ui.applyButton.enabled
 
 
 def test_a_model_that_was_added_is_removed_after_a_question(panel, scan, file, library):

@@ -22,7 +22,7 @@ from kaf.data.folder import Case
 from kaf.data.superpixels import find_superpixels
 from kaf.errors import InputError, OutputError
 from kaf.events import OnEvent, Ticker, ignore
-from kaf.files import replace_folder
+from kaf.files import file_digest, replace_folder
 from kaf.keypoints import DESCRIPTOR_WIDTH, Keypoints
 from kaf.prepare import prepare
 from kaf.settings import KeypointSettings, NormalisationSettings
@@ -62,17 +62,6 @@ class CachedCase:
     spacing: tuple[float, float, float]
     superpixels: np.ndarray | None = None
     entry: Path | None = None
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files in order of their names."""
-    digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def cache_cases(cases: Sequence[Case], settings: SliceSettings, folder: Path, on_event: OnEvent = ignore

@@ -12,6 +12,7 @@ from pathlib import Path
 from kaf.errors import OutputError
 from kaf.events import Message, OnEvent, ignore
 from kaf.files import atomic_write
+from kaf.runtime import user_folders
 
 PARTS = frozenset(("case.json", "image.npy", "labels.npy", "superpixels.npy", "counts.npy", "positions.npy",
                    "response.npy", "descriptors.npy"))
@@ -33,9 +34,7 @@ def open_cache(chosen: str | Path = "") -> Path:
     Raises:
         OutputError: it cannot be made, or is there already and holds files that are not the cache's.
     """
-    from platformdirs import user_cache_path
-
-    folder = Path(chosen).expanduser() if chosen else user_cache_path("kaf") / "slices"
+    folder = Path(chosen).expanduser() if chosen else user_folders.cache_folder() / "slices"
     if is_cache(folder):
         return folder
     folder = folder / _NAME if chosen else folder
