@@ -1,11 +1,12 @@
 """What else can be done with a run: its folder, its words, its command, and deleting it."""
 
-import shutil
-
 import qt
 import slicer
 
 from kaf import jobs
+from kaf.errors import OutputError
+from kaf.files import write_problem
+from kaf.runs.layout import RUN
 
 from .RunWords import lowerRate
 
@@ -72,9 +73,16 @@ class RunMenu:
 
     def _delete(self):
         folder = self._view.job.folder
+        others = RUN.strangers(folder)
+        stays = "" if not others else \
+            f" Files that KAF did not write stay: {', '.join(others[:3])}" \
+            f"{f' and {len(others) - 3} more' if len(others) > 3 else ''}."
         if not slicer.util.confirmOkCancelDisplay(
-                f"{folder} and all that is in it, the weights too, will be deleted.", "Delete this run",
+                f"The run in {folder} will be deleted, its weights too.{stays}", "Delete this run",
                 parent=self._button):
             return
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            RUN.remove(folder)
+        except OSError as error:
+            slicer.util.errorDisplay(str(OutputError(folder, *write_problem(error))), parent=self._button)
         self._panel.refreshRuns()

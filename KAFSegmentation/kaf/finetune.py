@@ -83,11 +83,9 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         training += _phantoms(settings, plan)
         more = _unlabelled(settings, plan, members, cache, send) if settings.unlabelled else []
         prune_cache(cache, settings.cache_limit, [case.entry for case in (*cases, *more)], send)
-        others = UnlabelledSlices(more, (plan.patch, plan.patch), settings.slice_context, settings.augmentation,
-                                  settings.seed, names=()) if more else None
-        task = _task(settings, plan, place, network, training, held_out, others)
+        task = _task(settings, plan, place, network, training, held_out, more)
         schedule = schedule_of(settings, len(task.slices))
-        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send)
+        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
         try:
             trained = loop.run()
         except KeyboardInterrupt:
@@ -103,8 +101,8 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
 
 
 def _task(settings: FinetuneSettings, plan: Plan, place: Place, network: nn.Module, training: Sequence[CachedCase],
-          held_out: Sequence[CachedCase], others: UnlabelledSlices | None) -> SegmentationTask | VolumeTask:
-    """What is trained: on slices, on slices of which some are unlabelled (``others``), or on patches in 3-D."""
+          held_out: Sequence[CachedCase], more: Sequence[CachedCase]) -> SegmentationTask | VolumeTask:
+    """What is trained: on slices, on slices of which some are unlabelled (those of ``more``), or on patches in 3-D."""
     if plan.network.dimensions == 3:
         assert plan.network.patch is not None
         patches = LabelledVolumes(training, plan.network.patch, settings.augmentation, settings.seed)
@@ -112,8 +110,10 @@ def _task(settings: FinetuneSettings, plan: Plan, place: Place, network: nn.Modu
     slices = LabelledSlices(training, (plan.patch, plan.patch), settings.slice_context, settings.augmentation,
                             settings.seed)
     supervised = (network, place, slices, settings.batch, held_out, settings.slice_context)
-    if others is None:
+    if not more:
         return SegmentationTask(*supervised)
+    others = UnlabelledSlices(more, (plan.patch, plan.patch), settings.slice_context, settings.augmentation,
+                              settings.seed, names=())
     return MixingTask(*supervised, others, settings.unlabelled_weight, settings.unlabelled_after)
 
 

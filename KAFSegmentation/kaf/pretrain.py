@@ -96,7 +96,7 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
         task = PretrainingTask(pretrainer, place, slices, settings.batch, settings.mae,
                                looker.look if looker else None, send)
         schedule = schedule_of(settings, len(slices))
-        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send)
+        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
         if not settings.resume:
             expected = forecast(loop)
             run.write_json("forecast.json", vars(expected))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from kaf.errors import KafError, ResourceError
+from kaf.jobs.foreign import created
 from kaf.settings import Settings
 
 _REQUEUES = 100  # times that a job may run out of its time
@@ -40,13 +41,17 @@ class SubmitSettings(Settings):
 
 @dataclass(frozen=True)
 class Job:
-    """``kaf <verb> <arguments>`` on the cluster; picked up again it resumes the run in ``output``."""
+    """``kaf <verb> <arguments>`` on the cluster; picked up again it resumes the run in ``output``.
+
+    ``replaces``: when the run began that was in ``output`` before, 0 for none.
+    """
 
     verb: str
     arguments: tuple[str, ...]
     output: str
     world: int = 1
     again: bool = False
+    replaces: float = 0.0
 
     def __call__(self) -> str:
         from kaf import cli
@@ -64,7 +69,7 @@ class Job:
         """The arguments that go on with the run, if it had begun."""
         if self.verb == "compare":  # goes on by itself
             return self.arguments
-        begun = (Path(self.output) / "settings.json").is_file()
+        begun = _created(Path(self.output)) not in (0.0, self.replaces)
         kept = [a for a in self.arguments if a.partition("=")[0] not in ("--resume", "--overwrite", "--no-overwrite")]
         return (*kept, "--no-overwrite", "--resume") if begun else self.arguments
 
@@ -73,6 +78,11 @@ class Job:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(replace(self, again=True))
+
+
+def _created(folder: Path) -> float:
+    """When the run in a folder began; 0 where there is none."""
+    return created(folder) if (folder / "settings.json").is_file() else 0.0
 
 
 def submit(verb: str, arguments: Sequence[str], output: str, settings: SubmitSettings) -> Any:
@@ -90,7 +100,9 @@ def submit(verb: str, arguments: Sequence[str], output: str, settings: SubmitSet
         raise KafError("submitit", "is not installed, and `kaf submit` needs it",
                        "Install it: pip install 'kaf-segmentation[cluster]', or pip install submitit.") from error
     folder = Path(output).absolute()
-    job = Job(verb, tuple(arguments), str(folder), settings.world)
+    flags = {argument.partition("=")[0] for argument in arguments}
+    job = Job(verb, tuple(arguments), str(folder), settings.world,
+              replaces=_created(folder) if "--overwrite" in flags else 0.0)
     try:
         executor = submitit.AutoExecutor(folder=folder.with_name(f"{folder.name}-job"), cluster=settings.cluster,
                                          slurm_max_num_timeout=_REQUEUES)

@@ -249,6 +249,22 @@ def test_a_folder_in_use_is_not_started_in(begin, tmp_path):
     assert [event.step for event in told(again) if isinstance(event, Metric)] == [1], "the old run's events are there"
 
 
+def test_a_job_that_failed_before_it_replaced_a_run_still_replaces_it_when_resumed(begin, tmp_path):
+    """To go on with the settings of the new run in the old one's checkpoints would make neither."""
+    job = begin()
+    assert over(job) == jobs.FINISHED
+    (job.folder / "run.json").write_text(json.dumps({"created": job.created - 1000}))
+    failed = begin(overwrite=True, at=1, what="InputError")
+    assert over(failed) == jobs.FAILED
+    again = failed.resume()
+    over(again)
+    assert (again.values.get("overwrite"), again.values.get("resume")) == (True, None)
+    (job.folder / "run.json").write_text(json.dumps({"created": again.started}))
+    once_more = again.resume()
+    over(once_more)
+    assert (once_more.values.get("overwrite"), once_more.values.get("resume")) == (None, True)
+
+
 def test_who_looks_already_sees_the_new_attempt(begin, tmp_path):
     job = begin(at=1, what="wait", **{"for": str(tmp_path / "go")})
     until(lambda: job.progress() is not None)

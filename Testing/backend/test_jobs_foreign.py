@@ -82,12 +82,13 @@ def test_a_run_leaves_the_files_of_its_job_alone(tmp_path, overwrite):
     kept.parent.mkdir(parents=True)
     kept.write_text("words")
     if overwrite:
-        (tmp_path / "run" / "settings.json").write_text("{}")
-        (tmp_path / "run" / "old").mkdir()
+        (tmp_path / "run" / "settings.json").write_text(settings_of(tmp_path).model_dump_json())
+        (tmp_path / "run" / "plan.json").write_text("old")
+    before = sorted(file.name for file in (tmp_path / "run").iterdir())
     with contextlib.suppress(InputError), RunFolder(tmp_path / "run", settings_of(tmp_path), False, overwrite):
-        assert not (tmp_path / "run" / "old").exists()
+        assert not (tmp_path / "run" / "plan.json").exists()
         raise InputError("scans", "is empty", "Fill it.")
-    assert [file.name for file in (tmp_path / "run").iterdir()] == ["job"]
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == before
     assert kept.read_text() == "words"
 
 

@@ -57,6 +57,22 @@ def test_a_job_that_is_picked_up_again_resumes_only_what_had_begun(tmp_path):
     assert again.resumed() == again.arguments  # it goes on by itself
 
 
+def test_a_job_that_is_picked_up_before_it_replaced_a_run_still_replaces_it(tmp_path, monkeypatch):
+    """Preempted while it waited or imported: to resume then would train the run that was to go."""
+    submitted = []
+    monkeypatch.setattr("submitit.AutoExecutor.submit", lambda _, job: submitted.append(job))
+    (tmp_path / "settings.json").write_text("{}")
+    (tmp_path / "run.json").write_text('{"created": 1000.0}')
+    arguments = ["scans", "--overwrite", "--batch", "4"]
+    submit("pretrain", arguments, str(tmp_path), SubmitSettings(cluster="local"))
+    job, = submitted
+    assert job.resumed() == tuple(arguments)
+    (tmp_path / "run.json").write_text('{"created": 2000.0}')
+    assert job.resumed() == ("scans", "--batch", "4", "--no-overwrite", "--resume")
+    submit("pretrain", ["scans", "--resume"], str(tmp_path), SubmitSettings(cluster="local"))
+    assert submitted[1].resumed() == ("scans", "--no-overwrite", "--resume")
+
+
 def test_what_is_asked_of_slurm():
     asked = _parameters(SubmitSettings(partition="gpu", gpus=4, nodes=2, hours=1.5, memory=64), "kaf-pretrain")
     assert asked == {"name": "kaf-pretrain", "timeout_min": 90, "nodes": 2, "tasks_per_node": 4, "gpus_per_node": 4,

@@ -199,6 +199,22 @@ def test_a_run_is_deleted_after_a_question(pretrain, hearts, tmp_path):
     assert "No run yet" in pretrain.ui.pretrainStatusLabel.text
 
 
+def test_deleting_a_run_leaves_what_somebody_put_beside_it(pretrain, hearts, tmp_path):
+    look_into(pretrain, hearts)
+    view = start_pretraining(pretrain, tiny_pretraining(tmp_path))
+    assert wait_for_end(view) == jobs.FINISHED
+    folder = view.job.folder
+    (folder / "scans").mkdir()
+    (folder / "scans" / "heart.nii.gz").write_bytes(b"a scan")
+    (folder / "notes.txt").write_text("mine")
+    host.dialogs().answer(qt.QMessageBox.Ok)
+    view._menu.action("delete").trigger()
+    assert "Files that KAF did not write stay: notes.txt, scans/heart.nii.gz." in host.dialogs().texts()[-1]
+    assert sorted(path.name for path in folder.rglob("*")) == ["heart.nii.gz", "notes.txt", "scans"]
+    assert (folder / "scans" / "heart.nii.gz").read_bytes() == b"a scan"
+    assert view.job is None
+
+
 def test_the_same_run_elsewhere(pretrain, hearts, tmp_path):
     look_into(pretrain, hearts)
     ui = pretrain.ui

@@ -9,6 +9,7 @@ from typing import Any
 from kaf.console import Console
 from kaf.errors import OutputError, ResourceError, SettingsError
 from kaf.flags import Command, parse
+from kaf.runs.earlier import check_replaceable, own_content
 from kaf.submit import SubmitSettings, submit
 
 
@@ -81,6 +82,8 @@ def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
     if (Path(settings.output) / "settings.json").is_file() and not (settings.resume or settings.overwrite):
         raise OutputError(settings.output, "already holds a run",
                           "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
+    if settings.overwrite and Path(settings.output).is_dir() and own_content(Path(settings.output)):
+        check_replaceable(Path(settings.output), settings)
     return str(settings.output)
 
 

@@ -257,6 +257,10 @@ class Job:
             if child:
                 job_process.end(int(child["pid"]), int(child.get("group", 0)))
 
+    def _has_the_earlier_run(self) -> bool:
+        """Whether the run in the folder is still the one that this job was asked to replace."""
+        return bool(self.values.get("overwrite")) and job_foreign.created(self.folder) < self.created
+
     @property
     def can_resume(self) -> bool:
         """Whether :meth:`resume` would go on with it."""
@@ -281,7 +285,7 @@ class Job:
         values = {name: value for name, value in self.values.items() if name not in ("resume", "overwrite")}
         values["output"] = str(self.folder.absolute())
         if self.verb in _RESUMED and (self.folder / "settings.json").is_file():
-            values["resume"] = True
+            values["overwrite" if self._has_the_earlier_run() else "resume"] = True
         if self.verb in ("evaluate", "select"):
             values["overwrite"] = True
         launch(self.folder, str(python or self.python), self.verb, values, self.queue if queue is None else queue,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kaf.errors import ModelError
 from kaf.events import Message, OnEvent, ignore
+from kaf.runs.layout import checkpoints
 from kaf.weights import load_weights, save_weights
 
 _STATE_KEY = "kaf_state"
@@ -38,9 +39,9 @@ def save_checkpoint(folder: Path, step: int, modules: Mapping[str, nn.Module], o
     path = folder / f"checkpoint-{step:08d}.safetensors"
     words = json.dumps({**state, "step": step, "optimiser": numbers, "kind": type(optimiser).__name__})
     save_weights(path, tensors, {_STATE_KEY: words, _STATE_DIGEST: _digest(words, tensors)})
-    # Later steps are damaged files that a resumed run left behind; hidden names are those of a killed save.
-    upto = [old for old in sorted(folder.glob("checkpoint-*.safetensors")) if old.name <= path.name]
-    for old in set(folder.glob("*checkpoint-*.safetensors")) - set(upto[-_KEEP:]):
+    # Later steps are damaged files that a resumed run left behind; a copy that somebody keeps has another name.
+    upto = [old for old in checkpoints(folder) if old.name <= path.name]
+    for old in set(checkpoints(folder, half_written=True)) - set(upto[-_KEEP:]):
         with suppress(OSError):  # a reader has it open, on Windows: it goes after the next one
             old.unlink()
     return path
@@ -56,7 +57,7 @@ def load_checkpoint(folder: Path, modules: Mapping[str, nn.Module], optimiser: t
         ModelError: there are checkpoints but all are damaged (a run is not started anew unasked), or they are
             those of another network or optimiser.
     """
-    found = sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+    found = checkpoints(folder)[::-1]
     for path in found:
         try:
             tensors, metadata = load_weights(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,13 +67,14 @@ class Loop:
     """Runs a task to the end of its budget.
 
     ``checkpoints`` is the folder of checkpoints, or None for a run too short to need any; with ``resume`` the
-    newest sound one there is continued: same weights, averages, optimiser, schedule, data order.
+    newest sound one there is continued: same weights, averages, optimiser, schedule, data order.  ``on_saved`` is
+    called after every checkpoint.
     """
 
     def __init__(self, task: Task, schedule: Schedule, place: Place, checkpoints: Path | None,
-                 resume: bool = False, on_event: OnEvent = ignore):
+                 resume: bool = False, on_event: OnEvent = ignore, on_saved: Callable[[], None] = lambda: None):
         self.task, self.schedule, self.place = task, schedule, place
-        self._checkpoints, self._send = checkpoints, on_event
+        self._checkpoints, self._send, self._on_saved = checkpoints, on_event, on_saved
         self.network = place.put(task.network)
         self.average = Average(self.network, schedule.ema)
         self._optimiser = make_optimiser(self.network, schedule)
@@ -270,3 +272,4 @@ class Loop:
                                   "Put it back and --resume, or start again in another folder.")
             save_checkpoint(self._checkpoints, self.state.step, self._modules(), self._optimiser,
                             vars(self.state).copy())
+            self._on_saved()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,52 +11,88 @@ from typing import IO, Any
 
 from kaf import locks
 from kaf.errors import Cancelled, InputError, KafError, ModelError, OutputError, SettingsError
-from kaf.events import Error, OnEvent, to_json
+from kaf.events import Error, Message, OnEvent, ignore, to_json
 from kaf.files import atomic_write, write_problem
-from kaf.jobs import folder as job_folder
 from kaf.jobs.foreign import LOCK, WORDS, run_words
+from kaf.runs.earlier import BACK, WAITING, EarlierRun, check_replaceable, has_checkpoint, own_content
+from kaf.runs.layout import TRAINING
 from kaf.settings import Settings
 
 
 class RunFolder:
     """``settings.json``, ``events.jsonl`` and whatever the verb adds, in one folder.
 
-    A folder that is in use is refused unless ``resume`` (go on with it) or ``overwrite`` (empty it first), and in any
-    case while another process works in it.  Of several processes the first one ``leads``; the others write nothing.
-    The files of a job that runs it (``kaf.jobs.folder``) are left alone.
+    A folder that is in use is refused unless ``resume`` (go on with it) or ``overwrite`` (replace the run in it), and
+    in any case while another process works in it.  Of several processes the first one ``leads``; the others write
+    nothing.  The files of a job that runs it (``kaf.jobs.folder``) are left alone.
+
+    ``overwrite``: only a run may be replaced, only where nothing else is in the folder, and never where what
+    the new run reads lies in it or around it.  The earlier run is kept aside (:mod:`kaf.runs.earlier`) until
+    :meth:`checkpointed`, and is put back where the new one fails before that.
     """
 
     def __init__(self, path: Path, settings: Settings, resume: bool, overwrite: bool, leads: bool = True):
         self.path = path
+        self._earlier = EarlierRun(path)
         self._events: IO[str] | None = None
-        self._new = False
+        self._tell: OnEvent = ignore
+        self._new = self._made = False
         self._lock: IO[bytes] | None = None
         if not leads:
             return
-        # A hidden name is that of a file that was being written when a run was killed.
-        used = path.is_dir() and bool(_content(path))
-        self._new = not used or overwrite
-        if used and not (path / "settings.json").is_file():
-            raise OutputError(path, "is a folder with other files in it", "Choose an empty or a new folder.")
-        if used and not (resume or overwrite):
-            raise OutputError(path, "already holds a run",
-                              "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
-        elif resume and not used:
-            raise OutputError(path, "holds no run to go on with", "Check the folder, or start without --resume.")
+        if resume and not path.is_dir():
+            raise self._nothing()
         try:
+            self._made = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             self._lock = locks.take(path / LOCK, wait=1.0)
             if self._lock is None:
                 raise OutputError(path, "another process is at work in this run folder",
                                   "Wait for it or stop it, or choose another folder.")
-            if used and overwrite:
-                _empty(path)
+            self._take_over(settings, resume, overwrite)
             _write_json(path / "settings.json", settings.model_dump(mode="json"))  # first: it makes this a run folder
             if self._new:
                 _write_json(path / WORDS, run_words(settings.verb(), time.time()))
             self._events = (path / "events.jsonl").open("a", encoding="ascii")
-        except OSError as error:
-            raise OutputError(path, *write_problem(error)) from error
+        except BaseException as error:
+            self._give_back_earlier()
+            self._release()
+            if isinstance(error, OSError):
+                raise OutputError(path, *write_problem(error)) from error
+            raise
+
+    def _take_over(self, settings: Settings, resume: bool, overwrite: bool) -> None:
+        """Have the folder as the new run needs it, whatever killed processes have left there."""
+        state = self._earlier.settle()
+        begun = (self.path / "settings.json").is_file()
+        if state == WAITING and overwrite:
+            self._earlier.remove_new()
+        elif state == WAITING and not (resume and begun):
+            self._earlier.put_back()
+            state = BACK
+        if state == BACK and resume:
+            raise OutputError(self.path, "holds the earlier run again: the one that was to replace it ended before it "
+                              "began", "Go on with the earlier one (--resume), or start again (--overwrite).")
+        used = bool(own_content(self.path))
+        if used and not (self.path / "settings.json").is_file():
+            raise OutputError(self.path, "is a folder with other files in it", "Choose an empty or a new folder.")
+        if used and not (resume or overwrite):
+            raise OutputError(self.path, "already holds a run",
+                              "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
+        if resume and not used:
+            raise self._nothing()
+        self._new = not resume
+        if used and overwrite:
+            check_replaceable(self.path, settings)
+            self._earlier.put_aside()
+
+    def _nothing(self) -> OutputError:
+        return OutputError(self.path, "holds no run to go on with", "Check the folder, or start without --resume.")
+
+    def checkpointed(self) -> None:
+        """The run has written a checkpoint: what it replaces may go."""
+        if self._lock is not None:
+            self._earlier.drop()
 
     def write_json(self, name: str, values: Any) -> None:
         if self._events is not None:
@@ -70,6 +105,10 @@ class RunFolder:
                 self._events.write(to_json(event) + "\n")
                 self._events.flush()
                 on_event(event)
+
+        self._tell = on_event
+        if self._events is not None and self._earlier.waits:
+            send(Message(f"The earlier run is kept in {self._earlier.path} until this one has a checkpoint."))
         return send
 
     def __enter__(self) -> RunFolder:
@@ -81,14 +120,30 @@ class RunFolder:
             if error is not None:
                 self._say_last(error)
             self._events.close()
-            began = (self.path / "checkpoints").exists()
-            if self._new and not began and isinstance(error, (InputError, SettingsError, ModelError)):
-                _empty(self.path)  # nothing to go on with
+            if error is None or has_checkpoint(self.path):
+                self._earlier.drop()
+            elif self._new and not self._give_back_earlier() and \
+                    isinstance(error, (InputError, SettingsError, ModelError)):
+                with suppress(OSError):
+                    TRAINING.remove(self.path, keep=(LOCK,))  # nothing to go on with
+        self._release()
+
+    def _give_back_earlier(self) -> bool:
+        """Put the run back that this one was to replace; whether there is one.  A run that is gone on with may be gone
+        on with again: its earlier one keeps waiting."""
+        if not (self._new and self._earlier.waits):
+            return False
+        with suppress(OSError):  # the next one who opens the folder tries again
+            self._earlier.put_back()
+            self._tell(Message(f"{self.path} holds the earlier run again.", "warning"))
+        return True
+
+    def _release(self) -> None:
         if self._lock is not None:
             locks.give_back(self._lock, self.path / LOCK)
-            if not (self.path / "settings.json").exists():
-                with suppress(OSError):  # a job's files are in it, or it has gone
-                    self.path.rmdir()
+        if self._made and not (self.path / "settings.json").exists():
+            with suppress(OSError):  # a job's files are in it, or it has gone
+                self.path.rmdir()
 
     def _say_last(self, error: BaseException) -> None:
         """The error that ends the run, for those who only look at its files."""
@@ -98,20 +153,6 @@ class RunFolder:
         assert self._events is not None
         with suppress(OSError):
             self._events.write(to_json(Error(words, type(error).__name__)) + "\n")
-
-
-def _content(path: Path) -> list[Path]:
-    """What is in a folder, but for the files of a job and hidden ones: those that a killed run was just writing."""
-    return [file for file in path.iterdir() if not file.name.startswith(".") and file.name != job_folder.NAME]
-
-
-def _empty(path: Path) -> None:
-    """Take everything out of a run folder."""
-    for file in _content(path):
-        if file.is_dir() and not file.is_symlink():
-            shutil.rmtree(file, ignore_errors=True)
-        else:
-            file.unlink(missing_ok=True)
 
 
 def _write_json(path: Path, values: Any) -> None:
