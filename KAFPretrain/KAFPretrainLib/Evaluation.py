@@ -49,8 +49,8 @@ def readScores(name, folder):
 
 
 def layOut(cases, folder):
-    """Links to scans in ``images`` and to label maps in ``labels``, named after the cases; copies where the disk has
-    no links.
+    """Links to scans in ``images`` and to label maps in ``labels``, named after the cases; copies where nothing else
+    is possible.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -75,10 +75,22 @@ def _suffix(path):
 
 
 def _link(source, target):
+    """Another name for a file or a folder: what Windows keeps for administrators is done with links to files, which
+    take no room, and across disks with a copy."""
     try:
         os.symlink(source, target, target_is_directory=source.is_dir())
-    except OSError:  # Windows without the right to
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+    except OSError:
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=_hardLink)
+        else:
+            _hardLink(source, target)
+
+
+def _hardLink(source, target):
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 class Evaluation:

@@ -6,6 +6,7 @@ import numpy as np
 import qt
 
 from kaf.grid import canonical_grid
+from kaf.runtime.memory import free_memory
 
 from .DeviceSelector import likelyDevice
 from .SegmentationLogic import workerThreads
@@ -35,7 +36,7 @@ class Forecast:
         where = {"cpu": "the processor", "cuda": "the graphics card", "mps": "the Apple graphics"}[self.device]
         basis = "" if self.known else " (a first guess)"
         text = f"Will take {roughTime(self.seconds)}{basis} and {self.memory / 1e9:.1f} GB of memory on {where}."
-        free = freeMemory()
+        free = free_memory()
         if self.device == "cpu" and free is not None and self.memory > free:
             text += f" Only {free / 1e9:.1f} GB are free: close other programs or segment a region only."
         return text
@@ -79,16 +80,6 @@ def roughTime(seconds):
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
     return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
-
-
-def freeMemory():
-    """Bytes of memory that a new process could use, where the system tells (Linux); else None."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            values = dict(line.split(":", 1) for line in file)
-        return int(values["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
 
 
 def _key(model, device):

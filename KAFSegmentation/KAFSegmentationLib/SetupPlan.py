@@ -22,6 +22,7 @@ _SIZES = {
     "tqdm": (1, 1),
     "einops": (1, 1),
     "filelock": (1, 1),
+    "psutil": (1, 1),
 }
 _TORCH_CPU = (200, 900)
 _TORCH_GPU = (3000, 7000)  # with the CUDA libraries of the wheels
@@ -37,6 +38,7 @@ _WHAT_FOR = {
     "tqdm": "progress on the command line",
     "einops": "part of the network SwinUNETR",
     "filelock": "keeps two programs from one file",
+    "psutil": "tells how much memory is free",
 }
 _TORCH_WORDS = {
     "missing": "PyTorch",

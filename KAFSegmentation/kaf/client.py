@@ -176,9 +176,9 @@ class Job:
             self._child.kill()  # also when the worker says so itself: what is unfit is replaced
         if error is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._client.discard(*self._folder.rglob("*"))
             return
-        for path in self._folder.glob("in-*.npy"):
-            remove(path)
+        self._client.discard(*self._folder.glob("in-*.npy"))
         with contextlib.suppress(OSError):  # not empty: it holds pictures
             self._folder.rmdir()
 
@@ -211,6 +211,7 @@ class Client:
         self._rotated = False
         self._numbers, self._files = itertools.count(1), itertools.count(1)
         self._handed: dict[str, tuple[Hashable, Path]] = {}
+        self._unwanted: list[Path] = []
         self._job: Job | None = None
         self._scratch: Scratch | None = None
         self._children: list[Child] = []  # none or one; a list, so that the finaliser sees the one that runs
@@ -303,6 +304,22 @@ class Client:
             self._scratch.close()
         self._job = self._scratch = None
         self._handed.clear()
+        self._unwanted.clear()
+
+    def discard(self, *files: Path) -> None:
+        """Delete files of the private folder that nobody wants any more.
+
+        On Windows the worker may still have one mapped: it is tried again with the next ones, so that a session of many
+        requests does not fill the disk.
+        """
+        left = []
+        for file in [*self._unwanted, *files]:
+            if not remove(file):
+                left.append(file)
+            elif self._scratch is not None and file.parent != self._scratch.path:
+                with contextlib.suppress(OSError):
+                    file.parent.rmdir()
+        self._unwanted = left
 
     def _private_folder(self) -> Path:
         if self._scratch is None or not self._scratch.path.is_dir():  # some systems tidy up behind our back
@@ -324,7 +341,7 @@ class Client:
             known, path = self._handed[name]
             if known == key and path.exists():
                 return path
-            remove(path)
+            self.discard(path)
             del self._handed[name]
         path = write_array(name, array, self._private_folder() / f"in-{next(self._files)}.npy")
         self._handed[name] = key, path

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +54,18 @@ def map_array(path: str | os.PathLike) -> np.ndarray:
 
 
 def take_array(path: str | os.PathLike) -> np.ndarray:
-    """The array in ``path``, memory-mapped copy-on-write; the file goes at once where the system allows."""
-    array = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    """The array in ``path``, whose file goes: memory-mapped copy-on-write, or read where a mapped file has to stay."""
+    array = np.asarray(np.load(path, mmap_mode=None if sys.platform == "win32" else "c", allow_pickle=False))
     remove(Path(path))
     return array
 
 
-def remove(path: Path) -> None:
-    """Deletes a file if that can be done; on Windows a mapped one stays until its folder goes."""
+def remove(path: Path) -> bool:
+    """Deletes a file; whether it is gone.  On Windows one that somebody has mapped stays."""
     with contextlib.suppress(OSError):
-        path.unlink()
+        path.unlink(missing_ok=True)
+        return True
+    return False
 
 
 def check_affine(name: str, affine: Any) -> list[list[float]]:

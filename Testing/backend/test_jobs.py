@@ -15,6 +15,7 @@ from jobs_toys import HERE, toy_python, until
 from kaf import jobs, locks
 from kaf.errors import InputError, KafError, OutputError, SettingsError, WorkerError
 from kaf.events import Error, Message, Metric, Result
+from kaf.jobs import process as job_process
 from kaf.jobs.folder import JobFolder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script")
@@ -302,6 +303,28 @@ def test_a_launcher_that_hands_no_files_on_still_leaves_a_sign_of_life(tmp_path)
     assert job.state() == jobs.RUNNING
     (tmp_path / "go").touch()
     assert over(job) == jobs.FINISHED
+
+
+def test_of_two_starts_before_the_first_child_has_its_lock_the_last_one_counts(tmp_path):
+    """As on Windows, where the lock cannot be handed to the child."""
+    close = "import os, sys; os.closerange(3, 256); os.execv(sys.argv[1], sys.argv[1:])"
+    lossy = (f'while [ ! -e "{tmp_path / "go"}" ]; do sleep 0.05; done\n'
+             f'exec "{sys.executable}" -c "{close}" "{sys.executable}" "{HERE / "jobs_toys.py"}" "$@"')
+    closing = f'exec "{sys.executable}" -c "{close}" /bin/sh "{tmp_path / "toy-python"}" "$@"'
+    toy_python(tmp_path, lossy)
+    python = tmp_path / "closing-python"
+    python.write_text(f"#!/bin/sh\n{closing}\n")
+    python.chmod(0o755)
+    values = {"data": "scans", "steps": 2}
+    first = jobs.start(python, "pretrain", values, tmp_path / "run")
+    until(lambda: locks.is_held(tmp_path / "run" / "job" / "lock") is False)
+    second = jobs.start(python, "pretrain", {**values, "steps": 3}, tmp_path / "run")
+    (tmp_path / "go").touch()
+    until(lambda: second.state() == jobs.FINISHED)
+    until(lambda: not (job_process.reap() or job_process._STARTED))  # the other one, too, has ended
+    assert [event.text for event in told(second) if isinstance(event, Message)] == ["from step 0"]
+    assert second.events()[0][-1] == Result({"steps": 3})
+    assert first.state() == jobs.FINISHED  # what is in the folder now
 
 
 def test_what_cannot_start_is_told_at_once(tmp_path):

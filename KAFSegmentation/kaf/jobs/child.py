@@ -1,4 +1,4 @@
-"""The child that does a job: ``python -m kaf.jobs.child FOLDER`` with what :mod:`kaf.jobs.start` has written there.
+"""The child that does a job: ``python -m kaf.jobs.child FOLDER ATTEMPT``: what :mod:`kaf.jobs.start` wrote there.
 
 It waits for its turn, runs the command as the command line would, listens for the wish to stop, and leaves last
 words whatever happens.  Nothing heavy is imported before its turn has come.
@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kaf import cli, locks
 from kaf.errors import Cancelled, KafError, OutputError
@@ -89,15 +89,23 @@ class Listener(threading.Thread):
 
 
 class Work:
-    """One attempt at a job."""
+    """One attempt at a job.
 
-    def __init__(self, run: Path):
+    Raises:
+        OutputError: another attempt has the folder, or has been asked for meanwhile.  Where the lock is not handed over
+            (Windows), somebody may start a job between the start of this process and its own lock; the last one counts.
+    """
+
+    def __init__(self, run: Path, attempt: str):
         self.files = JobFolder(run)
+        self.attempt = attempt
+        self._lock = None if self._was_handed() else self._take_lock()
         self.asked = self.files.read()
-        attempt = self.asked["attempts"][-1]
-        self.attempt, self.started = str(attempt["id"]), float(attempt["started"])
+        last = self.asked["attempts"][-1]
+        if last["id"] != attempt:
+            raise OutputError(run, "the job was started once more meanwhile", "Look at it again.")
+        self.started = float(last["started"])
         self.group = os.getpid() if sys.platform == "win32" else os.getpgrp()
-        self._lock = None if self._was_handed() else locks.take(self.files.lock, wait=5.0)
         self._who = {"id": self.attempt, "pid": os.getpid(), "group": self.group, "host": socket.gethostname(),
                      "began": process_start(os.getpid())}
         self._over = threading.Lock()
@@ -108,6 +116,13 @@ class Work:
             number = int(os.environ.pop(job_process.LOCK, ""))
             return locks.INHERITED and os.path.samestat(os.fstat(number), self.files.lock.stat())
         return False
+
+    def _take_lock(self) -> IO[bytes]:
+        """The lock, which is this process's from here on."""
+        lock = locks.take(self.files.lock, wait=5.0)
+        if lock is None:
+            raise OutputError(self.files.run, "is being worked on by another process", "Stop that one, or wait for it.")
+        return lock
 
     def say(self, phase: str, **more: Any) -> None:
         """Write down how far it is."""
@@ -161,7 +176,11 @@ def _as_event(error: KafError) -> Error:
 
 def main() -> None:
     """Entry of the process."""
-    work = Work(Path(sys.argv[1]))
+    try:
+        work = Work(Path(sys.argv[1]), sys.argv[2])
+    except OutputError as error:  # which is another attempt's story
+        print(f"kaf: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     work.say("starting")
     stop = cli.Stop()
     signal.signal(signal.SIGTERM, stop)

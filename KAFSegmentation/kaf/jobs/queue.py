@@ -28,7 +28,8 @@ class Place:
     def __init__(self, queue: str, key: str):
         self._folder = _folder(queue)
         self._ticket = self._folder / f"{key}{_END}"
-        self._held: list[IO[bytes] | None] = [locks.take(self._ticket)]
+        # Waited for: on Windows somebody who looks whether it is held, holds it for a moment.
+        self._held: list[IO[bytes] | None] = [locks.take(self._ticket, wait=2.0)]
 
     def wait(self, on_ahead: Callable[[int], None]) -> None:
         """Returns when it is this one's turn, which ends with the process or with :meth:`close`.

@@ -6,7 +6,7 @@ Only the standard library: Slicer's own process uses this file.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 _ASKED = {"verb": str, "queue": str, "python": str, "values": dict, "attempts": list}
 _CHILD = {"id": str, "phase": str, "host": str, "kind": str, "error": str, "pid": int, "group": int, "ahead": int}
@@ -37,7 +37,7 @@ def child(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def is_time(value: object) -> bool:
+def is_time(value: object) -> TypeGuard[float]:
     """Whether it can be seconds since 1970."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _LATEST
 

@@ -57,7 +57,7 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
                        "offset": files.events.stat().st_size if files.events.exists() else 0}
             old = read_json(files.job)
             place = Path(old.get("place", ""))
-            command = [python, "-m", "kaf.jobs.child", str(run.absolute())]
+            command = [python, "-m", "kaf.jobs.child", str(run.absolute()), str(attempt["id"])]
             asked: dict[str, Any] = {
                 "format": FORMAT, "version": __version__, "verb": verb, "python": python, "queue": queue,
                 "command": command, "values": json.loads(words), "attempts": [*old.get("attempts", []), attempt],

@@ -233,7 +233,7 @@ class ExplainSettings(RunSettings):
     scale: int | None = Field(None, ge=0, le=3, description="fused scale, 0 finest; default: mean over scales")
     head: int | None = Field(None, ge=0, description="attention head; default: mean over heads")
     combine: Literal["mean", "rollout"] = Field("mean", description="over the blocks of a scale")
-    smooth: float = Field(6.0, gt=0, description="width of a keypoint's spot in the map (pixels)")
+    smooth: float = Field(6.0, gt=0, le=500, description="width of a keypoint's spot in the map (pixels)")
 
 
 class AdaptSettings(RunSettings):
