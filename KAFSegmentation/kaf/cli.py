@@ -66,9 +66,11 @@ def main(arguments: Sequence[str] | None = None, details: Path | None = None) ->
     if command is None:
         import difflib
 
+        from kaf.runtime.plain_text import plain_lines
+
         near = difflib.get_close_matches(given[0], COMMANDS, n=1)
         hint = f"did you mean 'kaf {near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
-        print(f"kaf: there is no command '{given[0]}'; {hint}", file=sys.stderr)
+        print(plain_lines(f"kaf: there is no command '{given[0]}'; {hint}"), file=sys.stderr)
         return 2
     return _run(given[0], given[1:], details)
 

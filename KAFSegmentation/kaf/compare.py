@@ -5,8 +5,6 @@ Several processes may run the same command at once: each takes a cell that no ot
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +30,7 @@ from kaf.network import build_network
 from kaf.network.build import count_parameters
 from kaf.overlap import overlap
 from kaf.pretrain import pretrain
+from kaf.runtime.plain_text import csv_table
 from kaf.segment import segment
 from kaf.settings import FinetuneSettings, NetworkSettings, SegmentSettings, build
 from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
@@ -255,12 +254,10 @@ def _report(settings: CompareSettings, cells: Sequence[Cell], planned: int, send
 
 def _csv(cells: Sequence[Cell]) -> str:
     """One line per network and test case."""
-    lines = io.StringIO()
-    writer = csv.writer(lines)
-    writer.writerow(["arm", "labelled patients", "draw", "fold", "case", "patient", "Dice"])
+    rows: list[Sequence[object]] = [("arm", "labelled patients", "draw", "fold", "case", "patient", "Dice")]
     for cell in cells:
         dice = cell.volume_dice
         for case in cell.cases:
-            writer.writerow([cell.arm, cell.few_shot, cell.draw, cell.fold, case["case"], case["patient"],
-                             f"{dice[case['case']]:.4f}"])
-    return lines.getvalue()
+            rows.append((cell.arm, cell.few_shot, cell.draw, cell.fold, case["case"], case["patient"],
+                         f"{dice[case['case']]:.4f}"))
+    return csv_table(rows, "\r\n")

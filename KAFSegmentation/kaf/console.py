@@ -8,6 +8,7 @@ from typing import Any
 
 from kaf.errors import KafError
 from kaf.events import Error, Event, Message, Metric, Picture, Progress, Result, to_json
+from kaf.runtime.plain_text import one_line, plain_lines
 
 
 def let_all_characters_pass() -> None:
@@ -23,6 +24,7 @@ def let_all_characters_pass() -> None:
 class Console:
     """The watcher of the command line; call it with events.
 
+    What it shows on a terminal (names of files and of structures come from others) holds nothing that one would obey.
     ``events``: JSON lines on stdout, and nothing else there.
     """
 
@@ -51,14 +53,14 @@ class Console:
         if self.events:
             print(to_json(Result(values)), flush=True)
         elif words:
-            print(words, flush=True)
+            print(plain_lines(words), flush=True)
 
     def fail(self, error: KafError, detail: str = "") -> None:
         """One paragraph on stderr, and an error event, with the detail, where events were asked for."""
         self.close()
         if self.events:
             print(to_json(Error(str(error), type(error).__name__, detail)), flush=True)
-        print(f"kaf: {error}", file=sys.stderr, flush=True)
+        print(plain_lines(f"kaf: {error}"), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -66,6 +68,7 @@ class Console:
             self._bar = None
 
     def _say(self, words: str) -> None:
+        words = plain_lines(words)
         if self._bar is not None:
             self._bar.write(words, file=sys.stderr)
         else:
@@ -79,7 +82,7 @@ class Console:
 
             self.close()
             self._stage = event.stage
-            self._bar = tqdm(total=event.total, desc=event.stage, leave=False, file=sys.stderr,
+            self._bar = tqdm(total=event.total, desc=one_line(event.stage), leave=False, file=sys.stderr,
                              bar_format="{desc}: {percentage:3.0f} % |{bar}| {postfix}")
         self._bar.n = min(event.done, event.total)
         if event.seconds_left is not None:

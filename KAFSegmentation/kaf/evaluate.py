@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import time
@@ -33,6 +31,7 @@ from kaf.metrics import (
 )
 from kaf.overlap import pooled_dice
 from kaf.pairs import Pair, find_pairs
+from kaf.runtime.plain_text import csv_table
 from kaf.settings import EvaluateSettings
 from kaf.sharing import Outcome, clear_work, leads, share_work
 
@@ -224,17 +223,15 @@ def _write(evaluation: Evaluation, output: Path, on_event: OnEvent) -> None:
 
 def to_csv(evaluation: Evaluation) -> str:
     """One row per case and label; an undefined number is an empty cell."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     units = {"hd95": "hd95_mm", "assd": "assd_mm"}
     fields = list(LabelMetrics.__dataclass_fields__)
-    rows.writerow(["case", "name", *(units.get(field, field) for field in fields), "prediction", "reference"])
+    rows: list[Sequence[object]] = [
+        ("case", "name", *(units.get(field, field) for field in fields), "prediction", "reference")]
     for case in evaluation.cases:
         for metrics, summary in zip(case.metrics, evaluation.labels, strict=True):
             values = [plain_numbers(value) for value in asdict(metrics).values()]
-            rows.writerow([case.pair.name, summary.label.name, *("" if v is None else v for v in values),
-                           case.pair.prediction, case.pair.reference])
-    return text.getvalue()
+            rows.append((case.pair.name, summary.label.name, *values, case.pair.prediction, case.pair.reference))
+    return csv_table(rows)
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:

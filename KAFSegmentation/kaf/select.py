@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from kaf.evaluation import plain_numbers
 from kaf.events import Message, OnEvent, Result, Ticker, ignore
 from kaf.files import atomic_write, check_output, write_problem
 from kaf.ready import Ready, make_ready
+from kaf.runtime.plain_text import csv_table
 from kaf.selection.choices import Choice, by_coverage, by_uncertainty
 from kaf.selection.embedding import doubt, embed
 from kaf.settings import KeypointSettings, NormalisationSettings, build
@@ -152,11 +151,9 @@ def _prepare_output(settings: SelectSettings) -> Path:
 
 def _csv(choices: Sequence[Choice]) -> str:
     """One line per patient."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["rank", "patient", "case", "score", "reason", "other scans", "image"])
+    rows: list[Sequence[object]] = [("rank", "patient", "case", "score", "reason", "other scans", "image")]
     for choice in choices:
         score = "" if choice.score is None else f"{choice.score:.4f}"
-        rows.writerow([choice.rank, choice.patient, choice.case, score, choice.reason, " ".join(choice.others),
-                       choice.image])
-    return text.getvalue()
+        rows.append((choice.rank, choice.patient, choice.case, score, choice.reason, " ".join(choice.others),
+                     choice.image))
+    return csv_table(rows)

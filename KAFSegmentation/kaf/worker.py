@@ -42,6 +42,7 @@ from kaf.errors import InputError, KafError, ResourceError, WorkerError
 from kaf.events import Error, Event, Message, OnEvent, Result
 from kaf.handover import plain, write_array
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
+from kaf.runtime.plain_text import plain_lines
 from kaf.worker_requests import Request, parsed, request_of, table_of
 
 # name -> "module:function", imported on first use.
@@ -149,7 +150,7 @@ class Worker:
     def _report(self, number: int, error: KafError) -> bool:
         """Sends an error, from within the handler of the exception behind it; True if a resource ran out."""
         detail = traceback.format_exc()
-        print(detail, file=sys.stderr, flush=True)
+        print(plain_lines(detail), file=sys.stderr, flush=True)
         self._send(number, Error(str(error), type(error).__name__, detail),
                    parts=[error.subject, error.reason, error.remedy])
         return isinstance(error, ResourceError)
@@ -252,5 +253,5 @@ if __name__ == "__main__":
     try:
         worker.main()
     except KafError as wrong:
-        print(f"kaf worker: {wrong}", file=sys.stderr)
+        print(plain_lines(f"kaf worker: {wrong}"), file=sys.stderr)
         sys.exit(wrong.exit_code)

@@ -9,8 +9,6 @@ found, 2 the arguments are wrong. ``--settings`` takes the same JSON file as ``k
 """
 
 import argparse
-import csv
-import io
 import json
 import sys
 from pathlib import Path
@@ -25,27 +23,29 @@ def main(arguments):
     if str(MODULE) not in sys.path:
         sys.path.insert(0, str(MODULE))
     from kaf.errors import KafError
+    from kaf.runtime.plain_text import plain_lines
 
     scans = found(options.scans)
     if not scans:
-        print(f"{options.scans}: there is no scan in it. Scans end in {', '.join(SUFFIXES)}.", file=sys.stderr)
+        words = f"{options.scans}: there is no scan in it. Scans end in {', '.join(SUFFIXES)}."
+        print(plain_lines(words), file=sys.stderr)
         return 1
     options.results.mkdir(parents=True, exist_ok=True)
     segmenter = InSlicer(options.python) if in_slicer() else Plain(options.python)
     rows, failed = [], 0
     for number, path in enumerate(scans, start=1):
         target = options.results / f"{stem(path)}.seg.nrrd"
-        print(f"[{number}/{len(scans)}] {path.name}", flush=True)
+        print(plain_lines(f"[{number}/{len(scans)}] {path.name}"), flush=True)
         try:
             volumes, note = segmenter.segment(path, target, options.values), ""
         except KafError as error:
             volumes, note, failed = {}, str(error), failed + 1
-            print(note, file=sys.stderr, flush=True)
+            print(plain_lines(note), file=sys.stderr, flush=True)
         rows += [(path.name, name, f"{volume:.3f}", note) for name, volume in volumes.items()] \
             or [(path.name, "", "", note)]
         write(options.results / "volumes.csv", rows)  # after each, so that a stopped run leaves its table
     segmenter.close()
-    print(f"{len(scans) - failed} of {len(scans)} scans segmented into {options.results}", flush=True)
+    print(plain_lines(f"{len(scans) - failed} of {len(scans)} scans segmented into {options.results}"), flush=True)
     return 1 if failed else 0
 
 
@@ -88,10 +88,9 @@ def stem(path):
 def write(path, rows):
     """The table, all at once."""
     from kaf.files import atomic_write
+    from kaf.runtime.plain_text import csv_table
 
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([("scan", "structure", "volume_ml", "problem"), *rows])
-    atomic_write(path, text.getvalue())
+    atomic_write(path, csv_table([("scan", "structure", "volume_ml", "problem"), *rows], "\r\n"))
 
 
 def in_slicer():

@@ -12,6 +12,7 @@ from pydantic_settings import CliPositionalArg
 from kaf.console import Console, duration
 from kaf.flags import Command, parse
 from kaf.jobs import Job, find
+from kaf.runtime.plain_text import one_line
 
 
 class JobsCommand(Command):
@@ -31,7 +32,7 @@ def jobs(arguments: Sequence[str], console: Console) -> None:
         share = "" if row["progress"] is None else f"{100 * row['progress']:.0f} %"
         left = "" if row["seconds_left"] is None else f"{duration(row['seconds_left'])} left"
         words = "  ".join(filter(None, (share, left, row["error"] or row["note"])))
-        lines.append(f"{row['state']:9} {row['verb']:9} {name}  {words}".rstrip())
+        lines.append(one_line(f"{row['state']:9} {row['verb']:9} {name}  {words}"))
     console.result({"jobs": rows}, "\n".join(lines) or f"there is no run in {top}")
 
 

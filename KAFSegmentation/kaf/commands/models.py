@@ -13,7 +13,9 @@ from kaf.card import Card, read_card
 from kaf.console import Console
 from kaf.errors import SettingsError
 from kaf.flags import Command, parse
-from kaf.library import add_model, export_model, find_model, list_models, remove_model
+from kaf.library import add_model, export_model, find_model, list_models, refused_models, remove_model
+from kaf.runtime.download import Limits
+from kaf.runtime.plain_text import one_line
 
 
 class ListCommand(Command):
@@ -32,7 +34,9 @@ class AddCommand(Command):
     source: CliPositionalArg[str] = Field(description="a .safetensors file, or an http(s) address")
     name: str = Field("", description="name in the library; default: the card's")
     digest: str = Field("", description="SHA-256 of the file; needed for a download")
-    overwrite: bool = Field(False, description="replace a model of that name")
+    overwrite: bool = Field(False, description="replace a model of that name that you added")
+    megabytes: float = Field(Limits.megabytes, gt=0, le=1e6, description="most that is downloaded")
+    minutes: float = Field(Limits.minutes, gt=0, le=1e4, description="longest that a download may take")
 
 
 class ExportCommand(Command):
@@ -86,10 +90,13 @@ def _dispatch(name: str, actions: dict[str, Callable[[Sequence[str], Console], N
 def _list(arguments: Sequence[str], console: Console) -> None:
     parse(ListCommand, arguments, "models list")
     entries = list_models()
-    lines = [f"{e.name:24} {e.card.modality:4} {', '.join(e.card.label_names.values())}"
-             + ("" if e.bundled else "   (added by you)") for e in entries]
+    refused = refused_models()
+    lines = [one_line(f"{e.name:24} {e.card.modality:4} {', '.join(e.card.label_names.values())}"
+                      + ("" if e.bundled else "   (added by you)")) for e in entries]
+    lines += [one_line(f"{name:24} cannot be used: see `kaf models show {name}`") for name in refused]
     console.result({"models": [{"name": e.name, "path": str(e.path), "bundled": e.bundled, "modality": e.card.modality,
-                                "labels": e.card.label_names} for e in entries]},
+                                "labels": e.card.label_names} for e in entries],
+                    "refused": {name: str(error) for name, error in refused.items()}},
                    "\n".join(lines) or "no models; add one with `kaf models add FILE`")
 
 
@@ -114,12 +121,13 @@ def card_text(card: Card) -> str:
             lines += [f"  {key}: {item}" for key, item in value.items()]
         else:
             lines.append(f"{name}: {value}")
-    return "\n".join(line for line in lines if line is not None)
+    return "\n".join(line[:len(line) - len(line.lstrip(" "))] + one_line(line) for line in lines)
 
 
 def _add(arguments: Sequence[str], console: Console) -> None:
     command = parse(AddCommand, arguments, "models add")
-    entry = add_model(command.source, command.name, command.digest, overwrite=command.overwrite)
+    entry = add_model(command.source, command.name, command.digest, overwrite=command.overwrite,
+                      limits=Limits(command.megabytes, command.minutes))
     console.result({"name": entry.name, "path": str(entry.path)}, f"added {entry.name} ({entry.card.weights_licence})")
 
 

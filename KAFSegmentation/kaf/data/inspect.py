@@ -17,6 +17,7 @@ from kaf.data.folder import Case, Dataset
 from kaf.data.pairing import count, some
 from kaf.errors import InputError
 from kaf.events import OnEvent, Ticker, ignore
+from kaf.runtime.plain_text import one_line
 from kaf.volume import Volume, guess_modality, read_labels, read_volume
 
 _OUTLIER = 2.0  # a spacing beyond this factor of the median is named
@@ -110,7 +111,7 @@ class Inspection:
             lines.append(f"  {value}{name}: {share}, voxels: {voxels[value]}")
         found = self.all_problems
         lines.append(f"Problems ({len(found)}):" if found else "Problems: none")
-        return "\n".join([*lines, *(f"  - {problem}" for problem in found)]) + "\n"
+        return "\n".join([*lines, *(f"  - {one_line(problem)}" for problem in found)]) + "\n"
 
 
 def inspect_dataset(dataset: Dataset, on_event: OnEvent = ignore) -> Inspection:

@@ -26,6 +26,7 @@ from kaf.jobs import process as job_process
 from kaf.jobs.command import positionals
 from kaf.jobs.folder import JobFolder, process_start
 from kaf.jobs.queue import Place
+from kaf.runtime.plain_text import plain_lines
 
 _LOOK = 0.2  # seconds between two looks for the wish to stop
 
@@ -170,7 +171,7 @@ class Work:
 
 
 def _as_event(error: KafError) -> Error:
-    print(f"kaf: {error}", file=sys.stderr)
+    print(plain_lines(f"kaf: {error}"), file=sys.stderr)
     return Error(str(error), type(error).__name__)
 
 
