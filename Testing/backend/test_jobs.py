@@ -80,7 +80,7 @@ def test_a_stopped_job_keeps_a_checkpoint_and_goes_on(begin, tmp_path):
     assert over(job) == jobs.STOPPED
     assert isinstance(told(job)[-1], Error)
     assert job.error == "", "it is no failure"
-    again = job.resume()
+    again = job.resume(toy_python(tmp_path))
     assert over(again) == jobs.FINISHED
     steps = [event.step for event in told(again) if isinstance(event, Metric)]
     assert steps == [1, 2, 3, 4, 5], "the events of the first attempt are lost, or steps were made twice"
@@ -101,7 +101,7 @@ def test_a_killed_job_is_lost_and_goes_on_from_its_last_checkpoint(begin, tmp_pa
     (job.folder / "checkpoints" / "checkpoint-00000002.safetensors").touch()
     assert "Resume it: it goes on from its last checkpoint." in job.error
     (tmp_path / "go").touch()
-    assert over(job.resume()) == jobs.FINISHED
+    assert over(job.resume(toy_python(tmp_path))) == jobs.FINISHED
     assert Message("from step 2") in told(job)
 
 
@@ -194,7 +194,7 @@ def test_a_job_that_waits_can_be_stopped_and_leaves_the_queue(begin, tmp_path):
     until(lambda: third.state() == jobs.QUEUED and third.ahead == 1)
     (tmp_path / "one").touch()
     assert over(third) == jobs.FINISHED
-    assert over(second.resume()) == jobs.FINISHED
+    assert over(second.resume(toy_python(tmp_path))) == jobs.FINISHED
 
 
 def test_a_half_written_line_is_left_for_later(begin):
@@ -271,7 +271,7 @@ def test_who_looks_already_sees_the_new_attempt(begin, tmp_path):
     until(lambda: job.progress() is not None)
     job.kill()
     assert over(job) == jobs.STOPPED
-    jobs.Job(job.folder).resume()
+    jobs.Job(job.folder).resume(toy_python(tmp_path))
     until(lambda: job.state() == jobs.RUNNING)
     (tmp_path / "go").touch()
     assert over(job) == jobs.FINISHED

@@ -139,6 +139,7 @@ class Work:
         """Do it; the exit code."""
         mouth = None
         try:
+            os.chdir(self.asked.get("place", "."))  # paths in the settings may be relative to where it was asked for
             if self.asked["queue"]:
                 self.say("queued")
                 place = Place(self.asked["queue"], f"{self.started:017.3f}-{self.attempt}")
@@ -180,7 +181,7 @@ def main() -> None:
     try:
         work = Work(Path(sys.argv[1]), sys.argv[2])
     except OutputError as error:  # which is another attempt's story
-        print(f"kaf: {error}", file=sys.stderr)
+        print(plain_lines(f"kaf: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     work.say("starting")
     stop = cli.Stop()

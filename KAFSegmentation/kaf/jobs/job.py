@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kaf import locks
-from kaf.errors import InputError, KafError, OutputError, SettingsError
+from kaf.errors import InputError, KafError, OutputError
 from kaf.events import Error, Event, Progress, Result
 from kaf.files import open_regular, write_problem
 from kaf.jobs import foreign as job_foreign
@@ -53,7 +54,7 @@ class Job:
         self._stamp = self._stamp_now()
         self.is_foreign = self._stamp is None
         """Whether it was started elsewhere: on the command line, by a cluster, by an older version."""
-        self.verb, self.queue, self.python = "", "", ""
+        self.verb, self.queue = "", ""
         self.values: dict[str, Any] = {}
         self.note, self._usable = "", True
         """A sentence where another version made the run, or its files are damaged."""
@@ -67,7 +68,7 @@ class Job:
             try:
                 asked = self._files.read()
                 attempt = asked["attempts"][-1]
-                self.verb, self.queue, self.python = str(asked["verb"]), str(asked["queue"]), str(asked["python"])
+                self.verb, self.queue = str(asked["verb"]), str(asked["queue"])
                 self.values = dict(asked["values"])
                 self.created, self.started = float(asked["created"]), float(attempt["started"])
                 self.note, self._usable = job_foreign.version(asked.get("version"), asked.get("format"), FORMAT)
@@ -270,7 +271,8 @@ class Job:
                env: Mapping[str, str | None] | None = None) -> Job:
         """Go on with a run that was stopped, failed or lost, from its last checkpoint; returns at once.
 
-        python: the interpreter; the one of before unless given.
+        python: the interpreter; this one unless given.  Never the one that the folder names: a run may come from
+            somebody else.
 
         Raises:
             KafError: it is running, is finished, or is another version's.
@@ -280,14 +282,12 @@ class Job:
         state = self.state()
         if not self.can_resume:
             raise KafError(self.folder, f"is {state} and cannot be resumed", self.note or "Start a new run.")
-        if not (python or self.python):
-            raise SettingsError("python", "is not known for a run that was started elsewhere", "Give an interpreter.")
         values = {name: value for name, value in self.values.items() if name not in ("resume", "overwrite")}
         values["output"] = str(self.folder.absolute())
         if self.verb in _RESUMED and (self.folder / "settings.json").is_file():
             values["overwrite" if self._has_the_earlier_run() else "resume"] = True
         if self.verb in ("evaluate", "select"):
             values["overwrite"] = True
-        launch(self.folder, str(python or self.python), self.verb, values, self.queue if queue is None else queue,
-               env, again=True)
+        launch(self.folder, os.fspath(python or sys.executable or "python"), self.verb, values,
+               self.queue if queue is None else queue, env, again=True)
         return Job(self.folder)

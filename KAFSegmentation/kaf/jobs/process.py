@@ -22,14 +22,16 @@ from kaf.errors import WorkerError
 _NEW_GROUP, _NO_WINDOW, _BREAK_AWAY = 0x200, 0x08000000, 0x01000000
 LOCK = "KAF_JOB_LOCK"
 """The environment variable with the number of the open file that is handed over."""
+_WITHOUT_MODULES = Path(__file__).resolve().parents[1] / "recipes"
 _STARTED: list[subprocess.Popen[bytes]] = []
 
 
-def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None] | None, place: Path,
-                lock: IO[bytes]) -> None:
+def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None] | None, lock: IO[bytes]) -> None:
     """Start a program that outlives this one; stdout and stderr go to the log, stdin is empty.
 
-    ``place`` is its working folder; ``lock`` is handed to it where the system can do that.
+    ``lock`` is handed to it where the system can do that.  Its working folder is one of KAF's own that holds no
+    module: up to Python 3.10 what lies there is imported before anything else, and where a run was started is told by
+    its folder, which may come from somebody else.
 
     Raises:
         WorkerError: the program cannot be started.
@@ -38,8 +40,12 @@ def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None]
     with log.open("ab") as words:
         words.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {list(command)}\n".encode("utf-8", "backslashreplace"))
         words.flush()
+        values = child_environment(env)
+        if values.get("PYTHONPATH"):  # what is relative was meant from here
+            values["PYTHONPATH"] = os.pathsep.join(
+                os.path.abspath(folder) for folder in values["PYTHONPATH"].split(os.pathsep) if folder)
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": words, "stderr": words,
-                                   "env": {**child_environment(env), LOCK: str(lock.fileno())}, "cwd": place}
+                                   "env": {**values, LOCK: str(lock.fileno())}, "cwd": _WITHOUT_MODULES}
         try:
             if sys.platform == "win32":
                 process = _start_on_windows(command, options)

@@ -46,6 +46,8 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
     """
     words = as_json(values, verb)
     files = JobFolder(run)
+    if os.path.dirname(python):  # else it is looked for where programs are
+        python = os.path.abspath(python)
     try:
         files.path.mkdir(parents=True, exist_ok=True)
         lock = locks.take(files.lock, wait=2.0)
@@ -56,17 +58,17 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
             attempt = {"id": secrets.token_hex(8), "started": round(time.time(), 3),
                        "offset": files.events.stat().st_size if files.events.exists() else 0}
             old = read_json(files.job)
-            place = Path(old.get("place", ""))
+            place = str(old.get("place") or "")
             command = [python, "-m", "kaf.jobs.child", str(run.absolute()), str(attempt["id"])]
             asked: dict[str, Any] = {
                 "format": FORMAT, "version": __version__, "verb": verb, "python": python, "queue": queue,
                 "command": command, "values": json.loads(words), "attempts": [*old.get("attempts", []), attempt],
                 "created": old.get("created", attempt["started"]),
-                "place": str(place if old.get("place") and place.is_dir() else Path.cwd())}
+                "place": place if place and Path(place).is_dir() else str(Path.cwd())}
             atomic_write(files.settings, words)
             files.make_room()
             atomic_write(files.job, json.dumps(asked, indent=1) + "\n")
-            job_process.start_apart(command, files.log, env, Path(asked["place"]), lock)
+            job_process.start_apart(command, files.log, env, lock)
     except OSError as error:
         raise OutputError(run, *write_problem(error)) from error
 
