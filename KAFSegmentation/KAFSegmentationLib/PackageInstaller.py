@@ -21,7 +21,7 @@ from .SetupPlan import SetupPlan
 REQUESTER = "KAF Segmentation"
 EXTENSION = "PyTorch"
 # What Slicer and the PyTorch extension take care of. No package that depends on one of them may replace it.
-SLICERS_OWN = ["torch", "torchvision", "SimpleITK", "numpy", "scipy", "requests", "vtk"]
+SLICERS_OWN = ["torch", "torchvision", "SimpleITK", "numpy", "scipy", "pydicom", "requests", "vtk"]
 _PULLS_TORCH = ("monai",)  # needs nothing but numpy and torch
 _TORCH_FOLDERS = ("torch", "torchgen", "functorch")
 _RETRY = "Check the network connection and press Set up again, or choose a folder with wheels. The Python console " \

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from scan_files import scan
@@ -17,8 +18,9 @@ from kaf.volume.dicom import stack_geometry
 AXIAL, SAGITTAL = "1\\0\\0\\0\\1\\0", "0\\1\\0\\0\\0\\-1"
 
 
-def dicom(folder: Path, positions, orientation=AXIAL, uid="1.2.3", title="T1", names=None) -> np.ndarray:
-    """One file per position (LPS strings); slice n holds scan()[n]."""
+def dicom(folder: Path, positions, orientation=AXIAL, uid="1.2.3", title="T1", names=None, more=lambda n: {}
+          ) -> np.ndarray:
+    """One file per position (LPS strings); slice n holds scan()[n], and has ``more(n)`` in its header."""
     folder.mkdir(exist_ok=True)
     voxels = scan((len(positions), 7, 9))
     orientations = [orientation] * len(positions) if isinstance(orientation, str) else orientation
@@ -27,7 +29,7 @@ def dicom(folder: Path, positions, orientation=AXIAL, uid="1.2.3", title="T1", n
         image.SetSpacing((0.5, 0.8, 1.0))
         tags = {
             "0008|0060": "MR", "0008|103e": title, "0020|000e": uid, "0020|000d": "1.2", "0020|0013": str(n),
-            "0008|0018": f"{uid}.{n}", "0020|0032": position, "0020|0037": axes,
+            "0008|0018": f"{uid}.{n}", "0020|0032": position, "0020|0037": axes, **more(n),
         }
         for key, value in tags.items():
             image.SetMetaData(key, value)
@@ -97,16 +99,76 @@ def test_rounded_positions_are_even_enough(tmp_path):
 
 
 def test_several_series_in_a_folder(tmp_path):
-    first = dicom(tmp_path, along_z((0, 2, 4)), uid="1.2.3", title="T1")
-    second = dicom(tmp_path, along_z((0, 5)), uid="1.2.4", title="T2 star")
-    with pytest.raises(InputError, match=r"2 DICOM series: 1\.2\.3 \(T1, 3 files\); 1\.2\.4 \(T2 star, 2"):
+    first = dicom(tmp_path, along_z((0, 2, 4)), uid="1.2.3", title="T1", more=lambda n: {"0020|0011": "3"})
+    second = dicom(tmp_path, along_z((0, 5)), uid="1.2.4", title="T2 star", more=lambda n: {"0020|0011": "12"})
+    with pytest.raises(InputError, match=r"2 DICOM series: 1\.2\.3 \(number 3, T1, 3 files\); .*star, 2 files"):
         read_volume(tmp_path)
-    np.testing.assert_array_equal(read_volume(tmp_path, series="1.2.3").voxels, first)
-    np.testing.assert_array_equal(read_volume(tmp_path, series="T2 star").voxels, second)
+    for series in ("1.2.3", "3", "t1"):
+        np.testing.assert_array_equal(read_volume(tmp_path, series=series).voxels, first)
+    for series in ("1.2.4", "12", "T2 star"):
+        np.testing.assert_array_equal(read_volume(tmp_path, series=series).voxels, second)
     with pytest.raises(InputError, match=r"no series 'T3'.*1\.2\.3"):
         read_volume(tmp_path, series="T3")
     with pytest.raises(InputError, match="Leave `series` out"):
         read_volume(tmp_path / "1.2.3-0.dcm", series="1.2.3")
+
+
+def test_two_series_of_one_name_ask_for_the_uid(tmp_path):
+    for uid in ("1.2.3", "1.2.4"):
+        dicom(tmp_path, along_z((0, 2, 4)), uid=uid, title="cine")
+    dicom(tmp_path, along_z((0, 2, 4)), uid="1.2.5", title="scout")
+    with pytest.raises(InputError, match=r"holds 2 DICOM series that are called 'cine': 1\.2\.3 .* 1\.2\.4 ") as caught:
+        read_volume(tmp_path, series="cine")
+    assert "scout" not in str(caught.value)
+    assert "--series" in caught.value.remedy
+
+
+def test_phases_of_a_series_of_single_images_ask_for_one(tmp_path):
+    """A cine: each of three slices at four times, a little later in every slice."""
+    places = [(z, n) for n in (2, 0, 3, 1) for z in (6, 0, 3)]
+    voxels = dicom(tmp_path, along_z([z for z, _ in places]),
+                   more=lambda k: {"0018|1060": f"{40.5 * places[k][1] + 0.5 * places[k][0]}"})
+    words = r"4 volumes in one series: 0: trigger time 0 to 3 ms \(3 slices\); 1: trigger time 40\.5 to 43\.5 ms"
+    with pytest.raises(InputError, match=words + r".*Choose one with `frame` \(`--frame`\), 0 to 3"):
+        read_volume(tmp_path)
+    for phase in range(4):
+        volume = read_volume(tmp_path, frame=phase)
+        order = [places.index((z, phase)) for z in (0, 3, 6)]
+        np.testing.assert_array_equal(volume.voxels, voxels[order])
+        assert volume.spacing[2] == pytest.approx(3)
+    with pytest.raises(InputError, match="no frame 4"):
+        read_volume(tmp_path, frame=4)
+
+
+def test_times_that_differ_from_slice_to_slice_are_no_phases(tmp_path):
+    voxels = dicom(tmp_path, along_z((0, 3, 6)), more=lambda n: {
+        "0018|1060": str(10 * n), "0018|0081": str(2 + n), "0020|0100": str(n + 1), "0008|0032": f"10200{n}.5"})
+    np.testing.assert_array_equal(read_volume(tmp_path).voxels, voxels)
+    with pytest.raises(InputError, match="no frame 1"):
+        read_volume(tmp_path, frame=1)
+    with pytest.raises(InputError, match="no frame 1"):
+        read_volume(tmp_path / "1.2.3-0.dcm", frame=1)
+
+
+def test_slices_with_scales_of_their_own(tmp_path):
+    """The first slice is of whole numbers, and would make all others so."""
+    voxels = dicom(tmp_path, along_z((0, 3, 6)))
+    for n, slope in enumerate((1, 1.25, 1.5)):
+        header = pydicom.dcmread(tmp_path / f"1.2.3-{n}.dcm")
+        header.RescaleSlope, header.RescaleIntercept = slope, 0
+        header.save_as(tmp_path / f"1.2.3-{n}.dcm")
+    np.testing.assert_allclose(read_volume(tmp_path).voxels, voxels * np.reshape((1, 1.25, 1.5), (3, 1, 1)))
+
+
+def test_slices_that_do_not_say_how_large_their_pixels_are(tmp_path):
+    dicom(tmp_path, along_z((0, 3, 6)))
+    for file in tmp_path.iterdir():
+        header = pydicom.dcmread(file)
+        del header.PixelSpacing
+        header.save_as(file)
+    with pytest.raises(InputError, match="does not say how large its pixels are"):
+        read_volume(tmp_path)
+    assert "does not say how large" in " ".join(read_volume(file).warnings)
 
 
 def test_slices_of_different_pixels(tmp_path):

@@ -20,7 +20,7 @@ from kaf.volume import itk as volume_itk
 from kaf.volume import metaimage as volume_metaimage
 from kaf.volume import nifti as volume_nifti
 from kaf.volume import nrrd as volume_nrrd
-from kaf.volume.dicom import MODALITY, header_text, looks_like_dicom, read_series
+from kaf.volume.dicom import is_dicom, read_file, read_series
 from kaf.volume.stored import Stored, refuse_claim
 
 
@@ -67,8 +67,9 @@ def read_volume(path: str | Path, frame: int | None = None, series: str | None =
 
     Args:
         path: the file, or a folder that holds one DICOM series.
-        frame: which frame of a 4-D file, 0..n-1; needed where there is more than one.
-        series: UID or description of one series of a folder that holds several.
+        frame: which frame of a 4-D file, or which phase, echo or stack of a DICOM series, 0..n-1; needed where
+            there is more than one.
+        series: UID, number or description of one series of a folder that holds several.
 
     The voxels keep their dtype (float64 becomes float32).  Non-finite voxels become the smallest finite one
     (in NIfTI 0, which is what ITK makes of them), with a warning.  A 2-D image is a volume of one slice.
@@ -153,7 +154,7 @@ def _load(path: Path, frame: int | None, series: str | None) -> _Loaded:
     """What is in the file or folder: a sound geometry, real numbers, and nothing missing."""
     if path.is_dir():
         with volume_itk.quiet():
-            return _Loaded(*read_series(path, series))
+            return _Loaded(*read_series(path, series, frame))
     if series is not None:
         raise InputError(path, "is a file, and `series` picks among those of a folder", "Leave `series` out.")
     _refuse_unreadable(path)
@@ -165,10 +166,7 @@ def _load(path: Path, frame: int | None, series: str | None) -> _Loaded:
             loaded, _ = _read_whole(stored, frame)
             return loaded._replace(warnings=missing)
     with volume_itk.quiet():
-        loaded = _read_image(path, frame)
-    if len(loaded.voxels) == 1 and looks_like_dicom(path):
-        return loaded._replace(warnings=["one DICOM slice was read; give the folder for the whole series."])
-    return loaded
+        return _Loaded(*read_file(path, frame)) if is_dicom(path) else _read_image(path, frame)
 
 
 def _refuse_unreadable(path: Path) -> None:
@@ -227,7 +225,7 @@ def _read_image(path: Path, frame: int | None) -> _Loaded:
         raise InputError(path, f"is empty: its size is {volume_itk.times(size)}", "Export the volume again.")
     _refuse_unreal(path, reader)
     if not (volume_nifti.is_nifti(path) or volume_nrrd.is_mine(path) or volume_metaimage.is_mine(path)):
-        refuse_claim(path, size, volume_itk.voxel_bytes(reader))
+        refuse_claim(path, size, volume_itk.voxel_bytes(reader), path.stat().st_size)
     if len(size) > 4:
         raise InputError(path, f"has {len(size)} dimensions", "Save one 3-D volume of it.")
     frames = size[3] if len(size) == 4 else 1
@@ -241,7 +239,7 @@ def _read_image(path: Path, frame: int | None) -> _Loaded:
         reader.SetExtractSize([*size[:3], 0])
     affine = volume_itk.affine_of(path, reader)
     image = volume_itk.run(path, reader.Execute)
-    return _Loaded(volume_itk.array_of(image), affine, [], header_text(reader, MODALITY))
+    return _Loaded(volume_itk.array_of(image), affine, [])
 
 
 def _refuse_unreal(path: Path, reader: Any) -> None:

@@ -2,50 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kaf.errors import InputError
-from kaf.files import check_regular
-from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, array_of, last_line, name_of, times
+from kaf.volume.dicom_frames import Frame, frames_of_file, traits_of
+from kaf.volume.dicom_phases import choose_phase
+from kaf.volume.dicom_pixels import read_voxels
+from kaf.volume.dicom_series import (
+    MODALITY,
+    POSITION,
+    files_of,
+    header_text,
+    looks_like_dicom,
+    open_header,
+    refuse_claims,
+)
+from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, name_of, times
 
-MODALITY, _DESCRIPTION, _POSITION, _ORIENTATION = "0008|0060", "0008|103e", "0020|0032", "0020|0037"
+_ORIENTATION, _PIXELS = "0020|0037", "0028|0030"
+_CLASS, _INTERCEPT, _SLOPE = "0008|0016", "0028|1052", "0028|1053"
+_ENHANCED = tuple(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in (
+    "2.1", "2.2", "4.1", "4.3", "4.4", "128.1", "130"))  # CT, MR, PET and what was converted to them
 _UNEVEN = 0.05  # a slice may lie this share of the spacing away from its place on the even grid
-_IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 
 
-def looks_like_dicom(path: Path) -> bool:
-    """Whether a file bears the DICOM mark after its 128-byte preamble."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, with the mark or, as old ones are, without it."""
+    import SimpleITK
+
+    refuse_claims(path, path)
+    if looks_like_dicom(path):
+        return True
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(name_of(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return False
+    return reader.HasMetaDataKey("0028|0010")
 
 
-def read_series(folder: Path, series: str | None) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+def read_series(folder: Path, series: str | None = None, frame: int | None = None
+                ) -> tuple[np.ndarray, np.ndarray, list[str], str]:
     """Voxels (slice, row, column), affine to RAS, warnings and modality of the only or the named series.
 
+    Args:
+        folder: holds the files.
+        series: UID, number or description of one series of several.
+        frame: which volume of a series that holds several (phases, echoes, b-values, stacks), from 0.
+
     Raises:
-        InputError: no image, several series and none chosen, colour, or slices that differ in orientation or
-            pixels, share a position, are unevenly spaced or tilted.
+        InputError: no image, several series or volumes and none chosen, colour, or slices that differ in orientation
+            or pixels, share a position, are unevenly spaced or tilted.
     """
-    files = [str(file) for file in _files_of(folder, series)]
-    headers = [_header(folder, file) for file in files]
-    if headers[0].GetNumberOfComponents() > 1:
-        raise InputError(folder, "holds colour images", "KAF needs one grey value per voxel.")
-    if len(files) == 1:
-        return _single(folder, headers[0])
-    positions = np.array([_numbers(folder, header, _POSITION, 3) for header in headers])
-    orientations = np.array([_numbers(folder, header, _ORIENTATION, 6) for header in headers])
-    row_spacing, column_spacing = headers[0].GetSpacing()[1], headers[0].GetSpacing()[0]
-    order, affine = stack_geometry(folder, positions, orientations, (row_spacing, column_spacing))
-    sizes = {f"{times(header.GetSize()[:2])} of {times(header.GetSpacing()[:2])} mm" for header in headers}
-    if len(sizes) > 1:
+    return _stack(folder, files_of(folder, series), frame)
+
+
+def read_file(path: Path, frame: int | None = None) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    """As :func:`read_series`, of one DICOM file: a slice, or all frames of an enhanced object."""
+    voxels, affine, warnings, modality = _stack(path, [str(path)], frame)
+    if len(voxels) == 1:
+        warnings = ["one DICOM slice was read; give the folder for the whole series.", *warnings[1:]]
+    return voxels, affine, warnings, modality
+
+
+def _stack(subject: Path, files: list[str], frame: int | None) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    headers = [open_header(subject, file) for file in files]
+    if any(header.GetNumberOfComponents() > 1 for header in headers):
+        raise InputError(subject, "holds colour images", "KAF needs one grey value per voxel.")
+    modality = header_text(headers[0], MODALITY)
+    if len(files) == 1 and not _has_frames(headers[0]):
+        if frame not in (None, 0):
+            raise InputError(subject, f"has 1 frames and no frame {frame}", "Leave `frame` (`--frame`) out.")
+        return _single(subject, headers[0], modality)
+    frames = choose_phase(subject, [found for header in headers for found in _frames(subject, header)], frame)
+    order, affine = _geometry(subject, frames)
+    pixels = {f"{times(one.size)} of {times(one.spacing)} mm" for one in frames}
+    if len(pixels) > 1:
         raise InputError(
-            folder, f"its slices differ in their pixels ({', '.join(sorted(sizes))})",
+            subject, f"its slices differ in their pixels ({', '.join(sorted(pixels))})",
             "Keep one kind of slice: move localisers and other images into a folder of their own.",
         )
-    return _voxels(folder, [files[index] for index in order]), affine, [], header_text(headers[0], MODALITY)
+    scales = {(header_text(header, _SLOPE), header_text(header, _INTERCEPT)) for header in headers}
+    voxels = read_voxels(subject, [frames[index] for index in order], as_floats=len(scales) > 1)
+    warnings = ["the series has one slice."] if len(voxels) == 1 else []
+    return voxels, affine, warnings, modality
+
+
+def _has_frames(header: Any) -> bool:
+    """Whether the places of a file's images are those of its frames."""
+    if len(header.GetSize()) > 2 and header.GetSize()[2] > 1:
+        return True
+    return not header.HasMetaDataKey(POSITION) and header_text(header, _CLASS) in _ENHANCED
+
+
+def _frames(subject: Path, header: Any) -> list[Frame]:
+    """The images of a file."""
+    file = Path(header.GetFileName())
+    if _has_frames(header):
+        return frames_of_file(subject, file)
+    position, orientation = (np.array(_numbers(subject, header, key, count))
+                             for key, count in ((POSITION, 3), (_ORIENTATION, 6)))
+    columns, rows = header.GetSize()[:2]
+    if not header.HasMetaDataKey(_PIXELS):
+        raise InputError(subject, f"its file {file.name} does not say how large its pixels are ({_PIXELS})",
+                         "Export the series with its pixel spacing.")
+    thickness = header.GetSpacing()[2] if len(header.GetSpacing()) > 2 else 0.0
+    return [Frame(file, 0, position, orientation, (columns, rows), header.GetSpacing()[:2], thickness, None,
+                  traits_of(lambda trait: header_text(header, trait.tag) if trait.tag else ""))]
+
+
+def _geometry(subject: Path, frames: Sequence[Frame]) -> tuple[list[int], np.ndarray]:
+    """The order of the slices, and the affine to RAS of the stack."""
+    positions, orientations = (np.array([getattr(frame, name) for frame in frames])
+                               for name in ("position", "orientation"))
+    between_columns, between_rows = frames[0].spacing
+    if not min(between_columns, between_rows) > 0:
+        raise InputError(subject, f"its pixels measure {times(frames[0].spacing)} mm", COPY_AGAIN)
+    if len(frames) > 1:
+        return stack_geometry(subject, positions, orientations, (between_rows, between_columns))
+    ahead = np.cross(orientations[0, :3], orientations[0, 3:]) * (frames[0].thickness or 1.0)
+    _, affine = stack_geometry(subject, np.array([positions[0], positions[0] + ahead]), np.repeat(orientations, 2, 0),
+                               (between_rows, between_columns))
+    return [0], affine
 
 
 def stack_geometry(
@@ -112,91 +195,6 @@ def _angle(vectors: np.ndarray, reference: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(across, vectors @ reference)).max())
 
 
-def _files_of(folder: Path, series: str | None) -> list[str]:
-    import SimpleITK
-
-    try:
-        names = sorted(entry.name for entry in folder.iterdir())
-    except OSError as error:
-        raise InputError(folder, f"cannot be read ({error.strerror})", "Check its permissions.") from error
-    for file in (folder / name for name in names):
-        if not file.is_dir():
-            name_of(file)
-            check_regular(file)  # GDCM opens every file, and a named pipe would never answer
-    uids = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(name_of(folder))
-    found = {uid: list(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in uids}
-    found = {uid: files for uid, files in found.items() if files}
-    if not found:
-        raise InputError(folder, "holds no DICOM image", _where_else(folder, names))
-    _refuse_left_out(folder, names, [Path(file) for files in found.values() for file in files])
-    titles = {uid: header_text(_header(folder, files[0]), _DESCRIPTION) for uid, files in found.items()}
-    chosen = [uid for uid in found if series in (None, uid)]
-    chosen = chosen or [uid for uid in found if titles[uid] == series]
-    if len(chosen) == 1:
-        return found[chosen[0]]
-    listed = "; ".join(f"{uid} ({titles[uid] or 'no description'}, {len(found[uid])} files)" for uid in found)
-    reason = f"holds {len(found)} DICOM series" if series is None or chosen else f"has no series '{series}'"
-    raise InputError(
-        folder, f"{reason}: {listed}",
-        "Give a folder with one of them, or name one with `series` (UID or description).",
-    )
-
-
-def _refuse_left_out(folder: Path, names: list[str], used: list[Path]) -> None:
-    """GDCM leaves a damaged slice out without a word, and the others may still be evenly spaced."""
-    kinds, suffixes = {_kind(file) for file in used}, {file.suffix for file in used}
-    taken = {file.name for file in used}
-    for file in (folder / name for name in names if name not in taken):
-        if not file.is_file():
-            continue
-        slice_of_these = _kind(file) in kinds if looks_like_dicom(file) else file.suffix in suffixes - {""}
-        if slice_of_these:
-            raise InputError(
-                folder, f"its file {file.name} is no readable DICOM image; it may be cut short",
-                "Copy or export it again, or take it out of the folder if it does not belong there.",
-            )
-
-
-def _kind(file: Path) -> bytes:
-    """The SOP class (CT image, structure set ...) from the file's meta header, empty without one."""
-    with file.open("rb") as content:
-        start = content.read(1024)
-    place = start.find(b"\x02\x00\x02\x00UI")
-    if place < 0:
-        return b""
-    length = int.from_bytes(start[place + 6 : place + 8], "little")
-    return start[place + 8 : place + 8 + length]
-
-
-def _where_else(folder: Path, names: list[str]) -> str:
-    images = [name for name in names if name.lower().endswith(_IMAGE_SUFFIXES)]
-    if images:
-        return f"Give one file, for instance {images[0]}."
-    inside = [name for name in names if (folder / name).is_dir()]
-    if inside:
-        return f"Name the folder that holds the slices, for instance {folder / inside[0]}."
-    return "Give a folder with the slices of one series, or an image file."
-
-
-def _header(folder: Path, file: str) -> Any:
-    import SimpleITK
-
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(file)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(
-            folder, f"its file {Path(file).name} cannot be read as a DICOM image", COPY_AGAIN
-        ) from error
-    return reader
-
-
-def header_text(header: Any, key: str) -> str:
-    """A DICOM tag of a SimpleITK reader as text, empty where it is absent."""
-    return header.GetMetaData(key).strip() if header.HasMetaDataKey(key) else ""
-
-
 def _numbers(folder: Path, header: Any, key: str, count: int) -> list[float]:
     try:
         values = [float(part) for part in header_text(header, key).split("\\")]
@@ -210,19 +208,12 @@ def _numbers(folder: Path, header: Any, key: str, count: int) -> list[float]:
     return values
 
 
-def _single(folder: Path, header: Any) -> tuple[np.ndarray, np.ndarray, list[str], str]:
-    """A series of one file: one slice, or an enhanced multi-frame object that ITK stacks itself."""
-    voxels = _voxels(folder, [header.GetFileName()])
-    warnings = ["the series has one slice."] if len(voxels) == 1 else []
-    return voxels, affine_of(folder, header), warnings, header_text(header, MODALITY)
-
-
-def _voxels(folder: Path, files: list[str]) -> np.ndarray:
-    import SimpleITK
-
-    try:
-        image = SimpleITK.ReadImage(files if len(files) > 1 else files[0])
-    except RuntimeError as error:
-        reason = f"its images cannot be read ({last_line(str(error))})"
-        raise InputError(folder, reason, COPY_AGAIN) from error
-    return array_of(image)
+def _single(subject: Path, header: Any, modality: str) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    """One slice, which need not say where it lies."""
+    file = Path(header.GetFileName())
+    nowhere = np.zeros(3)
+    image = Frame(file, 0, nowhere, np.zeros(6), header.GetSize()[:2], header.GetSpacing()[:2], 0.0, None)
+    warnings = ["the series has one slice."]
+    if not header.HasMetaDataKey(_PIXELS):
+        warnings.append(f"it does not say how large its pixels are; {times(header.GetSpacing()[:2])} mm was taken.")
+    return read_voxels(subject, [image]), affine_of(subject, header), warnings, modality

@@ -131,7 +131,8 @@ class Stored:
         except InputError as error:
             if file == self.path:
                 raise
-            raise InputError(self.path, f"keeps its voxels in {file.name}, which {error.reason}",
+            name = file.name.encode("utf-8", "backslashreplace").decode("utf-8")
+            raise InputError(self.path, f"keeps its voxels in {name}, which {error.reason}",
                              "Copy all files of the scan into one folder.") from error
         if self.length is not None and self.length > size:
             raise self._cut_short(size, self.length)
@@ -160,11 +161,16 @@ class Stored:
                 f"{surplus} bytes more are there", "Its header may be damaged: copy or export it again.")
 
 
-def refuse_claim(path: Path, dims: Sequence[int], voxel_bytes: int) -> None:
-    """:class:`InputError` for a file of some other format whose header promises more than could ever be in it."""
-    size, promised = check_regular(path).st_size, math.prod(dims) * voxel_bytes
-    if promised > max(_SUSPECT_BYTES, _OTHERS * size):
-        raise InputError(path, f"is damaged or cut short: its header promises {times(dims)} voxels "
+def allowed_claim(size: int) -> int:
+    """How many bytes of voxels a file of this size and of any format may promise."""
+    return max(_SUSPECT_BYTES, _OTHERS * size)
+
+
+def refuse_claim(subject: Path, dims: Sequence[int], voxel_bytes: int, size: int) -> None:
+    """:class:`InputError` where a header promises more voxels than could ever be in a file of ``size`` bytes."""
+    promised = math.prod(dims) * voxel_bytes
+    if promised > allowed_claim(size):
+        raise InputError(subject, f"is damaged or cut short: its header promises {times(dims)} voxels "
                          f"({_size(promised)}), which cannot be in {_size(size)}", COPY_AGAIN)
 
 
