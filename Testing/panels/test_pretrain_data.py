@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
+import qt
 import slicer
 from pretrain_panel import LAYOUTS, heart, look_into, write_hearts, write_volume
 from segmentation_panel import PATIENCE, ReadySetup
@@ -283,3 +284,38 @@ def test_without_the_packages_the_panel_asks_for_the_set_up(makePretrain, hearts
     host.click(module.ui.scanButton)
     assert module.widget.pretraining.setup.asked == 1
     assert not module.widget.pretraining.data.isScanning
+
+
+def test_a_second_look_at_a_folder_keeps_what_it_found(pretrain, makePretrain, hearts):
+    """Also on another day: the history of the path edit knows the folder, and tells of it again."""
+    for module in (pretrain, pretrain):
+        look_into(module, hearts)
+        assert "6 scans of 6 patients" in module.ui.understoodLabel.text
+        assert module.widget.pretraining.data.split is not None
+    pretrain.unload()
+    again = makePretrain()
+    assert again.ui.dataPath.currentPath == str(hearts)
+    host.click(again.ui.scanButton)
+    part = again.widget.pretraining.data
+    host.wait_until(lambda: not part.isScanning, PATIENCE, "the look into the folder")
+    host.pump(20)
+    assert "6 scans of 6 patients" in again.ui.understoodLabel.text
+
+
+def test_looking_into_another_folder_and_back_leaves_the_right_one_in_the_settings(pretrain, hearts, tmp_path):
+    """While the history is put in order the other folder stands in the field for a moment."""
+    other = write_hearts(tmp_path / "other", cases=2, labelled=2)
+    for folder, scans in ((hearts, 6), (other, 2), (hearts, 6)):
+        look_into(pretrain, folder)
+        assert f"{scans} scans of {scans} patients" in pretrain.ui.understoodLabel.text
+        assert qt.QSettings().value("KAFPretrain/DataFolder") == str(folder)
+
+
+def test_an_emptied_path_takes_what_was_known_of_the_folder_away(pretrain, hearts):
+    look_into(pretrain, hearts)
+    host.type_text(pretrain.ui.dataPath.comboBox().lineEdit(), "x")
+    host.press_key(pretrain.ui.dataPath.comboBox().lineEdit(), qt.Qt.Key_Backspace)
+    host.wait_until(lambda: pretrain.ui.understoodLabel.text == "Choose a folder of scans to begin.")
+    assert not pretrain.ui.scanButton.isEnabled()
+    assert not pretrain.ui.pretrainStartButton.isEnabled()
+    assert pretrain.widget.pretraining.data.inspection is None

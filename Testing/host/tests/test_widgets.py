@@ -46,32 +46,6 @@ def test_range_widget_orders_and_clamps(scene):
     assert not hasattr(widget, "pageStep")  # the real one has none either
 
 
-def test_paths_and_folders(scene, tmp_path):
-    edit = ctk.ctkPathLineEdit()
-    edit.filters = ctk.ctkPathLineEdit.Files
-    seen, valid = [], []
-    edit.connect("currentPathChanged(QString)", seen.append)
-    edit.connect("validInputChanged(bool)", valid.append)
-    edit.currentPath = str(tmp_path / "missing")
-    edit.currentPath = str(tmp_path)
-    assert seen == [str(tmp_path / "missing"), str(tmp_path)]
-    assert valid == [True]
-    host.dialogs().answer("/data/a.nrrd", None)
-    edit.browse()
-    edit.browse()
-    assert edit.currentPath == "/data/a.nrrd"
-    edit.settingKey = "host/paths"
-    edit.addCurrentPathToHistory()
-    other = ctk.ctkPathLineEdit()
-    other.settingKey = "host/paths"
-    assert other.currentPath == edit.currentPath
-    button = ctk.ctkDirectoryButton()
-    button.connect("directoryChanged(QString)", seen.append)
-    host.dialogs().answer(str(tmp_path))
-    button.browse()
-    assert button.directory == seen[-1] == str(tmp_path)
-
-
 def test_collapsing_keeps_what_was_hidden_on_purpose(scene):
     section = ctk.ctkCollapsibleButton("Section")
     layout = qt.QVBoxLayout(section)

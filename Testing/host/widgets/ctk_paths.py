@@ -1,12 +1,15 @@
 """ctkPathLineEdit and ctkDirectoryButton: choosing files and folders."""
 
 import os
+import re
 
-from PySide6.QtCore import Property, QSettings, QSignalBlocker, Signal
+from PySide6.QtCore import Property, QRegularExpression, QSettings, QSignalBlocker, Signal
+from PySide6.QtGui import QRegularExpressionValidator
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
+    QLineEdit,
     QPushButton,
     QSizePolicy,
     QToolButton,
@@ -15,15 +18,23 @@ from PySide6.QtWidgets import (
 
 from .declare import forwarded, standIn, stored
 
+_REMEMBERED = 5  # paths that the list of a path edit shows
+
 
 @standIn
 class ctkPathLineEdit(QWidget):
-    """A path in an editable combo box with a browse button and a history."""
+    """A path to type, with a browse button and, behind an arrow, the paths of earlier days.
 
-    Dirs, Files, Drives, NoSymLinks, AllEntries = 0x001, 0x002, 0x004, 0x008, 0x007
-    Readable, Writable, Executable, Hidden, NoDotAndDotDot, NoDot, NoDotDot, NoFilter = (
-        0x010, 0x020, 0x040, 0x100, 0x1000, 0x2000, 0x4000, -1,
-    )  # fmt: skip
+    As with the real one, every change of the text is told that leaves something to go by, key by key, and an emptied
+    field is told by `validInputChanged` alone.  The history moves the text about while it is put in order, and all
+    who listen hear of it.
+    """
+
+    Dirs, Files, Drives, NoSymLinks, AllEntries, TypeMask = 0x001, 0x002, 0x004, 0x008, 0x007, 0x00F
+    Readable, Writable, Executable, PermissionMask = 0x010, 0x020, 0x040, 0x070
+    Modified, Hidden, System, AccessMask, AllDirs, CaseSensitive = 0x080, 0x100, 0x200, 0x3F0, 0x400, 0x800
+    NoDotAndDotDot, NoDot, NoDotDot, NoFilter = 0x1000, 0x2000, 0x4000, -1
+    AdjustToContents, AdjustToContentsOnFirstShow, AdjustToMinimumContentsLength = range(3)
 
     currentPathChanged = Signal(str)
     validInputChanged = Signal(bool)
@@ -31,21 +42,21 @@ class ctkPathLineEdit(QWidget):
     def __init__(self, *arguments):
         super().__init__(next((a for a in arguments if isinstance(a, QWidget)), None))
         self._valid = False
-        self._combo = QComboBox(self)
-        self._combo.setEditable(True)
-        self._combo.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Fixed)
+        self._combo = self._plain = None
+        self._acceptable = QRegularExpressionValidator(self)
         self._browse = QToolButton(self)
         self._browse.setText("...")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._combo)
+        layout.setSpacing(0)
         layout.addWidget(self._browse)
-        self._combo.currentTextChanged.connect(self._onText)
         self._browse.clicked.connect(self.browse)
+        self._accept()
+        self._makeEdit(True)
 
-    @Property(str, notify=currentPathChanged, user=True)
+    @Property(str, user=True)
     def currentPath(self):
-        return self._combo.currentText
+        return self._edit().text
 
     @currentPath.setter
     def currentPath(self, path):
@@ -59,58 +70,110 @@ class ctkPathLineEdit(QWidget):
     def showBrowseButton(self, visible):
         self._browse.setVisible(visible)
 
+    @Property(bool)
+    def showHistoryButton(self):
+        return self._combo is not None
+
+    @showHistoryButton.setter
+    def showHistoryButton(self, visible):
+        self._makeEdit(visible)
+
     label = stored("label", str, "")
-    filters = stored("filters", int, AllEntries)
+    filters = stored("filters", int, AllEntries | NoDotAndDotDot | NoDot | NoDotDot | Readable | Executable)
     options = stored("options", int, 0)
-    nameFilters = stored("nameFilters", "QStringList", [])
+    nameFilters = stored("nameFilters", "QStringList", [], "_accept")
     settingKey = stored("settingKey", str, "", "retrieveHistory")
-    showHistoryButton = stored("showHistoryButton", bool, True)
-    sizeAdjustPolicy = stored("sizeAdjustPolicy", int, 0)
-    minimumContentsLength = forwarded(int, "_combo", "minimumContentsLength")
+    sizeAdjustPolicy = stored("sizeAdjustPolicy", int, AdjustToMinimumContentsLength)
+    minimumContentsLength = stored("minimumContentsLength", int, 0)
 
     def comboBox(self):
         return self._combo
 
     def setCurrentPath(self, path):
-        self._combo.setEditText(path)
+        self._edit().setText(path)
 
     def browse(self):
+        kinds = ";;".join(self.nameFilters)
         if self.filters & self.Files and self.filters & self.Writable:
-            path = QFileDialog.getSaveFileName(self, self.label, self.currentPath, ";;".join(self.nameFilters))
+            path = QFileDialog.getSaveFileName(self, "Select a file to save ", self.currentPath, kinds)
         elif self.filters & self.Files:
-            path = QFileDialog.getOpenFileName(self, self.label, self.currentPath, ";;".join(self.nameFilters))
+            path = QFileDialog.getOpenFileName(self, "Open a file", self.currentPath, kinds)
         else:
-            path = QFileDialog.getExistingDirectory(self, self.label, self.currentPath)
+            path = QFileDialog.getExistingDirectory(self, "Select a directory...", self.currentPath)
         path = path[0] if isinstance(path, tuple) else path
         if path:
             self.setCurrentPath(path)
 
     def addCurrentPathToHistory(self):
-        known = [self._combo.itemText(i) for i in range(self._combo.count)]
-        if self.currentPath and self.currentPath not in known:
-            with QSignalBlocker(self._combo):
-                path = self.currentPath
-                self._combo.insertItem(0, path)
-                self._combo.setCurrentIndex(0)
-        if self.settingKey:
-            known = [self._combo.itemText(i) for i in range(self._combo.count)]
-            QSettings().setValue(self.settingKey, known[:10])
+        path = self.currentPath
+        if self._combo is None or not path:
+            return
+        QSettings().setValue(self._place(), [path, *(known for known in self._kept() if known != path)])
+        row = self._combo.findText(path)
+        if row >= 0:
+            self._combo.removeItem(row)  # while it is out, the field shows another one, or nothing
+        while self._combo.count >= _REMEMBERED:
+            self._combo.removeItem(self._combo.count - 1)
+        self._combo.insertItem(0, path)
+        self._combo.setCurrentIndex(0)
 
     def retrieveHistory(self):
-        known = QSettings().value(self.settingKey) or []
-        with QSignalBlocker(self._combo):
+        if self._combo is None:
+            return
+        path = self.currentPath
+        with QSignalBlocker(self):
             self._combo.clear()
-            self._combo.addItems([known] if isinstance(known, str) else known)
-        if self._combo.count:
-            self._onText(self._combo.currentText)
+            self._combo.addItems(self._kept()[:_REMEMBERED])
+            if path:
+                self.setCurrentPath(path)
+        if not path:
+            self._combo.setCurrentIndex(0)
+
+    def _place(self) -> str:
+        return f"ctkPathLineEdit/{self.settingKey or self.objectName}"
+
+    def _kept(self) -> list[str]:
+        kept = QSettings().value(self._place()) or []
+        return [kept] if isinstance(kept, str) else list(kept)
+
+    def _edit(self) -> QLineEdit:
+        # Asked for each time: a wrapper that is kept does not outlive the loading of a .ui file.
+        return self._plain or self._combo.lineEdit()
+
+    def _makeEdit(self, withHistory: bool) -> None:
+        """The field, with or without the arrow; either way a new one, with the text of the old."""
+        old = self._combo or self._plain
+        path = self.currentPath if old is not None else ""
+        self._combo = self._plain = None
+        if withHistory:
+            self._combo = QComboBox(self)
+            self._combo.setEditable(True)
+            self._combo.setInsertPolicy(QComboBox.NoInsert)
+            self._combo.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Fixed)
+            self._edit().setCompleter(None)  # the real one completes from the disk, beside what it tells
+        else:
+            self._plain = QLineEdit(self)
+        self._edit().setValidator(self._acceptable)
+        self.layout().insertWidget(0, self._combo or self._plain)
+        if old is not None:
+            old.setParent(None)
+            old.deleteLater()
+        self.retrieveHistory()
+        self.setCurrentPath(path)
+        self._edit().textChanged.connect(self._onText)
+        self.setFocusProxy(self._edit())
+
+    def _accept(self) -> None:
+        endings = [end for kind in self.nameFilters for end in re.findall(r"\*\.(\w+)", kind)]
+        words = "|".join(rf".*\.{end}?$" for end in endings)
+        self._acceptable.setRegularExpression(QRegularExpression(f"({words})" if words else ".+"))
 
     def _onText(self, path: str) -> None:
-        wanted = os.path.isdir if not self.filters & self.Files else os.path.exists
-        valid = bool(path) and wanted(path)
-        if valid != self._valid:
-            self._valid = valid
-            self.validInputChanged.emit(valid)
-        self.currentPathChanged.emit(path)
+        was, self._valid = self._valid, self._edit().hasAcceptableInput()
+        if self._valid:
+            self.currentPathChanged.emit(path)
+        if self._valid != was:
+            self.validInputChanged.emit(self._valid)
 
 
 @standIn
