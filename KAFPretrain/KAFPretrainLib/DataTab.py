@@ -9,15 +9,19 @@ from kaf.errors import Cancelled, InputError, KafError
 from kaf.events import Progress
 
 from . import Folders
+from .Beside import Beside
 from .FileDialogs import askFolder, askOpen, askSave
 from .Inspection import Inspection
+from .PathField import PathField
 from .PatientSplit import checkSplit, drawSplit, patientTip, splitWords
 from .ScanOpener import openCase
 from .ShortJob import ShortJob
 from .Tables import fillTable, fitColumns, setUpTable
+from .TrainedOn import realFolder
 
 COLUMNS = ("Case", "Patient", "Part", "Labels", "Problem", "Size", "Spacing (mm)")
 _START = "Choose a folder of scans to begin."
+_FOLDER, _FILE, _NOTHING, _UNKNOWN = "folder", "file", "nothing", "unknown"  # what a path leads to
 
 
 class DataTab:
@@ -29,12 +33,15 @@ class DataTab:
     def __init__(self, ui, panel):
         self.ui, self._panel = ui, panel
         self.inspection = self.split = None
+        self.realFolder = None
+        """The folder of scans itself, by whatever link it was named; None where it is not known yet."""
         self._job = self._loadedSplit = None
-        self._filling = False
+        self._filling = self._isForFolder = False
+        self._place, self._beside = _UNKNOWN, Beside()
+        self._dataField = PathField(ui.dataPath, self._onPath, self._onTyped)
+        self._runsField = PathField(ui.runsPath, self._onRunsPath)
         setUpTable(ui.caseTable, COLUMNS)
         ui.scanProgressBar.visible = False
-        ui.dataPath.connect("currentPathChanged(QString)", self._onPath)
-        ui.runsPath.connect("currentPathChanged(QString)", self._onRunsPath)
         ui.scanButton.connect("clicked()", self.onScan)
         ui.exampleButton.connect("clicked()", self.onExample)
         ui.caseTable.connect("cellDoubleClicked(int,int)", self._onOpen)
@@ -46,23 +53,33 @@ class DataTab:
     @property
     def folder(self):
         """The folder of scans, or nothing."""
-        return self.ui.dataPath.currentPath.strip()
+        return self._dataField.path
 
     @property
     def isScanning(self):
         return self._job is not None
 
+    @property
+    def isLooking(self):
+        """Whether it is not known yet where the path leads."""
+        return self._beside.isAsking
+
     def enter(self):
         """The panel is opened: the folders of the last time stand there."""
-        self._filling = True
-        if not self.folder:
-            self.ui.dataPath.setCurrentPath(Folders.dataFolder())
-        self.ui.runsPath.setCurrentPath(Folders.runsFolder())
-        self._filling = False
-        self.update()
+        self.settle()
+        self._dataField.show(Folders.dataFolder() or self.folder)  # the widget shows the last one that was looked into
+        self._runsField.show(Folders.runsFolder())
+        self._lookWhereItLeads()
+
+    def settle(self):
+        """Takes the paths as they stand, of somebody who goes on at once."""
+        self._dataField.settle()
+        self._runsField.settle()
 
     def close(self):
         """The panel is taken apart."""
+        for part in (self._dataField, self._runsField, self._beside):
+            part.close()
         if self._job is not None:
             self._job.close()
             self._job = None
@@ -75,6 +92,7 @@ class DataTab:
         if not self._panel.makeReady():
             return
         self.inspection = self.split = self._loadedSplit = None
+        self._isForFolder = True
         self.ui.scanProgressBar.maximum = 0
         self._job = ShortJob(self._panel.setup.python(), ["data", "scan", self.folder], self._onEvent, self._onDone)
         self.update()
@@ -87,6 +105,7 @@ class DataTab:
         if not path:
             return
         folder = Folders.newFolder(path, "KAF example")
+        self._isForFolder = False
         self.ui.scanProgressBar.maximum = 0
         self._job = ShortJob(self._panel.setup.python(), ["data", "example", folder], self._onEvent,
                              lambda values, error: self._onExampleMade(folder, error))
@@ -124,7 +143,7 @@ class DataTab:
     def update(self):
         """What can be done now."""
         scanning, known = self._job is not None, self.inspection is not None
-        isFolder = Path(self.folder).is_dir() if self.folder else False
+        isFolder = self._place == _FOLDER
         self.ui.scanButton.text = "Stop" if scanning else "Look into the folder"
         self.ui.scanButton.enabled = scanning or isFolder
         self.ui.scanProgressBar.visible = scanning
@@ -134,10 +153,7 @@ class DataTab:
         if scanning:
             self.ui.understoodLabel.text = "Reads every scan once, beside Slicer…"
         elif not known:
-            self.ui.understoodLabel.text = _START if not self.folder else \
-                "Press the button: every scan is read once, and nothing is changed." if isFolder else \
-                f"{self.folder} is a file: choose the folder that holds it." if Path(self.folder).exists() else \
-                f"There is no folder {self.folder}: check the path, and that its disk is connected."
+            self.ui.understoodLabel.text = self._placeWords()
         else:
             self.ui.understoodLabel.text = self.inspection.words()
         warning = self.inspection.warning() if known else ""
@@ -154,7 +170,9 @@ class DataTab:
             self._panel.message.showError(error)
             self.update()
             return
-        self.ui.dataPath.setCurrentPath(str(folder))
+        self._dataField.show(str(folder))
+        Folders.setDataFolder(str(folder))
+        self._lookWhereItLeads()
         self.onScan()
 
     def _onEvent(self, event):
@@ -171,7 +189,7 @@ class DataTab:
             self._panel.message.showError(error)
         else:
             self.inspection = Inspection.of(values)
-            self.ui.dataPath.addCurrentPathToHistory()
+            self._dataField.remember()
             self._panel.message.clear()
         self._takeSplit()
         if self.inspection is not None:
@@ -196,19 +214,44 @@ class DataTab:
             self._loadedSplit = None
             qt.QTimer.singleShot(0, self._takeSplit)  # when the parameter node has the new number, too
 
-    def _onPath(self, path):
-        if self._filling:
-            return
-        Folders.setDataFolder(path.strip())
+    def _onTyped(self):
+        """The path is being changed: nothing that is known is about this one."""
+        if self._job is not None and self._isForFolder:
+            self._job.close()
+            self._job = None
+        self._beside.close()
+        self._place, self.realFolder = _UNKNOWN, None
         self.inspection = self.split = self._loadedSplit = None
         fillTable(self.ui.caseTable, [])
         self.update()
         self._panel.onDataChanged()
 
+    def _onPath(self, path):
+        Folders.setDataFolder(path)
+        self._lookWhereItLeads()
+
     def _onRunsPath(self, path):
-        if not self._filling and path.strip():
-            Folders.setRunsFolder(path.strip())
+        if path:
+            Folders.setRunsFolder(path)
             self._panel.refreshRuns()
+
+    def _lookWhereItLeads(self):
+        path = self.folder
+        self._place = _UNKNOWN
+        self._beside.ask(lambda: (_place(path), realFolder(path)), self._onPlace)
+        self.update()
+
+    def _onPlace(self, seen):
+        self._place, self.realFolder = seen
+        self.update()
+        self._panel.update()
+
+    def _placeWords(self):
+        return _START if not self.folder else {
+            _FOLDER: "Press the button: every scan is read once, and nothing is changed.",
+            _FILE: f"{self.folder} is a file: choose the folder that holds it.",
+            _NOTHING: f"There is no folder {self.folder}: check the path, and that its disk is connected.",
+            _UNKNOWN: f"Looks where {self.folder} leads…"}[self._place]
 
     def _onOpen(self, row, column):
         case = self.inspection.cases[row]
@@ -216,3 +259,12 @@ class DataTab:
             openCase(case.image, case.label or "", name=case.name)
         except KafError as error:
             self._panel.message.showError(error)
+
+
+def _place(path):
+    """What a path leads to."""
+    try:
+        place = Path(path)
+        return _NOTHING if not path else _FOLDER if place.is_dir() else _FILE if place.exists() else _NOTHING
+    except (OSError, ValueError):  # not even a path: a NUL in it, a name that is too long
+        return _NOTHING

@@ -16,7 +16,7 @@ from .PlotPanel import PlotPanel
 from .ScanOpener import openCase
 from .ScoreChart import ScoreChart
 from .Tables import fillTable, fitColumns, setUpTable
-from .TrainedOn import names, seenPatients
+from .TrainedOn import names
 from .Weights import WeightsChoice, misfit
 
 _PARTS = (("test", "the patients for the test"), ("validation", "the patients who validate"),
@@ -115,7 +115,7 @@ class EvaluateTab:
         cases, patients = self._wanted(), {case.patient for case in self._wanted()}
         words = f"{count(len(cases), 'case')} of {count(len(patients), 'patient')}."
         for item in filter(None, (self.model.chosen, self.baseline.chosen)):
-            seen = sorted(seenPatients(item, self._panel.jobs.all(), self._panel.data.folder) & patients)
+            seen = sorted(self._panel.jobs.lineage.seenPatients(item, self._panel.data.realFolder) & patients)
             if seen:
                 words += (f" <b>{escape(item.name)} was trained on {escape(names(seen))}: its figures will be too good."
                           "</b> Choose patients for the test only, or train again with this split.")

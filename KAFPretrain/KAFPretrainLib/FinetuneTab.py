@@ -2,7 +2,6 @@
 
 from html import escape
 
-from kaf import json_files
 from kaf.errors import InputError, KafError
 
 from .DeviceChoice import DeviceChoice
@@ -11,7 +10,7 @@ from .Inspection import count
 from .LibraryKeeper import libraryName
 from .RunSettings import compareValues, finetuneValues, readMore
 from .RunView import RunView
-from .TrainedOn import names, seenPatients
+from .TrainedOn import names
 from .TransferWords import transferWords
 from .Weights import WeightsChoice, misfit
 
@@ -53,7 +52,7 @@ class FinetuneTab:
         more, path = readMore(self.ui.finetuneFilePath.currentPath), base.path if base else ""
         name = parameters.finetuneName.strip() or "my-model"
         if parameters.folds > 1:
-            values = compareValues(parameters, data.folder, data.inspection, path, _recipe(base))
+            values = compareValues(parameters, data.folder, data.inspection, path, base and base.recipe)
             values["finetune"] = more | values["finetune"]
             return "compare", values, f"{name}-folds"
         words = {"description": self.ui.descriptionLineEdit.text, "training_data": self.ui.trainingDataLineEdit.text,
@@ -93,7 +92,7 @@ class FinetuneTab:
             arms = 1 + (self.base.chosen is not None)
             words = f"Trains {arms * parameters.folds} networks of {parameters.finetuneMinutes:g} min each, so that " \
                 "every patient is tested by one that did not see them"
-            again = _recipe(self.base.chosen) is not None
+            again = bool(self.base.chosen and self.base.chosen.recipe)
             seen = "" if again else self._seen(patients, "tested in a fold")
             return f"{words}{', and pretrains anew for each fold' if again else ''}. The split is not used.{seen}"
         train = len(patients & set(data.split.train))
@@ -109,7 +108,7 @@ class FinetuneTab:
     def _seen(self, patients, what):
         """Whether the weights to start from were made on patients who test: said before hours are spent."""
         base = self.base.chosen
-        seen = base and sorted(seenPatients(base, self._panel.jobs.all(), self._panel.data.folder) & patients)
+        seen = base and sorted(self._panel.jobs.lineage.seenPatients(base, self._panel.data.realFolder) & patients)
         if not seen:
             return ""
         return (f" <b>{escape(base.name)} was made on {escape(names(seen))}, who {'is' if len(seen) == 1 else 'are'} "
@@ -151,13 +150,3 @@ class FinetuneTab:
     def _onDevice(self, device):
         if self._panel.parameters is not None:
             self._panel.parameters.finetuneDevice = device
-
-
-def _recipe(base):
-    """The settings of the pretraining that made these weights, or None."""
-    if base is None or base.run is None or base.segments:
-        return None
-    try:
-        return json_files.read(base.run / "settings.json")
-    except (OSError, ValueError):
-        return None

@@ -5,7 +5,10 @@ from kaf.errors import InputError
 from KAFSegmentationLib.Backend import foreignEnvironment
 from KAFSegmentationLib.DeviceSelector import likelyDevice
 
+from .Beside import Beside
 from .Folders import newFolder, runsFolder
+from .TrainedOn import Lineage
+from .Weights import findWeights
 
 
 class JobList:
@@ -14,18 +17,37 @@ class JobList:
     """
 
     def __init__(self, setup):
-        self._setup, self._found = setup, []
+        self._setup, self._found, self._beside = setup, [], Beside()
+        self.weights = []
+        """Those that the runs have made, and those of the library, when somebody last looked."""
+        self.lineage = Lineage()
 
-    def find(self):
-        """Looks into the folder of runs again."""
-        try:
-            self._found = jobs.find(runsFolder())
-        except InputError:  # no run was ever started there
-            self._found = []
+    @property
+    def isLooking(self):
+        """Whether runs are being looked for."""
+        return self._beside.isAsking
+
+    def look(self, onFound):
+        """Looks into the folder of runs again, beside the GUI thread; then calls ``onFound()``."""
+        folder = runsFolder()
+
+        def take(seen):
+            self._found, self.weights, self.lineage = seen
+            onFound()
+
+        self._beside.ask(lambda: _seen(folder), take)
+
+    def close(self):
+        """The panel is taken apart."""
+        self._beside.close()
 
     def all(self):
         """The runs that were found last, the newest first."""
         return list(self._found)
+
+    def drop(self, folder):
+        """This run is no more."""
+        self._found = [job for job in self._found if job.folder != folder]
 
     def start(self, verb, values, name):
         """Starts a run in a new folder; those of one device run one after the other.
@@ -37,7 +59,7 @@ class JobList:
         python = self._setup.python()
         job = jobs.start(python, verb, values, folder, queueOf(values.get("device", "auto")),
                          foreignEnvironment(python))
-        self.find()
+        self._found.insert(0, job)
         return job
 
     def resume(self, job, changes):
@@ -49,10 +71,19 @@ class JobList:
         python = self._setup.python()
         job.values.update(changes)
         again = job.resume(python, queueOf(job.values["device"]), foreignEnvironment(python))
-        self.find()
+        self._found = [again if known.folder == again.folder else known for known in self._found]
         return again
 
 
 def queueOf(device):
     """The queue of a device: two runs on one device would only slow each other down."""
     return likelyDevice("auto") if device == "auto" else {"cuda": "cuda:0"}.get(device, device)
+
+
+def _seen(folder):
+    """The runs right in a folder, all weights that there are, and what these have learned from."""
+    try:
+        found = jobs.find(folder, depth=1)
+    except InputError:  # no run was ever started there
+        found = []
+    return found, findWeights(found), Lineage(found)

@@ -22,7 +22,6 @@ from .Parameters import Parameters
 from .PretrainTab import PretrainTab
 from .Selection import Selection
 from .ShortJob import ShortJob
-from .Weights import findWeights
 
 POLL_MILLISECONDS = 500
 
@@ -85,7 +84,7 @@ class PretrainWidget(VTKObservationMixin):
         """The panel is taken apart: at the end of Slicer, or to be loaded again. Runs go on."""
         self._timer.stop()
         self.setParameters(None)
-        for part in (self.data, self.selection, self.evaluation, self.models, self.keeper):
+        for part in (self.data, self.selection, self.evaluation, self.models, self.keeper, self.jobs):
             part.close()
         if self._lookingForDevices is not None:
             self._lookingForDevices.close()
@@ -119,18 +118,23 @@ class PretrainWidget(VTKObservationMixin):
             tab.update()
 
     def refreshRuns(self):
-        """Looks for runs again, also those that other programs have started."""
-        self.jobs.find()
+        """Looks for runs again, also those that other programs have started; shows them when they are found."""
+        self.jobs.look(self._onRunsFound)
+
+    def _onRunsFound(self):
         for view in self._views:
             view.refresh()
         if self.setup.isReady():
             self.keeper.offer(self.jobs.all())
         self.models.refresh()
-        self.onModelsChanged()
+        self._offerWeights()
 
     def onModelsChanged(self):
-        """There are other weights to choose from."""
-        weights = findWeights(self.jobs.all())
+        """The library is another one: there are other weights to choose from."""
+        self.refreshRuns()
+
+    def _offerWeights(self):
+        weights = self.jobs.weights
         for choice in (self.finetuning.base, self.evaluation.model, self.evaluation.baseline, self.selection.model):
             choice.offer(weights)
         self.update()
@@ -154,7 +158,8 @@ class PretrainWidget(VTKObservationMixin):
         self.refreshRuns()
 
     def makeReady(self):
-        """Sets up what is missing; whether all is there then."""
+        """Takes the folders as they stand and sets up what is missing; whether all is there then."""
+        self.data.settle()
         return self.setup.isReady() or self.onSetUp()
 
     def onSetUp(self):

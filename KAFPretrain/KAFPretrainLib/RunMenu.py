@@ -2,11 +2,11 @@
 
 import qt
 import slicer
+from kaf.runs.layout import RUN
 
 from kaf import jobs
 from kaf.errors import OutputError
 from kaf.files import write_problem
-from kaf.runs.layout import RUN
 
 from .RunWords import lowerRate
 
@@ -85,4 +85,7 @@ class RunMenu:
             RUN.remove(folder)
         except OSError as error:
             slicer.util.errorDisplay(str(OutputError(folder, *write_problem(error))), parent=self._button)
+        else:
+            self._panel.jobs.drop(folder)
+            self._view.refresh()
         self._panel.refreshRuns()

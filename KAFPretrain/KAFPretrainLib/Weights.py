@@ -5,18 +5,20 @@ from pathlib import Path
 
 from kaf.card import read_card
 from kaf.errors import InputError, ModelError
+from kaf.jobs.folder import read_json
 from KAFSegmentationLib.Models import listModels
 
 
 @dataclass(frozen=True)
 class Weights:
-    """``path``: the model file; ``run``: the folder of the run that made it, or None; ``segments``: whether it knows
-    structures, or only features."""
+    """``path``: the model file; ``run``: the folder of the run that made it, or None; ``recipe``: the settings of the
+    pretraining that made it, or None; ``segments``: whether it knows structures, or only features."""
 
     name: str
     path: str
     card: object
     run: Path | None = None
+    recipe: dict | None = None
 
     @property
     def segments(self):
@@ -31,7 +33,9 @@ def findWeights(found):
         if job.verb not in ("pretrain", "finetune") or path is None:
             continue
         try:
-            weights.append(Weights(f"run {job.folder.name}", str(path), read_card(path), job.folder))
+            card = read_card(path)
+            recipe = None if card.labels else read_json(job.folder / "settings.json") or None
+            weights.append(Weights(f"run {job.folder.name}", str(path), card, job.folder, recipe))
         except ModelError:
             continue  # being written, or damaged: the run says so
     return weights + [Weights(entry.name, str(entry.path), entry.card) for entry in listModels()]

@@ -66,16 +66,30 @@ def open_panel(runs, setup=ReadySetup):
     module = host.load_module(MODULE / "KAFPretrain.py")
     module.source.KAFPretrainWidget.makeSetup = setup
     module.show(520, 1000)
+    settle(module)
     host.pump(50)
     return module
+
+
+def settle(module):
+    """Waits until the panel knows where its paths lead and which runs there are."""
+    panel = module.widget.pretraining
+    panel.data.settle()
+    host.wait_until(lambda: not panel.data.isLooking and not panel.jobs.isLooking, PATIENCE, "a look at the disk")
+    host.pump(20)
+
+
+def choose_folder(module, folder):
+    """Puts a folder of scans into its field, and waits until the panel knows it."""
+    module.ui.dataPath.setCurrentPath(str(folder))
+    settle(module)
 
 
 def look_into(module, folder):
     """Chooses a folder, presses the button, waits."""
     part = module.widget.pretraining.data
     module.ui.tabs.setCurrentIndex(0)
-    module.ui.dataPath.setCurrentPath(str(folder))
-    host.pump(20)
+    choose_folder(module, folder)
     host.click(module.ui.scanButton)
     host.wait_until(lambda: not part.isScanning, PATIENCE, "the look into the folder")
     host.pump(20)
@@ -109,6 +123,7 @@ def start_finetuning(module, more, name="model"):
 def wait_for_end(view):
     """Waits until the run has ended and the panel knows; returns its state."""
     host.wait_until(lambda: view.job is not None and view._state not in ("", *jobs.ALIVE), PATIENCE, "the end of a run")
+    host.wait_until(lambda: not view._panel.jobs.isLooking, PATIENCE, "a look for runs")
     host.pump(20)
     return view._state
 
@@ -138,6 +153,7 @@ def wait_for_library(module, name):
     """Waits until a model is listed in the tab Models."""
     host.wait_until(lambda: name in [entry.name for entry in module.widget.pretraining.models._entries], PATIENCE,
                     "the model in the library")
+    settle(module)
 
 
 def make_runs(folder, hearts):

@@ -10,7 +10,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
-from pretrain_panel import LAYOUTS, heart, look_into, write_hearts, write_volume
+from pretrain_panel import LAYOUTS, choose_folder, heart, look_into, settle, write_hearts, write_volume
 from segmentation_panel import PATIENCE, ReadySetup
 
 import host
@@ -72,8 +72,7 @@ def test_a_tab_is_as_high_as_what_it_shows(pretrain, hearts):
 
 def test_the_panel_answers_while_it_looks(pretrain, hearts, pictures):
     ui, part = pretrain.ui, pretrain.widget.pretraining.data
-    ui.dataPath.setCurrentPath(str(hearts))
-    host.pump(20)
+    choose_folder(pretrain, hearts)
     host.click(ui.scanButton)
     assert part.isScanning  # the click is over, the look is not
     assert ui.scanButton.text == "Stop"
@@ -124,13 +123,11 @@ def test_shares_that_leave_nobody_say_so(pretrain, hearts):
 
 
 def test_a_folder_that_is_not_there(pretrain, tmp_path):
-    pretrain.ui.dataPath.setCurrentPath(str(tmp_path / "gone"))
-    host.pump(20)
+    choose_folder(pretrain, tmp_path / "gone")
     assert "check the path" in pretrain.ui.understoodLabel.text
     assert not pretrain.ui.scanButton.isEnabled()
     (tmp_path / "scan.nii").touch()
-    pretrain.ui.dataPath.setCurrentPath(str(tmp_path / "scan.nii"))
-    host.pump(20)
+    choose_folder(pretrain, tmp_path / "scan.nii")
     assert "is a file: choose the folder that holds it" in pretrain.ui.understoodLabel.text
     assert not pretrain.ui.scanButton.isEnabled()
 
@@ -279,8 +276,7 @@ def test_without_the_packages_the_panel_asks_for_the_set_up(makePretrain, hearts
     module = makePretrain(Missing)
     assert module.ui.setUpFrame.isVisible()
     assert "PyTorch is missing" in module.ui.setUpLabel.text
-    module.ui.dataPath.setCurrentPath(str(hearts))
-    host.pump(20)
+    choose_folder(module, hearts)
     host.click(module.ui.scanButton)
     assert module.widget.pretraining.setup.asked == 1
     assert not module.widget.pretraining.data.isScanning
@@ -305,10 +301,16 @@ def test_a_second_look_at_a_folder_keeps_what_it_found(pretrain, makePretrain, h
 def test_looking_into_another_folder_and_back_leaves_the_right_one_in_the_settings(pretrain, hearts, tmp_path):
     """While the history is put in order the other folder stands in the field for a moment."""
     other = write_hearts(tmp_path / "other", cases=2, labelled=2)
-    for folder, scans in ((hearts, 6), (other, 2), (hearts, 6)):
+    for folder in (hearts, other):
         look_into(pretrain, folder)
-        assert f"{scans} scans of {scans} patients" in pretrain.ui.understoodLabel.text
-        assert qt.QSettings().value("KAFPretrain/DataFolder") == str(folder)
+    pretrain.ui.dataPath.comboBox().setCurrentIndex(1)  # behind the arrow
+    settle(pretrain)
+    host.click(pretrain.ui.scanButton)
+    part = pretrain.widget.pretraining.data
+    host.wait_until(lambda: not part.isScanning, PATIENCE, "the look into the folder")
+    host.pump(20)
+    assert "6 scans of 6 patients" in pretrain.ui.understoodLabel.text
+    assert part.folder == qt.QSettings().value("KAFPretrain/DataFolder") == str(hearts)
 
 
 def test_an_emptied_path_takes_what_was_known_of_the_folder_away(pretrain, hearts):

@@ -14,6 +14,7 @@ import slicer
 from pretrain_panel import (
     look_into,
     settings_file,
+    settle,
     start_finetuning,
     wait_for_end,
     wait_for_library,
@@ -67,6 +68,7 @@ def test_a_model_that_finished_while_slicer_was_closed_enters_the_library_once(m
     wait_for_library(module, "tuned")
     assert (library / "tuned.safetensors").is_file()
     module.widget.pretraining.refreshRuns()
+    settle(module)
     host.pump(200)
     assert sorted(path.stem for path in library.iterdir()) == ["tiny", "tuned"]
 

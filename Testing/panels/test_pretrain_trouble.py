@@ -12,7 +12,15 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
-from pretrain_panel import look_into, settings_file, start_pretraining, steps_in, tiny_pretraining, wait_for_end
+from pretrain_panel import (
+    look_into,
+    settings_file,
+    settle,
+    start_pretraining,
+    steps_in,
+    tiny_pretraining,
+    wait_for_end,
+)
 from segmentation_panel import PATIENCE, ReadySetup
 
 import host
@@ -82,6 +90,7 @@ def test_a_run_of_another_version_is_shown_with_the_way_out(pretrain, tmp_path, 
     make(tmp_path / "runs" / "old", **words)
     panel = pretrain.widget.pretraining
     panel.refreshRuns()
+    settle(pretrain)
     pretrain.ui.tabs.setCurrentWidget(pretrain.ui.pretrainTab)
     host.pump(20)
     status = pretrain.ui.pretrainStatusLabel.text

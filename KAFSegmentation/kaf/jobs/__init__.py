@@ -77,8 +77,10 @@ def _check_free(folder: Path, verb: str) -> None:
         raise OutputError(folder, "already holds a run", "Resume it, overwrite it, or choose another folder.")
 
 
-def find(folder: str | os.PathLike[str]) -> list[Job]:
+def find(folder: str | os.PathLike[str], depth: int = _DEPTH) -> list[Job]:
     """All runs in the folder and below it, the newest first; runs inside a run (a comparison's) are not listed.
+
+    depth: how far below: 1 looks into its own folders only, which takes no time wherever it is.
 
     Raises:
         InputError: there is no such folder.
@@ -98,6 +100,6 @@ def find(folder: str | os.PathLike[str]) -> list[Job]:
             with contextlib.suppress(InputError, OSError):  # it has gone meanwhile
                 found.append(Job(here))
             continue
-        deep = len(here.relative_to(top).parts) >= _DEPTH
+        deep = len(here.relative_to(top).parts) >= depth
         folders[:] = [] if deep else [name for name in folders if name not in _NOT_BELOW and name[:1] != "."]
     return sorted(found, key=lambda job: (-job.created, str(job.folder)))
