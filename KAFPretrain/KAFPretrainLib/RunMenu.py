@@ -2,11 +2,11 @@
 
 import qt
 import slicer
-from kaf.runs.layout import RUN
 
 from kaf import jobs
 from kaf.errors import OutputError
 from kaf.files import write_problem
+from kaf.runs.layout import RUN
 
 from .RunWords import lowerRate
 
