@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-import slicer
-
-from kaf.errors import Cancelled, InputError, KafError
+from kaf.errors import Cancelled, KafError
 from kaf.events import Progress
 
-from .AdaptRun import reviewKey
 from .EmbeddedEditor import EmbeddedEditor
 from .ExampleList import ExampleList
+from .LearnedPart import LearnedPart
 from .MessageLine import MessageLine, sentence
+from .ReviewPart import ReviewPart
 from .RunControls import RunControls
 from .ScanSlices import ScanSlices
 from .StructureChoice import StructureChoice
@@ -31,17 +30,14 @@ class AdaptPanel:
         self.message = MessageLine(ui.adaptMessageFrame, ui.adaptMessageIcon, ui.adaptMessageLabel, panel.log.add)
         self.controls = RunControls(ui.adaptButton, ui.adaptProgressBar, self.adapt, self.cancel, "Adapt")
         self.editor = EmbeddedEditor(ui.editorFrame)
-        self.structures = StructureChoice(ui, self._onNewStructure, self._dress)
+        self.structures = StructureChoice(ui, self._onNewStructure, self.dress, panel.gate)
         self.examples = ExampleList(ui, self._showExample)
-        self._parameters = self._card = self._review = self._asked = None
-        self._checked = set()
+        self.learned = LearnedPart(ui, logic, self.message, self._onSaved)
+        self.review = ReviewPart(ui.nextSliceButton, logic, self.message, self)
+        self._parameters = self.card = None
         ui.addExampleButton.connect("clicked()", self.addShown)
         ui.findExamplesButton.connect("clicked()", self.find)
         ui.adaptUndoButton.connect("clicked()", self.undo)
-        ui.nextSliceButton.connect("clicked()", self.goToNext)
-        ui.saveModelButton.connect("clicked()", self.save)
-        ui.modelNameEdit.connect("textChanged(QString)", lambda text: self._dress())
-        ui.modelNameEdit.connect("returnPressed()", self._onReturn)
         ui.adaptSection.connect("contentsCollapsed(bool)", lambda collapsed: self._update())
         logic.beforeWrite.append(self.editor.saveState)
 
@@ -52,7 +48,8 @@ class AdaptPanel:
 
     @parameters.setter
     def parameters(self, parameters):
-        self._parameters = self.structures.parameters = self.examples.parameters = parameters
+        self._parameters = self.examples.parameters = parameters
+        self.structures.bind(parameters)
         if parameters is None:
             self.editor.close()
 
@@ -67,8 +64,16 @@ class AdaptPanel:
         """The scene is closing."""
         self.editor.forget()
         self.structures.forget()
-        self._review = self._asked = None
-        self._checked = set()
+        self.forgetScan()
+
+    def forgetScan(self):
+        """Another scan was chosen: what was told, asked and shown of the one before goes; that it was removed in the
+        middle of learning stays."""
+        isGone = self.parameters is not None and self.parameters.inputVolume is None
+        if not self.controls.running and not (isGone and self.message.level == "error"):
+            self.message.clear()
+        self.review.forget()
+        self.learned.forgetScan()
 
     def update(self, card):
         """Brings the section in line with the choices of the panel.
@@ -76,7 +81,7 @@ class AdaptPanel:
         Args:
             card: of the chosen model, or None.
         """
-        self._card = card
+        self.card = card
         self._update()
 
     def addShown(self):
@@ -95,7 +100,7 @@ class AdaptPanel:
         parameters = self.parameters
         try:
             found = self.logic.corrected(parameters.inputVolume, parameters.outputSegmentation, parameters.modelName,
-                                         self.structures.chosen())
+                                         self.structures.chosen(), self._isAgreed())
         except KafError as error:
             self.message.showError(error)
             return
@@ -108,10 +113,14 @@ class AdaptPanel:
         if not self._panel.makeReady():
             return
         parameters = self.parameters
+        scan, result = parameters.inputVolume, parameters.outputSegmentation
+        mayGoOn, _ = self._panel.gate.enter(result, scan, "Learn from the examples", mayBeNew=False)
+        if not mayGoOn:
+            return
         settings = {**self.logic.adaptSettings(parameters), "slices": self.examples.slices()}
         try:
-            taken = self.logic.startAdapt(parameters.inputVolume, parameters.outputSegmentation, settings,
-                                          self.structures.chosen(), self._onEvent, self._onDone)
+            taken = self.logic.startAdapt(scan, result, settings, self.structures.chosen(), self._onEvent,
+                                          lambda *done: self._onDone(scan, *done), self._isAgreed())
         except KafError as error:
             self.message.showError(error)
             return
@@ -129,31 +138,9 @@ class AdaptPanel:
         if self._panel.takeBack():
             self.message.show("The last run is undone; everything else is as it was.", "done")
 
-    def goToNext(self):
-        """Shows the slice that the model is least sure of, among those that are no examples and were not shown yet."""
-        scan, review = self.examples.scan, self._currentReview()
-        if review is None:
-            self._askReview(scan)
-            return
-        index = review.next({*self.examples.slices(), *self._checked})
-        if index is None:
-            self._checked = set()
-            self.message.show("Every slice was shown or is an example. Press again to begin anew.", "done")
-            return
-        self._checked.add(index)
-        scan.show(index, review.spots[index])
-        self.message.show(f"{scan.text(index)}: here the model is least sure. Correct it if need be and add it; a "
-                          "slice that is right is a good example, too.")
-
-    def save(self):
-        """Puts the adapted model into the library."""
-        try:
-            entry = self.logic.saveModel(self.ui.modelNameEdit.text)
-        except KafError as error:
-            self.message.showError(error)
-            return
-        self._panel.refreshModels()
-        self.message.show(f"Saved as '{entry.name}'. Choose it under Model to use it on other scans.", "done")
+    def makeReady(self):
+        """Sets up what is missing; whether all is there then."""
+        return self._panel.makeReady()
 
     def _update(self):
         if self.parameters is None:
@@ -161,14 +148,16 @@ class AdaptPanel:
         scan = self._scan()
         self.examples.update(scan)
         self.structures.update()
-        if self.ui.adaptSection.collapsed or scan is None:
+        volume, result = self.parameters.inputVolume, self.parameters.outputSegmentation
+        isOpen = scan is not None and self._panel.gate.isOpen(result, volume)
+        if self.ui.adaptSection.collapsed or not isOpen:
             self.editor.close()
         else:
-            self.editor.open(self.parameters.inputVolume, self.parameters.outputSegmentation, self.logic.isRunning())
-        self.ui.editorFrame.visible = scan is not None and self.parameters.outputSegmentation is not None
-        self._dress()
+            self.editor.open(volume, result, self.logic.isRunning())
+        self.ui.editorFrame.visible = isOpen and result is not None
+        self.dress()
 
-    def _dress(self):
+    def dress(self):
         """What can be pressed now, and why not."""
         if self.parameters is None:
             return
@@ -180,11 +169,13 @@ class AdaptPanel:
             widget.enabled = idle
         self.examples.dress(not running)
         ui.findExamplesButton.enabled = idle and not problem
-        ui.nextSliceButton.enabled = idle and self._asked is None
-        ui.adaptUndoButton.enabled = self.logic.canUndo() and not running
-        ui.modelNameEdit.enabled = self.logic.adapted is not None and not running
-        ui.saveModelButton.enabled = ui.modelNameEdit.enabled and bool(ui.modelNameEdit.text.strip())
-        ui.adaptForecastLabel.text = problem or self._forecast()
+        ui.nextSliceButton.enabled = idle and not self.review.isAsking()
+        ui.adaptUndoButton.enabled = self._panel.canUndo()
+        self.learned.update(self.parameters.inputVolume, running)
+        owner = self._panel.gate.words(self.parameters.outputSegmentation, self.parameters.inputVolume)
+        words = (problem or self._forecast(), owner and f"{owner} Adapt will ask before writing to it.",
+                 self.learned.words(self.parameters.inputVolume))
+        ui.adaptForecastLabel.text = " ".join(text for text in words if text)
         ui.adaptForecastLabel.visible = bool(ui.adaptForecastLabel.text)
         self.controls.allow(idle and not problem, problem or "Learn from the examples (Ctrl+Shift+Return)")
 
@@ -195,7 +186,7 @@ class AdaptPanel:
             return "" if self.controls.running else "Wait until the scan is segmented."
         if self.examples.scan is None:
             return "Choose a scan and a model first."
-        if not (parameters.learnNew or self._card.labels):
+        if not (parameters.learnNew or self.card.labels):
             return "These weights know no structure yet: press New structure and draw one on about three slices."
         node = parameters.outputSegmentation
         if node is None or node.GetSegmentation().GetNumberOfSegments() == 0:
@@ -214,12 +205,15 @@ class AdaptPanel:
         seconds = f"{self.parameters.adaptSeconds:.0f} s"
         return f"Will learn from {_slices(marked)} for {seconds}, then segment the other {scan.count - marked}."
 
+    def _isAgreed(self):
+        return self._panel.gate.isAgreed(self.parameters.outputSegmentation, self.parameters.inputVolume)
+
     def _scan(self):
         """The ScanSlices of the chosen scan and model, or None: the panel says why."""
         volume = self.parameters.inputVolume
         try:
             VolumeGeometry(volume).check()
-            return ScanSlices(volume, self._card) if self._card is not None else None
+            return ScanSlices(volume, self.card) if self.card is not None else None
         except KafError:
             return None
 
@@ -228,58 +222,29 @@ class AdaptPanel:
             event = replace(event, stage="learning")
         self.controls.showProgress(event)
 
-    def _onDone(self, result, error):
+    def _onDone(self, scan, result, error):
+        """Learning is over, well or badly; meanwhile another scan may have been chosen."""
         self.controls.stop()
+        isShown = self.parameters is None or self.parameters.inputVolume in (scan, None)
         if isinstance(error, Cancelled):
             self.message.show(sentence(error))
         elif error is not None:
-            self.message.showError(error)
+            self.message.showError(error, "" if isShown else f"Nothing was learned on '{scan.GetName()}'.")
         else:
-            self._checked = set()
-            self._panel.message.clear()  # it told of the result before
-            if not self.ui.modelNameEdit.text:
-                self.ui.modelNameEdit.text = f"{self.logic.adapted.base}-adapted"
-            found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())
-            text = f"Learned from {_slices(len(result.examples))}: {found}."
-            self.message.show(" ".join([text, *result.warnings]), "warning" if result.warnings else "done")
+            self._tell(scan, result, isShown)
         self._panel.update()
 
-    def _currentReview(self):
-        """The Review that is true of the scan as it is now, or None."""
-        key = reviewKey(self.examples.scan.geometry, self.examples.scan.axis)
-        if self.logic.review is not None and self.logic.review.key == key:
-            return self.logic.review
-        review, model = self._review or (None, "")
-        return review if review is not None and review.key == key and model == self.parameters.modelName else None
-
-    def _askReview(self, scan):
-        """Lets the model say how sure it is; the answer leads on."""
-        if self.parameters.learnNew or not self._card.labels:
-            self.message.showError(InputError("The model", "does not know the new structure yet",
-                                              "Draw it on about three slices and press Adapt."))
-            return
-        if not self._panel.makeReady():
-            return
-        model, volume = self.parameters.modelName, self.parameters.inputVolume
-        settings = self.logic.adaptSettings(self.parameters)
-        del settings["seconds"]
-        self._asked = asked = object()
-
-        def take(review, error):
-            if asked is not self._asked:
-                return  # the scene was closed meanwhile
-            self._asked = None
-            if error is not None:
-                self.message.showError(error)
-            elif self.parameters is not None and slicer.mrmlScene.IsNodePresent(volume):
-                self._review, self._checked = (review, model), set()
-                if self.examples.scan is not None and self._currentReview() is review:
-                    self.goToNext()
-            self._dress()
-
-        self.message.show("Looking for the slice that the model is least sure of…")
-        self.logic.startReview(volume, settings, take)
-        self._dress()
+    def _tell(self, scan, result, isShown):
+        found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())
+        slices, level = _slices(len(result.examples)), "warning" if result.warnings else "done"
+        if isShown:
+            self.review.restart()
+            self._panel.message.clear()  # it told of the result before
+            self.message.show(" ".join([f"Learned from {slices}: {found}.", *result.warnings]), level)
+        else:
+            self._panel.log.add(f"{scan.GetName()}: {found}.")
+            text = f"Learned from {slices} of '{scan.GetName()}' and updated '{result.segmentationNode.GetName()}'."
+            self.message.show(" ".join([text, *result.warnings]), level)
 
     def _showExample(self, index):
         self.examples.scan.show(index)
@@ -290,9 +255,9 @@ class AdaptPanel:
         self.message.show("Draw it on about three slices, add each as an example, and press Adapt. A double click on "
                           "the name of the segment changes it.")
 
-    def _onReturn(self):
-        if self.ui.saveModelButton.enabled:
-            self.save()
+    def _onSaved(self):
+        self._panel.refreshModels()
+        self.dress()
 
 
 def _slices(count):

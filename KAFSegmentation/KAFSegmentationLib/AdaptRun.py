@@ -34,6 +34,7 @@ class AdaptRun(SegmentationRun):
         segmentationNode: where the person drew, and where the result goes.
         newSegments: ids of segments to learn from nothing; the model's own structures unless given.
         memory: the ResultMemory of the segmentation, or None.
+        otherScan: whether a person has agreed that the segmentation may be another scan's.
 
     Raises:
         KafError: the scan, the model or the slices cannot be used; the words say what to do.
@@ -41,8 +42,8 @@ class AdaptRun(SegmentationRun):
 
     verb = "adapt"
 
-    def __init__(self, volumeNode, settings, segmentationNode, newSegments=(), memory=None):
-        super().__init__(volumeNode, settings, segmentationNode)
+    def __init__(self, volumeNode, settings, segmentationNode, newSegments=(), memory=None, otherScan=False):
+        super().__init__(volumeNode, settings, segmentationNode, otherScan=otherScan)
         card = cardOf(settings["model"])
         if segmentationNode is None or segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
             raise InputError("No segmentation", "was drawn yet",

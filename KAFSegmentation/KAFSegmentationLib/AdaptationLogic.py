@@ -6,6 +6,7 @@ from kaf.errors import Cancelled, InputError
 
 from .AdaptedModel import AdaptedModel
 from .AdaptRun import AdaptRun, reviewKey
+from .LearnedModels import Learned, LearnedModels
 from .Models import cardOf
 from .Review import Review
 from .ScanSlices import ScanSlices
@@ -24,16 +25,27 @@ class AdaptationLogic(SegmentationLogic):
 
     def __init__(self, setup=None, backend=None):
         super().__init__(setup, backend)
-        self.adapted = self.review = None
-        """The AdaptedModel of the last adaptation and its Review, or None."""
-        self._adaptedBefore = None, None
+        self.learned = LearnedModels()
+        """What was learned on each scan."""
+        self._learnedBefore = None  # of the scan of the last run
 
     def adaptSettings(self, parameters):
         """The settings of the verb ``adapt`` for the panel's choices, but for the slices."""
         return {"model": parameters.modelName, "device": knownDevice(parameters.device), "threads": workerThreads(),
                 "seconds": parameters.adaptSeconds}
 
-    def adapt(self, volumeNode, segmentationNode, settings, newSegments=(), onEvent=lambda event: None):
+    @property
+    def adapted(self):
+        """The AdaptedModel of the last adaptation, or None."""
+        return self.learned.last and self.learned.last.model
+
+    @property
+    def review(self):
+        """The Review of the last adaptation, or None."""
+        return self.learned.last and self.learned.last.review
+
+    def adapt(self, volumeNode, segmentationNode, settings, newSegments=(), onEvent=lambda event: None,
+              otherScan=False):
         """Learns from some slices of a segmentation, segments the others, and waits for it; returns an AdaptResult.
 
         The model itself stays as it is: see :meth:`saveModel`.
@@ -44,37 +56,44 @@ class AdaptationLogic(SegmentationLogic):
                 counted as the scan is stored, from 0; without them, those that differ from the last result.
             newSegments: ids of segments that the model does not know, to be learned from nothing; its own
                 structures unless given.
+            otherScan: as for :meth:`process`.
 
         Raises:
             KafError: the words say what is wrong and what to do.
         """
-        return self._wait(self._adaptRun(volumeNode, segmentationNode, settings, newSegments), onEvent)
+        return self._wait(self._adaptRun(volumeNode, segmentationNode, settings, newSegments, otherScan), onEvent)
 
-    def saveModel(self, name):
-        """Puts the model of the last adaptation into the user's library; returns its Entry.
+    def saveModel(self, name, learned=None):
+        """Puts an adapted model into the user's library; returns its Entry.
+
+        Args:
+            learned: which one, of :attr:`learned`; that of the last adaptation unless given.
 
         Raises:
             KafError: there is none, the name is taken, or the disk refuses.
         """
-        if self.adapted is None:
+        learned = learned or self.learned.last
+        if learned is None:
             raise InputError("No model", "was adapted yet", "Press Adapt first.")
-        return self.adapted.save(name)
+        entry = learned.model.save(name)
+        learned.isSaved = True
+        return entry
 
     def startAdapt(self, volumeNode, segmentationNode, settings, newSegments=(), onEvent=lambda event: None,
-                   onDone=lambda result, error: None):
+                   onDone=lambda result, error: None, otherScan=False):
         """Adapts in the background, as :meth:`start` segments and :meth:`adapt` does; returns the example slices."""
         self._checkIdle()
-        run = self._adaptRun(volumeNode, segmentationNode, settings, newSegments)
+        run = self._adaptRun(volumeNode, segmentationNode, settings, newSegments, otherScan)
         self._begin(run, onEvent, onDone)
         return run.examples
 
-    def corrected(self, volumeNode, segmentationNode, model, newSegments=()):
+    def corrected(self, volumeNode, segmentationNode, model, newSegments=(), otherScan=False):
         """The slices that a person drew or corrected since the last result, counted as the scan is stored, from 0.
 
         Raises:
             KafError: there is none, or the last result is not known.
         """
-        return self._adaptRun(volumeNode, segmentationNode, {"model": model}, newSegments).examples
+        return self._adaptRun(volumeNode, segmentationNode, {"model": model}, newSegments, otherScan).examples
 
     def startReview(self, volumeNode, settings, onDone):
         """Asks the model which slices it is least sure of; ``onDone(review, error)`` is called once, with a Review or
@@ -97,18 +116,17 @@ class AdaptationLogic(SegmentationLogic):
     def undo(self):
         """Puts the segmentation back; the model that was adapted in that run is forgotten with it."""
         if self.canUndo():
-            self.adapted, self.review = self._adaptedBefore
+            self.learned.keep(self._undone[0], self._learnedBefore)
         super().undo()
 
     def _write(self, run, answer):
-        before = self.adapted, self.review
+        self._learnedBefore = self.learned.of(run.volumeNode)
         super()._write(run, answer)
         if isinstance(run, AdaptRun):
-            self.adapted = AdaptedModel(run.result.modelFile, run.settings["model"])
-            self.review = run.result.review
-        self._adaptedBefore = before
+            model = AdaptedModel(run.result.modelFile, run.settings["model"])
+            self.learned.keep(run.volumeNode, Learned(model, run.result.review))
 
-    def _adaptRun(self, volumeNode, segmentationNode, settings, newSegments):
+    def _adaptRun(self, volumeNode, segmentationNode, settings, newSegments, otherScan):
         memory = self._memories.get(segmentationNode and segmentationNode.GetID())
-        return AdaptRun(volumeNode, settings, segmentationNode, newSegments, memory)
+        return AdaptRun(volumeNode, settings, segmentationNode, newSegments, memory, otherScan)
 

@@ -34,7 +34,8 @@ class AttentionPanel:
         self.clicks = SliceClicks(self.ask)
         self._card = self._answer = None
         self._point = self._asked = self._sent = self._ticket = self._shown = None
-        self._isOpen = self._filling = False
+        self._scan = None  # the volume that question, point and answer are of
+        self._isOpen = self._filling = self._isHidden = False
         self._saving = []
         for view in VIEWS:
             ui.viewComboBox.addItem(NAMES[view])
@@ -49,7 +50,6 @@ class AttentionPanel:
         scene = slicer.mrmlScene
         self._saving = [scene.AddObserver(scene.StartSaveEvent, lambda *_: self._hide()),
                         scene.AddObserver(scene.EndSaveEvent, lambda *_: self._showAgain())]
-        self._showAgain()
 
     def exit(self):
         """Another module is opened: the views are the user's again."""
@@ -59,6 +59,7 @@ class AttentionPanel:
         self._saving = []
         self.clicks.stop()
         self._hide()
+        self._isHidden = True
 
     def close(self):
         """Takes everything out of the scene and off the views."""
@@ -69,6 +70,7 @@ class AttentionPanel:
 
     def forget(self):
         """The scene is closing."""
+        self._scan = None
         self._drop()
         self.clicks.stop()
         self.overlay.forget()
@@ -83,6 +85,7 @@ class AttentionPanel:
         if self.parameters is None or not self._isOpen:
             return
         self._card = card
+        self._followScan()
         self._showChoices()
         question = self._question()
         if question is None:
@@ -113,6 +116,16 @@ class AttentionPanel:
         """The chosen view; one that the model cannot show, or a word of another version, counts as off."""
         view = self.parameters.attentionView
         return "off" if view not in VIEWS or obstacle(self._card, view) else view
+
+    def _followScan(self):
+        """Nothing of one scan is shown on another, not even until the answer comes."""
+        if self.parameters.inputVolume is not self._scan:
+            self._scan = self.parameters.inputVolume
+            self._drop()
+            self._takeOff()
+        elif self._isHidden:
+            self._showAgain()
+        self._isHidden = False
 
     def _question(self):
         """What the choices ask for, or None: nothing chosen, or a scan or model that cannot be used."""
@@ -168,6 +181,7 @@ class AttentionPanel:
             self._answer = answer
             self._show(question, volume, answer)
         elif not isinstance(error, Cancelled):
+            self._takeOff()  # it answers what was asked before
             self.message.showError(error)
 
     def _show(self, question, volume, answer):

@@ -10,7 +10,7 @@ _ICONS = {"info": "SP_MessageBoxInformation", "warning": "SP_MessageBoxWarning",
 
 _VERBS = {"segment": "Segmentation", "explain": "Attention", "adapt": "Learning"}
 _PREDICATES = {"is", "has", "was", "hold", "holds", "shows", "cannot", "could", "does", "lies", "needs", "states",
-               "comes"}
+               "comes", "belongs"}
 
 
 class MessageLine:
@@ -43,12 +43,12 @@ class MessageLine:
         self._frame.visible = True
         self._onLog(text if level in ("info", "done") else f"{level}: {text}")
 
-    def showError(self, error):
-        """An error in its own words; anything that is no error of ours gets a plain sentence around it."""
-        if isinstance(error, KafError):
-            self.show(sentence(error), "error")
-        else:
-            self.show(f"Something unexpected happened: {error}. Please report it with the log below.", "error")
+    def showError(self, error, before=""):
+        """An error in its own words, after the sentence ``before``; anything that is no error of ours gets a plain
+        sentence around it."""
+        text = sentence(error) if isinstance(error, KafError) else \
+            f"Something unexpected happened: {error}. Please report it with the log below."
+        self.show(f"{before} {text}".strip(), "error")
 
 
 def sentence(error):

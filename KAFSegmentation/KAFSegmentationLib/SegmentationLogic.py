@@ -43,6 +43,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._run = self._ticket = None
         self._onDone = lambda result, error: None
         self._undo = None
+        self._undone = ()  # the scan and the segmentation of the last run
         self._memories = {}  # node id -> ResultMemory
         self._before = None
 
@@ -69,30 +70,34 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         return addModel(path)
 
     def process(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
-                onEvent=lambda event: None):
+                onEvent=lambda event: None, otherScan=False):
         """Segments and waits for it; returns a SegmentationResult. Needs no event loop.
 
         Args:
             settings: those of the verb ``segment``: ``{"model": name, ...}``, as in a settings file.
+            otherScan: write into a segmentation that belongs to another scan, which is refused otherwise.
 
         Raises:
             KafError: the words say what is wrong and what to do.
         """
-        return self._wait(SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames), onEvent)
+        run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames, otherScan)
+        return self._wait(run, onEvent)
 
     def start(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
-              onEvent=lambda event: None, onDone=lambda result, error: None):
+              onEvent=lambda event: None, onDone=lambda result, error: None, otherScan=False):
         """Segments in the background; returns at once.
 
         Args:
             onEvent: called with every Progress and Message.
             onDone: called once with (SegmentationResult, None) or (None, KafError).
+            otherScan: as for :meth:`process`.
 
         Raises:
-            InputError: the volume cannot be segmented, or a run is on its way.
+            InputError: the volume cannot be segmented, the segmentation is another scan's, or a run is on its way.
         """
         self._checkIdle()
-        self._begin(SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames), onEvent, onDone)
+        run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames, otherScan)
+        self._begin(run, onEvent, onDone)
 
     def _wait(self, run, onEvent):
         while not run.finished:
@@ -128,9 +133,21 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.backend.close()
         self.removeObservers()
 
-    def canUndo(self):
-        """Whether the last run wrote into a segmentation that was there before and still is; not for sequences."""
-        return self._undo is not None and self._undo.isPossible()
+    def runningOn(self):
+        """The scan that a run is on its way for, or None."""
+        return self._run and self._run.volumeNode
+
+    def runningInto(self):
+        """The segmentation that a run is going to write into; None for a new one."""
+        return self._run and self._run.segmentationNode
+
+    def canUndo(self, *where):
+        """Whether the last run wrote into a segmentation that was there before and still is; not for sequences.
+
+        Args:
+            where: the scan and the segmentation that it must have been of; any unless given.
+        """
+        return self._undo is not None and self._undo.isPossible() and where in ((), self._undone)
 
     def changedSinceRun(self):
         """The names of the last run's segments that somebody has changed since: :meth:`undo` would undo that too."""
@@ -197,7 +214,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         for function in self.beforeWrite:
             function(node)
         if run.sequence is None:  # what a sequence held at each time point is not kept
-            self._undo = SegmentationUndo(node)
+            self._undo, self._undone = SegmentationUndo(node), (run.volumeNode, node)
         self._before = self._memories.get(node.GetID())
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

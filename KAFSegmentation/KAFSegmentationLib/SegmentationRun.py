@@ -10,6 +10,7 @@ from kaf.events import Progress
 from .MapColors import REGIONS
 from .MapWriter import MapWriter
 from .ResultMemory import ResultMemory
+from .ResultOwner import foreignError, isForeign
 from .SegmentationWriter import SegmentationWriter
 from .VolumeGeometry import VolumeGeometry
 from .VolumeSequence import VolumeSequence
@@ -37,17 +38,21 @@ class SegmentationRun:
         segmentationNode: where the segments go; a new node unless given.
         roiNode: only inside this region.
         allFrames: every time point, when the volume shows one of a sequence.
+        otherScan: whether a person has agreed that the segmentation may be another scan's.
 
     Raises:
+        OtherScan: the segmentation is known to be another scan's.
         InputError: the volume cannot be segmented; the words say what to do.
     """
 
     verb = "segment"
 
-    def __init__(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False):
+    def __init__(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False, otherScan=False):
         geometry = VolumeGeometry(volumeNode)
         geometry.check()
         self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
+        self._otherScan = otherScan
+        self._checkOwner()
         self.settings = dict(settings)
         if roiNode is not None:
             self.settings["roi"] = geometry.box(roiNode)
@@ -70,7 +75,7 @@ class SegmentationRun:
     def volumes(self):
         """What the worker needs for the current time point: name -> (voxels, affine), and the keys."""
         geometry = self.frames[self.frame]
-        self._place = geometry.shape(), geometry.affine().tobytes()
+        self._place = self._placeOf(geometry)
         arrays = {"image": (geometry.voxels(), geometry.affine())}
         self._warn(geometry.warnings)
         return arrays, {"image": geometry.key()}
@@ -107,7 +112,8 @@ class SegmentationRun:
 
     def _write(self, answer):
         voxels, _ = answer["arrays"]["labels"]
-        writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"])
+        writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"],
+                                    self.frames[self.frame].node)
         self.segmentationNode = writer.write(voxels, self.segmentationNode)
         self._segmentIds = writer.segmentIds
 
@@ -116,10 +122,19 @@ class SegmentationRun:
             if not slicer.mrmlScene.IsNodePresent(node):
                 raise InputError(node.GetName(), "was removed while the model was running",
                                  "The result was dropped; start again with another one.")
-        geometry = self.frames[self.frame]
-        if self._place != (geometry.shape(), geometry.affine().tobytes()):
+        self._checkOwner()
+        if self._place != self._placeOf(self.frames[self.frame]):
             raise InputError(self.volumeNode.GetName(), "was changed while the model was running",
                              "The result no longer fits it and was dropped; start again.")
+
+    def _checkOwner(self):
+        node = self.segmentationNode
+        if node is not None and not self._otherScan and isForeign(node, self.volumeNode):
+            raise foreignError(node, self.volumeNode)
+
+    def _placeOf(self, geometry):
+        """What the answer is true of. The voxels of a time point that is not shown stay, whatever the browser does."""
+        return (geometry.shape(), geometry.affine().tobytes()) if self.sequence else geometry.key()
 
     def _keep(self, answer):
         """The numbers, and the maps as volumes."""

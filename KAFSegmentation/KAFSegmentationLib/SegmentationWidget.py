@@ -12,16 +12,20 @@ from .AdaptPanel import AdaptPanel
 from .AttentionPanel import AttentionPanel
 from .DeviceSelector import DeviceSelector
 from .EditorUndo import saveSegmentEditorState
-from .Forecast import forecast, learnSpeed
+from .Forecast import learnSpeed
 from .LogView import LogView
 from .MessageLine import MessageLine, sentence
 from .ModelButtons import ModelButtons
 from .Models import Untaught
 from .ModelSelector import ModelSelector
+from .Outlook import Outlook
+from .ResultChoice import ResultChoice
 from .RunControls import RunControls
+from .SegmentationWriter import SegmentationWriter
+from .SetUpPart import SetUpPart
 from .ShownScan import shownScan
-from .VolumeGeometry import VolumeGeometry
 from .VolumeSequence import VolumeSequence
+from .WriteGate import WriteGate
 
 STARTING = "Starting the model; the first time in a session this takes some seconds."
 
@@ -45,18 +49,18 @@ class SegmentationWidget(VTKObservationMixin):
         self.modelButtons = ModelButtons(self.ui, self.models, self.message, self._onLibraryChanged)
         self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._onDeviceChosen)
         self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel)
+        self.gate, self._choice = WriteGate(uiWidget), ResultChoice()
+        self.setUp = SetUpPart(self.ui, uiWidget, self)
         self.attention = AttentionPanel(self.ui, logic.backend, self.message)
         self.adaptation = AdaptPanel(self.ui, logic, self)
         self.parameters = None
-        self._guiTag = None
-        self._forecast = self._model = self._said = None
-        self._isWarm = self._hasRun = False
+        self.outlook = Outlook(self.ui.forecastLabel, self.models, logic, self.gate)
+        self._guiTag = self._said = None
+        self._hasWorker = False
         logic.backend.onLog = self.log.add
         logic.beforeWrite.append(saveSegmentEditorState)
         self.ui.undoButton.connect("clicked()", self.onUndo)
-        self.ui.setUpButton.connect("clicked()", self.onSetUp)
-        self.ui.otherPythonButton.connect("clicked()", self.onOtherPython)
-        self.ui.diagnoseButton.connect("clicked()", self.onDiagnose)
+        self.ui.outputSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._onSegmentationAdded)
         self._shortcuts = [self._shortcut(uiWidget, "Ctrl+Return", self.controls.press),
                            self._shortcut(uiWidget, "Ctrl+Shift+Return", self.adaptation.controls.press)]
         self._escape = self._shortcut(uiWidget, "Esc", self._onEscape)
@@ -69,8 +73,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.setParameters(self.logic.getParameterNode())
         if self.parameters.inputVolume is None:
             self.parameters.inputVolume = shownScan()
-        if self.setup.mustContinue():
-            qt.QTimer.singleShot(0, self._continueSetUp)  # not before the panel is drawn
+        self.setUp.goOn()
 
     def exit(self):
         """Another module is opened; a run goes on."""
@@ -99,6 +102,8 @@ class SegmentationWidget(VTKObservationMixin):
         parameters.modelName = self.models.refresh(parameters.modelName)
         self._guiTag = parameters.connectGui(self.ui)
         self.devices.show(parameters.device)
+        if self._choice.bind(parameters):
+            self._forgetScan()
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.update)
         self.update()
 
@@ -107,14 +112,23 @@ class SegmentationWidget(VTKObservationMixin):
         if not self.makeReady():
             return
         parameters = self.parameters
+        scan, model = parameters.inputVolume, parameters.modelName
+        problem, forecast = self.outlook.update(parameters), self.outlook.forecast
+        if problem is not None:
+            self.message.showError(problem)
+            return
+        mayGoOn, result = self.gate.enter(parameters.outputSegmentation, scan, "Segment the scan")
+        if not mayGoOn:
+            return
         try:
-            self._forecast, self._model = self._newForecast(), parameters.modelName
             self.logic.start(
-                parameters.inputVolume, self.logic.settings(parameters), parameters.outputSegmentation,
-                parameters.roi, parameters.allFrames and self._isSequence(), self._onEvent, self._onDone)
+                scan, self.logic.settings(parameters), result, parameters.roi,
+                parameters.allFrames and self._isSequence(), self._onEvent,
+                lambda *done: self._onDone(scan, model, forecast, *done), self.gate.isAgreed(result, scan))
         except KafError as error:
             self.message.showError(error)
             return
+        parameters.outputSegmentation = result
         self.controls.start()
         self.message.show(STARTING)
         self.update()
@@ -128,8 +142,15 @@ class SegmentationWidget(VTKObservationMixin):
         if self.takeBack():
             self.message.show("The last run is undone; everything else is as it was.", "done")
 
+    def canUndo(self):
+        """Whether the last run was of the scan and the segmentation that are shown, and can be taken back."""
+        parameters = self.parameters
+        return not self.logic.isRunning() and self.logic.canUndo(parameters.inputVolume, parameters.outputSegmentation)
+
     def takeBack(self):
         """Takes back what the last run wrote, but asks if that would lose what was drawn over it; whether it did."""
+        if not self.canUndo():
+            return False
         changed = self.logic.changedSinceRun()
         if changed and not slicer.util.confirmOkCancelDisplay(
                 f"{', '.join(changed)}: changed since the run. Undo takes these changes back, too.",
@@ -139,33 +160,9 @@ class SegmentationWidget(VTKObservationMixin):
         self.update()
         return True
 
-    def onSetUp(self):
-        """Gets what is missing; returns whether it is there now."""
-        return self._setUp(self.setup.run)
-
-    def onOtherPython(self):
-        """Lets a person choose another Python; returns whether it can be used."""
-        return self._setUp(self.setup.useOtherPython)
-
-    def onDiagnose(self):
-        """Copies a report about the Python and the packages that KAF runs in."""
-        try:
-            report = self.setup.diagnose()
-        except KafError as error:
-            self.message.showError(error)
-            return
-        self.log.add(report)
-        slicer.app.clipboard().setText(report)
-        self.message.show("The report is in the log and on the clipboard.", "done")
-
-    def _continueSetUp(self):
-        """Goes on with a set-up that Slicer was restarted in the middle of, if the panel is still open."""
-        if self.parameters is not None and self.setup.mustContinue():
-            self.onSetUp()
-
     def makeReady(self):
         """Sets up what is missing; whether all is there then."""
-        return self.setup.isReady() or self.onSetUp()
+        return self.setUp.makeReady()
 
     def refreshModels(self):
         """The library has a new model."""
@@ -175,17 +172,6 @@ class SegmentationWidget(VTKObservationMixin):
         """A model was added, which is chosen at once, or the chosen one was removed."""
         self.parameters.modelName = self.models.refresh(name)
 
-    def _setUp(self, action):
-        try:
-            ready = action(self._uiWidget)
-        except KafError as error:
-            self.message.showError(error)
-            ready = False
-        else:
-            self.message.show(self.setup.statusText(), "done" if ready else "error")
-        self.update()
-        return ready
-
     def _onEvent(self, event):
         self.controls.showProgress(event)
         if isinstance(event, Message) and event.level != "info":
@@ -193,80 +179,66 @@ class SegmentationWidget(VTKObservationMixin):
         elif not isinstance(event, Message) and self.message.level == "info":
             self.message.clear()
 
-    def _onDone(self, result, error):
-        """The run is over, well or badly."""
+    def _onDone(self, scan, model, forecast, result, error):
+        """The run is over, well or badly; meanwhile another scan may have been chosen."""
         self.controls.stop()
         if isinstance(error, Cancelled):
             self.message.show(sentence(error))
         elif error is not None:
-            self.message.showError(error)
+            isShown = self.parameters is None or self.parameters.inputVolume in (scan, None)
+            self.message.showError(error, "" if isShown else f"'{scan.GetName()}' was not segmented.")
         else:
-            self._showResult(result)
+            learnSpeed(model, forecast.device, forecast.pixels, result.seconds.get("network", 0.0))
+            self._showResult(scan, result)
         if self.parameters is not None:
             self.update()
 
-    def _showResult(self, result):
+    def _showResult(self, scan, result):
         node = result.segmentationNode
         parameters = self.parameters or self.logic.getParameterNode()  # the panel may be closed by now
-        parameters.outputSegmentation = node
         if parameters.showSurface:
             node.CreateClosedSurfaceRepresentation()
-        self._hasRun = True
-        learnSpeed(self._model, self._forecast.device, self._forecast.pixels, result.seconds.get("network", 0.0))
+        self.outlook.isWarm = True
         self.devices.showPlace(result.place)
         found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())
-        text = f"Done in {max(0.1, sum(result.seconds.values())):.1f} s: {found}."
-        self.message.show(" ".join([text, *result.warnings]), "warning" if result.warnings else "done")
+        seconds = f"{max(0.1, sum(result.seconds.values())):.1f} s"
+        level = "warning" if result.warnings else "done"
+        if parameters.inputVolume is scan:
+            parameters.outputSegmentation = node
+            self.message.show(" ".join([f"Done in {seconds}: {found}.", *result.warnings]), level)
+        else:
+            self.log.add(f"{scan.GetName()}: {found}.")
+            text = f"'{scan.GetName()}' was segmented into '{node.GetName()}' in {seconds}."
+            self.message.show(" ".join([text, *result.warnings]), level)
 
     def update(self, caller=None, event=None):
         """Shows what can be done now, and what is in the way."""
-        if self.parameters is None:
-            return
-        isReady = self.setup.isReady()
-        self.ui.setUpFrame.visible = not isReady
-        if not isReady:
-            self.ui.setUpLabel.text = self.setup.statusText()
+        scene = slicer.mrmlScene
+        if self.parameters is None or scene.IsImporting() or scene.IsClosing():
+            return  # what stands there is only half of the choices; the module binds the panel anew afterwards
+        if self._choice.follow(self.parameters):
+            self._forgetScan()
+        isReady = self.setUp.update()
         self.ui.framesCheckBox.enabled = self._isSequence()
         running = self.logic.isRunning()
         self._escape.enabled = running  # the segment editor wants that key, too
-        self.ui.undoButton.enabled = self.logic.canUndo() and not running
+        self.ui.undoButton.enabled = self.canUndo()
         card = self.models.card(self.parameters.modelName)
         self.modelButtons.update(self.parameters.modelName, running)
         self.attention.update(card)
         self.adaptation.update(card)
+        problem = self.outlook.update(self.parameters)
         if running:
             self.controls.allow(self.controls.running, "The model is learning: wait, or press Cancel below")
             return
-        problem = self._problem()
         if self.parameters.inputVolume is None:
-            self.ui.forecastLabel.text = "Choose a scan to begin."
             self.controls.allow(False, "Choose a scan first")
         else:
-            self.ui.forecastLabel.text = self._forecast.text() if problem is None else \
-                sentence(problem) if isinstance(problem, Untaught) else ""
             self.controls.allow(problem is None, sentence(problem) if problem else "Segment the scan (Ctrl+Return)")
-        self.ui.forecastLabel.visible = bool(self.ui.forecastLabel.text)
         self._tell(None if isinstance(problem, Untaught) else problem)  # they are of use all the same
-        if problem is None and self.setup.isReady() and not self._isWarm:
-            self._isWarm = True
+        if problem is None and isReady and not self._hasWorker:
+            self._hasWorker = True
             self.logic.backend.start()  # loads while the person still looks
-
-    def _problem(self):
-        """The KafError that is in the way of a run, or None."""
-        try:
-            self._forecast = self._newForecast()
-        except KafError as error:
-            return error
-        return None
-
-    def _newForecast(self):
-        geometry = VolumeGeometry(self.parameters.inputVolume)
-        geometry.check()
-        name = self.parameters.modelName
-        problem = self.models.problem(name)
-        if problem is not None:
-            raise problem
-        return forecast(geometry, name, self.models.card(name), self.logic.settings(self.parameters), self._hasRun)
 
     def _tell(self, problem):
         """Says a new problem once, and takes back one that is gone."""
@@ -275,6 +247,18 @@ class SegmentationWidget(VTKObservationMixin):
             self.message.showError(problem)
         elif said is not None and problem is None and self.message.level == "error":
             self.message.clear()
+
+    def _forgetScan(self):
+        """Another scan: what was told of the one before goes; that it was removed in the middle of a run stays."""
+        if not self.logic.isRunning() and (self.parameters.inputVolume is not None or self.message.level != "error"):
+            self.message.clear()
+        self._said = None
+        self.adaptation.forgetScan()
+
+    def _onSegmentationAdded(self, node):
+        """The selector has made an empty segmentation: it is the scan's."""
+        if self.parameters is not None and self.parameters.inputVolume is not None:
+            SegmentationWriter(self.parameters.inputVolume, "", []).dress(node)
 
     def _isSequence(self):
         return VolumeSequence.of(self.parameters.inputVolume) is not None
@@ -295,8 +279,10 @@ class SegmentationWidget(VTKObservationMixin):
 
     def _onSceneStartClose(self, caller, event):
         """Every node is about to go."""
-        self.attention.forget()
-        self.adaptation.forget()
+        if not self.logic.isRunning():
+            self.message.clear()
+        for part in (self.attention, self.adaptation, self.gate, self._choice):
+            part.forget()
         self.setParameters(None)
 
     def _shortcut(self, uiWidget, keys, function):

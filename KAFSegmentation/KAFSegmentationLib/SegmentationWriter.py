@@ -6,6 +6,8 @@ import vtk
 
 from kaf.errors import InputError
 
+from .ResultOwner import scanOf, signOver
+
 MODEL_TAG = "KAFSegmentation.Model"
 VALUE_TAG = "KAFSegmentation.Label"
 
@@ -19,10 +21,13 @@ class SegmentationWriter:
         volumeNode: the volume the labels lie on.
         modelName: what the segments are remembered by.
         labels: the card's structures, as dictionaries with value, name, colour (0..255) and terminology.
+        gridNode: the volume whose grid the labels have, where that is not the one that the scene shows: a time point
+            of a sequence.
     """
 
-    def __init__(self, volumeNode, modelName, labels):
+    def __init__(self, volumeNode, modelName, labels, gridNode=None):
         self.volumeNode, self.modelName, self.labels = volumeNode, modelName, list(labels)
+        self._gridNode = gridNode or volumeNode
         self.segmentIds = []
         """Of the segments that were written last, in the order of the labels."""
 
@@ -33,30 +38,39 @@ class SegmentationWriter:
         Args:
             segmentIds: value -> segment that takes it, whoever made that; for other values it is found or made.
         """
-        given = segmentIds or {}
+        isNew = segmentationNode is None
         with slicer.util.RenderBlocker():
-            if segmentationNode is None:
+            if isNew:
                 segmentationNode = self.newNode()
             else:
                 self._adopt(segmentationNode)
-            hadSurface = segmentationNode.GetSegmentation().ContainsRepresentation("Closed surface")
-            with slicer.util.NodeModify(segmentationNode):
-                self.segmentIds = [given.get(label["value"]) or self._segment(segmentationNode, label)
-                                   for label in self.labels]
-                self._import(voxels, segmentationNode, self.segmentIds)
-            if hadSurface:
-                segmentationNode.CreateClosedSurfaceRepresentation()
+            try:
+                self._fill(voxels, segmentationNode, segmentIds or {})
+            except Exception:
+                if isNew:  # an empty one would be taken for a result
+                    slicer.mrmlScene.RemoveNode(segmentationNode)
+                raise
         return segmentationNode
 
     def newNode(self):
         """An empty segmentation of the volume: named after it, in its place, moved with it."""
-        scene = slicer.mrmlScene
-        name = scene.GenerateUniqueName(f"{self.volumeNode.GetName()} segmentation")
-        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+        return self.dress(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation"))
+
+    def dress(self, node):
+        """Makes an empty segmentation that was just made the volume's own, and names it after it; returns it."""
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(f"{self.volumeNode.GetName()} segmentation"))
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetOpacity2DFill(0.35)
         self._adopt(node)
         return node
+
+    def _fill(self, voxels, node, given):
+        hadSurface = node.GetSegmentation().ContainsRepresentation("Closed surface")
+        with slicer.util.NodeModify(node):
+            self.segmentIds = [given.get(label["value"]) or self._segment(node, label) for label in self.labels]
+            self._import(voxels, node, self.segmentIds)
+        if hadSurface:
+            node.CreateClosedSurfaceRepresentation()
 
     def _adopt(self, node):
         """Gives an empty segmentation the volume's transform, grid and place; one with content keeps its own."""
@@ -65,17 +79,8 @@ class SegmentationWriter:
         empty = node.GetSegmentation().GetNumberOfSegments() == 0
         if empty:
             node.SetAndObserveTransformNodeID(self.volumeNode.GetTransformNodeID())
-        reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
-        if empty or reference is None:
-            # Sets the reference to the volume too, which DICOM export and the Segment Editor go by.
-            node.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
-            self._putBeside(node)
-
-    def _putBeside(self, node):
-        tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-        volume, item = tree.GetItemByDataNode(self.volumeNode), tree.GetItemByDataNode(node)
-        if volume and item:
-            tree.SetItemParent(item, tree.GetItemParent(volume))
+        if empty or scanOf(node) in (None, self.volumeNode):
+            signOver(node, self.volumeNode)
 
     def find(self, node, value):
         """The id of the segment that this model made for a value before, or None."""
@@ -103,7 +108,7 @@ class SegmentationWriter:
         if own is not theirs and not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(own, theirs, between):
             raise InputError(node.GetName(), f"is under the non-linear transform '{theirs.GetName()}'",
                              "Harden that transform in the Data module, or choose a new segmentation.")
-        self.volumeNode.GetIJKToRASMatrix(voxels)
+        self._gridNode.GetIJKToRASMatrix(voxels)
         vtk.vtkMatrix4x4.Multiply4x4(between, voxels, place)
         return place
 

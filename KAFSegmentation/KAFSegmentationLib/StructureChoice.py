@@ -6,6 +6,7 @@ from slicer.util import VTKObservationMixin
 
 from .SegmentationWriter import MODEL_TAG, SegmentationWriter, freeName, tag
 
+_UNKNOWN = object()
 _CHOICES = ("Structures of the model", "New structures")
 
 
@@ -16,19 +17,26 @@ class StructureChoice(VTKObservationMixin):
         ui: the widgets of the .ui file.
         onNew: called with the id of a segment that was made, to draw in.
         onChanged: called when segments came, went or were renamed.
+        gate: the WriteGate, which asks before a new one goes into another scan's segmentation.
     """
 
-    def __init__(self, ui, onNew, onChanged):
+    def __init__(self, ui, onNew, onChanged, gate):
         VTKObservationMixin.__init__(self)
-        self.ui, self._onNew, self._onChanged = ui, onNew, onChanged
+        self.ui, self._onNew, self._onChanged, self._gate = ui, onNew, onChanged, gate
         self.parameters = None
         self._segmentation = None
+        self._ticked = {}  # id of a segmentation -> ids of its segments: those of two may be the same
+        self._node = _UNKNOWN
         self._filling = False
         for text in _CHOICES:
             ui.learnComboBox.addItem(text)
         ui.learnComboBox.connect("currentIndexChanged(int)", self._onChosen)
         ui.structureList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
         ui.newStructureButton.connect("clicked()", self.makeNew)
+
+    def bind(self, parameters):
+        """The choices of a scene, with the ticks of its segmentation; None while the panel is closed."""
+        self.parameters, self._node = parameters, _UNKNOWN
 
     def chosen(self):
         """Ids of the new structures; none for the model's own."""
@@ -39,6 +47,7 @@ class StructureChoice(VTKObservationMixin):
     def update(self):
         """Shows what is chosen."""
         node = self.parameters.outputSegmentation
+        self._changeTicks(node)
         self._observe(node.GetSegmentation() if node is not None else None)
         self._filling = True
         isNew = self.parameters.learnNew
@@ -50,7 +59,9 @@ class StructureChoice(VTKObservationMixin):
     def makeNew(self):
         """Adds an empty segment, in a new segmentation if there is none, to be drawn and learned."""
         parameters = self.parameters
-        node = parameters.outputSegmentation
+        mayGoOn, node = self._gate.enter(parameters.outputSegmentation, parameters.inputVolume, "New structure")
+        if not mayGoOn:
+            return
         if node is None:
             node = SegmentationWriter(parameters.inputVolume, "", []).newNode()
             parameters.outputSegmentation = node
@@ -64,6 +75,16 @@ class StructureChoice(VTKObservationMixin):
     def forget(self):
         """The scene is closing."""
         self._observe(None)
+        self._ticked, self._node = {}, _UNKNOWN
+
+    def _changeTicks(self, node):
+        """Another segmentation brings its own ticks."""
+        before, self._node = self._node, node
+        if before is _UNKNOWN or node is before:
+            return
+        if before is not None:
+            self._ticked[before.GetID()] = list(self.parameters.newStructures)
+        self.parameters.newStructures = self._ticked.get(node.GetID(), []) if node is not None else []
 
     def _ids(self):
         return list(self._segmentation.GetSegmentIDs()) if self._segmentation is not None else []

@@ -1,5 +1,7 @@
 """Segmentation through the worker gives what the backend gives, on every grid; and undo, regions, time points."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -92,7 +94,7 @@ def test_undo_puts_the_segments_back(logic, heart):
     asked = []
     logic.beforeWrite.append(asked.append)
     other = volume_node(heart.voxels[:, ::-1], heart.affine, "Other")
-    logic.process(other, SETTINGS, first)
+    logic.process(other, SETTINGS, first, otherScan=True)
     logic.beforeWrite.clear()
     assert asked == [first]
     changed = {name: segment_array(first, name, node) for name in segments(first)}
@@ -151,3 +153,35 @@ def test_without_asking_only_the_shown_time_point(logic, cine):
     browser, volume = cine
     result = logic.process(volume, SETTINGS)
     assert browser.GetSequenceNode(result.segmentationNode) is None
+
+
+def test_a_time_point_lands_where_it_was_taken(logic, cine, heart):
+    """The second time point lies 20 mm off, as after a breath; the first is shown while it is segmented."""
+    browser, volume = cine
+    shift = np.eye(4)
+    shift[2, 3] = 20
+    frame = browser.GetSequenceNode(volume).GetNthDataNode(1)
+    frame.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(shift @ heart.affine))
+    browser.SetSelectedItemNumber(0)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    result = logic.process(volume, SETTINGS, allFrames=True)
+    expected = logic.process(volume_node(slicer.util.arrayFromVolume(frame), shift @ heart.affine, "Alone"), SETTINGS)
+    browser.SetSelectedItemNumber(1)
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    for label in LABELS:
+        found = segment_array(result.segmentationNode, label.name, volume)
+        assert found.any()
+        np.testing.assert_array_equal(found, segment_array(expected.segmentationNode, label.name, volume))
+
+
+def test_a_result_that_cannot_be_written_leaves_no_empty_one(logic, heart, monkeypatch):
+    node = volume_node(heart.voxels, heart.affine)
+    writer = sys.modules[type(logic).__module__.rpartition(".")[0] + ".SegmentationWriter"].SegmentationWriter
+
+    def full(*_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(writer, "_import", full)
+    with pytest.raises(RuntimeError, match="no memory"):
+        logic.process(node, SETTINGS)
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []

@@ -86,6 +86,18 @@ def hold_worker(panel):
     os.kill(client._children[0].pid, signal.SIGSTOP)
 
 
+def begin_held(panel):
+    """Presses Apply with a worker that stands still, and waits until it has the voxels."""
+    hold_worker(panel)
+    host.click(panel.ui.applyButton)
+    host.wait_until(lambda: panel.logic.backend._running and panel.logic.backend._running.job, PATIENCE)
+
+
+def let_go(panel):
+    """The worker goes on."""
+    os.kill(panel.logic.backend.client()._children[0].pid, signal.SIGCONT)
+
+
 def segments(node):
     """Segment id by name."""
     segmentation = node.GetSegmentation()

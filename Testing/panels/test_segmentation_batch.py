@@ -119,3 +119,26 @@ def test_wrong_arguments_and_an_empty_folder(tmp_path):
     done = run("PythonSlicer", tmp_path, tmp_path / "out", "--model", "tiny")
     assert done.returncode == 1
     assert "there is no scan in it" in done.stderr
+
+
+def test_nothing_that_is_there_is_written_over(library, scans, tmp_path):
+    """The scans of another patient may have the same names, and so may two scans of one folder."""
+    one, out = tmp_path / "one", tmp_path / "out"
+    one.mkdir()
+    (one / "anna.nii.gz").write_bytes((scans / "anna.nii.gz").read_bytes())
+    out.mkdir()
+    (out / "anna.seg.nrrd").write_text("of another Anna")
+    done = run("PythonSlicer", one, out, "--model", "tiny")
+    assert done.returncode == 2
+    assert "anna.seg.nrrd is there already: choose another folder, or pass --overwrite to replace it." in done.stderr
+    assert [path.name for path in out.iterdir()] == ["anna.seg.nrrd"]
+    assert (out / "anna.seg.nrrd").read_text() == "of another Anna"
+    assert run("PythonSlicer", one, out, "--model", "tiny", "--overwrite").returncode == 0
+    assert sitk.ReadImage(str(out / "anna.seg.nrrd")).GetSize()[2] <= 3
+    (out / "anna.seg.nrrd").unlink()
+    assert run("PythonSlicer", one, out, "--model", "tiny").returncode == 2  # the table of the other run is there
+    sitk.WriteImage(sitk.ReadImage(str(one / "anna.nii.gz")), str(one / "anna.nrrd"))
+    done = run("PythonSlicer", one, tmp_path / "new", "--model", "tiny")
+    assert done.returncode == 2
+    assert "anna.nii.gz and anna.nrrd would both become anna.seg.nrrd: rename one of them." in done.stderr
+    assert not (tmp_path / "new").exists()

@@ -223,7 +223,7 @@ LIB = "KAFSegmentationLib"
     (f"{LIB}/RunControls.py", "if self._button.enabled:", "if self._button.enabled():"),
     (f"{LIB}/ModelSelector.py", "else self._combo.count - 1)", "else self._combo.count() - 1)"),
     (f"{LIB}/AttentionPanel.py", "range(comboBox.count)", "range(comboBox.count())"),
-    (f"{LIB}/SegmentationWidget.py", "bool(self.ui.forecastLabel.text)", "bool(self.ui.forecastLabel.text())"),
+    (f"{LIB}/Outlook.py", "bool(self._label.text)", "bool(self._label.text())"),
     (f"{LIB}/ExampleList.py", "count = self.ui.exampleList.count", "count = self.ui.exampleList.count()"),
     # a method written like a property
     (f"{LIB}/MessageLine.py", "self._frame.visible = False", "self._frame.setVisible = False"),

@@ -3,9 +3,10 @@
     Slicer --no-splash --no-main-window --python-script segment_folder.py SCANS RESULTS --model cardiac-mr-sax
     PythonSlicer segment_folder.py SCANS RESULTS --model cardiac-mr-sax
 
-Both write one ``<scan>.seg.nrrd`` for each scan and ``volumes.csv``. Nothing is asked: what cannot be segmented is
-told on the error output and in the table, and the rest goes on. Exit codes: 0 all done, 1 some failed or none were
-found, 2 the arguments are wrong. ``--settings`` takes the same JSON file as ``kaf segment --settings``.
+Both write one ``<scan>.seg.nrrd`` for each scan and ``volumes.csv``. Nothing is asked: what cannot be segmented, and
+what is doubtful about a result, is told on the error output and in the table, and the rest goes on. Results that are
+there already stay, unless ``--overwrite`` is given. Exit codes: 0 all done, 1 some failed or none were found, 2 the
+arguments are wrong. ``--settings`` takes the same JSON file as ``kaf segment --settings``.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+TABLE = "volumes.csv"
 MODULE = Path(__file__).resolve().parents[2]
 
 
@@ -30,20 +32,25 @@ def main(arguments):
         words = f"{options.scans}: there is no scan in it. Scans end in {', '.join(SUFFIXES)}."
         print(plain_lines(words), file=sys.stderr)
         return 1
+    obstacle = in_the_way(scans, options)
+    if obstacle:
+        print(plain_lines(obstacle), file=sys.stderr)
+        return 2
     options.results.mkdir(parents=True, exist_ok=True)
     segmenter = InSlicer(options.python) if in_slicer() else Plain(options.python)
     rows, failed = [], 0
     for number, path in enumerate(scans, start=1):
-        target = options.results / f"{stem(path)}.seg.nrrd"
         print(plain_lines(f"[{number}/{len(scans)}] {path.name}"), flush=True)
         try:
-            volumes, note = segmenter.segment(path, target, options.values), ""
+            volumes, doubts = segmenter.segment(path, target_of(path, options), options.values)
+            note = " ".join(doubts)
         except KafError as error:
             volumes, note, failed = {}, str(error), failed + 1
-            print(plain_lines(note), file=sys.stderr, flush=True)
+        if note:
+            print(plain_lines(f"{path.name}: {note}"), file=sys.stderr, flush=True)
         rows += [(path.name, name, f"{volume:.3f}", note) for name, volume in volumes.items()] \
             or [(path.name, "", "", note)]
-        write(options.results / "volumes.csv", rows)  # after each, so that a stopped run leaves its table
+        write(options.results / TABLE, rows)  # after each, so that a stopped run leaves its table
     segmenter.close()
     print(plain_lines(f"{len(scans) - failed} of {len(scans)} scans segmented into {options.results}"), flush=True)
     return 1 if failed else 0
@@ -56,6 +63,7 @@ def parsed(arguments):
     parser.add_argument("results", type=Path, help="folder for the segmentations and the table")
     parser.add_argument("--model", help="name of a model in the library")
     parser.add_argument("--settings", type=Path, help="JSON file with the settings of the verb segment")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are there already")
     parser.add_argument("--python", default="", help="the Python that has torch, if it is not Slicer's")
     options = parser.parse_args(arguments)
     if not options.scans.is_dir():
@@ -85,6 +93,26 @@ def stem(path):
                 if path.name.endswith(end))
 
 
+def target_of(path, options):
+    """Where the segmentation of a scan goes."""
+    return options.results / f"{stem(path)}.seg.nrrd"
+
+
+def in_the_way(scans, options):
+    """What would be lost: two scans with one name for their results, or results of another run; a sentence, or nothing.
+    """
+    names = {}
+    for path in scans:
+        other = names.setdefault(stem(path).casefold(), path)
+        if other is not path:
+            target = target_of(path, options).name
+            return f"{other.name} and {path.name} would both become {target}: rename one of them."
+    there = [path for path in [*(target_of(scan, options) for scan in scans), options.results / TABLE] if path.exists()]
+    if there and not options.overwrite:
+        return f"{there[0]} is there already: choose another folder, or pass --overwrite to replace it."
+    return ""
+
+
 def write(path, rows):
     """The table, all at once."""
     from kaf.files import atomic_write
@@ -111,7 +139,7 @@ class InSlicer:
         self.logic = SegmentationLogic(PlainSetup(python))
 
     def segment(self, path, target, settings):
-        """Writes the segmentation; returns millilitres by structure."""
+        """Writes the segmentation; returns millilitres by structure, and what is doubtful about them."""
         import slicer
 
         from kaf.errors import InputError, OutputError
@@ -125,7 +153,7 @@ class InSlicer:
             result = self.logic.process(volume, settings)
             if not slicer.util.saveNode(result.segmentationNode, str(target)):
                 raise OutputError(target, "could not be written", "Check the folder and the space on the disk.")
-            return result.volumes
+            return result.volumes, result.warnings
         finally:
             for node in (volume, result and result.segmentationNode):
                 if node is not None:
@@ -145,7 +173,7 @@ class Plain:
         self.client = Client(python=python or sys.executable)
 
     def segment(self, path, target, settings):
-        """Writes the segmentation; returns millilitres by structure."""
+        """Writes the segmentation; returns millilitres by structure, and what is doubtful about them."""
         from kaf.card import Label
         from kaf.volume import Volume, read_volume
         from kaf.volume.write import write_labels
@@ -156,7 +184,7 @@ class Plain:
         labels = tuple(Label(item["value"], item["name"], tuple(item["colour"]), item["terminology"])
                        for item in answer["labels"])
         write_labels(target, Volume(voxels, affine), labels, overwrite=True)
-        return {label.name: answer["volumes_ml"][str(label.value)] for label in labels}
+        return {label.name: answer["volumes_ml"][str(label.value)] for label in labels}, answer["warnings"]
 
     def close(self):
         """Ends the worker."""
