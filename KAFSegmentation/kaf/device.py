@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kaf.errors import ResourceError
 from kaf.runtime.threads import threads_for
@@ -73,6 +73,11 @@ def choose_place(settings: RunSettings) -> Place:
 def _own_gpu() -> str:
     """The GPU of this process among those that torchrun started on this machine."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
+
+
+def in_double(values: Tensor) -> Tensor:
+    """The values as float64; on the processor where the device has no such numbers (Apple's GPUs)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def empty_caches() -> None:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kaf.device import in_double
+
 _TOLERANCE = 1e-6
 _CHECK_EVERY = 5
 _RIDGE = 1e-6
@@ -61,8 +63,7 @@ class _LogTransport(torch.autograd.Function):
     def backward(context: torch.autograd.function.FunctionCtx, *gradients: Tensor
                  ) -> tuple[Tensor, None, None, None]:
         log_p, there = context.saved_tensors  # type: ignore[attr-defined]
-        p = (log_p.exp() * there).double()
-        g = (gradients[0] * there).double()
+        p, g = in_double(log_p.exp() * there), in_double(gradients[0] * there)
         # The sums that P has, which are a and b where the iteration has converged: then the system below is never
         # negative.  A constant may be moved from lambda to mu, which the rank-one term settles; where the plan falls
         # into parts each has such a constant, which the ridge settles.
@@ -79,7 +80,8 @@ class _LogTransport(torch.autograd.Function):
         factor, failed = torch.linalg.cholesky_ex(system)
         mu = torch.cholesky_solve(right[..., None], factor).squeeze(-1).masked_fill((failed != 0)[:, None], torch.nan)
         lam = inverse * (row - (p @ mu[..., None]).squeeze(-1))
-        return (g - p * (lam[:, :, None] + mu[:, None, :])).to(gradients[0].dtype), None, None, None
+        scores = (g - p * (lam[:, :, None] + mu[:, None, :])).to(gradients[0].dtype)
+        return scores.to(gradients[0].device), None, None, None
 
 
 def log_transport(scores: Tensor, rows: Tensor, columns: Tensor, dustbin: Tensor, iterations: int = 100) -> Tensor:

@@ -51,8 +51,8 @@ def embed(ready: Ready, case: CachedCase, batch: int) -> np.ndarray:
     for values, tissue in _in_3d(network, ready, case) if ready.in_3d else _in_2d(network, ready, case, batch):
         weight = tissue.flatten(1).to(values.device)
         mean = (values.float().flatten(2) * weight[:, None]).sum(2) / weight.sum(1, keepdim=True).clamp(min=1e-6)
-        means.append(mean.double().cpu().numpy())
-        shares.append(weight.sum(1).double().cpu().numpy())
+        means.append(mean.cpu().double().numpy())
+        shares.append(weight.sum(1).cpu().double().numpy())
     every, share = np.concatenate(means), np.concatenate(shares)
     if ready.in_3d:  # patches at the border hold less
         return np.average(every, axis=0, weights=share + 1e-9)
@@ -127,4 +127,4 @@ def doubt(ready: Ready, case: CachedCase, predictor: SlicePredictor) -> Doubt:
 
 
 def _sum_by(labels: Tensor, values: Tensor) -> np.ndarray:
-    return np.bincount(labels.cpu().numpy().reshape(-1), values.double().cpu().numpy().reshape(-1), 256)
+    return np.bincount(labels.cpu().numpy().reshape(-1), values.cpu().double().numpy().reshape(-1), 256)
