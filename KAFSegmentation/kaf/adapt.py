@@ -32,7 +32,7 @@ from kaf.training.loop import Loop
 from kaf.training.schedule import Schedule
 from kaf.training.task import SegmentationTask
 from kaf.transfer import transfer
-from kaf.volume import Volume, cleaned
+from kaf.volume import Volume, read_labels, scan_of
 
 _OTHERS = 0.5  # largest share of draws from slices that the person has not finished
 _BACK = 0.35  # largest share of the base weights in those of a correction
@@ -63,8 +63,8 @@ class Adaptation:
         return save_model(path, self.network, self.card, overwrite=overwrite)
 
 
-def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEvent = ignore,
-          cache: dict[Any, Any] | None = None) -> Adaptation:
+def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: AdaptSettings,
+          on_event: OnEvent = ignore, cache: dict[Any, Any] | None = None) -> Adaptation:
     """Fine-tune on the finished slices of ``drawn`` (labels on the grid of the volume), then segment all others.
 
     Without ``settings.labels`` the model's own structures are corrected; with them the model gets a new output
@@ -73,10 +73,11 @@ def adapt(volume: Volume, drawn: Volume, settings: AdaptSettings, on_event: OnEv
     Raises:
         InputError: no finished slice, labels on another grid, or values that the model does not have.
     """
+    volume = scan_of(volume, settings.frame, settings.series)
+    drawn = drawn if isinstance(drawn, Volume) else read_labels(drawn)
     if drawn.shape != volume.shape or not np.allclose(drawn.affine, volume.affine, atol=1e-2):
         raise InputError(drawn.source or "labels", "do not lie on the grid of the scan",
                          "Export the segmentation with the scan as reference geometry.")
-    volume = cleaned(volume)
     place = choose_place(settings)
     base, tensors = load_tensors(find_model(settings.model))
     if base.network.get("dimensions", 2) == 3:

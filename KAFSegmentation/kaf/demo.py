@@ -34,7 +34,10 @@ class DemoCommand(Command):
     model: str = Field("cardiac-mr-sax", description="name in the library, or a .safetensors file")
     output: str = Field("demo-output", description="folder for the results; files of an earlier demo are replaced")
     seed: int = Field(0, ge=0, description="which made-up heart")
-    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
+    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan, or which phase, echo or stack of a "
+                              "DICOM series, from 0")
+    series: str = Field("", description="which series of a DICOM folder that holds several: its UID, number or "
+                        "description")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
@@ -82,7 +85,7 @@ def _scan(command: DemoCommand, folder: Path, console: Console) -> tuple[Volume,
     from kaf.volume.write import write_map
 
     made = None if command.input else cardiac_phantom(command.seed)
-    volume, truth = made or (read_volume(command.input, frame=command.frame), None)
+    volume, truth = made or (read_volume(command.input, command.frame, command.series or None), None)
     stem = case_name(command.input) if command.input else f"phantom{command.seed}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from kaf.grid import Grid
 from kaf.keypoints import Keypoints
 from kaf.ready import Ready, make_ready
 from kaf.settings import ExplainSettings
-from kaf.volume import Volume, cleaned, read_volume
+from kaf.volume import Volume, scan_of
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -86,7 +86,7 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
         InputError: the point lies outside the scan, or there is no such slice.
         SettingsError: a scale or head that the network does not have, or a direction without a point.
     """
-    volume = cleaned(volume) if isinstance(volume, Volume) else read_volume(volume)
+    volume = scan_of(volume, settings.frame, settings.series)
     ready = make_ready(settings, settings.model, cache)
     _check(settings, ready)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)

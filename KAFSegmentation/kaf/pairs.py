@@ -7,8 +7,9 @@ segmentations (``_gt``, ``-seg``, ``_label`` ...).
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from kaf.card import PALETTE, Label
 from kaf.errors import InputError
+from kaf.files import is_regular
 
 if TYPE_CHECKING:
     from kaf.volume import Volume
@@ -26,6 +28,7 @@ _ROLE = re.compile(
     re.IGNORECASE,
 )
 _CHANNEL = re.compile(r"_0000$")  # first channel of a scan in nnU-Net's folders
+_LOOK_AT = 3  # files of a folder, which is one of DICOM files or is not
 _NAMED = 8  # how many files a message names before it only counts
 
 # How far (mm) the same voxel may lie apart in two files: headers that round to six digits pass, and no metric
@@ -64,8 +67,8 @@ def find_pairs(prediction: str | Path, reference: str | Path,
     predictions, references = _by_case(Path(prediction)), _by_case(Path(reference))
     if Path(prediction).is_file() and Path(reference).is_file():
         predictions = dict.fromkeys(references, Path(prediction))
-    scans = _by_case(Path(images), scans=True) if str(images) else {}
-    if len(references) == 1 and Path(images).is_file():
+    scans = _by_case(Path(images), scans=True) if str(images) and not _holds_dicom(Path(images)) else {}
+    if len(references) == 1 and (Path(images).is_file() or _holds_dicom(Path(images))):
         scans = dict.fromkeys(references, Path(images))
     common = sorted(predictions.keys() & references.keys(), key=_natural)
     if not common:
@@ -92,6 +95,8 @@ def _by_case(path: Path, scans: bool = False) -> dict[str, Path]:
         raise InputError(path, "does not exist", "Check the path.")
     groups: dict[str, list[Path]] = {}
     for file in sorted(path.iterdir()):
+        if scans and _holds_dicom(file):
+            groups.setdefault(case_name(file), []).append(file)
         if not file.name.lower().endswith(_EXTENSIONS) or file.name.startswith(".") or not file.is_file():
             continue
         name = case_name(file)
@@ -104,6 +109,18 @@ def _by_case(path: Path, scans: bool = False) -> dict[str, Path]:
             path, "holds no image file", f"Put {', '.join(_EXTENSIONS)} files directly into the folder."
         )
     return {name: _choose(files) for name, files in groups.items()}
+
+
+def _holds_dicom(path: Path) -> bool:
+    """Whether it is a folder whose first files are DICOM."""
+    if not path.is_dir() or path.name.startswith("."):
+        return False
+    from kaf.volume.dicom_series import looks_like_dicom
+
+    with suppress(OSError):
+        files = islice((file for file in sorted(path.iterdir()) if is_regular(file)), _LOOK_AT)
+        return any(looks_like_dicom(file) for file in files)
+    return False
 
 
 def _choose(files: list[Path]) -> Path:

@@ -22,7 +22,7 @@ from kaf.keypoints import Keypoints
 from kaf.network import Features
 from kaf.ready import Ready, make_ready, volumes_ml
 from kaf.settings import SegmentSettings
-from kaf.volume import Volume, cleaned, read_volume
+from kaf.volume import Volume, scan_of
 
 _SPOT = 6.0
 
@@ -59,7 +59,7 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
         InputError, ModelError, ResourceError: each says what to do.
     """
     start = time.monotonic()
-    volume = cleaned(volume) if isinstance(volume, Volume) else read_volume(volume)
+    volume = scan_of(volume, settings.frame, settings.series)
     read = time.monotonic()
     ready = ready or make_ready(settings, settings.model, cache)
     loaded = time.monotonic()

@@ -63,7 +63,8 @@ class _Job:
     def do(self, case: Case) -> None:
         paths = self._paths(case)
         try:
-            volume = read_volume(case.image)
+            series = self.settings.series if case.image.is_dir() else ""
+            volume = read_volume(case.image, self.settings.frame, series or None)
             result = segment(volume, self.settings, ready=self.ready)
         except InputError as error:
             self.on_event(Message(f"Left out: {error}", "warning"))
@@ -94,5 +95,5 @@ class _Job:
 
 
 def _what(settings: Any) -> dict[str, Any]:
-    """The settings that decide the result."""
-    return {name: value for name, value in (settings or {}).items() if name not in _HOW}
+    """The settings that decide the result; what says nothing is as good as what an older report leaves out."""
+    return {name: value for name, value in (settings or {}).items() if name not in _HOW and value not in (None, "")}

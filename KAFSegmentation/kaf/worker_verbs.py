@@ -1,4 +1,4 @@
-"""The verbs as the worker serves them: volumes in memory in, arrays and words out."""
+"""The verbs as the worker serves them: volumes in memory or paths of scans in, arrays and words out."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from kaf.worker_requests import Request
 def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Volume ``image`` -> arrays labels, uncertainty, attention, clusters; the labels' names, volumes, warnings."""
     settings = build(SegmentSettings, request.settings)
-    return _segmentation(run_segment(_volume(request, "image"), settings, on_event, request.cache))
+    return _segmentation(run_segment(_given(request, "image"), settings, on_event, request.cache))
 
 
 def adapt(request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Volumes ``image`` and ``drawn`` -> what ``segment`` gives, the adapted model's file in the request's folder,
     and ``review``: the slices to check as the scan is stored, the most uncertain first."""
     settings = build(AdaptSettings, request.settings)
-    result = run_adapt(_volume(request, "image"), _volume(request, "drawn"), settings, on_event, request.cache)
+    result = run_adapt(_given(request, "image"), _given(request, "drawn"), settings, on_event, request.cache)
     path = request.folder / "adapted.safetensors"
     result.save(path, overwrite=True)
     return {**_segmentation(result.segmentation), "model": str(path), "review": list(result.review),
@@ -50,7 +50,7 @@ def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
     """Volume ``image`` -> keypoints in RAS mm with their weights, and array attention: a volume of one slice
     where a single slice was explained, else a map on the grid of the scan."""
     settings = build(ExplainSettings, request.settings)
-    result = run_explain(_volume(request, "image"), settings, on_event, request.cache)
+    result = run_explain(_given(request, "image"), settings, on_event, request.cache)
     return {
         "arrays": {"attention": result.sheet() if len(result.explained) == 1 else result.attention,
                    "positions": result.positions,
@@ -59,7 +59,12 @@ def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
     }
 
 
-def _volume(request: Request, name: str) -> Volume:
-    if name not in request.volumes:
-        raise InputError(request.verb, f"got no volume `{name}`", "Hand the scan over under that name.")
-    return request.volumes[name]
+def _given(request: Request, name: str) -> Volume | str:
+    """The volume of this name, or the path that stands under this name in the options, for the verb to read."""
+    if name in request.volumes:
+        return request.volumes[name]
+    path = request.options.get(name)
+    if not isinstance(path, str) or not path:
+        raise InputError(request.verb, f"got no volume `{name}`",
+                         "Hand the scan over under that name, or its path as an option of that name.")
+    return path

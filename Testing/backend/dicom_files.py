@@ -65,3 +65,26 @@ def enhanced(path: Path, groups: Sequence[dict[str, Any]], voxels: np.ndarray | 
     path.parent.mkdir(exist_ok=True)
     made.save_as(path, enforce_file_format=True)
     return voxels
+
+
+def classic(folder: Path, voxels: np.ndarray, affine: np.ndarray, series: str = "1.2.3.4", number: int = 1,
+            title: str = "cine", **more: Any) -> Path:
+    """A series of one file per slice, of int16 voxels (slice, row, column) on a grid (index to RAS mm) that the slices
+    fill in order; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lps = np.diag([-1.0, -1, 1, 1]) @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    for n, image in enumerate(voxels):
+        made = item(
+            SOPClassUID=uid.MRImageStorage, SOPInstanceUID=f"{series}.{n + 1}", StudyInstanceUID="1.2.3",
+            SeriesInstanceUID=series, Modality="MR", SeriesDescription=title, SeriesNumber=number, InstanceNumber=n + 1,
+            PatientID="P1", Rows=image.shape[0], Columns=image.shape[1], SamplesPerPixel=1,
+            PhotometricInterpretation="MONOCHROME2", BitsAllocated=16, BitsStored=16, HighBit=15, PixelRepresentation=1,
+            PixelSpacing=[f"{spacing[1]:.10g}", f"{spacing[0]:.10g}"], SliceThickness=f"{spacing[2]:.10g}",
+            ImageOrientationPatient=[f"{x:.10g}" for x in (*(lps[:3, 0] / spacing[0]), *(lps[:3, 1] / spacing[1]))],
+            ImagePositionPatient=[f"{x:.10g}" for x in (lps @ (0, 0, n, 1))[:3]], PixelData=image.tobytes(), **more)
+        made["PixelData"].VR = "OW"
+        made.file_meta = FileMetaDataset()
+        made.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+        made.save_as(folder / f"{series}-{n}.dcm", enforce_file_format=True)
+    return folder

@@ -8,10 +8,12 @@ from itertools import permutations, product
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from dicom_files import AXIAL, SPACING, along, enhanced, place
 from pydicom import uid
 from scan_files import scan
 
+from kaf.data.folder import scan_folder
 from kaf.errors import InputError
 from kaf.volume import read_volume
 from kaf.volume.dicom_frames import Frame
@@ -330,7 +332,7 @@ def test_a_dose_lies_at_its_offsets(tmp_path, offsets):
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
-def test_an_object_that_promises_more_than_it_can_hold(tmp_path, compressed):
+def test_an_object_that_promises_more_than_it_can_hold(tmp_path, compressed, monkeypatch):
     def change(header):
         header.Rows, header.Columns = 40_000, 40_000
 
@@ -340,9 +342,14 @@ def test_an_object_that_promises_more_than_it_can_hold(tmp_path, compressed):
         made = pydicom.dcmread(tmp_path / "a.dcm")
         change(made)
         made.save_as(tmp_path / "a.dcm")
+    forbidden = [(SimpleITK.ImageFileReader, "ReadImageInformation"), (SimpleITK.ImageSeriesReader, "GetGDCMSeriesIDs")]
+    for owner, name in forbidden:  # GDCM took 40 s and 16 GB to read the header of the compressed one
+        monkeypatch.setattr(owner, name, lambda *_: pytest.fail("GDCM was asked"))
     for path in (tmp_path, tmp_path / "a.dcm"):
         with pytest.raises(InputError, match="promises"):
             read_volume(path)
+    with pytest.raises(InputError, match="holds no scan"):
+        scan_folder(tmp_path)
 
 
 @pytest.mark.parametrize("lost", [1, 60, 400, 700])

@@ -13,6 +13,7 @@ from scan_files import save, scan
 
 from kaf.card import Label
 from kaf.errors import InputError, OutputError
+from kaf.pairs import named_labels
 from kaf.volume import Volume, read_labels, read_volume
 from kaf.volume.write import write_labels, write_map
 
@@ -109,6 +110,26 @@ def test_segmentation_keys_as_slicer_reads_them(tmp_path):
                          "Segmentation category~SCT^123037004^Structure~^^ x|",
         "Segment1_Tags": "Segmentation.Status:inprogress|",
     }
+
+
+NUMBERED = (Label(1, "Aorta", (200, 30, 41)), Label(3, "Liver", (0, 128, 255)), Label(7, "Tumour: left", (255, 255, 0)))
+
+
+def test_values_of_structures_need_not_follow_each_other(tmp_path):
+    """What a segment is called must stand at the value that its voxels have, not at its place in the list."""
+    labels = np.array([0, 1, 3, 7], np.uint8)[scan() % 4]
+    write_labels(tmp_path / "a.seg.nrrd", Volume(labels, oblique_affine()), NUMBERED)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.seg.nrrd").voxels, labels)
+    image = SimpleITK.ReadImage(str(tmp_path / "a.seg.nrrd"))
+    keys = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.startswith("Segment")}
+    for number, label in enumerate(NUMBERED):
+        expected = {"ID": f"Segment_{label.value}", "Name": label.name, "LabelValue": str(label.value), "Layer": "0",
+                    "Extent": "0 8 0 6 0 4"}
+        assert {name: keys[f"Segment{number}_{name}"] for name in expected} == expected
+        colour = [float(part) for part in keys[f"Segment{number}_Color"].split()]
+        np.testing.assert_allclose(colour, np.array(label.colour) / 255, atol=1e-6)
+    assert "Segment3_ID" not in keys
+    assert named_labels(tmp_path / "a.seg.nrrd") == {label.value: label for label in NUMBERED}
 
 
 def test_map_keeps_its_numbers(tmp_path):

@@ -34,7 +34,6 @@ class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]
                         "default: the scan's name with -seg.seg.nrrd, in this folder; or a folder, for a folder of "
                         "scans")
     suffix: str = Field(".seg.nrrd", description="of the segmentations of a folder of scans")
-    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
     picture: bool = Field(False, description="also draw a picture (.png) with outlines and attention")
     overwrite: bool = Field(False, description="replace results that exist")
 
@@ -53,7 +52,7 @@ def segment(arguments: Sequence[str], console: Console) -> int:
     check_suffix(labels)
     outputs = result_paths(labels, settings, command.picture)
     _check([command.input], outputs.values(), command.overwrite, settings.model)
-    volume = read_volume(command.input, frame=command.frame)
+    volume = read_volume(command.input, command.frame, command.series or None)
     from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
 
     result = run(volume, settings, console)
@@ -114,7 +113,6 @@ class ExplainCommand(Command, ExplainSettings):  # type: ignore[misc]
                         "-attention.nrrd, in this folder")
     markups: str = Field("", description="also write the heaviest keypoints as Slicer markups (.mrk.json)")
     top: int = Field(50, ge=1, le=10000, description="how many keypoints the markups hold")
-    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
     overwrite: bool = Field(False, description="replace results that exist")
 
 
@@ -131,7 +129,7 @@ def explain(arguments: Sequence[str], console: Console) -> None:
         raise OutputError(output, "a map of numbers is no segmentation", "Use .nrrd, .nii.gz or .mha.")
     outputs = [output, *([Path(command.markups)] if command.markups else [])]
     _check([command.input], outputs, command.overwrite, settings.model)
-    volume = read_volume(command.input, frame=command.frame)
+    volume = read_volume(command.input, command.frame, command.series or None)
     from kaf.explain import explain as run
 
     result = run(volume, settings, console)
@@ -159,7 +157,6 @@ class AdaptCommand(Command, AdaptSettings):  # type: ignore[misc]
     drawn: CliPositionalArg[str] = Field(description="labels on the grid of the scan, right in the finished slices")
     output: str = Field("", description="the segmentation; default: the scan's name with -adapted.seg.nrrd")
     save_model: str = Field("", description="also keep the adapted model (.safetensors)")
-    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan")
     overwrite: bool = Field(False, description="replace results that exist")
 
 
@@ -175,7 +172,7 @@ def adapt(arguments: Sequence[str], console: Console) -> None:
     check_suffix(output)
     outputs = [output, *([Path(command.save_model)] if command.save_model else [])]
     _check([command.input, command.drawn], outputs, command.overwrite, settings.model)
-    volume, drawn = read_volume(command.input, frame=command.frame), read_labels(command.drawn)
+    volume, drawn = read_volume(command.input, command.frame, command.series or None), read_labels(command.drawn)
     from kaf.adapt import adapt as run
 
     result = run(volume, drawn, settings, console)

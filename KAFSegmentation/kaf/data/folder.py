@@ -168,6 +168,8 @@ def _dicom_header(folder: Path) -> str | None:
     """PatientID (0010,0020) of a folder's first slice, "" where there is none; None without a slice."""
     import SimpleITK  # takes a quarter of a second, and only DICOM needs it
 
+    from kaf.volume.dicom_series import refuse_claims
+
     shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # GDCM warns about every odd tag
     try:
@@ -176,8 +178,9 @@ def _dicom_header(folder: Path) -> str | None:
             reader = SimpleITK.ImageFileReader()
             reader.SetFileName(str(file))
             try:
+                refuse_claims(folder, file)
                 reader.ReadImageInformation()
-            except RuntimeError:
+            except (RuntimeError, OSError, InputError):
                 continue
             tags = {key: reader.GetMetaData(key).strip(" \0") if reader.HasMetaDataKey(key) else ""
                     for key in ("0008|0060", "0010|0020")}

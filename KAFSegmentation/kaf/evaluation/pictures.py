@@ -46,7 +46,7 @@ def _figure(case: CaseResult, evaluation: Evaluation, on_event: OnEvent) -> str:
                     for labels in map(grid.labels_to_canonical, (prediction.voxels, reference.voxels)))
     index = int(np.argmax(np.count_nonzero(drawn != truth, axis=(1, 2))))
     window = (slice(index, index + 1), *_window((drawn[index] > 0) | (truth[index] > 0)))
-    scan = grid.to_canonical(_scan(case, reference, on_event))[window]
+    scan = grid.to_canonical(_scan(case, reference, evaluation.settings.series, on_event))[window]
     scale = max(1, min(_LARGEST, round(_SIDE / max(scan.shape))))
     pixels = slice_picture(scan, drawn[window], [s.label for s in evaluation.labels], 0, truth[window], scale)
     place = f"slice {grid.n_slices - index if grid.flipped[0] else index + 1} of {grid.n_slices}"
@@ -72,10 +72,10 @@ def square_grid(volume: Volume) -> Grid:
     return grid
 
 
-def _scan(case: CaseResult, reference: Volume, on_event: OnEvent) -> np.ndarray:
+def _scan(case: CaseResult, reference: Volume, series: str, on_event: OnEvent) -> np.ndarray:
     if case.pair.image is not None:
         try:
-            scan = read_volume(case.pair.image)
+            scan = read_volume(case.pair.image, series=(series or None) if case.pair.image.is_dir() else None)
             require_same_grid(scan, reference)
             return scan.voxels
         except InputError as error:

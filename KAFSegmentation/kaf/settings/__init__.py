@@ -9,7 +9,7 @@ import difflib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kaf import json_files
 from kaf.errors import SettingsError
@@ -182,6 +182,8 @@ class EvaluateSettings(Settings):
     output: str = Field(description="folder for the table, the numbers and the report")
     labels: dict[int, str] = Field({}, description="voxel value -> name; default: what the files say")
     images: str = Field("", description="the scans, for the pictures of the report")
+    series: str = Field("", description="which series of a DICOM folder of scans that holds several: its UID, number "
+                        "or description")
     tolerance: float = Field(2.0, gt=0, description="tolerance of the surface Dice, NSD (mm)")
     ignore_missing: bool = Field(False, description="a label absent from a reference was not contoured: skip it")
     strict: bool = Field(False, description="a case without a partner is an error")
@@ -203,7 +205,21 @@ class RunSettings(Settings):
     batch: int = Field(8, ge=1, le=1024, description="slices at a time")
 
 
-class SegmentSettings(RunSettings):
+class ScanSettings(RunSettings):
+    """Which scan is meant where a file or a folder holds several."""
+
+    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan, or which phase, echo or stack of a "
+                              "DICOM series, from 0")
+    series: str = Field("", description="which series of a DICOM folder that holds several: its UID, number or "
+                        "description")
+
+    @field_validator("series", mode="before")
+    @classmethod
+    def _number_of_series(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class SegmentSettings(ScanSettings):
     """Segment one volume."""
 
     model: str = Field(description="name in the library, or a .safetensors file")
@@ -218,7 +234,7 @@ class SegmentSettings(RunSettings):
         (), description="labels of which only the largest connected part is kept")
 
 
-class ExplainSettings(RunSettings):
+class ExplainSettings(ScanSettings):
     """Show where the network looked."""
 
     model: str = Field(description="name in the library, or a .safetensors file")
@@ -236,7 +252,7 @@ class ExplainSettings(RunSettings):
     smooth: float = Field(6.0, gt=0, le=500, description="width of a keypoint's spot in the map (pixels)")
 
 
-class AdaptSettings(RunSettings):
+class AdaptSettings(ScanSettings):
     """Learn from a few finished slices of one scan and segment the rest of it."""
 
     model: str = Field(description="the model to start from: a library name, or a .safetensors file")

@@ -88,6 +88,11 @@ def read_volume(path: str | Path, frame: int | None = None, series: str | None =
     return Volume(voxels, affine, str(path), tuple(warnings), modality)
 
 
+def scan_of(given: Volume | str | Path, frame: int | None = None, series: str = "") -> Volume:
+    """What a verb was given: a scan in memory, without its holes, or one that is read as by :func:`read_volume`."""
+    return cleaned(given) if isinstance(given, Volume) else read_volume(given, frame, series or None)
+
+
 def cleaned(volume: Volume) -> Volume:
     """A scan that was handed over in memory, with its non-finite voxels set to the smallest finite one and a warning,
     as :func:`read_volume` does; the volume itself where all is well.
