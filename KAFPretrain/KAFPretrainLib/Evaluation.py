@@ -48,16 +48,25 @@ def readScores(name, folder):
         raise InputError(folder, f"holds no evaluation that can be read ({error})", "Press Evaluate again.") from error
 
 
+_MARK = ".laid-out-by-kaf"
+
+
 def layOut(cases, folder):
     """Links to scans in ``images`` and to label maps in ``labels``, named after the cases; copies where nothing else
-    is possible.
+    is possible.  What is there from before is removed, but only from a folder that was made here.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or is somebody's own.
     """
+    folder = Path(folder)
     try:
+        if not (folder / _MARK).is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise OutputError(folder, "is a folder with other files in it", "Move them away.")
+            (folder / _MARK).touch()
         for part, path in (("images", lambda case: case.image), ("labels", lambda case: case.label)):
-            place = Path(folder) / part
+            place = folder / part
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             for case in cases:
@@ -108,10 +117,12 @@ class Evaluation:
         self._python, self._weights, self._onEvent, self._onDone = python, weights, onEvent, onDone
         # Another model, or one of the same name that was trained again, is another folder.
         self.folder = Path(folder) / f"{Path(weights.name.replace(' ', '-')).name}-{weights.card.digest[:8]}"
-        layOut(cases, folder)
-        self._images, self._labels = Path(folder) / "images", Path(folder) / "labels"
+        place = Path(folder) / "cases"
+        layOut(cases, place)
+        self._images, self._labels = place / "images", place / "labels"
         self._job = ShortJob(python, ["segment", self._images, "--model", weights.path, "--output",
-                                      self.folder / "predictions", "--device", device], onEvent, self._onSegmented)
+                                      self.folder / "predictions", "--overwrite", "--device", device], onEvent,
+                             self._onSegmented)
 
     def cancel(self):
         """Stops; what was segmented is kept."""

@@ -58,7 +58,7 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
     _warn(not_scored, "files were left out", on_event)
     _warn(evaluation.remarks, "remarks were made", on_event)
     _write(evaluation, output, on_event)
-    clear_work(output)
+    clear_work(output, [pair.name for pair in pairs])
     return evaluation
 
 
@@ -102,7 +102,7 @@ def score_cases(settings: EvaluateSettings, on_event: OnEvent = ignore
     try:
         outcome = share_work(pairs, lambda pair: pair.name, output, is_done, do, on_event, "evaluate")
     except Refused as refused:
-        clear_work(output)
+        clear_work(output, [pair.name for pair in pairs])
         raise refused.error from None
     return pairs, alone, outcome, kept
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaf.card import plain_label
 from kaf.events import OnEvent, Picture
-from kaf.files import atomic_write
+from kaf.files import file_digest
 from kaf.pairs import case_name
+from kaf.runtime.file_set import file_set
 from kaf.settings import SegmentSettings
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ def result_paths(labels: Path, settings: SegmentSettings, picture: bool = False)
     return paths
 
 
-def report_of(source: str, result: Segmentation, paths: dict[str, Path], settings: SegmentSettings) -> dict[str, Any]:
-    """What the report says, JSON-ready."""
+def report_of(source: str, result: Segmentation, paths: dict[str, Path], settings: SegmentSettings,
+              stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report says, JSON-ready; ``stamp``: which file the scan was (:mod:`kaf.volume.source`)."""
     return {
-        "input": source, "outputs": {name: str(path) for name, path in paths.items()},
+        "input": source, "input_file": dict(stamp), "outputs": {name: str(path) for name, path in paths.items()},
         "model": result.card.name, "model_digest": result.card.digest, "settings": settings.model_dump(),
         "volumes_ml": {result.card.label_names[value]: round(ml, 3) for value, ml in result.volumes_ml.items()},
         "warnings": list(result.warnings), "seconds": {k: round(v, 3) for k, v in result.seconds.items()},
@@ -46,42 +47,40 @@ def report_of(source: str, result: Segmentation, paths: dict[str, Path], setting
 
 
 def write_results(volume: Volume, result: Segmentation, paths: dict[str, Path], report: dict[str, Any],
-                  overwrite: bool, on_event: OnEvent) -> None:
-    """All files of a segmentation, or none of them.
+                  overwrite: bool, on_event: OnEvent, without: Collection[Path] = (),
+                  on_ready: Callable[[dict[str, str]], None] = lambda digests: None) -> dict[str, Any]:
+    """All files of a segmentation, or none of them; the report, which is the last, also tells their SHA-256 and is
+    returned.
+
+    without: files that go with the report that was there before.  on_ready: is called with the SHA-256 of all files by
+    name, when they are on the disk and about to take their places.
 
     Raises:
         OutputError: a file is there and ``overwrite`` is not set, or cannot be written.
     """
     from kaf.volume.write import write_labels, write_map
 
-    with all_or_none(paths.values()):
-        write_labels(paths["labels"], result.labels, result.card.labels, overwrite)
-        for name, made in (("attention", result.attention), ("uncertainty", result.uncertainty)):
+    maps = {"attention": result.attention, "uncertainty": result.uncertainty}
+    *others, last = [*(path for name, path in paths.items() if name != "report"), paths["report"]]
+    with file_set((*others, last), overwrite, without) as names:
+        write_labels(names[paths["labels"]], result.labels, result.card.labels)
+        for name, made in maps.items():
             if made is not None:
-                write_map(paths[name], made, overwrite)
+                write_map(names[paths[name]], made)
         if result.clusters is not None:
             numbers = range(1, int(result.card.network["clusters"]) + 1)
-            write_labels(paths["clusters"], result.clusters, [plain_label(n, f"cluster {n}") for n in numbers],
-                         overwrite)
+            write_labels(names[paths["clusters"]], result.clusters, [plain_label(n, f"cluster {n}") for n in numbers])
         if "picture" in paths:
             from kaf.picture import overview
 
             overview(volume, result.labels, result.card.labels, attention=result.attention,
-                     uncertainty=result.uncertainty, path=paths["picture"],
+                     uncertainty=result.uncertainty, path=names[paths["picture"]],
                      title=f"{Path(report['input']).name}  ·  {result.card.name}",
                      slicing_axis=result.card.slicing_axis)
-            on_event(Picture("picture", str(paths["picture"])))
-        atomic_write(paths["report"], json.dumps(report, indent=1) + "\n", overwrite)
-
-
-@contextmanager
-def all_or_none(outputs: Iterable[Path]) -> Iterator[None]:
-    """All results or none: those that a failed or stopped command has made new are removed."""
-    new = [path for path in outputs if not path.exists()]
-    try:
-        yield
-    except BaseException:
-        for path in new:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
+        digests = {path.name: file_digest(names[path]) for path in others}
+        report = {**report, "files": digests}
+        names[last].write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        on_ready({**digests, last.name: file_digest(names[last])})
+    if "picture" in paths:
+        on_event(Picture("picture", str(paths["picture"])))
+    return report

@@ -8,15 +8,15 @@ are, or when one of them is killed: another one takes the case over.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kaf.errors import InputError, OutputError
 from kaf.events import OnEvent, Ticker
+from kaf.runtime.file_set import sweep
 
 T = TypeVar("T")
 
@@ -98,14 +98,46 @@ def _held(folder: Path, name: str, wait: bool) -> AbstractContextManager[Any]:
     from filelock import FileLock
 
     while True:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             return FileLock(folder / f"{name}.lock", timeout=-1 if wait else 0).acquire()
 
 
-def clear_work(output: Path) -> None:
-    """Remove the work folder: all is done, so that a lock has nothing to protect."""
-    shutil.rmtree(work_folder(output), ignore_errors=True)
+@contextmanager
+def try_alone(output: Path, name: str) -> Iterator[bool]:
+    """Whether no other process is at work on a case; none begins with it inside the block."""
+    from filelock import Timeout
+
+    folder = work_folder(output)
+    try:
+        lock = _held(folder, name, wait=False)
+    except Timeout:
+        yield False
+        return
+    except OSError:  # nobody can write there
+        yield True
+        return
+    try:
+        with lock:
+            yield True
+    finally:
+        _clear(folder, [f"{name}.lock"])
+
+
+def clear_work(output: Path, names: Iterable[str]) -> None:
+    """Remove what the work on these cases has left in the work folder, and the folder if that was all: they are done,
+    so that a lock has nothing to protect."""
+    _clear(work_folder(output), [f"{name}.{ending}" for name in names for ending in ("lock", "json", "started")])
+
+
+def _clear(folder: Path, names: Sequence[str]) -> None:
+    with suppress(OSError):
+        sweep([folder / name for name in names])
+    for name in names:
+        with suppress(OSError):  # Windows: another process has it open
+            (folder / name).unlink()
+    with suppress(OSError):  # other processes are at work on other cases
+        folder.rmdir()
 
 
 def _mine_first(cases: Sequence[T]) -> list[T]:

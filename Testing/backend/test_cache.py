@@ -121,6 +121,28 @@ def test_changed_content_makes_another_entry(case, folder, which):
     assert not np.array_equal(getattr(first, other), getattr(second, other))
 
 
+@pytest.mark.parametrize("name", ["heart.mhd", "heart.nhdr"])
+def test_voxels_beside_their_header_belong_to_the_content(folder, tmp_path, name):
+    image = SimpleITK.GetImageFromArray(np.random.default_rng(0).normal(500, 100, (3, 40, 36)).astype(np.float32))
+    SimpleITK.WriteImage(image, str(tmp_path / name))
+    (voxels,) = (path for path in tmp_path.iterdir() if path.suffix in (".raw", ".zraw"))
+    first = load_case(Case("heart", "anna", tmp_path / name), SETTINGS, folder)
+    SimpleITK.WriteImage(SimpleITK.Pow(image, 2), str(tmp_path / name))
+    assert voxels.exists()
+    again = load_case(Case("heart", "anna", tmp_path / name), SETTINGS, folder)
+    assert not np.array_equal(first.image, again.image)
+
+
+def test_a_scan_that_is_replaced_while_it_is_read_is_not_kept(case, folder, monkeypatch):
+    """It would be found for ever under the digest of the scan that was there before."""
+    other = np.random.default_rng(9).normal(500, 100, (3, 40, 36)).astype(np.float32)
+    read = cache.read_volume
+    monkeypatch.setattr(cache, "read_volume", lambda path: read(write(path, other)))
+    with pytest.raises(InputError, match=r"heart\.nii\.gz: was changed while it was read"):
+        load_case(case, SETTINGS, folder)
+    assert entries(folder) == []
+
+
 def test_the_same_content_under_another_name_is_found(case, folder, tmp_path, monkeypatch):
     load_case(case, SETTINGS, folder)
     forbid(monkeypatch)
@@ -264,7 +286,7 @@ def test_labels_of_another_grid_are_refused(case, folder, tmp_path):
 
 
 def test_a_missing_file_is_named(case, folder, tmp_path):
-    with pytest.raises(InputError, match=r"gone\.nii.*cannot be read"):
+    with pytest.raises(InputError, match=r"gone\.nii: does not exist"):
         load_case(Case("a", "a", tmp_path / "gone.nii"), SETTINGS, folder)
 
 

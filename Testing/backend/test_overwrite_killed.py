@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import overwrite_toys
 import pytest
 from finetune_toys import small_run
+from kill_toys import KILLED, server
 from small_models import write_phantoms
 
 from kaf.errors import OutputError
@@ -34,17 +34,9 @@ def tree(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def child():
-    """Does that in a process of its own; its exit code."""
-    with subprocess.Popen([sys.executable, overwrite_toys.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          text=True) as server:
-
-        def run(folder: Path, how: str, end: int = 0) -> int:
-            server.stdin.write(json.dumps([str(folder), how, end]) + "\n")
-            server.stdin.flush()
-            return int(server.stdout.readline())
-
-        yield run
-        server.stdin.close()
+    """Trains in a folder, in a process of its own that is killed at the n-th change of the disk; its exit code."""
+    with server(overwrite_toys) as ask:
+        yield lambda folder, how, end=0: ask(end, folder, how)
 
 
 def old_run(folder: Path) -> dict[str, str]:
@@ -110,10 +102,10 @@ def test_a_kill_while_the_old_run_is_put_back_loses_nothing(tmp_path, child):
         end = 0
         while True:
             old = old_run(run)
-            assert child(run, "overwrite", left_at) == 9
+            assert child(run, "overwrite", left_at) == KILLED
             assert not has_new_checkpoint(run)
             end += 1
-            if child(run, "look", end) != 9:
+            if child(run, "look", end) != KILLED:
                 break
             moments += 1
             with pytest.raises(OutputError, match="already holds a run"):

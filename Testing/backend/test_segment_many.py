@@ -63,22 +63,22 @@ def test_results_of_another_kind_are_not_mixed_or_replaced_unasked(tmp_path, cas
     output = tmp_path / "done"
     segment_many.segment_many(cases[:1], settings(model), output)
     (output / "p2.seg.nrrd").write_bytes(b"drawn by hand")
-    with pytest.raises(OutputError, match=r"p2\.seg\.nrrd: is there already, and not from this model"):
-        segment_many.segment_many(cases, settings(model), output)
-    with pytest.raises(OutputError, match=r"p1\.seg\.nrrd: is there already, .*with these settings"):
+    before = stamps(output)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=r"p2\.seg\.nrrd: is not known to be KAF's: there is no report"):
+            segment_many.segment_many(cases, settings(model), output, overwrite=overwrite)
+    with pytest.raises(OutputError, match=r"p1-seg\.json: was made with other settings \(flips\)"):
         segment_many.segment_many(cases[:1], settings(model, flips=True), output)
-    assert not (output / "p3.seg.nrrd").exists()
+    assert stamps(output) == before
     assert (output / "p2.seg.nrrd").read_bytes() == b"drawn by hand"
-    done = segment_many.segment_many(cases[:2], settings(model), output, overwrite=True)
-    assert (done.kept, done.written) == (["p1"], ["p2"])
-    assert (output / "p2.seg.nrrd").read_bytes() != b"drawn by hand"
 
 
 def test_a_case_that_a_killed_process_left_half_written_is_done_again(tmp_path, cases, model, monkeypatch):
     output = tmp_path / "done"
 
     def killed(volume, result, paths, *rest):
-        paths["labels"].write_bytes(b"half")
+        (output / ".0123abcd-p1.seg.nrrd").write_bytes(b"half")
+        (output / ".0123abcd-p1.txt").write_bytes(b"mine")
         raise SystemExit
 
     monkeypatch.setattr(segment_many, "write_results", killed)
@@ -86,7 +86,7 @@ def test_a_case_that_a_killed_process_left_half_written_is_done_again(tmp_path, 
         segment_many.segment_many(cases[:1], settings(model), output)
     monkeypatch.undo()
     assert segment_many.segment_many(cases[:1], settings(model), output).written == ["p1"]
-    assert {file.name for file in output.iterdir()} == {"p1.seg.nrrd", "p1-seg.json"}
+    assert {file.name for file in output.iterdir()} == {"p1.seg.nrrd", "p1-seg.json", ".0123abcd-p1.txt"}
 
 
 def test_a_scan_that_cannot_be_used_is_told_and_the_others_are_done(tmp_path, model, capsys):
@@ -137,7 +137,7 @@ def test_a_process_that_is_done_may_remove_the_work_folder_while_another_waits(t
     def acquire(lock, *rest, **more):
         if not removed:
             removed.append(lock.lock_file)
-            sharing.clear_work(tmp_path)
+            sharing.clear_work(tmp_path, ["a", "b"])
         return take(lock, *rest, **more)
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
+from kaf.errors import OutputError
 from KAFPretrainLib.Evaluation import layOut
 
 pytestmark = pytest.mark.usefixtures("quietHost")
@@ -52,3 +53,12 @@ def test_without_links_for_everybody_no_scan_is_copied(cases, tmp_path, monkeypa
     layOut(cases, tmp_path / "run")
     assert (tmp_path / "run" / "images" / "anna.nii.gz").samefile(cases[0].image)
     assert (tmp_path / "run" / "images" / "ben" / "1.dcm").samefile(cases[1].image / "1.dcm")
+
+
+def test_folders_of_somebody_are_left_as_they_are(cases, tmp_path):
+    own = tmp_path / "run" / "images"
+    own.mkdir(parents=True)
+    (own / "patient.nii.gz").write_bytes(b"the only copy")
+    with pytest.raises(OutputError, match=r"run: is a folder with other files in it\. Move them away\."):
+        layOut(cases, tmp_path / "run")
+    assert (own / "patient.nii.gz").read_bytes() == b"the only copy"

@@ -16,7 +16,8 @@ from kaf.files import check_output
 from kaf.flags import Command, parse
 from kaf.library import find_model
 from kaf.pairs import case_name
-from kaf.segment_files import all_or_none, report_of, result_paths, write_results
+from kaf.runtime.file_set import file_set
+from kaf.segment_files import report_of, result_paths, write_results
 from kaf.settings import AdaptSettings, EvaluateSettings, ExplainSettings, FinetuneSettings, SegmentSettings
 from kaf.sharing import leads, one_voice
 from kaf.weights_notice import notice
@@ -46,18 +47,22 @@ def segment(arguments: Sequence[str], console: Console) -> int:
     labels = Path(command.output) if command.output else Path(f"{case_name(command.input)}-seg.seg.nrrd")
     from kaf.volume import read_volume
     from kaf.volume.itk import name_of
+    from kaf.volume.source import stamp_of
     from kaf.volume.write import check_suffix
 
     name_of(command.input)
     check_suffix(labels)
     outputs = result_paths(labels, settings, command.picture)
     _check([command.input], outputs.values(), command.overwrite, settings.model)
+    from kaf.cohort.standing import leftovers
+
+    stamp = stamp_of(command.input)
     volume = read_volume(command.input, command.frame, command.series or None)
     from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
 
     result = run(volume, settings, console)
-    values = report_of(command.input, result, outputs, settings)
-    write_results(volume, result, outputs, values, command.overwrite, console)
+    values = report_of(command.input, result, outputs, settings, stamp)
+    values = write_results(volume, result, outputs, values, command.overwrite, console, leftovers(outputs))
     notice(result.card, console)
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in values["volumes_ml"].items()]
     console.result(values, "\n".join([*lines, f"written: {labels}"]))
@@ -133,10 +138,10 @@ def explain(arguments: Sequence[str], console: Console) -> None:
     from kaf.explain import explain as run
 
     result = run(volume, settings, console)
-    with all_or_none(outputs):
-        write_map(output, result.attention, command.overwrite)
+    with file_set(outputs[::-1], command.overwrite) as names:
+        write_map(names[output], result.attention)
         if command.markups:
-            result.save_markups(command.markups, command.top, command.overwrite)
+            result.save_markups(names[Path(command.markups)], command.top)
     order = (-result.weights).argsort(kind="stable")[:5]
     points = [{"ras": result.positions[i].round(1).tolist(), "slice": int(result.slices[i]),
                "weight": round(float(result.weights[i]), 4)} for i in order]
@@ -176,10 +181,10 @@ def adapt(arguments: Sequence[str], console: Console) -> None:
     from kaf.adapt import adapt as run
 
     result = run(volume, drawn, settings, console)
-    with all_or_none(outputs):
-        write_labels(output, result.segmentation.labels, result.card.labels, command.overwrite)
+    with file_set(outputs[::-1], command.overwrite) as names:
+        write_labels(names[output], result.segmentation.labels, result.card.labels)
         if command.save_model:
-            result.save(Path(command.save_model), command.overwrite)
+            result.save(names[Path(command.save_model)])
     notice(read_card(find_model(settings.model)), console)
     volumes = {result.card.label_names[value]: round(ml, 3) for value, ml in result.segmentation.volumes_ml.items()}
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in volumes.items()]

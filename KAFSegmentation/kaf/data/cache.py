@@ -22,13 +22,14 @@ from kaf.data.folder import Case
 from kaf.data.superpixels import find_superpixels
 from kaf.errors import InputError, OutputError
 from kaf.events import OnEvent, Ticker, ignore
-from kaf.files import file_digest, replace_folder
+from kaf.files import replace_folder
 from kaf.keypoints import DESCRIPTOR_WIDTH, Keypoints
 from kaf.prepare import prepare
 from kaf.settings import KeypointSettings, NormalisationSettings
 from kaf.volume import Volume, read_labels, read_volume
+from kaf.volume.source import is_same, stamp_of
 
-_FORMAT = 4
+_FORMAT = 5
 _MAPPED = ("image", "labels", "superpixels")
 
 
@@ -82,16 +83,18 @@ def load_case(case: Case, settings: SliceSettings, folder: Path) -> CachedCase:
         InputError: a file of the case cannot be read or used.
         OutputError: the cache cannot be written.
     """
-    try:
-        parts = [settings.digest(), file_digest(case.image), file_digest(case.label) if case.label else ""]
-    except OSError as error:
-        raise InputError(error.filename, f"cannot be read ({error.strerror})", "Check the file.") from error
+    scans = [case.image, *([case.label] if case.label else [])]
+    stamps = [stamp_of(scan) for scan in scans]
+    parts = [settings.digest(), *(stamp["sha256"] for stamp in stamps)]
     entry = folder / hashlib.sha256("".join(parts).encode()).hexdigest()[:32]
     found = _open(entry, case.name, case.patient)
     if found is None:
         volume = read_volume(case.image)
         labels = read_labels(case.label) if case.label else None
         content = prepare_case(volume, labels, settings, case.label or case.image)
+        for scan, stamp in zip(scans, stamps, strict=True):
+            if not is_same(scan, stamp):  # it would be kept under the name of the one before
+                raise InputError(scan, "was changed while it was read", "Start again when it is complete.")
         remove_entry(entry)  # damaged
         _store(entry, *content)
         found = _open(entry, case.name, case.patient)

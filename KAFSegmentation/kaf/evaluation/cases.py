@@ -19,6 +19,7 @@ from kaf.pairs import Pair, named_labels, require_same_grid
 from kaf.settings import EvaluateSettings
 from kaf.sharing import work_folder
 from kaf.volume import read_labels
+from kaf.volume.source import quick_stamp
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,6 @@ class Kept:
 
     def _key(self, pair: Pair) -> list[Any]:
         files = (pair.prediction, pair.reference)
-        stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        stamps = [list(quick_stamp(path).values()) for path in files]
         wanted = sorted(self.settings.labels.items())
         return json.loads(json.dumps([__version__, stamps, wanted, self.settings.tolerance]))

@@ -25,6 +25,14 @@ def relation(folder: str | Path, other: str | Path) -> str:
     return ""
 
 
+def identity(path: str | Path) -> tuple[int, int] | None:
+    """What two names of one file or folder have in common; None where there is none."""
+    with suppress(OSError, ValueError):
+        state = os.stat(path)
+        return state.st_dev, state.st_ino
+    return None
+
+
 def _is_below(path: Path, top: Path) -> bool:
     """By the places themselves, not by their names, which a disk may not tell apart by case."""
     return any(os.path.samefile(parent, top) for parent in path.parents)

@@ -1,0 +1,69 @@
+"""Files that belong together and are replaced together, so that whoever reads them can tell whether they do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from kaf.errors import OutputError
+from kaf.files import atomic_path, remove
+
+
+@contextmanager
+def file_set(paths: Sequence[Path], overwrite: bool = False, without: Collection[Path] = ()
+             ) -> Iterator[dict[Path, Path]]:
+    """Gives a name to write to for each of ``paths``; in the end they take their places, all of them or none.
+
+    The last one is the record of the others.  When all are whole on the disk, the files ``without``, which belong to
+    the record that is there, and then this record are removed; the others take their places, and the new record comes
+    last.  So a record is never seen beside files of another set, whenever the process is killed: at worst there is
+    none, or one file less than it tells of.
+
+    Raises:
+        OutputError: a file exists and ``overwrite`` is not set, or the disk refuses.
+    """
+    new = [path for path in paths if not path.exists()]
+    ours: dict[Path, os.stat_result] = {}
+    try:
+        with ExitStack() as stack:  # what is entered first leaves last
+            names = {path: stack.enter_context(atomic_path(path, overwrite)) for path in reversed(paths)}
+            with _own_names(names):
+                yield names
+            ours = {path: names[path].stat() for path in new}
+            if len(paths) > 1 or without:
+                for path in (*without, paths[-1]):
+                    remove(path)
+    except BaseException:
+        for path, state in ours.items():
+            with suppress(OSError):
+                if os.path.samestat(path.stat(), state):  # and not another process's
+                    path.unlink()
+        raise
+
+
+@contextmanager
+def _own_names(names: dict[Path, Path]) -> Iterator[None]:
+    """An error about a temporary name is about the file that it stands for."""
+    try:
+        yield
+    except OutputError as error:
+        for path, temporary in names.items():
+            if error.subject == str(temporary):
+                raise OutputError(path, error.reason.replace(temporary.name, path.name), error.remedy) from error
+        raise
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove what killed processes have left of writing these files, which are in one folder; for one who knows that
+    nobody else is writing them."""
+    paths = list(paths)
+    if not paths:
+        return
+    left = re.compile(rf"(?:\.[0-9a-f]{{8}}-)+(?:{'|'.join(re.escape(path.name) for path in paths)})")
+    for entry in os.scandir(paths[0].parent):
+        if left.fullmatch(entry.name):
+            with suppress(OSError):
+                os.unlink(entry)

@@ -1,0 +1,37 @@
+"""Segmentation of a folder without a network, for a process that is killed at a chosen moment: two models whose labels
+are all 1 or all 2."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from kill_toys import serve
+from small_models import CARD
+
+from kaf import segment_many as many
+from kaf.data.folder import scan_folder
+from kaf.segment import Segmentation
+from kaf.settings import SegmentSettings
+from kaf.volume import Volume
+
+
+def segment_in(data: str, output: str, model: str, overwrite: str) -> None:
+    """Model "1" also writes maps of uncertainty, which model "2" does not."""
+    card = replace(CARD, name=f"model {model}", digest=model * 64)
+
+    def segment(volume, settings, ready):
+        filled = Volume(np.full(volume.shape, int(model), np.uint8), volume.affine)
+        extra = Volume(filled.voxels.astype(np.float32), volume.affine) if settings.uncertainty else None
+        return Segmentation(filled, card, {1: 1.0}, uncertainty=extra)
+
+    many.make_ready = lambda *_: SimpleNamespace(card=card)
+    many.segment = segment
+    settings = SegmentSettings(model=model, uncertainty=model == "1")
+    many.segment_many(scan_folder(data).cases, settings, Path(output), overwrite=overwrite == "overwrite")
+
+
+if __name__ == "__main__":
+    serve(segment_in)
