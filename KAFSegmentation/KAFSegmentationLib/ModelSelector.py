@@ -1,6 +1,7 @@
 """The choice of a model, and its card in words."""
 
 from html import escape
+from math import isfinite, nan
 
 from .Models import Untaught, isRefused, listModels, missingModel
 
@@ -94,7 +95,7 @@ def _figures(metrics):
     """How good the model was on cases that it had not seen, and on how many; else nothing is claimed."""
     for name in ("cross-validation", "validation"):
         found = metrics.get(name)
-        if isinstance(found, dict) and "Dice" in found:
+        if isinstance(found, dict) and isfinite(found.get("Dice", nan)):
             count = found.get("cases") or found.get("patients")
             cases = "one case" if count == 1 else f"{count} cases"
             return f"Dice {found['Dice']:.2f} on {cases} that it had not seen."

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kaf._version import __version__
-from kaf.card import Card, plain_label
+from kaf.card import Card, check_card, plain_label, tidy_card
 from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase
 from kaf.device import Place, choose_place
@@ -84,6 +84,7 @@ def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: Ada
         raise InputError(f"model {base.name}", "sees patches of the volume, and adapting teaches slices",
                          "Choose a model that sees slices.")
     card = _card(base, settings)
+    check_card(tidy_card(card))
     allowed = {0, *card.label_names}
     foreign = sorted(set(np.unique(drawn.voxels).tolist()) - allowed)
     if foreign:

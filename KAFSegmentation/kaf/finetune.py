@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kaf._version import __version__
-from kaf.card import Card, plain_label, read_card
+from kaf.card import Card, check_card, plain_label, read_card, tidy_card
 from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
 from kaf.data.cache_folder import open_cache, prune_cache
@@ -75,6 +75,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         used = [case for case in labelled if case.patient in members]
         plan = make_plan(used, settings, send)
         run.write_json("plan.json", plan.to_dict())
+        check_card(tidy_card(make_card(settings, plan, split, (), base)))  # not after hours of training
         cache = open_cache(settings.cache)
         cases = cache_cases(used, _slice_settings(settings, plan), cache, send)
         training = [case for case in cases if case.patient in set(split.train)]

@@ -13,7 +13,7 @@ import torch
 
 from kaf import ranks
 from kaf._version import __version__
-from kaf.card import Card
+from kaf.card import Card, check_card, tidy_card
 from kaf.data.cache import CachedCase
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import scan_folder
@@ -87,6 +87,7 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
         send(Message(f"{len(split.train)} patients, {len(cases)} scans, {count} slices; method {settings.method}; on "
                      f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}."))
         pretrainer = make_pretrainer(settings, plan, run, send)
+        check_card(tidy_card(make_card(settings, plan, pretrainer, len(split.train), ())))  # not after hours
         slices = views_of(cases, settings, plan, pretrainer)
         place.put(pretrainer)
         looker = Looker(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None

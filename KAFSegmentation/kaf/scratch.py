@@ -63,10 +63,10 @@ def sweep(parent: Path | None = None) -> None:
     """
     parent = parent or default_parent()
     with contextlib.suppress(OSError):  # most often there is no such folder yet
-        for folder in parent.glob(f"{_PREFIX}*") if _is_ours(parent) else ():
+        for folder in parent.glob(f"{_PREFIX}*") if is_ours(parent) else ():
             # Whatever cannot be looked at or locked is not ours to remove.
             with contextlib.suppress(OSError):
-                if _is_ours(folder) and _abandoned(folder):
+                if is_ours(folder) and _abandoned(folder):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -82,14 +82,14 @@ def _private(parent: Path) -> Path:
     parent.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         parent.mkdir(mode=0o700)
-    if _is_ours(parent):
+    if is_ours(parent):
         if sys.platform != "win32":
             parent.chmod(0o700)
         return parent
     return Path(tempfile.mkdtemp(prefix=f"{parent.name}-", dir=parent.parent))
 
 
-def _is_ours(folder: Path) -> bool:
+def is_ours(folder: Path) -> bool:
     """Whether it is a folder of this user, itself and not by a link."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and (sys.platform == "win32" or found.st_uid == os.getuid())

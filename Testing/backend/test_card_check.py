@@ -7,15 +7,29 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from small_models import CARD, PLAIN, SMALL, change_card, model_file, small_network, taken_apart
+from finetune_toys import small_run
+from small_models import (
+    CARD,
+    PLAIN,
+    SMALL,
+    change_card,
+    model_file,
+    put_together,
+    small_network,
+    taken_apart,
+    write_phantoms,
+)
 
 import kaf.library
+from kaf.adapt import adapt
 from kaf.card import Label, card_from_json, check_card, read_card, tidy_card
 from kaf.errors import ModelError
+from kaf.finetune import finetune
 from kaf.library import add_model, adopt_model, keep_model, list_models, refused_models
 from kaf.model import load_model, load_tensors, save_model
 from kaf.modelfile import card_check
-from kaf.settings import KeypointSettings, NetworkSettings, NormalisationSettings
+from kaf.phantom import cardiac_phantom
+from kaf.settings import AdaptSettings, KeypointSettings, NetworkSettings, NormalisationSettings
 
 NAN, INF = float("nan"), float("inf")
 
@@ -241,8 +255,6 @@ def test_more_blocks_than_the_file_holds(tmp_path):
 
 @pytest.mark.parametrize("entry", [5, [], {}, {"shape": "wide"}, {"shape": [1e400]}, {"shape": None}])
 def test_weights_without_a_shape(path, entry):
-    from small_models import put_together
-
     header, data = taken_apart(path)
     header["head.weight"] = entry
     put_together(path, header, data)
@@ -321,6 +333,17 @@ def test_what_kaf_writes_is_tidied_so_that_it_passes(tmp_path):
     assert found.recipe == {"data": "myscans", "augmentation": {"flips": [True, False]}}
     assert found.knows_mirrors is False
     assert load_model(tmp_path / "a.safetensors")[1] == card
+
+
+def test_a_card_that_nobody_would_accept_ends_a_run_before_it_learns(tmp_path, monkeypatch):
+    data = write_phantoms(tmp_path / "scans", ("p1",))
+    monkeypatch.setattr("kaf.training.loop.Loop.run", lambda self: pytest.fail("it learns"))
+    with pytest.raises(ModelError, match="the card of 'tiny heart': spacing is 2000"):
+        finetune(small_run(tmp_path, data, spacing=2000.0))
+    scan, truth = cardiac_phantom(0, slices=3, size=64, spacing=3.0)
+    base = model_file(tmp_path / "base.safetensors")
+    with pytest.raises(ModelError, match=r"the card of 'heart-adapted': labels\[0\]\.value is 0, not a whole number"):
+        adapt(scan, truth, AdaptSettings(model=str(base), labels={0: "air", 1: "a"}, device="cpu", threads=1))
 
 
 def test_what_is_tidy_stays_word_for_word():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,7 +196,8 @@ def test_weights_to_start_from_are_taken_and_reported(folder, tmp_path, trained)
 
 def test_weights_that_do_not_fit_are_refused_with_numbers(folder, tmp_path):
     source = tmp_path / "start.safetensors"
-    save_model(source, small_network(PLAIN.model_copy(update={"width": 8, "decoder_width": 8})), CARD)
+    other = PLAIN.model_copy(update={"width": 8, "decoder_width": 8})
+    save_model(source, small_network(other), replace(CARD, network=other.model_dump(mode="json")))
     with pytest.raises(ModelError, match=r"fits only \d+\.\d % of this network \(at least 90 % are needed"):
         finetune(small_run(tmp_path, folder / "scans", init_from=str(source)))
 

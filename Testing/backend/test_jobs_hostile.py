@@ -114,6 +114,23 @@ def test_a_module_path_that_is_relative_is_the_callers(tmp_path, monkeypatch):
     assert (tmp_path / "found").exists()
 
 
+def test_a_queue_of_another_user_is_not_stood_in(tmp_path, monkeypatch):
+    from kaf.jobs import queue
+
+    (tmp_path / "home").write_text("no folder can be made below it")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(queue.tempfile, "tempdir", str(tmp_path / "temp"))
+    (tmp_path / "temp").mkdir()
+    place = queue._folder("cpu")
+    assert place.parent.parent == tmp_path / "temp"
+    (tmp_path / "trap").mkdir()
+    place.parent.rename(tmp_path / "gone")
+    place.parent.symlink_to(tmp_path / "trap")
+    with pytest.raises(OSError, match="can be written"):
+        queue._folder("cpu")
+    assert list((tmp_path / "trap").iterdir()) == []
+
+
 @pytest.mark.parametrize("place", [5, ["a"], "", None, "no such folder", "a\0b", {"a": 1}])
 def test_a_place_that_is_none(received, tmp_path, place):
     file = received.folder / "job" / "job.json"

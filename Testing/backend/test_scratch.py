@@ -124,7 +124,7 @@ def test_a_name_that_somebody_else_has_taken_is_left_to_them(temp, monkeypatch, 
         parent.symlink_to(temp / "trap")
     else:
         parent.mkdir()
-        monkeypatch.setattr("kaf.scratch._is_ours", lambda folder: folder != parent)
+        monkeypatch.setattr("kaf.scratch.is_ours", lambda folder: folder != parent)
     before = tree(temp)
     scratch = Scratch()
     assert scratch.path.parent not in (parent, temp / "trap")

@@ -17,6 +17,7 @@ from typing import IO
 
 from kaf import locks
 from kaf.child import default_log
+from kaf.scratch import is_ours
 
 _LOOK = 0.25  # seconds
 _END = ".ticket"
@@ -78,7 +79,10 @@ def _folder(queue: str) -> Path:
     own = "" if sys.platform == "win32" else str(os.getuid())
     for home in (default_log().parent.parent / "queues", Path(tempfile.gettempdir()) / f"kaf-queues{own}"):
         with contextlib.suppress(OSError):
-            (home / name).mkdir(parents=True, exist_ok=True)
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not is_ours(home):  # in the temporary folder anybody may have made it
+                continue
+            (home / name).mkdir(exist_ok=True)
             (home / name / "turn.lock").open("ab").close()
             return home / name
     raise OSError(f"neither the home nor {tempfile.gettempdir()} can be written")
