@@ -76,7 +76,8 @@ def in_ras(positions: np.ndarray, index: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("how", "scale", "head"), [
-    ("rollout", None, None), ("mean", None, None), ("rollout", 1, 3), ("mean", 2, None), ("mean", None, 0)])
+    ("rollout", None, None), ("mean", None, None), ("rollout", 1, 3), ("mean", 2, None), ("mean", None, 0),
+    ("mean", None, 1), ("rollout", None, 1), ("rollout", 0, 1), ("mean", 0, 0)])
 def test_saliency_is_the_plain_formula(model, volume, cache, seen, how, scale, head):
     made = run(model, volume, cache, combine=how, scale=scale, head=head)
     assert made.explained == (0, 1, 2, 3)
@@ -103,6 +104,24 @@ def test_a_point_picks_the_nearest_keypoint_of_its_slice(model, volume, cache, s
     assert (made.chosen, made.explained) == (distances.argmin(), (SLICE,)) == (keypoint, (SLICE,))
     expected = matrix[keypoint] if direction == "from" else matrix[:, keypoint] / matrix[:, keypoint].sum()
     np.testing.assert_allclose(made.weights, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("direction", ["saliency", "from", "to"])
+@pytest.mark.parametrize("how", ["mean", "rollout"])
+def test_each_head_looks_where_it_looks(model, volume, cache, seen, direction, how):
+    """Of heads 0 to 3, each by its number, for every direction; no two of them are alike."""
+    positions, layers = seen[SLICE]
+    point = tuple(in_ras(positions[2:3], SLICE)[0])
+    found = []
+    for head in range(4):
+        matrix = plain(layers, how, None, head)
+        expected = {"saliency": matrix.mean(0), "from": matrix[2], "to": matrix[:, 2] / matrix[:, 2].sum()}[direction]
+        found.append(run(model, volume, cache, point=point, direction=direction, combine=how, head=head).weights)
+        np.testing.assert_allclose(found[-1], expected, atol=1e-5)
+    found.append(run(model, volume, cache, point=point, direction=direction, combine=how).weights)
+    for one in range(5):
+        for other in range(one):
+            assert np.abs(found[one] - found[other]).max() > 1e-3
 
 
 def test_a_point_alone_chooses_the_slice_and_a_slice_given_with_it_wins(model, volume, cache, seen):

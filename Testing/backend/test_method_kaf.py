@@ -192,6 +192,21 @@ def test_the_matcher_treats_both_views_alike():
     assert not torch.allclose(method.matcher(other, places, masks)[0, :4, :5], scores[0, :4, :5]), "it looks across"
 
 
+@pytest.mark.parametrize(("norms", "by_itself"), [({"norm": "group"}, True), ({"token_norm": "layer"}, True),
+                                                  ({}, False), ({"norm": "group", "token_norm": "batch"}, False)])
+def test_under_group_normalisation_the_matcher_normalises_each_token_by_itself(norms, by_itself):
+    """In training the scores of a pair of slices are then those that it has without the others."""
+    torch.manual_seed(1)
+    matcher = make_method("kaf", SETTINGS, NETWORK.model_copy(update=norms)).double().train().matcher
+    _, scene = make_method_and_scene()
+    tokens = [random_numbers(3, most, 8, seed=most) for most in (4, 5)]
+    places = [scene.batch.views[name].keypoints / 40 for name in ("anchor", "neighbour")]
+    masks = [scene.batch.views[name].mask for name in ("anchor", "neighbour")]
+    scores = matcher(tokens, places, masks)
+    alone = matcher([t[:1] for t in tokens], [p[:1] for p in places], [m[:1] for m in masks])
+    assert torch.allclose(alone[0, :4, :5], scores[0, :4, :5]) == by_itself
+
+
 def test_gradients_reach_every_head_and_every_scale():
     method, scene = make_method_and_scene()
     method.train()

@@ -7,12 +7,18 @@ import pytest
 import torch
 from finetune_toys import small_run
 from small_models import write_phantoms
+from training_toys import CPU
 
 from kaf.card import read_card
+from kaf.data.batches import Batch
+from kaf.data.views import View
 from kaf.errors import InputError
 from kaf.events import Message
 from kaf.finetune import finetune
+from kaf.network import Features
 from kaf.training.mixing import (
+    Mixed,
+    MixingTask,
     joined_keypoints,
     labelled_pixels,
     largest_parts,
@@ -51,6 +57,100 @@ def test_a_pixel_without_weight_changes_nothing():
     other_labels[0, :3] = 1
     assert torch.equal(weighted_dice_ce(logits, labels, weight), weighted_dice_ce(other_logits, other_labels, weight))
     assert weighted_dice_ce(logits, labels, weight) != weighted_dice_ce(logits, other_labels, torch.ones(2, 6, 6))
+
+
+def plain_loss(logits, labels, weight):
+    """Dice over the batch of every structure, plus cross-entropy; each pixel counts with its weight: one by one."""
+    entropy = total = 0.0
+    classes = logits.shape[1]
+    both, share, truth = np.zeros(classes), np.zeros(classes), np.zeros(classes)
+    for item in range(len(logits)):
+        for row in range(logits.shape[2]):
+            for column in range(logits.shape[3]):
+                scores = logits[item, :, row, column].double()
+                probability = (scores.exp() / scores.exp().sum()).numpy()
+                label, counts = int(labels[item, row, column]), float(weight[item, row, column])
+                entropy -= counts * np.log(probability[label])
+                total += counts
+                share += counts * probability
+                truth[label] += counts
+                both[label] += counts * probability[label]
+    dice = [(2 * both[k] + 1e-5) / (share[k] + truth[k] + 1e-5) for k in range(1, classes)]
+    return entropy / total + 1 - sum(dice) / len(dice)
+
+
+def test_the_loss_is_the_plain_formula_for_any_weights():
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(2, 3, 4, 5, generator=generator)
+    labels = torch.randint(0, 3, (2, 4, 5), generator=generator)
+    weight = torch.rand(2, 4, 5, generator=generator)
+    weight[0, :, 0] = 0
+    for weights in (weight, 2 * weight, torch.full((2, 4, 5), 0.5)):
+        expected = plain_loss(logits, labels, weights)
+        assert float(weighted_dice_ce(logits, labels, weights)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_pixels_in_numbers():
+    """An own pixel of label 1 with probabilities 0.8 and 0.2, a pasted one of label 0 with even ones that counts half:
+    entropy (ln 5 + 0.5 ln 2) / 1.5, Dice 2 * 0.2 / (0.2 + 0.25 + 1)."""
+    logits = torch.tensor([[[[0.8, 0.5]], [[0.2, 0.5]]]]).log()
+    found = weighted_dice_ce(logits, torch.tensor([[[1, 0]]]), torch.tensor([[[1.0, 0.5]]]))
+    expected = (np.log(5) + 0.5 * np.log(2)) / 1.5 + 1 - 0.4 / 1.45
+    assert float(found) == pytest.approx(expected, abs=1e-4)
+
+
+class Fixed(torch.nn.Module):
+    """The same logits whatever it sees; it keeps what it was shown."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, image, keypoints, mask):
+        self.seen = image, keypoints, mask
+        return Features(self.logits, [], self.logits, [])
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.2])
+def test_own_pixels_count_one_and_pasted_ones_the_weight_where_the_teacher_is_sure(weight):
+    """A batch of two labelled slices as they are, and of two with a box pasted the one and the other way round."""
+    generator = torch.Generator().manual_seed(8)
+    boxes = torch.zeros(2, 6, 6, dtype=torch.bool)
+    boxes[:, 1:5, 2:6] = True
+    images = torch.randn(4, 1, 6, 6, generator=generator)
+    labels = torch.randint(0, 3, (4, 6, 6), generator=generator)
+    others = torch.randn(2, 1, 6, 6, generator=generator)
+    guesses = torch.zeros(2, 6, 6, dtype=torch.long)
+    guesses[0, :, :3], guesses[1, 2:4] = 1, 2
+    unsure = torch.rand(2, 6, 6, generator=generator) < 0.4
+    hot = torch.nn.functional.one_hot(guesses, 3).movedim(-1, 1).float()
+    teacher = Fixed(hot * torch.where(unsure, 1.0, 9.0)[:, None])
+    network = Fixed(torch.randn(4, 3, 6, 6, generator=generator))
+    points = torch.tensor([[2.0, 3.0], [0.0, 0.0]])
+    there = torch.ones(2, 2, dtype=torch.bool)
+    view = View(others, points.expand(2, 2, 2), there, torch.ones(2, 6, 6, dtype=torch.bool),
+                torch.eye(2, 3).expand(2, 2, 3))
+    given = Batch(images.numpy(), labels.numpy().astype(np.uint8), points.expand(4, 2, 2).numpy(),
+                  np.ones((4, 2), bool))
+    task = MixingTask(network, CPU, None, 4, (), 0, None, weight, 0.0)
+    found, _ = task.loss(Mixed(given, view, boxes), teacher, 0.5)
+
+    picture, truth, counts = torch.zeros(4, 1, 6, 6), torch.zeros(4, 6, 6, dtype=torch.long), torch.zeros(4, 6, 6)
+    for item in range(4):
+        for row in range(6):
+            for column in range(6):
+                inside = 1 <= row < 5 and 2 <= column < 6
+                own = item < 2 or inside == (item == 3)  # around the box in the third slice, inside it in the fourth
+                other = item % 2
+                picture[item, 0, row, column] = (images[item] if own else others[other])[0, row, column]
+                truth[item, row, column] = (labels[item] if own else guesses[other])[row, column]
+                counts[item, row, column] = 1.0 if own else 0.0 if unsure[other, row, column] else weight
+    torch.testing.assert_close(network.seen[0], picture)
+    assert float(found) == pytest.approx(plain_loss(network.logits, truth, counts), rel=1e-5)
+    assert {0.0, weight, 1.0} == {round(value, 3) for value in counts.unique().tolist()}
+    # The keypoint in the box and the one at the corner, of the labelled slice, then of the unlabelled one.
+    assert network.seen[2].tolist() == [[True, True, False, False]] * 2 + [[False, True, True, False],
+                                                                           [True, False, False, True]]
 
 
 def test_boxes_are_two_thirds_of_each_side_and_the_same_for_the_same_step():

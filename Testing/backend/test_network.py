@@ -9,6 +9,7 @@ from small_models import listening
 
 from kaf.errors import ResourceError
 from kaf.network import build_network, count_parameters
+from kaf.network.attention import token_norm
 from kaf.network.kafunet import KAFUNet
 from kaf.settings import NetworkSettings
 
@@ -127,6 +128,40 @@ def test_padding_changes_nothing():
     for mine, theirs in zip(step[1:], same[1:], strict=True):
         for name in mine:
             close(mine[name], theirs[name], 1e-4)
+
+
+@pytest.mark.parametrize("token_norm", [None, "layer"])
+def test_under_group_normalisation_each_token_is_normalised_by_itself(token_norm):
+    """In training, too, a slice, its tokens and its gradients are what they are without the rest of the batch."""
+    network, (image, keypoints, mask) = make_network(norm="group", token_norm=token_norm).train(), make_inputs()
+    together = network(image, keypoints, mask)
+    for index in range(3):
+        count = int(mask[index].sum())
+        alone = network(image[index:index + 1], keypoints[index:index + 1, :count])
+        close(alone.logits[0], together.logits[index], 1e-4)
+        for mine, theirs in zip(alone.tokens, together.tokens, strict=True):
+            close(mine[0], theirs[index, :count], 1e-4)
+    assert not any("running" in name for name, _ in network.named_buffers())
+
+
+def test_tokens_may_be_normalised_over_the_batch_under_group_normalisation():
+    network, (image, keypoints, mask) = make_network(norm="group", token_norm="batch").train(), make_inputs()
+    alone = network(image[:1], keypoints[:1], mask[:1]).tokens[0][0]
+    assert (network(image, keypoints, mask).tokens[0][0] - alone).abs().max() > 1e-3
+
+
+def test_a_token_normalised_by_itself_in_numbers():
+    """Mean 2.5, variance 1.25, whatever its keypoints weigh; then a weight and a bias of its own per number."""
+    norm = token_norm("layer", 4)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 2.0, 1.0, 1.0]))
+        norm.bias.copy_(torch.tensor([0.0, 0.0, 0.5, 0.0]))
+    tokens = torch.tensor([[[1.0, 2.0, 3.0, 4.0], [10.0, 10.0, 10.0, 14.0]]])
+    scale = (1.25 + 1e-5) ** -0.5, (3.0 + 1e-5) ** -0.5
+    expected = [[-1.5 * scale[0], -0.5 * scale[0] * 2, 0.5 * scale[0] + 0.5, 1.5 * scale[0]],
+                [-1.0 * scale[1], -1.0 * scale[1] * 2, -1.0 * scale[1] + 0.5, 3.0 * scale[1]]]
+    for weights in (torch.ones(1, 2), torch.tensor([[7.0, 0.0]])):
+        close(norm.train()(tokens, weights)[0], torch.tensor(expected))
 
 
 def test_a_slice_does_not_depend_on_its_batch():

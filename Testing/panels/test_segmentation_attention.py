@@ -223,17 +223,23 @@ def test_opacity_threshold_and_legend(attention, pictures):
     assert (np.abs(red_pixels() - without).sum(2) > 20).sum() > 300
 
 
-def test_scale_and_head(attention, heart, library):
+@pytest.mark.parametrize(("scale", "head", "numbers"), [
+    ("4 (coarsest)", "Head 2", {"scale": 3, "head": 1}), ("1 (finest)", "Head 1", {"scale": 0, "head": 0}),
+    ("Mean of all", "Head 1", {"head": 0}), ("1 (finest)", "Mean of all", {"scale": 0})])
+def test_scale_and_head(attention, heart, library, scale, head, numbers):
     look(attention, "saliency")
     ui = attention.ui
     assert [ui.scaleComboBox.itemText(i) for i in range(ui.scaleComboBox.count)] == \
         ["Mean of all", "1 (finest)", "2", "3", "4 (coarsest)"]
     assert [ui.headComboBox.itemText(i) for i in range(ui.headComboBox.count)] == ["Mean of all", "Head 1", "Head 2"]
-    host.choose(ui.scaleComboBox, "4 (coarsest)")
-    host.choose(ui.headComboBox, "Head 2")
+    host.choose(ui.scaleComboBox, scale)
+    host.choose(ui.headComboBox, head)
     settle(attention)
-    found = expected(heart, library, scale=3, head=1)
-    np.testing.assert_allclose(slicer.util.arrayFromVolume(overlay(attention)._node), found.attention.voxels, atol=0.05)
+    shown = slicer.util.arrayFromVolume(overlay(attention)._node)
+    np.testing.assert_allclose(shown, expected(heart, library, **numbers).attention.voxels, atol=0.05)
+    for left_out in numbers:  # where the choice made no difference, this would show nothing
+        other = expected(heart, library, **{name: value for name, value in numbers.items() if name != left_out})
+        assert np.abs(shown - other.attention.voxels).max() > 0.1
 
 
 def test_uncertainty(attention, pictures):
