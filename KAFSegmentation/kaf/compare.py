@@ -15,22 +15,26 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from kaf.comparison import Cell, differences, rows
+from kaf.cohort.tables import check_tables
+from kaf.comparison import Cell, as_csv, differences, rows
+from kaf.comparison.kept import check_data, check_recipe
 from kaf.comparison.page import comparison_page
 from kaf.data.folder import Case, scan_folder
 from kaf.data.plan import compact_network
 from kaf.data.splits import Split, few_shot, k_folds
-from kaf.errors import InputError
+from kaf.errors import InputError, OutputError
 from kaf.evaluation import plain_numbers
 from kaf.events import Message, OnEvent, Progress, Result, ignore
 from kaf.files import atomic_write
 from kaf.finetune import finetune
+from kaf.jobs.folder import read_json
 from kaf.metrics import case_metrics
 from kaf.network import build_network
 from kaf.network.build import count_parameters
 from kaf.overlap import overlap
 from kaf.pretrain import pretrain
-from kaf.runtime.plain_text import csv_table
+from kaf.runs.earlier import own_content
+from kaf.runtime.file_set import write_set
 from kaf.segment import segment
 from kaf.settings import FinetuneSettings, NetworkSettings, SegmentSettings, build
 from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
@@ -65,13 +69,20 @@ def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, 
     Raises:
         InputError: too few patients, or a folder that cannot be read.
         SettingsError: a recipe that cannot be used.
-        OutputError: the folder cannot be written, or holds an experiment on other folds.
+        OutputError: the folder cannot be written, holds something else, or an experiment with other settings or on
+            other files.
     """
     cases = scan_folder(settings.data).labelled
     folds = _folds(cases, settings)
     plans = [_Plan(arm, m, draw, fold) for m in sorted(settings.few_shot, reverse=True)
              for draw in range(settings.draws) for fold in settings.run_folds for arm in settings.names]
     experiment = _Experiment(settings, cases, folds, on_event)
+    try:
+        experiment.check(plans)
+    except OutputError as error:
+        if not settings.only_report:
+            raise
+        on_event(Message(str(error), "warning"))
     if not settings.only_report:
         experiment.run(plans)
     cells = list(_read(Path(settings.output), plans))
@@ -121,6 +132,8 @@ def _folds(cases: Sequence[Case], settings: CompareSettings) -> list[Split]:
     if path.is_file() and path.read_text() != words:
         raise InputError(path, "the experiment in this folder was made on other patients or folds",
                          "Choose another output folder, or the same data, folds and seed.")
+    if not path.is_file() and path.parent.is_dir() and own_content(path.parent):
+        raise OutputError(path.parent, "is a folder with other files in it", "Choose an empty or a new folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, words)
     smallest = min(len(split.train) for split in splits)
@@ -137,6 +150,28 @@ class _Experiment:
         self._settings, self._cases, self._folds, self._send = settings, cases, folds, send
         self._output = Path(settings.output)
         self._common = {name: getattr(settings, name) for name in _SHARED}
+        self._arms = {name: arm_of(name, settings) for name in settings.names}
+        self._pool = scan_folder(settings.unlabelled or settings.data).cases  # to pretrain on
+        self._patients = {case.patient for case in self._pool}
+
+    def check(self, plans: Sequence[_Plan]) -> None:
+        """Whether what is there already was made from these scans with these settings.
+
+        Raises:
+            OutputError: it was not.
+        """
+        more = self._pool if self._settings.unlabelled else ()
+        check_data(self._output, {"labelled": self._cases, "unlabelled": more})
+        for plan in plans:
+            said = self._finetuning(plan)
+            check_recipe(self._folder(plan) / "run", build(FinetuneSettings, said), said)
+            if self._arms[plan.arm].pretrain is not None:
+                said = self._pretraining(plan)
+                check_recipe(Path(said["output"]), build(PretrainSettings, said), said)
+            tested = read_json(self._folder(plan) / _RESULT)
+            if tested.get("flips", self._settings.flips) != self._settings.flips:
+                raise OutputError(self._folder(plan), "was tested with other settings (flips)",
+                                  "Choose another output folder, or the settings of before.")
 
     def run(self, plans: Sequence[_Plan]) -> None:
         """All cells, in order; those that another process is making are looked at again until they are there."""
@@ -166,38 +201,46 @@ class _Experiment:
             return False
 
     def _make(self, plan: _Plan, folder: Path) -> None:
-        arm = arm_of(plan.arm, self._settings)
-        start = self._weights(plan, arm)
-        split = self._folds[plan.fold]
+        start = self._weights(plan)
         self._send(Message(f"{plan.arm}: {plan.few_shot} labelled patients, draw {plan.draw}, fold {plan.fold}"))
-        recipe = {**self._common, **self._settings.finetune, **arm.finetune}
-        if start is not None:
-            recipe = {name: value for name, value in recipe.items() if name not in _OWN or name == "patch"}
         run = folder / "run"
         model = finetune(build(FinetuneSettings, {
-            **recipe, "data": self._settings.data, "output": str(run), "seed": plan.draw,
-            "cases": tuple(few_shot(split.train, plan.few_shot, plan.draw)), "leave_out": split.test,
-            "init_from": str(start or ""), "resume": (run / "settings.json").is_file()}), self._quiet)
-        result = {**asdict(plan), "cases": self._test(model, split)}
+            **self._finetuning(plan), "init_from": str(start or ""),
+            "resume": (run / "settings.json").is_file()}), self._quiet)
+        result = {**asdict(plan), "flips": self._settings.flips, "cases": self._test(model, self._folds[plan.fold])}
         atomic_write(folder / _RESULT, json.dumps(plain_numbers(result), indent=1) + "\n")
 
-    def _weights(self, plan: _Plan, arm: ArmSettings) -> Path | None:
-        """The pretrained weights of an arm and fold; every image of test patients stays out unless transductive."""
-        if arm.pretrain is None:
-            return None
-        split = self._folds[plan.fold]
+    def _finetuning(self, plan: _Plan) -> dict[str, Any]:
+        """The settings of a cell's training, but for the weights that it starts from."""
+        arm, split = self._arms[plan.arm], self._folds[plan.fold]
+        recipe = {**self._common, **self._settings.finetune, **arm.finetune}
+        if arm.pretrain is not None:
+            recipe = {name: value for name, value in recipe.items() if name not in _OWN or name == "patch"}
+        return {**recipe, "data": self._settings.data, "output": str(self._folder(plan) / "run"), "seed": plan.draw,
+                "cases": tuple(few_shot(split.train, plan.few_shot, plan.draw)), "leave_out": split.test}
+
+    def _pretraining(self, plan: _Plan) -> dict[str, Any]:
+        """The settings of the pretraining of an arm and fold; every image of test patients stays out unless
+        transductive."""
+        data = self._settings.unlabelled or self._settings.data
+        tested = self._folds[plan.fold].test
+        out = () if self._settings.transductive else tuple(p for p in tested if p in self._patients)
         run = self._output / _file_name(plan.arm.removesuffix("+unlabelled")) / f"pretraining-fold{plan.fold}"
+        return {**self._common, **self._settings.pretrain, **(self._arms[plan.arm].pretrain or {}), "data": data,
+                "output": str(run), "leave_out": out}
+
+    def _weights(self, plan: _Plan) -> Path | None:
+        """The pretrained weights of an arm and fold, if the arm starts from any."""
+        if self._arms[plan.arm].pretrain is None:
+            return None
+        recipe = self._pretraining(plan)
+        run = Path(recipe["output"])
         run.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{run}.lock", timeout=0):
             model = run / "model.safetensors"
             if not model.is_file():
                 self._send(Message(f"{plan.arm}: pretraining, fold {plan.fold}"))
-                data = self._settings.unlabelled or self._settings.data
-                known = {case.patient for case in scan_folder(data).cases}
-                out = () if self._settings.transductive else tuple(p for p in split.test if p in known)
-                pretrain(build(PretrainSettings, {
-                    **self._common, **self._settings.pretrain, **arm.pretrain, "data": data, "output": str(run),
-                    "leave_out": out, "resume": (run / "settings.json").is_file()}), self._quiet)
+                pretrain(build(PretrainSettings, {**recipe, "resume": (run / "settings.json").is_file()}), self._quiet)
         return model
 
     def _test(self, model: Path, split: Split) -> list[dict[str, Any]]:
@@ -245,19 +288,10 @@ def _report(settings: CompareSettings, cells: Sequence[Cell], planned: int, send
              "rows": [asdict(row) for row in rows(cells, arms)],
              "differences": [asdict(d) for d in differences(cells, arms, baseline)]}
     table = plain_numbers(table)
-    atomic_write(output / "comparison.json", json.dumps(table, indent=1) + "\n")
-    atomic_write(output / "comparison.csv", _csv(cells))
-    atomic_write(output / "comparison.html", comparison_page(cells, arms, baseline, facts, planned))
+    files = {output / "comparison.csv": as_csv(cells),
+             output / "comparison.html": comparison_page(cells, arms, baseline, facts, planned),
+             output / "comparison.json": json.dumps(table, indent=1) + "\n"}
+    check_tables(files, overwrite=True)
+    write_set(files, overwrite=True)
     send(Result({"report": str(output / "comparison.html"), "networks": len(cells), "planned": planned}))
     return dict(table)
-
-
-def _csv(cells: Sequence[Cell]) -> str:
-    """One line per network and test case."""
-    rows: list[Sequence[object]] = [("arm", "labelled patients", "draw", "fold", "case", "patient", "Dice")]
-    for cell in cells:
-        dice = cell.volume_dice
-        for case in cell.cases:
-            rows.append((cell.arm, cell.few_shot, cell.draw, cell.fold, case["case"], case["patient"],
-                         f"{dice[case['case']]:.4f}"))
-    return csv_table(rows, "\r\n")

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from kaf.card import Label, plain_label
+from kaf.cohort.tables import check_tables
 from kaf.errors import InputError, OutputError
 from kaf.evaluation import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
 from kaf.evaluation.cases import Kept, Scored, score
 from kaf.events import Message, Metric, OnEvent, ignore
-from kaf.files import atomic_write, check_output
 from kaf.metrics import (
     ABSENT,
     MISSED,
@@ -31,6 +31,7 @@ from kaf.metrics import (
 )
 from kaf.overlap import pooled_dice
 from kaf.pairs import Pair, find_pairs
+from kaf.runtime.file_set import write_set
 from kaf.runtime.plain_text import csv_table
 from kaf.settings import EvaluateSettings
 from kaf.sharing import Outcome, clear_work, leads, share_work
@@ -208,17 +209,17 @@ def _prepare_output(settings: EvaluateSettings) -> Path:
     except OSError as error:
         reason = f"this folder cannot be made ({error.strerror})"
         raise OutputError(output, reason, "Choose another folder.") from error
-    for name in (TABLE, NUMBERS, REPORT):
-        check_output(output / name, settings.overwrite)
+    check_tables([output / name for name in (TABLE, NUMBERS, REPORT)], settings.overwrite)
     return output
 
 
 def _write(evaluation: Evaluation, output: Path, on_event: OnEvent) -> None:
+    """All three together; the numbers, which others read, come last."""
     from kaf.evaluation.page import evaluation_page
 
-    atomic_write(output / TABLE, to_csv(evaluation), overwrite=True)
-    atomic_write(output / NUMBERS, json.dumps(to_json(evaluation), indent=1, allow_nan=False), overwrite=True)
-    atomic_write(output / REPORT, evaluation_page(evaluation, on_event), overwrite=True)
+    write_set({output / TABLE: to_csv(evaluation), output / REPORT: evaluation_page(evaluation, on_event),
+               output / NUMBERS: json.dumps(to_json(evaluation), indent=1, allow_nan=False)},
+              evaluation.settings.overwrite)
 
 
 def to_csv(evaluation: Evaluation) -> str:

@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 
 import torch
 
+from kaf.cohort.tables import check_tables
 from kaf.data.cache import CachedCase, SliceSettings, load_case
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import Case, scan_folder
 from kaf.errors import InputError, OutputError, SettingsError
 from kaf.evaluation import plain_numbers
 from kaf.events import Message, OnEvent, Result, Ticker, ignore
-from kaf.files import atomic_write, check_output, write_problem
+from kaf.files import write_problem
 from kaf.ready import Ready, make_ready
+from kaf.runtime.file_set import write_set
 from kaf.runtime.plain_text import csv_table
 from kaf.selection.choices import Choice, by_coverage, by_uncertainty
 from kaf.selection.embedding import doubt, embed
@@ -73,8 +75,7 @@ def select(settings: SelectSettings, on_event: OnEvent = ignore) -> Selection:
         raise InputError(settings.data, f"none of its unlabelled scans can be used; {left_out[0]}",
                          "Mend or replace it.")
     words = {"settings": settings.model_dump(), **selection.to_dict()}
-    atomic_write(output / NUMBERS, json.dumps(words, indent=1) + "\n")
-    atomic_write(output / TABLE, _csv(choices))
+    write_set({output / TABLE: _csv(choices), output / NUMBERS: json.dumps(words, indent=1) + "\n"}, settings.overwrite)
     on_event(Result({**selection.to_dict(), "table": str(output / TABLE)}))
     return selection
 
@@ -144,8 +145,7 @@ def _prepare_output(settings: SelectSettings) -> Path:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(output, *write_problem(error)) from error
-    for name in (TABLE, NUMBERS):
-        check_output(output / name, settings.overwrite)
+    check_tables([output / name for name in (TABLE, NUMBERS)], settings.overwrite)
     return output
 
 

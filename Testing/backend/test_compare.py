@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from kaf.card import read_card
 from kaf.compare import arm_of, compare
 from kaf.comparison import Cell, differences, rows
 from kaf.data.splits import few_shot
-from kaf.errors import InputError, SettingsError
+from kaf.errors import InputError, OutputError, SettingsError
+from kaf.events import Message
 from kaf.network import build_network
 from kaf.network.build import count_parameters
+from kaf.runs.layout import RUN
 from kaf.settings import NetworkSettings, build
 from kaf.settings.compare import CompareSettings
 
@@ -94,6 +97,54 @@ def test_what_is_there_is_not_made_again(done, scans, monkeypatch):
 def test_other_folds_in_the_same_folder_are_refused(done, scans):
     with pytest.raises(InputError, match="made on other patients or folds"):
         compare(settings_of(scans, folds=2, only_report=True))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"finetune": {"epochs": 0.9}}, r"scratch.m2-draw0-fold0.run: was begun with other settings \(epochs\)"),
+    ({"pretrain": {"batch": 3}}, r"simclr.pretraining-fold0: was begun with other settings \(batch\)"),
+    ({"transductive": True}, r"simclr.pretraining-fold0: was begun with other settings \(leave_out\)"),
+    ({"flips": True}, r"m2-draw0-fold0: was tested with other settings \(flips\)"),
+], ids=lambda value: "-".join(value) if isinstance(value, dict) else "")
+def test_networks_of_other_settings_are_not_taken_for_those_that_are_asked_for(done, scans, change, words):
+    """They were kept and reported as if they had been made so."""
+    before = (scans.parent / "out" / "comparison.json").read_bytes()
+    given = done[1].model_dump(include={"finetune", "pretrain"})
+    changed = {name: {**given[name], **value} if isinstance(value, dict) else value for name, value in change.items()}
+    with pytest.raises(OutputError, match=words):
+        compare(settings_of(scans, **changed))
+    assert (scans.parent / "out" / "comparison.json").read_bytes() == before
+    heard = []
+    compare(settings_of(scans, **changed, only_report=True), heard.append)
+    assert any(isinstance(event, Message) and "other settings" in event.text for event in heard)
+    compare(done[1])
+
+
+def test_a_scan_that_is_replaced_ends_the_experiment(tmp_path):
+    """Some networks would have learned from the one, some from the other, in one table."""
+    data = write_phantoms(tmp_path / "scans", PATIENTS)
+    settings = settings_of(data, methods=("scratch",))
+    compare(settings)
+    copy = shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copyfile)
+    compare(settings.model_copy(update={"data": str(copy)}))
+    for name in ("a.nii.gz", "b_gt.nii.gz"):
+        kept = (data / name).read_bytes()
+        shutil.copyfile(data / name.replace("a", "c", 1).replace("b_", "d_"), data / name)
+        with pytest.raises(OutputError, match=rf"holds an experiment on other files: .*: {name[0]}\. "):
+            compare(settings)
+        (data / name).write_bytes(kept)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "comparison.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"more: is a folder with other files in it"):
+        compare(settings.model_copy(update={"output": str(tmp_path / "more")}))
+    assert [path.name for path in (tmp_path / "more").iterdir()] == ["comparison.csv"]
+    (tmp_path / "out" / "comparison.html").write_text("<html>mine</html>")
+    with pytest.raises(OutputError, match=r"comparison\.html: was not written by KAF"):
+        compare(settings)
+    assert (tmp_path / "out" / "comparison.html").read_text() == "<html>mine</html>"
+
+
+def test_all_that_an_experiment_writes_is_known_by_name(done, scans):
+    assert RUN.strangers(scans.parent / "out") == []
 
 
 def test_transductive_pretraining_sees_the_test_images_and_the_report_says_so(scans):

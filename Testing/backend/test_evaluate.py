@@ -129,6 +129,30 @@ def test_an_evaluation_is_replaced_only_on_request(folders):
     assert written == ["evaluation.csv", "evaluation.json", "report.html"]
 
 
+def test_an_evaluation_that_is_not_finished_does_not_lie_beside_the_one_before(folders, monkeypatch):
+    """The new table and numbers beside the old report would be taken for one evaluation."""
+    evaluate(settings(folders))
+    before = {file.name: file.read_bytes() for file in folders[2].iterdir()}
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kaf.evaluation.page.evaluation_page", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(settings(folders, tolerance=5.0, overwrite=True))
+    assert {file.name: file.read_bytes() for file in folders[2].iterdir() if file.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["evaluation.csv", "evaluation.json", "report.html"])
+def test_a_file_that_is_no_evaluation_is_not_replaced(folders, name):
+    evaluate(settings(folders))
+    (folders[2] / name).write_text("case;mine\n")
+    before = {file.name: file.read_bytes() for file in folders[2].iterdir()}
+    with pytest.raises(OutputError, match=rf"{name}: was not written by KAF and is not replaced\. Move it"):
+        evaluate(settings(folders, tolerance=5.0, overwrite=True))
+    assert {file.name: file.read_bytes() for file in folders[2].iterdir()} == before
+
+
 def test_an_output_folder_that_is_a_file_is_refused(folders):
     folders[2].write_text("taken")
     with pytest.raises(OutputError, match="cannot be made"):

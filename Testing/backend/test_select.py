@@ -143,6 +143,12 @@ def test_a_selection_is_not_replaced_unasked(settings, tmp_path):
     (tmp_path / "selection.csv").touch()
     with pytest.raises(OutputError, match="exists already"):
         select(settings(tmp_path))
+    with pytest.raises(OutputError, match=r"selection\.csv: was not written by KAF"):
+        select(settings(tmp_path, overwrite=True))
+    (tmp_path / "selection.csv").unlink()
+    select(settings(tmp_path))
+    select(settings(tmp_path, overwrite=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["selection.csv", "selection.json"]
 
 
 def test_the_embedding_is_the_mean_over_tissue_whatever_the_field_of_view(weights):

@@ -11,6 +11,7 @@ import numpy as np
 
 from kaf.metrics import Statistic, statistic
 from kaf.overlap import dice, pooled_dice
+from kaf.runtime.plain_text import csv_table
 
 
 @dataclass(frozen=True)
@@ -117,3 +118,14 @@ def _difference(arm: str, few_shot: int, pairs: Iterable[tuple[Cell, Cell]]) -> 
 
         p = float(wilcoxon(by_patient).pvalue)
     return Difference(arm, few_shot, count, float(by_patient.mean()), error, int((by_patient > 0).sum()), p)
+
+
+def as_csv(cells: Sequence[Cell]) -> str:
+    """One line per network and test case."""
+    lines: list[Sequence[object]] = [("arm", "labelled patients", "draw", "fold", "case", "patient", "Dice")]
+    for cell in cells:
+        dice_of = cell.volume_dice
+        for case in cell.cases:
+            lines.append((cell.arm, cell.few_shot, cell.draw, cell.fold, case["case"], case["patient"],
+                          f"{dice_of[case['case']]:.4f}"))
+    return csv_table(lines, "\r\n")

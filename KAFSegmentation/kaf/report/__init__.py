@@ -17,6 +17,9 @@ from html import escape
 from kaf.report.style import SORTER, STYLE
 
 NOTHING = "–"  # an undefined number
+BEGINNING = ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'')
+"""How every page of KAF's begins."""
 
 
 def number(value: float, digits: int = 3, signed: bool = False) -> str:
@@ -169,10 +172,9 @@ def page(title: str, kind: str, facts: Sequence[str], parts: Iterable[str], foot
         foot: the last line.
     """
     digest = base64.b64encode(hashlib.sha256(SORTER.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = f"; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'{BEGINNING}{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from kaf.errors import OutputError
-from kaf.files import atomic_path, remove
+from kaf.files import atomic_path, check_output, remove
 
 
 @contextmanager
@@ -25,6 +25,8 @@ def file_set(paths: Sequence[Path], overwrite: bool = False, without: Collection
     Raises:
         OutputError: a file exists and ``overwrite`` is not set, or the disk refuses.
     """
+    for path in paths:
+        check_output(path, overwrite)
     new = [path for path in paths if not path.exists()]
     ours: dict[Path, os.stat_result] = {}
     try:
@@ -33,15 +35,23 @@ def file_set(paths: Sequence[Path], overwrite: bool = False, without: Collection
             with _own_names(names):
                 yield names
             ours = {path: names[path].stat() for path in new}
-            if len(paths) > 1 or without:
-                for path in (*without, paths[-1]):
-                    remove(path)
+            for path in paths:
+                check_output(path, overwrite)  # somebody may have written one meanwhile
+            for path in (*without, paths[-1]) if overwrite and len(paths) > 1 else without:
+                remove(path)
     except BaseException:
         for path, state in ours.items():
             with suppress(OSError):
                 if os.path.samestat(path.stat(), state):  # and not another process's
                     path.unlink()
         raise
+
+
+def write_set(texts: Mapping[Path, str], overwrite: bool = False) -> None:
+    """A :func:`file_set` of texts, the record last."""
+    with file_set(list(texts), overwrite) as names:
+        for path, text in texts.items():
+            names[path].write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager
