@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,12 @@ from pydantic import Field
 from kaf.console import Console
 from kaf.errors import OutputError
 from kaf.events import Message
+from kaf.files import file_digest
 from kaf.flags import Command, parse
+from kaf.jobs.folder import read_json
 from kaf.library import find_model
 from kaf.pairs import case_name
+from kaf.runtime.file_set import file_set
 
 if TYPE_CHECKING:
     from kaf.card import Label
@@ -44,7 +48,13 @@ def main(arguments: Sequence[str], console: Console) -> None:
     command = parse(DemoCommand, arguments, "demo")
     folder = Path(command.output)
     find_model(command.model)
-    volume, truth, stem = _scan(command, folder, console)
+    volume, truth, stem = _scan(command, folder)
+    files = {name: folder / f"{stem}{ending}" for name, ending in (
+        ("scan", ".nrrd"), ("segmentation", "-seg.seg.nrrd"), ("attention", "-attention.nrrd"),
+        ("uncertainty", "-uncertainty.nrrd"), ("picture", "-overview.png"), ("record", "-demo.json"))}
+    if truth is None:
+        del files["scan"]
+    _check_free(files)
     from kaf.picture import overview
     from kaf.segment import segment
     from kaf.settings import SegmentSettings
@@ -55,17 +65,21 @@ def main(arguments: Sequence[str], console: Console) -> None:
     result = segment(volume, settings, console)
     card = result.card
     notice(card, console)
-    files = {name: folder / f"{stem}{ending}" for name, ending in (
-        ("segmentation", "-seg.seg.nrrd"), ("attention", "-attention.nrrd"),
-        ("uncertainty", "-uncertainty.nrrd"), ("picture", "-overview.png"))}
-    write_labels(files["segmentation"], result.labels, card.labels, overwrite=True)
     assert result.attention is not None
     assert result.uncertainty is not None
-    write_map(files["attention"], result.attention, overwrite=True)
-    write_map(files["uncertainty"], result.uncertainty, overwrite=True)
     scores = {} if truth is None else _dice(result.labels, truth, card.labels)
-    overview(volume, result.labels, card.labels, attention=result.attention, truth=truth if scores else None,
-             path=files["picture"], title=f"{stem}  ·  {card.name}", slicing_axis=card.slicing_axis)
+    with file_set(list(files.values()), overwrite=True) as names:
+        if truth is not None:
+            write_map(names[files["scan"]], volume)
+        write_labels(names[files["segmentation"]], result.labels, card.labels)
+        write_map(names[files["attention"]], result.attention)
+        write_map(names[files["uncertainty"]], result.uncertainty)
+        overview(volume, result.labels, card.labels, attention=result.attention, truth=truth if scores else None,
+                 path=names[files["picture"]], title=f"{stem}  ·  {card.name}", slicing_axis=card.slicing_axis)
+        record = files.pop("record")
+        names[record].write_text(json.dumps({path.name: file_digest(names[path]) for path in files.values()}))
+    if truth is not None:
+        console(Message(f"Made a heart (seed {command.seed}): {files.pop('scan')}"))
     lines = [f"{card.name} on {result.place}: {sum(result.seconds.values()):.1f} s"]
     for label in card.labels:
         known = f"   Dice {scores[label.name]:.3f}" if label.name in scores else ""
@@ -78,11 +92,19 @@ def main(arguments: Sequence[str], console: Console) -> None:
                     "warnings": list(result.warnings)}, "\n".join(lines))
 
 
-def _scan(command: DemoCommand, folder: Path, console: Console) -> tuple[Volume, Volume | None, str]:
+def _check_free(files: Mapping[str, Path]) -> None:
+    """Whether nothing is in the way but an earlier demonstration, as it was written."""
+    known = read_json(files["record"])
+    for name, path in files.items():
+        if name != "record" and path.exists() and (path.is_dir() or file_digest(path) != known.get(path.name)):
+            raise OutputError(path, "exists already and is not from an earlier demo, or was changed since",
+                              "Move it, or choose another folder with --output.")
+
+
+def _scan(command: DemoCommand, folder: Path) -> tuple[Volume, Volume | None, str]:
     """The scan, its true structures where they are known, and the beginning of the results' names."""
     from kaf.phantom import cardiac_phantom
     from kaf.volume import read_volume
-    from kaf.volume.write import write_map
 
     made = None if command.input else cardiac_phantom(command.seed)
     volume, truth = made or (read_volume(command.input, command.frame, command.series or None), None)
@@ -91,9 +113,6 @@ def _scan(command: DemoCommand, folder: Path, console: Console) -> tuple[Volume,
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(folder, f"cannot be made ({error.strerror})", "Choose another folder.") from error
-    if truth is not None:
-        write_map(folder / f"{stem}.nrrd", volume, overwrite=True)
-        console(Message(f"Made a heart (seed {command.seed}): {folder / f'{stem}.nrrd'}"))
     return volume, truth, stem
 
 

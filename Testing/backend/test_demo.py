@@ -17,6 +17,7 @@ from kaf.volume import read_labels, read_volume
 from kaf.volume.write import write_map
 
 ENDINGS = ("-seg.seg.nrrd", "-attention.nrrd", "-uncertainty.nrrd", "-overview.png")
+RECORD = "-demo.json"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_the_made_up_heart(kaf, model):
     done = kaf("demo", "--model", model, "--seed", "5")
     assert done.code == 0, done.err
     folder = Path("demo-output")
-    assert {path.name for path in folder.iterdir()} == {"phantom5.nrrd", *(f"phantom5{end}" for end in ENDINGS)}
+    assert {path.name for path in folder.iterdir()} == {f"phantom5{end}" for end in (".nrrd", *ENDINGS, RECORD)}
     volume, truth = cardiac_phantom(5)
     np.testing.assert_array_equal(read_volume(folder / "phantom5.nrrd").voxels, volume.voxels)
     labels = read_labels(folder / "phantom5-seg.seg.nrrd").voxels
@@ -68,10 +69,27 @@ def test_a_scan_of_ones_own_has_no_dice_and_is_shown_again(kaf, model):
         values = events[-1].values
         assert values["Dice"] == {}
         assert set(values["volumes_ml"]) == {label.name for label in LABELS}
-        assert {path.name for path in Path("out/deeper").iterdir()} == {f"mine{end}" for end in ENDINGS}
+        assert {path.name for path in Path("out/deeper").iterdir()} == {f"mine{end}" for end in (*ENDINGS, RECORD)}
         assert any(isinstance(event, Progress) for event in events)
         assert any(isinstance(event, Message) and "licensed" in event.text for event in events) == (seen == 1)
     assert files_here() == {"mine.nii.gz", "out"}
+
+
+def test_a_demo_replaces_nothing_but_an_earlier_one(kaf, model):
+    """``--output .`` beside a scan that somebody has segmented and corrected."""
+    write_map("mine.nii.gz", cardiac_phantom(2, slices=3, size=64, spacing=4)[0])
+    Path("mine-seg.seg.nrrd").write_bytes(b"corrected by hand")
+    demo = ("demo", "--input", "mine.nii.gz", "--model", model, "--output", ".")
+    done = kaf(*demo)
+    assert (done.code, files_here()) == (1, {"mine.nii.gz", "mine-seg.seg.nrrd"})
+    assert "mine-seg.seg.nrrd: exists already and is not from an earlier demo, or was changed since" in done.err
+    assert Path("mine-seg.seg.nrrd").read_bytes() == b"corrected by hand"
+    Path("mine-seg.seg.nrrd").unlink()
+    assert kaf(*demo).code == 0
+    assert kaf(*demo).code == 0
+    Path("mine-attention.nrrd").write_bytes(b"changed")
+    assert kaf(*demo).code == 1
+    assert Path("mine-attention.nrrd").read_bytes() == b"changed"
 
 
 def test_a_model_without_keypoints_is_shown_too(kaf, tmp_path):
