@@ -233,6 +233,17 @@ def test_without_locks_a_job_is_known_by_its_number_and_start(begin, monkeypatch
     assert over(job) == jobs.LOST
 
 
+def test_a_folder_of_somebody_called_job_is_not_touched(begin, tmp_path):
+    own = tmp_path / "runs" / "run" / "job"
+    own.mkdir(parents=True)
+    for name in ("thesis.doc", "log.txt"):
+        (own / name).write_text("mine")
+        with pytest.raises(OutputError, match=r"job: is a folder with other files in it"):
+            begin()
+        assert [(path.name, path.read_text()) for path in own.iterdir()] == [(name, "mine")]
+        (own / name).unlink()
+
+
 def test_a_folder_in_use_is_not_started_in(begin, tmp_path):
     job = begin(at=1, what="wait", **{"for": str(tmp_path / "go")})
     with pytest.raises(OutputError, match=r"already holds a run|another process"):

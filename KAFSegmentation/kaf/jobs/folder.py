@@ -41,6 +41,11 @@ class JobFolder:
         self.events, self.log = self.path / "events.jsonl", self.path / "log.txt"
         self.lock, self.asked_to_stop, self._child = self.path / "lock", self.path / "stop", self.path / "child.json"
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file of a job but its lock."""
+        return self.job, self.settings, self.events, self.log, self.asked_to_stop, self._child
+
     def read(self) -> dict[str, Any]:
         """What was asked; ValueError where that cannot be told."""
         return record.asked(read_json(self.job))

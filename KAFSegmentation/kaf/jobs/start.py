@@ -49,6 +49,7 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
     if os.path.dirname(python):  # else it is looked for where programs are
         python = os.path.abspath(python)
     try:
+        _check_own(files)
         files.path.mkdir(parents=True, exist_ok=True)
         lock = locks.take(files.lock, wait=2.0)
         if lock is None:
@@ -81,7 +82,14 @@ def _keep(files: JobFolder) -> None:
         shutil.copyfile(told, files.events)
 
 
+def _check_own(files: JobFolder) -> None:
+    """Whether what is in the job's folder was written by a job: somebody's own folder of that name is not touched."""
+    there = [path for path in files.path.iterdir() if not path.name.startswith(".")] if files.path.is_dir() else []
+    strange = [path.name for path in there if path not in (*files.all, files.lock)]
+    if strange or (there and files.lock not in there):  # which every job makes first
+        raise OutputError(files.path, "is a folder with other files in it", "Choose another folder for the run.")
+
+
 def _clear(files: JobFolder) -> None:
-    for file in files.path.iterdir():
-        if file != files.lock:
-            remove(file)
+    for file in files.all:
+        remove(file)
