@@ -97,7 +97,8 @@ def plan_of(network: NetworkSettings) -> Plan:
 
 
 def test_what_nobody_stated_is_unspecified():
-    card = make_card(settings(labels={4: "LV"}), plan_of(PLAIN), Split(("a", "b"), ()), [])
+    plan = plan_of(PLAIN.model_copy(update={"classes": 5}))
+    card = make_card(settings(labels={4: "LV"}), plan, Split(("a", "b"), ()), [])
     assert card.label_names == {1: "label 1", 4: "LV"}
     assert (card.weights_licence, card.training_data, card.modality) == ("unspecified", "", "any")
     assert card.metrics == {"training_patients": 2}
