@@ -174,6 +174,10 @@ def _gather(settings: EvaluateSettings, cases: list[CaseResult], catalogue: _Cat
     labels = catalogue.resolved()
     if not labels:
         raise InputError(settings.reference, "no label occurs in any map", "Check that these are label maps.")
+    if not any(metrics.status != ABSENT for case in cases for metrics in case.metrics):
+        asked = ", ".join(f"{label.value} ({label.name})" for label in labels)
+        raise InputError(settings.reference, f"none of the labels asked for occurs in any map: {asked}",
+                         "Give the values that the maps have; `kaf data scan` lists them.")
     if strangers := [label for label in labels if label.value not in catalogue.in_references]:
         words = ", ".join(f"{label.value} ({label.name})" for label in strangers)
         catalogue.remark(f"No reference has the label {words}: check that both sides number them alike.")

@@ -86,6 +86,8 @@ class Command(BaseSettings):
 def parse(command: type[C], arguments: Sequence[str], name: str) -> C:
     """The command from its flags over the JSON file of ``--settings``; SettingsError for wrong usage."""
     see = f"See `kaf {name} --help`."
+    if any("\0" in argument for argument in arguments):
+        raise SettingsError(f"kaf {name}", "an argument holds a NUL character, which no path and no name has", see)
     arguments, source = _take_settings(_joined(command, arguments), see)
     given: dict[str, Any] = {}
     if source is not None:

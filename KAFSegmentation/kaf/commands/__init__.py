@@ -234,8 +234,10 @@ def evaluate(arguments: Sequence[str], console: Console) -> None:
             score_cases(settings)
             return
         overview = run(settings, _without_result(console)).overview()
-    console.result(overview, f"mean Dice {overview['dice']:.3f} over {overview['cases']} cases (pooled "
-                   f"{overview['pooled_dice']:.3f})\nreport: {overview['report']}")
+    dice, pooled = ("undefined" if value is None else f"{value:.3f}" for value in
+                    (overview["dice"], overview["pooled_dice"]))
+    console.result(overview, f"mean Dice {dice} over {overview['cases']} cases (pooled {pooled})\n"
+                   f"report: {overview['report']}")
 
 
 def _without_result(console: Console) -> OnEvent:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kaf import json_files
 from kaf.errors import SettingsError
@@ -42,12 +42,25 @@ class Settings(BaseModel):
         return values
 
 
+def _values_of_labels(names: dict[int, str]) -> dict[int, str]:
+    wrong = [value for value in names if not 1 <= value <= 255]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is no value of a label; they are 1 to 255, and 0 is the background")
+    return names
+
+
+LabelNames = Annotated[dict[int, str], AfterValidator(_values_of_labels)]
+"""Voxel value (1 to 255) -> name."""
+
+
 def problems_of(error: ValidationError) -> str:
     """pydantic's report in one line: "setting: what is wrong; ..."."""
     problems = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])
         words = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "string_unicode":
+            words = "holds characters that are no text (not valid UTF-8)"
         problems.append(f"{where}: {words}" if where else words)
     return "; ".join(problems)
 
@@ -180,7 +193,7 @@ class EvaluateSettings(Settings):
     prediction: str = Field(description="a segmentation, or a folder of them")
     reference: str = Field(description="the reference segmentation, or a folder of them")
     output: str = Field(description="folder for the table, the numbers and the report")
-    labels: dict[int, str] = Field({}, description="voxel value -> name; default: what the files say")
+    labels: LabelNames = Field({}, description="voxel value -> name; default: what the files say")
     images: str = Field("", description="the scans, for the pictures of the report")
     series: str = Field("", description="which series of a DICOM folder of scans that holds several: its UID, number "
                         "or description")
@@ -259,7 +272,7 @@ class AdaptSettings(ScanSettings):
     slices: tuple[int, ...] = Field(
         (), description="finished slices, counted along the model's slicing axis as the scan is stored, from 0; "
         "default: all slices that hold a label")
-    labels: dict[int, str] = Field({}, description="voxel value -> name of what was drawn; default: the model's own "
+    labels: LabelNames = Field({}, description="voxel value -> name of what was drawn; default: the model's own "
                                    "structures are corrected")
     seconds: float = Field(40.0, ge=1, le=3600, description="time for learning")
     learning_rate: float | None = Field(None, gt=0, le=1, description="size of the learning steps; smaller keeps more "
@@ -290,15 +303,15 @@ class FinetuneSettings(RunSettings):
     output: str = Field(description="run folder; the model is written there as model.safetensors")
     name: str = Field("my-model", min_length=1, max_length=80, description="name of the model")
     description: str = Field("", description="what the model is for, in a sentence, for the card")
-    labels: dict[int, str] = Field({}, description="voxel value -> name")
-    terminology: dict[int, str] = Field({}, description="voxel value -> Slicer terminology entry")
+    labels: LabelNames = Field({}, description="voxel value -> name")
+    terminology: LabelNames = Field({}, description="voxel value -> Slicer terminology entry")
     modality: Literal["MR", "CT", "any"] = Field(
         "any", description="kind of the scans; any: as the scans look, and mixed if they differ")
     cases: tuple[str, ...] = Field((), description="only these cases or patients; default: all")
     validation: float = Field(0.0, ge=0, lt=1, description="share of the patients kept for validation")
     validation_cases: tuple[str, ...] = Field((), description="these patients for validation")
     few_shot: int | None = Field(None, ge=1, description="train on so many patients only, drawn by seed")
-    spacing: float | None = Field(None, gt=0, description="in-plane pixel size in mm; default: the median")
+    spacing: float | None = Field(None, ge=1e-4, le=1e3, description="in-plane pixel size in mm; default: the median")
     slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = Field(
         "auto", description="plane of the slices; largest-spacing: as the scan was taken; auto: that for thick slices, "
         "else the plane that shows most structures at once")

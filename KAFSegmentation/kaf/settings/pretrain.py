@@ -127,7 +127,7 @@ class PretrainSettings(RunSettings):
     cases: tuple[str, ...] = Field((), description="only these cases or patients; default: all")
     leave_out: tuple[str, ...] = Field((), description="never these patients: those who will be tested")
     modality: Literal["MR", "CT", "any"] = Field("any", description="of the scans; any: told from the files")
-    spacing: float | None = Field(None, gt=0, description="in-plane pixel size in mm; default: the median")
+    spacing: float | None = Field(None, ge=1e-4, le=1e3, description="in-plane pixel size in mm; default: the median")
     slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = Field(
         "auto", description="which slices are learned from")
     slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices seen on each side")
@@ -232,11 +232,10 @@ def preset_names() -> dict[str, str]:
 
 def read_preset(name: str) -> dict[str, Any]:
     """The settings of a preset."""
-    file = PRESETS / f"{name}.json"
-    if not file.is_file():
+    if name not in (file.stem for file in PRESETS.glob("*.json")):  # not asked of the disk: "../x" would leave it
         hint = _hint(name, list(preset_names()))
         raise SettingsError(f"preset {name}", "is not known", f"{hint[0].upper()}{hint[1:]}.".replace("?.", "?"))
-    values = load_values(file)
+    values = load_values(PRESETS / f"{name}.json")
     del values["about"]
     return values
 
