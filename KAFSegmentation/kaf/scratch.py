@@ -67,7 +67,7 @@ def sweep(parent: Path | None = None) -> None:
             # Whatever cannot be looked at or locked is not ours to remove.
             with contextlib.suppress(OSError):
                 if is_ours(folder) and _abandoned(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _remove(folder)
 
 
 def _new_folder(parent: Path) -> Path:
@@ -123,13 +123,27 @@ def _abandoned(folder: Path) -> bool:
         if sys.platform != "win32":
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if sys.platform == "win32":
-        mark.unlink()
+        os.replace(mark, mark)  # as an open one cannot be
     return True
+
+
+def _remove(folder: Path) -> None:
+    """The folder with all that is in it, the mark last: what is mapped on Windows stays, and goes another time."""
+    for path in folder.iterdir():
+        if path.name != _MARK:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+    if [path.name for path in folder.iterdir()] in ([], [_MARK]):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _dispose(folder: Path, mark: IO[bytes], owner: int) -> None:
     mark.close()
     if os.getpid() == owner:  # a forked child that exits has no business here
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it has gone already
+            _remove(folder)
         with contextlib.suppress(OSError):  # others work there
             folder.parent.rmdir()

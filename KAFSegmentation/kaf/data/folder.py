@@ -134,6 +134,8 @@ def _are_dicom(place: Path, candidates: Sequence[str]) -> bool:
         return True
     for name in candidates[:3]:
         try:
+            if (place / name).stat().st_size < 132:  # where the letters end; files of the kernel have no size at all
+                continue
             with (place / name).open("rb") as file:
                 file.seek(128)
                 if file.read(4) == b"DICM":

@@ -67,9 +67,7 @@ class Listener(threading.Thread):
         while (grace := self._wish()) is None:
             time.sleep(_LOOK)
         if sys.platform == "win32":
-            import _thread
-
-            _thread.interrupt_main()
+            signal.raise_signal(signal.SIGINT)  # which wakes the main thread there, interrupt_main() does not
         else:
             main = threading.main_thread().ident
             assert main is not None

@@ -77,7 +77,7 @@ class JobFolder:
 
     def is_alive(self, child: dict[str, Any]) -> bool | None:
         """Whether the child lives: by its lock, where the disk has none by its number and the time of its start; None
-        for one on another computer."""
+        where neither tells, as on another computer: a number alone may be anybody's by now."""
         held = locks.is_held(self.lock)
         if held is not None:
             return held
@@ -85,7 +85,8 @@ class JobFolder:
             return None
         if child.get("host") != socket.gethostname():
             return None
-        return process_start(int(child["pid"])) == child.get("began")
+        start = process_start(int(child["pid"]))
+        return None if start == "" else start is not None and start == child.get("began")
 
 
 def read_json(path: Path) -> dict[str, Any]:

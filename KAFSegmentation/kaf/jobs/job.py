@@ -127,7 +127,7 @@ class Job:
         alive = self._files.is_alive(child)
         if alive is None:  # on another computer, or not begun, and there is no lock to tell
             alive = bool(child) or time.time() - self.started < _PATIENCE
-        elif not alive and not child and not locks.INHERITED:
+        elif not alive and self._attempt and not child and not locks.INHERITED:
             alive = time.time() - self.started < _PATIENCE
         stopping = self._asked_to_stop()
         if not alive:

@@ -91,5 +91,12 @@ def _check_own(files: JobFolder) -> None:
 
 
 def _clear(files: JobFolder) -> None:
+    try:
+        remove(files.log)
+    except PermissionError as error:  # Windows: a child that has just been started, and has no lock yet, writes there
+        if not os.access(files.path, os.W_OK):
+            raise
+        raise OutputError(files.run, "is being worked on by another process", "Stop that one, or wait for it."
+                          ) from error
     for file in files.all:
         remove(file)

@@ -72,6 +72,9 @@ def build(cls: type[S], values: dict[str, Any], source: object = "settings") -> 
     except ValidationError as error:
         raise SettingsError(source, problems_of(error),
                             f"See `kaf {cls.verb()} --help` for every setting and its range.") from error
+    except UnicodeEncodeError as error:  # from inside pydantic
+        raise SettingsError(source, "holds characters that are no text (not valid UTF-8)",
+                            "Write it anew, in UTF-8.") from error
 
 
 def load_values(path: str | Path) -> dict[str, Any]:
