@@ -27,9 +27,7 @@ FILES = {
         "test_without_locks_a_job_is_known_by_its_number_and_start": "only Linux tells when one began",
         "test_of_two_starts_before_the_first_child_has_its_lock_the_last_one_counts": "its log keeps the second out"},
     "backend/test_jobs_foreign.py": {},
-    "backend/test_jobs_damaged.py": {},
     "backend/test_worker.py": {"test_the_log_of_the_client_before_is_kept": "a log that is written to keeps its name"},
-    "backend/test_worker_lines.py": {},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from types import FrameType
 from typing import Any
 
@@ -12,7 +13,7 @@ from .places import is_held
 
 _NEVER = set('<>:"|?*')
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(1, 10))}
-_busy = False
+_looking = threading.local()
 
 
 def watch() -> None:
@@ -21,15 +22,14 @@ def watch() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    global _busy
     rule = _RULES.get(event)
-    if rule is None or _busy or not _asked_by_kaf():
+    if rule is None or getattr(_looking, "now", False) or not _asked_by_kaf():
         return
-    _busy = True  # what the rule itself looks at is nobody's business
+    _looking.now = True  # what the rule itself looks at is nobody's business
     try:
         rule(*arguments)
     finally:
-        _busy = False
+        _looking.now = False
 
 
 def _asked_by_kaf() -> bool:

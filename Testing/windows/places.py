@@ -18,15 +18,17 @@ def is_held(path: str) -> bool:
 
 
 def _held() -> Iterator[str]:
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and _is_one(process):
-            yield from _opened(process)
-            yield from _mapped(process)
+    own = Path("/proc") / str(os.getpid())
+    others = (process for process in Path("/proc").iterdir() if process.name.isdigit() and process.name != own.name)
+    # Its own files last: its threads are those that meet most often, and between this look and the deed.
+    for process in (*filter(_is_one, others), own):
+        yield from _mapped(process)
+        yield from _opened(process)
 
 
 def _is_one(process: Path) -> bool:
     """Whether it runs under this stand-in; a computer has many other processes."""
-    if process.name in (_FIRST, str(os.getpid())):
+    if process.name == _FIRST:
         return True
     try:
         return f"KAF_WINDOWS={_FIRST}\0".encode() in (process / "environ").read_bytes()

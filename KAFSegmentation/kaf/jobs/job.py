@@ -128,7 +128,7 @@ class Job:
         if alive is None:  # on another computer, or not begun, and there is no lock to tell
             alive = bool(child) or time.time() - self.started < _PATIENCE
         elif not alive and self._attempt and not child and not locks.INHERITED:
-            alive = time.time() - self.started < _PATIENCE
+            alive = time.time() - self.started < _PATIENCE and not job_process.has_ended(self._files.log)
         stopping = self._asked_to_stop()
         if not alive:
             again = self._child()  # it may have ended between the two looks

@@ -23,7 +23,8 @@ _NEW_GROUP, _NO_WINDOW, _BREAK_AWAY = 0x200, 0x08000000, 0x01000000
 LOCK = "KAF_JOB_LOCK"
 """The environment variable with the number of the open file that is handed over."""
 _WITHOUT_MODULES = Path(__file__).resolve().parents[1] / "recipes"
-_STARTED: list[subprocess.Popen[bytes]] = []
+_STARTED: list[tuple[Path, subprocess.Popen[bytes]]] = []
+_ENDED: set[Path] = set()  # logs of those that were started here and are over
 
 
 def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None] | None, lock: IO[bytes]) -> None:
@@ -55,7 +56,8 @@ def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None]
             raise WorkerError(command[0], f"cannot be started ({error.strerror or error})",
                               "Give the path of a Python interpreter that has the packages KAF needs.") from error
     reap()
-    _STARTED.append(process)
+    _ENDED.discard(log)
+    _STARTED.append((log, process))
 
 
 def _start_on_windows(command: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -70,7 +72,15 @@ def _start_on_windows(command: Sequence[str], options: dict[str, Any]) -> subpro
 
 def reap() -> None:
     """Let the system forget the children of this process that have ended."""
-    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
+    _ENDED.update(log for log, process in _STARTED if process.poll() is not None)
+    _STARTED[:] = [(log, process) for log, process in _STARTED if process.returncode is None]
+    _ENDED.difference_update(log for log, _ in _STARTED)
+
+
+def has_ended(log: Path) -> bool:
+    """Whether this process has started the one that writes this log, and it is over."""
+    reap()
+    return log in _ENDED
 
 
 def end(pid: int, group: int) -> None:
