@@ -38,7 +38,8 @@ def along(orientation: Sequence[float], distances: Sequence[float], start=(-10.0
 
 def enhanced(path: Path, groups: Sequence[dict[str, Any]], voxels: np.ndarray | None = None,
              kind: str = uid.EnhancedMRImageStorage, shared: dict[str, Any] | None = None, series: str = "1.2.3.4",
-             change: Callable[[Dataset], None] = lambda header: None, compressed: bool = False) -> np.ndarray:
+             change: Callable[[Dataset], None] = lambda header: None, compressed: bool = False,
+             syntax: str = uid.ExplicitVRLittleEndian) -> np.ndarray:
     """An object of one frame per item of ``groups``; returns its stored numbers (frame, row, column).
 
     ``shared`` takes the place of pixel spacing and an axial orientation.
@@ -55,11 +56,12 @@ def enhanced(path: Path, groups: Sequence[dict[str, Any]], voxels: np.ndarray | 
              "PixelMeasuresSequence": {"PixelSpacing": list(SPACING), "SliceThickness": 3}}
     made.SharedFunctionalGroupsSequence = [item(**(whole if shared is None else shared))]
     made.PerFrameFunctionalGroupsSequence = [item(**group) for group in groups]
-    made.PixelData = voxels.tobytes() + bytes(voxels.nbytes % 2)
+    stored = voxels.astype(voxels.dtype.newbyteorder(">")) if syntax == uid.ExplicitVRBigEndian else voxels
+    made.PixelData = stored.tobytes() + bytes(voxels.nbytes % 2)
     made["PixelData"].VR = "OW"
     change(made)
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    made.file_meta.TransferSyntaxUID = syntax
     if compressed:
         made.compress(uid.RLELossless)
     path.parent.mkdir(exist_ok=True)

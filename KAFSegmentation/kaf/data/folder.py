@@ -170,7 +170,7 @@ def _dicom_header(folder: Path) -> str | None:
     """PatientID (0010,0020) of a folder's first slice, "" where there is none; None without a slice."""
     import SimpleITK  # takes a quarter of a second, and only DICOM needs it
 
-    from kaf.volume.dicom_series import refuse_claims
+    from kaf.volume.dicom_check import refuse_damage
 
     shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # GDCM warns about every odd tag
@@ -180,7 +180,7 @@ def _dicom_header(folder: Path) -> str | None:
             reader = SimpleITK.ImageFileReader()
             reader.SetFileName(str(file))
             try:
-                refuse_claims(folder, file)
+                refuse_damage(folder, file)
                 reader.ReadImageInformation()
             except (RuntimeError, OSError, InputError):
                 continue

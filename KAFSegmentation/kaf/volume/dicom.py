@@ -9,18 +9,11 @@ from typing import Any
 import numpy as np
 
 from kaf.errors import InputError
+from kaf.volume.dicom_check import refuse_damage
 from kaf.volume.dicom_frames import Frame, frames_of_file, traits_of
 from kaf.volume.dicom_phases import choose_phase
 from kaf.volume.dicom_pixels import read_voxels
-from kaf.volume.dicom_series import (
-    MODALITY,
-    POSITION,
-    files_of,
-    header_text,
-    looks_like_dicom,
-    open_header,
-    refuse_claims,
-)
+from kaf.volume.dicom_series import MODALITY, POSITION, files_of, header_text, looks_like_dicom, open_header
 from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, name_of, times
 
 _ORIENTATION, _PIXELS = "0020|0037", "0028|0030"
@@ -34,7 +27,7 @@ def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM, with the mark or, as old ones are, without it."""
     import SimpleITK
 
-    refuse_claims(path, path)
+    refuse_damage(path, path)
     if looks_like_dicom(path):
         return True
     reader = SimpleITK.ImageFileReader()

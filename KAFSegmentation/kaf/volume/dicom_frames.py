@@ -117,7 +117,7 @@ def frames_of_file(subject: Path, file: Path) -> list[Frame]:
         InputError: a segmentation, frames that do not say where they lie, or a header that contradicts itself.
     """
     header = _header(subject, file)
-    with reasons(subject, file):
+    with _reasons(subject, file):
         if header.get("SOPClassUID", "") in _SEGMENTATIONS:
             raise InputError(subject, f"its file {file.name} is a DICOM segmentation, not a scan",
                              "Give the scan; load the segmentation in Slicer to save it as .seg.nrrd.")
@@ -175,12 +175,12 @@ def _header(subject: Path, file: Path) -> Any:
     """The data set of a file without its pixels."""
     import pydicom
 
-    with reasons(subject, file):
+    with _reasons(subject, file):
         return pydicom.dcmread(file, stop_before_pixels=True, force=True)
 
 
 @contextmanager
-def reasons(subject: Path, file: Path) -> Iterator[None]:
+def _reasons(subject: Path, file: Path) -> Iterator[None]:
     """What pydicom finds wrong, by whatever exception, in words; its warnings about odd values are not shown."""
     try:
         with warnings.catch_warnings():

@@ -76,7 +76,8 @@ def _stored(subject: Path, file: Path, numbers: Sequence[int]) -> dict[int, np.n
             if syntax.is_encapsulated:
                 frames = _unpacked(subject, pydicom.dcmread(file, force=True))
                 return {number: frames[number] for number in numbers}
-            read = iter_pixels(file, raw=True, indices=list(numbers))
+            source = pydicom.dcmread(file, force=True) if syntax.is_deflated else file
+            read = iter_pixels(source, raw=True, indices=list(numbers))
             return {number: _without_overlays(frame, header) for number, frame in zip(numbers, read, strict=True)}
     except (InputError, MemoryError, ImportError):
         raise

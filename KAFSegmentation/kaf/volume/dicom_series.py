@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from kaf.errors import InputError
 from kaf.files import check_regular
-from kaf.volume.dicom_frames import reasons
-from kaf.volume.itk import COPY_AGAIN, name_of
-from kaf.volume.stored import allowed_claim, refuse_claim
+from kaf.volume.dicom_check import refuse_damage
+from kaf.volume.itk import COPY_AGAIN, last_line, name_of
 
 MODALITY, POSITION = "0008|0060", "0020|0032"  # group and element, as ITK writes them
 _DESCRIPTION, _NUMBER = "0008|103e", "0020|0011"
-_START = 1 << 18  # bytes of a file that hold its sizes, as a rule
-_US = rb"(?s)\x28\x00%c\x00(?:US\x02\x00|\x02\x00\x00\x00)(..)|\x00\x28\x00%cUS\x00\x02(..)"
-_ROWS, _COLUMNS = (re.compile(_US % (element, element)) for element in (0x10, 0x11))
-_FRAMES = re.compile(rb"(?s)(?:\x28\x00\x08\x00(?:IS..|....)|\x00\x28\x00\x08IS..) *(\d{1,12})")
 _IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
-
-
-def refuse_claims(subject: Path, file: Path) -> None:
-    """Before GDCM, which makes room for compressed images of any size when it only reads their header.
-
-    The sizes are looked for in the first bytes of the file, which takes no time; where one of them looks too large,
-    the header is read for certain.
-
-    Raises:
-        InputError: the header promises more than could ever be in the file.
-    """
-    size = check_regular(file).st_size
-    with file.open("rb") as content:
-        start = content.read(_START)
-    marked = start[128:132] == b"DICM"
-    most = 8 * max((int(digits) for digits in _FRAMES.findall(start)), default=1)
-    for places in (_ROWS, _COLUMNS):
-        sizes = [int.from_bytes(little, "little") or int.from_bytes(big, "big")
-                 for little, big in places.findall(start)]
-        most *= max(sizes, default=1 << 16 if marked else 1)
-    if most <= allowed_claim(size):
-        return
-    import pydicom
-
-    tags = ["Rows", "Columns", "NumberOfFrames", "BitsAllocated", "SamplesPerPixel"]
-    try:
-        with reasons(subject, file):
-            header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
-            frames, rows, columns, bits, samples = (int(header.get(tag, None) or least) for tag, least in (
-                ("NumberOfFrames", 1), ("Rows", 0), ("Columns", 0), ("BitsAllocated", 16), ("SamplesPerPixel", 1)))
-    except InputError:
-        if marked:
-            raise
-        return  # some other file that happens to hold such bytes
-    refuse_claim(subject, (columns, rows, frames), -(-bits * samples // 8), size)
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -73,8 +32,14 @@ def files_of(folder: Path, series: str | None) -> list[str]:
         if not file.is_dir():
             name_of(file)
             check_regular(file)  # GDCM opens every file, and a named pipe would never answer
-            refuse_claims(folder, file)
-    uids = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(name_of(folder))
+            refuse_damage(folder, file)
+    try:
+        uids = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(name_of(folder))
+    except RuntimeError as error:  # one of the files, and GDCM does not say which
+        for file in (folder / name for name in names if (folder / name).is_file()):
+            if looks_like_dicom(file):
+                open_header(folder, str(file))
+        raise InputError(folder, f"cannot be read as DICOM files ({last_line(str(error))})", COPY_AGAIN) from error
     found = {uid: list(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in uids}
     found = {uid: files for uid, files in found.items() if files}
     if not found:
