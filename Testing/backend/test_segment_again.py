@@ -211,3 +211,17 @@ def test_a_single_scan_segmented_again_leaves_nothing_of_the_other_model(data, m
     assert cli.main([*command, "--model", str(models[1]), "--overwrite"]) == 0
     assert content(tmp_path / "one").keys() == {"p1.seg.nrrd", "p1-seg.json"}
     assert report(tmp_path / "one")["model"] == "second"
+
+
+@pytest.mark.parametrize("name", ["p1-uncertainty.nrrd", "p1-seg.json"])
+def test_a_file_whose_name_nobody_gave_is_not_replaced(data, models, tmp_path, capsys, name):
+    (tmp_path / name).write_text('{"mine": 1}')
+    command = ["segment", str(data / "p1.nii"), "--output", str(tmp_path / "p1.seg.nrrd"), "--uncertainty",
+               "--overwrite", "--model", str(models[0]), *HERE]
+    assert cli.main(command) == 1
+    assert f"{name}: was not written by KAF, or was changed since" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == '{"mine": 1}'
+    assert not (tmp_path / "p1.seg.nrrd").exists()
+    (tmp_path / name).unlink()
+    assert cli.main(command) == 0
+    assert cli.main(command) == 0

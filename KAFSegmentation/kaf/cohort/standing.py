@@ -118,6 +118,23 @@ class Wanted:
         atomic_write(self.mark, json.dumps([*digests.values(), *old]))
 
 
+def check_beside(paths: Mapping[str, Path]) -> None:
+    """Whether the files that lie beside the labels, whose names nobody has chosen, may be replaced.
+
+    Raises:
+        OutputError: one of them is not as KAF wrote it.
+    """
+    report = read_report(paths["report"])
+    written, names = _written(report), _names(report)
+    for name, path in paths.items():
+        if name == "labels" or not path.exists():
+            continue
+        known = bool(report) if name == "report" else path.name in names
+        if not known or (name != "report" and written and file_digest(path) != written.get(path.name)):
+            raise OutputError(path, "was not written by KAF, or was changed since, and is not replaced",
+                              "Move it, or choose another name for the segmentation.")
+
+
 def leftovers(paths: Mapping[str, Path]) -> list[Path]:
     """Files of the result that is there, as KAF wrote them, that a new one with these files does not have."""
     report = read_report(paths["report"])

@@ -54,8 +54,9 @@ def segment(arguments: Sequence[str], console: Console) -> int:
     check_suffix(labels)
     outputs = result_paths(labels, settings, command.picture)
     _check([command.input], outputs.values(), command.overwrite, settings.model)
-    from kaf.cohort.standing import leftovers
+    from kaf.cohort.standing import check_beside, leftovers
 
+    check_beside(outputs)
     stamp = stamp_of(command.input)
     volume = read_volume(command.input, command.frame, command.series or None)
     from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
