@@ -1,6 +1,7 @@
 """What a person does in a test: click, type, wait, look."""
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,7 +65,11 @@ def type_text(widget: QWidget, text: str) -> None:
 
 
 def press_key(widget: QWidget, key, modifier=Qt.NoModifier) -> None:
-    """Press one key."""
+    """Press one key, with the focus on that widget and its window in front, where shortcuts see it."""
+    with warnings.catch_warnings():  # off screen, a window that was hidden does not come to the front otherwise
+        warnings.simplefilter("ignore", DeprecationWarning)
+        QApplication.setActiveWindow(widget.window())
+    widget.setFocus()
     QTest.keyClick(widget, key, modifier)
     pump()
 
@@ -82,8 +87,11 @@ def choose(selector: QWidget, text: str) -> None:
     model = combo.model()
     if not model.flags(model.index(row, combo.modelColumn, combo.rootModelIndex())) & Qt.ItemIsEnabled:
         raise NotClickable(f"'{text}' of {selector.className()} '{selector.objectName}' is disabled")
-    combo.setCurrentIndex(row)
-    combo.activated.emit(row)
+    if model.flags(model.index(row, combo.modelColumn, combo.rootModelIndex())) & Qt.ItemIsSelectable:
+        combo.setCurrentIndex(row)
+        combo.activated.emit(row)
+    else:  # an entry of a node selector that does something
+        combo.view().clicked.emit(model.index(row, combo.modelColumn, combo.rootModelIndex()))
     pump()
 
 
