@@ -64,6 +64,20 @@ def test_a_flipped_bit_is_found_or_changes_no_voxel(tmp_path, name):
     np.testing.assert_array_equal(read_labels(path).voxels, voxels)
 
 
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd"])
+def test_every_bit_of_a_header(tmp_path, name):
+    """One in 6,000 was enough for MetaIO to hand out what lay in memory."""
+    voxels = scan((3, 4, 5), np.uint8)
+    path = packed(tmp_path / name, voxels)
+    sound = path.read_bytes()
+    for bit in range(8 * (len(sound) - 40)):
+        content = bytearray(sound)
+        content[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(content)
+        found = read_or_refuse(path)
+        assert found is None or np.array_equal(found, voxels), f"bit {bit}: {sound[bit // 8 - 9: bit // 8 + 9]!r}"
+
+
 META = ("ObjectType = Image\nNDims = 3\nBinaryData = True\nElementSpacing = 1 1 1\n"
         "TransformMatrix = 1 0 0 0 1 0 0 0 1\nDimSize = {size}\nElementType = {kind}\n")
 NRRD = "NRRD0004\ntype: {kind}\ndimension: 3\nsizes: {size}\nspacings: 1 1 1\nendian: little\n"
@@ -167,6 +181,7 @@ SOUND = {
     "nrrd field after the file": lambda at: nrrd(at / "a.nhdr", b"", "datafile: a.raw\nencoding: raw\n"),
     "nrrd two streams": lambda at: nrrd(at / "a.nrrd", gzip.compress(RAW[:99]) + gzip.compress(RAW[99:]),
                                         "encoding: gz\n\n"),
+    "nrrd with zeros behind": lambda at: nrrd(at / "a.nrrd", gzip.compress(RAW) + bytes(3000), "encoding: gz\n\n"),
     "nrrd byte skip": lambda at: nrrd(at / "a.nrrd", gzip.compress(b"skipped" + RAW), "byte skip: 7\nencoding: gz\n\n"),
     "nrrd from the end": lambda at: nrrd(at / "a.nrrd", b"skipped" * 99 + RAW, "byte skip: -1\nencoding: raw\n\n"),
     "nrrd line skip": lambda at: nrrd(at / "a.nrrd", b"x\nyy\n" + gzip.compress(RAW), "line skip: 2\nencoding: gz\n\n"),
@@ -174,6 +189,11 @@ SOUND = {
     "nrrd hex": lambda at: nrrd(at / "a.nrrd", RAW.hex().encode(), "encoding: hex\n\n"),
     "nrrd with Windows line ends": lambda at: crlf(nrrd(at / "a.nrrd")),
 }
+
+
+def spoilt(path: Path, old: bytes, new: bytes) -> Path:
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    return path
 
 
 def crlf(path: Path) -> Path:
@@ -195,6 +215,9 @@ def test_ways_to_store_voxels(tmp_path, name):
 BROKEN = {
     "no length": (lambda at: metaimage(at / "a.mha", zlib.compress(RAW), SIZED.replace("DataSize", "Datasize")),
                   "how many bytes its compressed voxels take"),
+    "a blank that is none": (
+        lambda at: spoilt(metaimage(at / "a.mha", zlib.compress(RAW), SIZED), b"DataSize ", b"DataSize\xa0"),
+        "how many bytes its compressed voxels take"),
     "length too small": (lambda at: metaimage(at / "a.mha", zlib.compress(RAW), SIZED.replace("Size = ", "Size = -")),
                          "cut short|damaged"),
     "slice missing": (lambda at: metaimage(at / "a.mhd", b"gone.raw\n", "ElementDataFile = LIST\n"),
@@ -202,6 +225,7 @@ BROKEN = {
     "words": (lambda at: metaimage(at / "a.mha", b"1 2", f"BinaryData = False\n{HERE}"),
               "in words"),
     "bzip2": (lambda at: nrrd(at / "a.nrrd", bz2.compress(RAW), "encoding: bzip2\n\n"), "bzip2, which ITK does not"),
+    "garbage behind": (lambda at: nrrd(at / "a.nrrd", gzip.compress(RAW) + b"more" * 9, "encoding: gz\n\n"), "damaged"),
     "no encoding": (lambda at: nrrd(at / "a.nrrd", RAW, "\n"), "no way of packing"),
     "type": (lambda at: nrrd(at / "a.nrrd", kind="shirt"), r"no type of numbers that KAF knows \('shirt'\)"),
     "sizes": (lambda at: nrrd(at / "a.nrrd", size="9 7"), "another number of sizes"),

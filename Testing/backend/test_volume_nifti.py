@@ -49,6 +49,20 @@ def test_extension_block(tmp_path, suffix):
         read_volume(path)
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_numbers_that_are_not_finite_are_counted_wherever_they_begin(tmp_path, suffix):
+    """More than a piece of what is unpacked at a time, at a place that is no multiple of 8."""
+    voxels = np.random.default_rng(2).normal(size=(20, 130, 130))
+    voxels[:, 5, 7] = np.nan
+
+    def change(header):
+        put("2h", 70, 64, 64)(header)
+        put("f", 108, 372.0)(header)
+
+    path = nifti(tmp_path / f"a{suffix}", dims=(130, 130, 20), data=bytes(20) + voxels.tobytes(), change=change)
+    assert "20 voxels are NaN" in read_volume(path).warnings[0]
+
+
 @pytest.mark.parametrize("count", [0, -3, 8, 200])
 def test_impossible_number_of_dimensions(tmp_path, count):
     with pytest.raises(InputError, match=f"its header promises {count} dimensions"):

@@ -81,7 +81,7 @@ def _parse(path: Path) -> tuple[dict[str, str], list[str], int]:
             name, equals, value = line.partition(b"=")
             if not equals:
                 name, _, value = line.partition(b":")
-            known, text = name.decode("latin-1").strip(), os.fsdecode(value.strip())
+            known, text = name.strip().decode("latin-1"), os.fsdecode(value.strip())  # blanks of ASCII, as MetaIO
             if content.tell() > _LONGEST:
                 break
             if known == "ElementDataFile":

@@ -79,7 +79,7 @@ def _parse(path: Path) -> tuple[dict[str, str], list[Path], int]:
             name, colon, value = line.partition(b":")
             if line.startswith(b"#") or not colon or value.startswith(b"="):
                 continue  # a comment, or a key of somebody's own
-            known = name.decode("latin-1").strip().lower()
+            known = name.strip().decode("latin-1").lower()
             known = _ALSO.get(known, known)
             fields[known] = os.fsdecode(value.strip())
             if known == "data file" and fields[known].startswith("LIST"):

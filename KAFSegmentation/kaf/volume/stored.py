@@ -6,13 +6,12 @@ unpacked at all, hands out what lay in memory.
 
 from __future__ import annotations
 
-import gzip
 import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from kaf.volume.itk import COPY_AGAIN, times
 
 Packing = Literal["raw", "gzip", "zlib", "text", "hex"]
 
-_CHUNK = 1 << 20  # a multiple of every voxel size
+_CHUNK = 1 << 20
 _DEFLATE = 1032  # no stream of zlib or gzip grows by more than this (zlib's technical notes)
 _OTHERS = 10_000  # a plain picture packed by JPEG 2000 may be so much smaller
 _SUSPECT_BYTES, _SUSPECT_RATIO = 64 << 20, 30  # checked before, not while, memory is taken for so much
@@ -106,15 +105,14 @@ class Stored:
         return not_finite
 
     def _check_file(self, file: Path) -> int:
-        needed, skip, held, not_finite = self.bytes_needed, max(0, self.skip), 0, 0
+        needed, skip, held, not_finite, odd = self.bytes_needed, max(0, self.skip), 0, 0, b""
         try:
             with file.open("rb") as content:
                 for chunk in _unpacked(content, self):
                     if self.floats is not None:
-                        start, stop = max(0, skip - held), max(0, skip + needed - held)
-                        numbers = chunk[start:stop]
+                        numbers = odd + chunk[max(0, skip - held) : max(0, skip + needed - held)]
                         whole = len(numbers) // self.floats.itemsize * self.floats.itemsize
-                        values = np.frombuffer(numbers[:whole], self.floats)
+                        values, odd = np.frombuffer(numbers[:whole], self.floats), numbers[whole:]
                         not_finite += values.size - int(np.count_nonzero(np.isfinite(values)))
                     held += len(chunk)
         except (OSError, EOFError, zlib.error) as error:
@@ -179,31 +177,40 @@ def damaged(path: Path, error: Exception) -> InputError:
 
 
 def _unpacked(content: BinaryIO, stored: Stored) -> Iterator[bytes]:
-    """What one file holds, in pieces of at most a chunk.  A piece but the last is a multiple of every voxel size."""
+    """What one file holds, in pieces of at most a chunk."""
     content.seek(max(0, stored.offset))
-    if stored.packing == "zlib":
-        yield from _inflated(content, stored.length)
-        return
-    stream = cast(BinaryIO, gzip.GzipFile(fileobj=content)) if stored.packing == "gzip" else content
-    first = stream.read(max(0, stored.skip))
-    if first:
-        yield first
-    while chunk := stream.read(_CHUNK):
-        yield chunk
-
-
-def _inflated(content: BinaryIO, length: int | None) -> Iterator[bytes]:
-    """A stream of zlib or gzip of so many packed bytes, to its checksum; what follows it in the file is left alone."""
-    unpack = zlib.decompressobj(47)  # either kind
-    left = math.inf if length is None else length
-    while not unpack.eof:
-        packed = unpack.unconsumed_tail or content.read(int(min(_CHUNK, left)))
-        if not unpack.unconsumed_tail:
-            left -= len(packed)
-        if not packed:
-            raise EOFError("its compressed voxels end too early")
-        if chunk := unpack.decompress(packed, _CHUNK):
+    if stored.packing == "raw":
+        while chunk := content.read(_CHUNK):
             yield chunk
+    else:
+        yield from _inflated(content, stored.length, several=stored.packing == "gzip")
+
+
+def _inflated(content: BinaryIO, length: int | None, several: bool) -> Iterator[bytes]:
+    """A stream of zlib or gzip of so many packed bytes, to its checksum, and the ones that follow it.
+
+    Faster than the module gzip, which reads 8 kB at a time.  Behind gzip's streams there may be zeros; what follows
+    one of zlib is left alone.
+    """
+    left = math.inf if length is None else length
+    rest = b""
+    while True:
+        unpack = zlib.decompressobj(31 if several else 47)
+        while not unpack.eof:
+            packed = unpack.unconsumed_tail or rest or content.read(int(min(_CHUNK, left)))
+            if not (unpack.unconsumed_tail or rest):
+                left -= len(packed)
+            rest = b""
+            if not packed:
+                raise EOFError("its compressed voxels end too early")
+            if chunk := unpack.decompress(packed, _CHUNK):
+                yield chunk
+        rest = unpack.unused_data
+        if several:
+            while not (rest := rest.lstrip(b"\0")) and (rest := content.read(_CHUNK)):
+                pass
+        if not several or not rest:
+            return
 
 
 def _size(count: float) -> str:
