@@ -241,6 +241,24 @@ def test_a_damaged_entry_is_made_again(case, folder, damage, file):
     assert entries(folder) == [entry.name]
 
 
+@pytest.mark.parametrize("share", [0.01, 0.04, 0.3, 0.6, 0.99])
+@pytest.mark.parametrize("file", ["image.npy", "labels.npy", "counts.npy", "positions.npy", "case.json"])
+def test_one_flipped_bit_is_noticed(case, folder, file, share):
+    """As a disk may do it: nobody has written, so that size and time stay."""
+    before = load_case(case, SETTINGS, folder)
+    image, labels, positions = np.array(before.image), np.array(before.labels), [p.positions for p in before.keypoints]
+    path = entry_of(folder) / file
+    content, stamp = bytearray(path.read_bytes()), path.stat()
+    content[int(share * len(content))] ^= 4
+    path.write_bytes(content)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    again = load_case(case, SETTINGS, folder)
+    assert np.array_equal(again.image, image)
+    assert np.array_equal(again.labels, labels)
+    assert again.spacing == before.spacing
+    assert all(np.array_equal(a.positions, b) for a, b in zip(again.keypoints, positions, strict=True))
+
+
 def test_a_damaged_entry_that_cannot_be_replaced_is_named(case, folder, monkeypatch):
     load_case(case, SETTINGS, folder)
     entry = entry_of(folder)
