@@ -75,7 +75,7 @@ def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: Ada
     """
     volume = scan_of(volume, settings.frame, settings.series)
     drawn = drawn if isinstance(drawn, Volume) else read_labels(drawn)
-    if drawn.shape != volume.shape or not np.allclose(drawn.affine, volume.affine, atol=1e-2):
+    if drawn.voxels.shape != volume.shape or not np.allclose(drawn.affine, volume.affine, atol=1e-2):
         raise InputError(drawn.source or "labels", "do not lie on the grid of the scan",
                          "Export the segmentation with the scan as reference geometry.")
     place = choose_place(settings)

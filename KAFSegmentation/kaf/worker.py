@@ -42,7 +42,7 @@ from kaf.errors import InputError, KafError, ResourceError, WorkerError
 from kaf.events import Error, Event, Message, OnEvent, Result
 from kaf.handover import plain, write_array
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
-from kaf.runtime.plain_text import plain_lines
+from kaf.runtime.plain_text import one_line, plain_lines
 from kaf.worker_requests import Request, parsed, request_of, table_of
 
 # name -> "module:function", imported on first use.
@@ -143,7 +143,8 @@ class Worker:
 
     def _function(self, verb: str) -> Verb:
         if verb not in self._verbs:
-            raise InputError(verb, "is no verb of the worker", f"It knows {', '.join(sorted(self._verbs))}.")
+            raise InputError(one_line(verb) or repr(verb), "is no verb of the worker",
+                             f"It knows {', '.join(sorted(self._verbs))}.")
         module, _, name = self._verbs[verb].partition(":")
         return getattr(importlib.import_module(module), name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import tempfile
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,7 @@ def _volume(name: str, item: Any) -> Volume:
     try:
         check_regular(item["path"])
         voxels, affine = map_array(item["path"]), np.array(item["affine"], dtype=np.float64)
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(name, f"cannot be taken over ({type(error).__name__}: {error})", _SHAPE) from error
     check_affine(name, affine)
     return Volume(voxels, affine, item["path"])

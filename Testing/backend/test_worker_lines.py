@@ -21,6 +21,7 @@ LINES = {
 }
 REQUESTS = {
     "verb": ({"verb": "nothing"}, "nothing: is no verb of the worker"),
+    "no verb": ({"verb": ""}, "'': is no verb of the worker"), "control": ({"verb": "a\x1b[31mb"}, "ab: is no verb"),
     "verb of half a character": ({"verb": "\ud800"}, "is no verb of the worker"),
     "arrays": ({"arrays": [1]}, "its 'arrays' is no object"),
     "settings": ({"settings": "a"}, "'settings' is no object"),
@@ -30,6 +31,7 @@ REQUESTS = {
     "missing": ({"arrays": {"image": {"path": "/none.npy", "affine": []}}}, "/none.npy: does not exist"),
     "pipe": ({"arrays": {"image": {"path": "pipe", "affine": []}}}, "pipe: is a named pipe"),
     "no array": ({"arrays": {"image": {"path": "words.npy", "affine": []}}}, "image: cannot be taken over"),
+    "no array's header": ({"arrays": {"image": {"path": "header.npy", "affine": []}}}, "image: cannot be taken over"),
     "no affine": ({"arrays": {"image": {"path": "a.npy", "affine": [[1, 2], [3]]}}}, "image: cannot be taken over"),
     "short affine": ({"arrays": {"image": {"path": "a.npy", "affine": [1, 2]}}}, "image: has an affine that is not"),
 }
@@ -41,6 +43,7 @@ def worker(tmp_path_factory):
     folder = tmp_path_factory.mktemp("worker")
     np.save(folder / "a.npy", np.zeros((1, 2, 2)))
     (folder / "words.npy").write_text("words")
+    (folder / "header.npy").write_bytes(b"\x93NUMPY\x01\x00\x0d\x00{'descr': !!(\n")
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe")
     command = [sys.executable, "-m", "kaf.worker", "--verbs", "worker_toys:TABLE"]

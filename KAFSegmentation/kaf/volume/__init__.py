@@ -98,8 +98,9 @@ def cleaned(volume: Volume) -> Volume:
     as :func:`read_volume` does; the volume itself where all is well.
 
     Raises:
-        InputError: no voxel is finite.
+        InputError: no voxel is finite, it is no volume of real numbers, or its axes are sheared.
     """
+    volume_itk.check_handed(volume.source or "the scan", volume.voxels, volume.affine)
     if volume.voxels.dtype.kind != "f":
         return volume
     voxels = volume.voxels

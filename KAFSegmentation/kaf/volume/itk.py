@@ -66,6 +66,23 @@ def affine_of(path: Path, image: Any) -> np.ndarray:
     return LPS_RAS @ affine
 
 
+def check_handed(source: str | Path, voxels: np.ndarray, affine: np.ndarray) -> None:
+    """What is asked of a file holds for an array and an affine that were handed over, too.
+
+    Raises:
+        InputError: no three axes, no voxel, no real numbers; axes that are not finite, without length or sheared.
+    """
+    if voxels.ndim != 3 or not voxels.size or voxels.dtype.kind not in "biuf":
+        shape = times(voxels.shape) or "no axes"
+        raise InputError(source, f"is no volume of real numbers but an array of {voxels.dtype} with {shape}",
+                         "Hand over an array (slice, row, column) of one number per voxel.")
+    axes = affine[:3, :3]
+    if not np.isfinite(affine).all() or not (np.linalg.norm(axes, axis=0) > 0).all():
+        raise InputError(source, "its affine is not finite, or one of its axes has no length", MEND_GEOMETRY)
+    if largest_cosine(axes) > _ORTHOGONAL:
+        raise sheared(source, axes)
+
+
 def voxel_bytes(reader: Any) -> int:
     """What a voxel of the file that a SimpleITK reader has looked into takes, all its components together."""
     import SimpleITK
