@@ -186,7 +186,9 @@ def named_labels(path: Path) -> dict[int, Label]:
         reader.ReadImageInformation()
     except (RuntimeError, InputError):
         return {}  # whoever reads the voxels will say what is wrong
-    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.startswith("Segment")}
+    # A key that is no text, as damage leaves it, cannot be asked for.
+    keys = [key for key in reader.GetMetaDataKeys() if key.startswith("Segment") and key.isascii()]
+    header = {key: reader.GetMetaData(key) for key in keys}
     found = {}
     for key in header:
         if (match := re.fullmatch(r"(Segment\d+_)LabelValue", key)) and header[key].strip().isdigit():

@@ -145,11 +145,12 @@ def test_leaks_are_named_and_never_written(tmp_path, split, words):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("{", "is not valid JSON"),
-    ("[]", "is not a split"),
-    ("{}", "is not a split"),
+    ("[]", "is not a split .*patients to train on"),
+    ("null", "is not a split .*patients to train on"),
+    ("{}", "is not a split .*patients to train on"),
     ('{"train": "patient1"}', "train is not a list of names"),
     ('{"train": [1]}', "train is not a list of names"),
-    ('{"train": ["a"], "valid": ["b"]}', "valid"),
+    ('{"train": ["a"], "valid": ["b"]}', r"is not a split \('valid' is none of train, validation, test, seed, note\)"),
 ])
 def test_damaged_split_files(tmp_path, text, words):
     path = tmp_path / "split.json"

@@ -132,6 +132,17 @@ def test_values_of_structures_need_not_follow_each_other(tmp_path):
     assert named_labels(tmp_path / "a.seg.nrrd") == {label.value: label for label in NUMBERED}
 
 
+def test_a_key_that_is_no_text_is_passed_over(tmp_path):
+    """One flipped bit of a header makes such a key."""
+    path = tmp_path / "a.seg.nrrd"
+    write_labels(path, Volume(scan() % 2 * 3, oblique_affine()), NUMBERED[1:2])
+    content = path.read_bytes()
+    assert b"Segment0_Color:=" in content
+    path.write_bytes(content.replace(b"Segment0_Color:=", b"Segment0_Co\xecor:="))
+    (label,) = named_labels(path).values()
+    assert (label.value, label.name) == (NUMBERED[1].value, NUMBERED[1].name)
+
+
 def test_map_keeps_its_numbers(tmp_path):
     values = np.random.default_rng(2).normal(size=(3, 4, 5))
     for name in ("a.nrrd", "a.nii.gz", "a.mha"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from kaf import json_files
@@ -59,12 +59,17 @@ class Split:
         except ValueError as error:
             raise InputError(path, f"is not valid JSON ({error})", "Mend the file at that place.") from error
         try:
+            known = [item.name for item in fields(cls)]
+            if not isinstance(values, dict) or "train" not in values:
+                raise TypeError("it is no object with the patients to train on")
+            if unknown := [key for key in values if key not in known]:
+                raise TypeError(f"'{unknown[0]}' is none of {', '.join(known)}")
             for part in _PARTS:
                 if not isinstance(values.get(part, []), list) or not all(
                         isinstance(patient, str) for patient in values.get(part, [])):
                     raise TypeError(f"{part} is not a list of names")
             split = cls(**values)
-        except (AttributeError, TypeError) as error:
+        except TypeError as error:
             raise InputError(
                 path, f"is not a split ({error})",
                 'Write {"train": [names], "validation": [names], "test": [names], "seed": 0, "note": ""}.',
