@@ -2,6 +2,7 @@
 # make test    the whole suite
 # make check   ruff and mypy
 # make bench   timed comparisons (by hand; they take minutes)
+# make campaign   kills, geometries, bad input and bit flips by the thousand (by hand; about 15 minutes on two cores)
 # make demo PANEL=1   the panel of the Slicer module on the test host, or a picture of it where there is no display
 # make screenshots    every picture: the README's and the tutorial's in their places, the tests' in screenshots/
 
@@ -12,7 +13,7 @@ JOBS ?= 2
 PANEL ?=
 SCREENSHOTS ?= screenshots
 
-.PHONY: demo test check bench setup clean screenshots
+.PHONY: demo test check bench campaign setup clean screenshots
 
 setup:
 	@Resources/scripts/setup.sh demo
@@ -45,6 +46,10 @@ screenshots:
 
 bench: setup
 	.venv/bin/python Testing/benchmarks/speed.py
+
+campaign:
+	@Resources/scripts/setup.sh test
+	PYTHONPATH=Testing:Testing/backend .venv/bin/python -m campaigns --jobs $(JOBS) $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info KAFSegmentation/*.egg-info demo-output screenshots

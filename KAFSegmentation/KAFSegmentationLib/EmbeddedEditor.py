@@ -15,7 +15,7 @@ class EmbeddedEditor:
 
     def __init__(self, frame):
         self._frame = frame
-        self._isOpen = self._hasKeys = False
+        self._isOpen = False
         self.widget = None
 
     def open(self, volumeNode, segmentationNode, locked=False):
@@ -27,13 +27,15 @@ class EmbeddedEditor:
             editor.setMRMLSegmentEditorNode(_editorNode())
         if editor.segmentationNode() is not segmentationNode:
             editor.setSegmentationNode(segmentationNode)
-        if segmentationNode is not None and editor.sourceVolumeNode() is not volumeNode:
+        if editor.sourceVolumeNode() is not volumeNode:
             editor.setSourceVolumeNode(volumeNode)
+        if locked and editor.activeEffect() is not None:
+            editor.setActiveEffect(None)
         editor.readOnly = locked
         if not self._isOpen:
             self._isOpen = True
             editor.setupViewObservations()
-        self._useKeys(not locked)
+            editor.installKeyboardShortcuts()
 
     def close(self):
         """Puts the tool away and gives mouse and keys back."""
@@ -41,7 +43,7 @@ class EmbeddedEditor:
             return
         self._isOpen = False
         self.widget.setActiveEffect(None)
-        self._useKeys(False)
+        self.widget.uninstallKeyboardShortcuts()
         self.widget.removeViewObservations()
 
     def forget(self):
@@ -60,17 +62,6 @@ class EmbeddedEditor:
         """Lets the editor undo what is about to be written into a segmentation."""
         if self.widget is not None and self.widget.segmentationNode() is segmentationNode:
             self.widget.saveStateForUndo()
-
-    def _useKeys(self, wanted):
-        """Its keys are those of the whole window. During a run they are not: with a second shortcut for Esc, neither
-        would do anything, and a lock does not stop undo and redo."""
-        if wanted == self._hasKeys:
-            return
-        self._hasKeys = wanted
-        if wanted:
-            self.widget.installKeyboardShortcuts()
-        else:
-            self.widget.uninstallKeyboardShortcuts()
 
     def _make(self):
         editor = slicer.qMRMLSegmentEditorWidget()

@@ -18,7 +18,6 @@ from .MessageLine import MessageLine, sentence
 from .ModelButtons import ModelButtons
 from .Models import Untaught
 from .ModelSelector import ModelSelector
-from .NodeChoices import NodeChoices
 from .Outlook import Outlook
 from .ResultChoice import ResultChoice
 from .RunControls import RunControls
@@ -55,8 +54,6 @@ class SegmentationWidget(VTKObservationMixin):
         self.attention = AttentionPanel(self.ui, logic.backend, self.message)
         self.adaptation = AdaptPanel(self.ui, logic, self)
         self.parameters = None
-        self._nodes = NodeChoices({self.ui.inputSelector: "inputVolume", self.ui.roiSelector: "roi",
-                                   self.ui.outputSelector: "outputSegmentation"}, lambda: self.parameters)
         self.outlook = Outlook(self.ui.forecastLabel, self.models, logic, self.gate)
         self._guiTag = self._said = None
         self._hasWorker = False
@@ -67,10 +64,7 @@ class SegmentationWidget(VTKObservationMixin):
         self._shortcuts = [self._shortcut(uiWidget, "Ctrl+Return", self.controls.press),
                            self._shortcut(uiWidget, "Ctrl+Shift+Return", self.adaptation.controls.press)]
         self._escape = self._shortcut(uiWidget, "Esc", self._onEscape)
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
-        # An import makes selectors forget what is chosen, which must not reach the choices; the module binds them anew.
-        self.addObserver(scene, scene.StartImportEvent, lambda caller, event: self.setParameters(None))
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.ui.messageFrame.visible = False
 
     def enter(self):
@@ -93,7 +87,6 @@ class SegmentationWidget(VTKObservationMixin):
         self.setParameters(None)
         if saveSegmentEditorState in self.logic.beforeWrite:
             self.logic.beforeWrite.remove(saveSegmentEditorState)
-        self._nodes.close()
         self.logic.close()
         self.removeObservers()
 

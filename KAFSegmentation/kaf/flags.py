@@ -104,8 +104,6 @@ def parse(command: type[C], arguments: Sequence[str], name: str) -> C:
                           **given)
     except ValidationError as error:
         raise SettingsError(f"kaf {name}", _problems(error), see) from error
-    except RecursionError as error:
-        raise SettingsError(f"kaf {name}", "an argument is nested too deeply", see) from error
     except UnicodeEncodeError as error:  # from inside pydantic
         raise SettingsError(f"kaf {name}", "an argument holds characters that are no text (not valid UTF-8)", see
                             ) from error

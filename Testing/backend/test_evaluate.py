@@ -195,12 +195,3 @@ def test_real_cardiac_labels_against_shifted_copies(tmp_path):
         assert [metrics.dice for metrics in case.metrics] == pytest.approx(dice)
         assert all(metrics.hd95 <= shift + 1e-4 for metrics in case.metrics)
         assert all(metrics.difference_ml == 0 for metrics in case.metrics)
-
-
-def test_labels_that_occur_in_no_map_are_an_error_that_names_them(folders):
-    prediction, reference, output = folders
-    settings = EvaluateSettings(prediction=str(prediction), reference=str(reference), output=str(output),
-                                labels={9: "spleen", 11: "liver"})
-    with pytest.raises(InputError, match=r"none of the labels asked for occurs in any map: 9 \(spleen\), 11 \(liver\)"):
-        evaluate(settings)
-    assert not (output / "report.html").exists()

@@ -1,7 +1,6 @@
 """What a person does in a test: click, type, wait, look."""
 
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,11 +64,7 @@ def type_text(widget: QWidget, text: str) -> None:
 
 
 def press_key(widget: QWidget, key, modifier=Qt.NoModifier) -> None:
-    """Press one key, with the focus on that widget and its window in front, where shortcuts see it."""
-    with warnings.catch_warnings():  # off screen, a window that was hidden does not come to the front otherwise
-        warnings.simplefilter("ignore", DeprecationWarning)
-        QApplication.setActiveWindow(widget.window())
-    widget.setFocus()
+    """Press one key."""
     QTest.keyClick(widget, key, modifier)
     pump()
 
@@ -87,11 +82,8 @@ def choose(selector: QWidget, text: str) -> None:
     model = combo.model()
     if not model.flags(model.index(row, combo.modelColumn, combo.rootModelIndex())) & Qt.ItemIsEnabled:
         raise NotClickable(f"'{text}' of {selector.className()} '{selector.objectName}' is disabled")
-    if model.flags(model.index(row, combo.modelColumn, combo.rootModelIndex())) & Qt.ItemIsSelectable:
-        combo.setCurrentIndex(row)
-        combo.activated.emit(row)
-    else:  # an entry of a node selector that does something
-        combo.view().clicked.emit(model.index(row, combo.modelColumn, combo.rootModelIndex()))
+    combo.setCurrentIndex(row)
+    combo.activated.emit(row)
     pump()
 
 

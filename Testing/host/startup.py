@@ -12,9 +12,9 @@ HERE = Path(__file__).resolve().parent
 SLICER_FILES = ("ScriptedLoadableModule.py", "parameterNodeWrapper", "i18n.py")
 STAND_IN_FILES = (
     "widgets.ctk_buttons", "widgets.ctk_collapsible", "widgets.ctk_numbers", "widgets.ctk_paths",
-    "widgets.ctk_ranges", "widgets.mrml_widget", "widgets.node_selector", "widgets.node_selector_kin",
-    "widgets.segments_table", "widgets.segment_editor", "widgets.charts", "widgets.markups_place",
-    "views.layout_manager", "files", "modules", "window",
+    "widgets.ctk_ranges", "widgets.mrml_widget", "widgets.node_selector", "widgets.segments_table",
+    "widgets.segment_editor", "widgets.charts", "widgets.markups_place", "views.layout_manager", "files",
+    "modules", "window",
 )  # fmt: skip
 _started: dict[str, object] = {}
 

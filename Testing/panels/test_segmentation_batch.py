@@ -43,9 +43,9 @@ def scans(tmp_path_factory):
     return folder
 
 
-def run(kind, *arguments, **more):
+def run(kind, *arguments):
     command = [sys.executable, "-c", SLICER, str(SCRIPT)] if kind == "Slicer" else [sys.executable, str(SCRIPT)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("DISPLAY", None)
     return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False,
                           env=environment)
@@ -142,34 +142,3 @@ def test_nothing_that_is_there_is_written_over(library, scans, tmp_path):
     assert done.returncode == 2
     assert "anna.nii.gz and anna.nrrd would both become anna.seg.nrrd: rename one of them." in done.stderr
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("content", ["[" * 10_000, "{", "[]", None], ids=["deep", "cut", "list", "folder"])
-def test_settings_that_are_none_are_told(scans, tmp_path, content):
-    settings = tmp_path / "settings.json"
-    settings.mkdir() if content is None else settings.write_text(content)
-    done = run("PythonSlicer", scans, tmp_path / "out", "--settings", settings)
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "settings.json" in done.stderr
-
-
-def test_a_folder_for_results_that_cannot_be_made_is_told(scans, tmp_path):
-    (tmp_path / "file").write_text("here")
-    done = run("PythonSlicer", scans, tmp_path / "file" / "out", "--model", "tiny")
-    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
-    assert "cannot be made" in done.stderr
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="pipes, and names of any bytes")
-def test_what_is_no_file_and_what_no_terminal_can_show_do_not_stop_it(library, scans, tmp_path):
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    os.mkfifo(folder / "pipe.nii.gz")
-    for name in ("頭.nii.gz".encode(), b"caf\xe9.nii.gz"):
-        (folder / os.fsdecode(name)).write_bytes((scans / "anna.nii.gz").read_bytes())
-    done = run("PythonSlicer", folder, tmp_path / "out", "--model", "tiny", PYTHONIOENCODING="cp1252:strict")
-    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert "1 of 3 scans segmented" in done.stdout
-    assert "named pipe" in done.stderr
-    assert "not valid UTF-8" in done.stderr
-    assert (tmp_path / "out" / "頭.seg.nrrd").is_file()

@@ -10,6 +10,7 @@ arguments are wrong. ``--settings`` takes the same JSON file as ``kaf segment --
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -20,16 +21,12 @@ MODULE = Path(__file__).resolve().parents[2]
 
 def main(arguments):
     """Returns the exit code."""
+    options = parsed(arguments)
     if str(MODULE) not in sys.path:
         sys.path.insert(0, str(MODULE))
-    from kaf.console import let_all_characters_pass
     from kaf.errors import KafError
-    from kaf.files import check_regular
     from kaf.runtime.plain_text import plain_lines
-    from kaf.volume.itk import name_of
 
-    let_all_characters_pass()
-    options = parsed(arguments)
     scans = found(options.scans)
     if not scans:
         words = f"{options.scans}: there is no scan in it. Scans end in {', '.join(SUFFIXES)}."
@@ -39,19 +36,12 @@ def main(arguments):
     if obstacle:
         print(plain_lines(obstacle), file=sys.stderr)
         return 2
-    try:
-        options.results.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        print(plain_lines(f"{options.results}: cannot be made ({error.strerror}). Choose another folder."),
-              file=sys.stderr)
-        return 2
+    options.results.mkdir(parents=True, exist_ok=True)
     segmenter = InSlicer(options.python) if in_slicer() else Plain(options.python)
     rows, failed = [], 0
     for number, path in enumerate(scans, start=1):
         print(plain_lines(f"[{number}/{len(scans)}] {path.name}"), flush=True)
         try:
-            check_regular(path)  # Slicer would wait for a named pipe for ever
-            name_of(path)
             volumes, doubts = segmenter.segment(path, target_of(path, options), options.values)
             note = " ".join(doubts)
         except KafError as error:
@@ -60,11 +50,7 @@ def main(arguments):
             print(plain_lines(f"{path.name}: {note}"), file=sys.stderr, flush=True)
         rows += [(path.name, name, f"{volume:.3f}", note) for name, volume in volumes.items()] \
             or [(path.name, "", "", note)]
-        try:
-            write(options.results / TABLE, rows)  # after each, so that a stopped run leaves its table
-        except KafError as error:
-            print(plain_lines(str(error)), file=sys.stderr)
-            return 1
+        write(options.results / TABLE, rows)  # after each, so that a stopped run leaves its table
     segmenter.close()
     print(plain_lines(f"{len(scans) - failed} of {len(scans)} scans segmented into {options.results}"), flush=True)
     return 1 if failed else 0
@@ -84,14 +70,10 @@ def parsed(arguments):
         parser.error(f"{options.scans} is not a folder")
     options.values = {}
     if options.settings:
-        from kaf import json_files
-
         try:
-            options.values = json_files.read(options.settings)
+            options.values = json.loads(options.settings.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            parser.error(f"{options.settings} cannot be read: {getattr(error, 'strerror', None) or error}")
-        if not isinstance(options.values, dict):
-            parser.error(f"{options.settings} holds no JSON object")
+            parser.error(f"{options.settings} cannot be read: {error}")
     if options.model:
         options.values["model"] = options.model
     if "model" not in options.values:

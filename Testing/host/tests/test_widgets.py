@@ -68,6 +68,79 @@ def test_collapsing_keeps_what_was_hidden_on_purpose(scene):
     assert not box.findChild(qt.QLabel).visible
 
 
+@pytest.fixture
+def segmentation(scene):
+    volume = slicer.util.addVolumeFromArray(np.zeros((6, 7, 8), np.int16))
+    node = add(scene, "Segmentation", "vtkMRMLSegmentationNode")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name in ("liver", "spleen"):
+        node.GetSegmentation().AddEmptySegment(name, name)
+    return node, volume
+
+
+def test_segment_editor_keeps_its_state_in_the_editor_node(scene, segmentation):
+    node, volume = segmentation
+    editor = slicer.qMRMLSegmentEditorWidget()
+    editor.setMRMLScene(scene)
+    editor.setMRMLSegmentEditorNode(add(scene, "editor", "vtkMRMLSegmentEditorNode"))
+    seen = []
+    editor.connect("currentSegmentIDChanged(QString)", seen.append)
+    editor.setSegmentationNode(node)
+    editor.setSourceVolumeNode(volume)
+    editor.setCurrentSegmentID("spleen")
+    editor.setActiveEffectByName("Paint")
+    assert (editor.currentSegmentID(), seen) == ("spleen", ["liver", "spleen"])
+    assert editor.activeEffect().name == "Paint"
+    editor.activeEffect().setParameter("BrushRelativeDiameter", 4)
+    assert editor.mrmlSegmentEditorNode().GetAttribute("Paint.BrushRelativeDiameter") == "4"
+    editor.show()
+    host.click(editor.findChild(qt.QToolButton, "Erase"))
+    assert editor.mrmlSegmentEditorNode().GetActiveEffectName() == "Erase"
+    editor.setActiveEffect(None)
+    assert editor.activeEffect() is None
+    scene.RemoveNode(node)
+    assert editor.segmentationNode() is None
+
+
+def test_segment_editor_undoes_with_slicers_own_history(scene, segmentation):
+    node, volume = segmentation
+    editor = slicer.qMRMLSegmentEditorWidget()
+    editor.setMRMLScene(scene)
+    editor.setMRMLSegmentEditorNode(add(scene, "editor", "vtkMRMLSegmentEditorNode"))
+    editor.setSegmentationNode(node)
+    editor.setSourceVolumeNode(volume)
+    editor.show()
+    undo = editor.findChild(qt.QToolButton, "UndoButton")
+    assert not undo.enabled
+    editor.saveStateForUndo()
+    drawn = np.zeros((6, 7, 8), np.uint8)
+    drawn[2:4] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, "liver", volume)
+    host.click(undo)
+    assert slicer.util.arrayFromSegmentBinaryLabelmap(node, "liver", volume).sum() == 0
+    editor.redo()
+    assert slicer.util.arrayFromSegmentBinaryLabelmap(node, "liver", volume).sum() == 112
+
+
+def test_segments_table_lists_selects_and_hides(scene, segmentation):
+    node, _ = segmentation
+    table = slicer.qMRMLSegmentsTableView()
+    table.setMRMLScene(scene)
+    table.setSegmentationNode(node)
+    assert table.segmentCount == 2
+    seen = []
+    table.selectionChanged.connect(lambda: seen.append(table.selectedSegmentIDs()))
+    table.setSelectedSegmentIDs(["spleen"])
+    assert seen[-1] == ["spleen"]
+    node.GetSegmentation().RemoveSegment("liver")
+    assert table.displayedSegmentIDs() == ["spleen"]
+    table.tableWidget().item(0, 0).setCheckState(qt.Qt.Unchecked)
+    assert not node.GetDisplayNode().GetSegmentVisibility("spleen")
+    table.setHideSegments(["spleen"])
+    assert table.segmentCount == 0
+
+
 def test_a_plot_shows_its_series_and_follows_the_table(scene):
     table = add(scene, "curve", "vtkMRMLTableNode")
     slicer.util.updateTableFromArray(table, np.c_[np.arange(10.0), np.zeros(10)], ["epoch", "loss"])

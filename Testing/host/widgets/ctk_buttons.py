@@ -2,16 +2,7 @@
 
 from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QPixmap
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QColorDialog,
-    QComboBox,
-    QMessageBox,
-    QPushButton,
-    QStyle,
-    QStyleOptionComboBox,
-    QStylePainter,
-)
+from PySide6.QtWidgets import QCheckBox, QColorDialog, QComboBox, QMessageBox, QPushButton
 
 from .declare import standIn, stored
 
@@ -38,18 +29,8 @@ class ctkComboBox(QComboBox):
     def setCurrentUserDataAsString(self, text):
         self.setCurrentIndex(self.findData(text))
 
-    def paintEvent(self, event):
-        # Not Qt's placeholder text: with one, Qt does not choose the first entry that comes.
-        painter = QStylePainter(self)
-        option = QStyleOptionComboBox()
-        self.initStyleOption(option)
-        if self.currentIndex == -1 or self.forceDefault:
-            option.currentText = self.defaultText
-        painter.drawComplexControl(QStyle.CC_ComboBox, option)
-        painter.drawControl(QStyle.CE_ComboBoxLabel, option)
-
     def _showDefault(self) -> None:
-        self.update()
+        self.setPlaceholderText(self.defaultText)
 
 
 @standIn

@@ -1,18 +1,21 @@
 """qMRMLNodeComboBox and its kin: choosing a node of the scene.
 
-What is told is what the real widget tells, and its surprises with it: `currentNodeChanged` follows the text that is
-shown, so that it comes again when the node is renamed and does not come when another node of the same name is chosen
-(with Qt 6; `nodeActivated` tells of every choice of a person).  When the chosen node goes, the next one is chosen, with
-"None" in the list or without.
+The rules are the real widget's: only nodes of the given classes and attributes, hidden nodes left out, "None"
+first where it is allowed, otherwise some node is always selected as long as there is one, and no scene means
+a disabled widget.
 """
 
-from PySide6.QtCore import Property, Signal
+from functools import partial
+
+import vtk
+from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QInputDialog, QWidget
 
 from .ctk_buttons import ctkComboBox
 from .declare import standIn, stored
 from .mrml_widget import parentIn
-from .node_rows import ACTION, NodeRows
+
+_ACTION = Qt.UserRole + 1  # what an entry below the separator does
 
 
 @standIn
@@ -31,42 +34,39 @@ class qMRMLNodeComboBox(QWidget):
 
     def __init__(self, *arguments):
         super().__init__(parentIn(arguments))
-        self._scene = self._requested = None
-        self._isSwitching = False
-        self._attributes: dict[str, tuple[str, str | None]] = {}
+        self._scene = None
+        self._observers: list[tuple[object, int]] = []  # one list for life: it outlives the widget
+        self.destroyed.connect(partial(_forget, self._observers))
+        self._titles: dict[str, str] = {}
+        self._attributes: dict[tuple[str, str], str | None] = {}
         self._labels: dict[str, str] = {}
-        self._rows = NodeRows(self, self._accepts)
+        self._ids: list[str] = []
+        self._announced = ""
         self._combo = ctkComboBox(self)
-        self._combo.setModel(self._rows)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
-        self._combo.currentTextChanged.connect(self._onText)
         self._combo.activated.connect(self._onActivated)
-        self._combo.view().clicked.connect(self._onClicked)
-        self._rows.rowsInserted.connect(self._onInserted)
-        self._rows.rowsAboutToBeRemoved.connect(self._onAboutToBeRemoved)
-        self._rows.rowsRemoved.connect(self._onRemoved)
         self.setEnabled(False)
 
-    nodeTypes = stored("nodeTypes", "QStringList", [], "_filter")
-    showHidden = stored("showHidden", bool, False, "_filter")
-    showChildNodeTypes = stored("showChildNodeTypes", bool, True, "_filter")
-    hideChildNodeTypes = stored("hideChildNodeTypes", "QStringList", [], "_filter")
-    noneEnabled = stored("noneEnabled", bool, False, "_showNone")
-    noneDisplay = stored("noneDisplay", str, "None", "_showNone")
-    addEnabled = stored("addEnabled", bool, True, "_showActions")
-    removeEnabled = stored("removeEnabled", bool, True, "_showActions")
-    editEnabled = stored("editEnabled", bool, False, "_showActions")
-    renameEnabled = stored("renameEnabled", bool, False, "_showActions")
+    nodeTypes = stored("nodeTypes", "QStringList", [], "_refresh")
+    showHidden = stored("showHidden", bool, False, "_refresh")
+    showChildNodeTypes = stored("showChildNodeTypes", bool, True, "_refresh")
+    hideChildNodeTypes = stored("hideChildNodeTypes", "QStringList", [], "_refresh")
+    noneEnabled = stored("noneEnabled", bool, False, "_refresh")
+    noneDisplay = stored("noneDisplay", str, "None", "_refresh")
+    addEnabled = stored("addEnabled", bool, True, "_refresh")
+    removeEnabled = stored("removeEnabled", bool, True, "_refresh")
+    editEnabled = stored("editEnabled", bool, False, "_refresh")
+    renameEnabled = stored("renameEnabled", bool, False, "_refresh")
     selectNodeUponCreation = stored("selectNodeUponCreation", bool, True)
     baseName = stored("baseName", str, "")
-    interactionNodeSingletonTag = stored("interactionNodeSingletonTag", str, "Singleton")
+    interactionNodeSingletonTag = stored("interactionNodeSingletonTag", str, "")
     sizeAdjustPolicy = stored("sizeAdjustPolicy", int, 0)
 
     @Property(str, notify=currentNodeIDChanged)
     def currentNodeID(self):
-        return self.currentNode().GetID() if self.currentNode() is not None else ""
+        return self._announced
 
     @currentNodeID.setter
     def currentNodeID(self, nodeID):
@@ -78,34 +78,29 @@ class qMRMLNodeComboBox(QWidget):
     def setMRMLScene(self, scene):
         if scene is self._scene:
             return
-        before, hadNodes = self._rows.idAt(self._combo.currentIndex), self.nodeCount() > 0
+        _forget(self._observers)
         self._scene = scene
-        self._isSwitching = True
-        self._rows.follow(scene)
-        self._showNone()
-        self._showActions()
-        first = self.nodeFromIndex(0) if not self.noneEnabled else None
-        wanted = before if hadNodes else self._requested or (first.GetID() if first is not None else "")
-        self._requested = None
-        self._combo.setCurrentIndex(-1)
-        self.setCurrentNodeID(wanted)
-        self._isSwitching = False
-        self._onText()  # whatever is chosen now is told
         self.setEnabled(scene is not None)
+        if scene is not None:
+            self._observe(scene, scene.NodeAddedEvent, self._onNodeAdded)
+            self._observe(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
+            for event in (scene.NodeRemovedEvent, scene.EndBatchProcessEvent, scene.EndCloseEvent):
+                self._observe(scene, event, self._onSceneChanged)
+            for index in range(scene.GetNumberOfNodes()):
+                self._observe(scene.GetNthNode(index), vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
+        self._refresh()
 
     def addAttribute(self, nodeType, attributeName, attributeValue=None):
-        if nodeType in self.nodeTypes:  # and one for each type: another one takes its place
-            self._attributes[nodeType] = (attributeName, None if attributeValue is None else str(attributeValue))
-            self._filter()
+        self._attributes[nodeType, attributeName] = None if attributeValue is None else str(attributeValue)
+        self._refresh()
 
     def removeAttribute(self, nodeType, attributeName):
-        if self._attributes.get(nodeType, ("", None))[0] == attributeName:
-            del self._attributes[nodeType]
-            self._filter()
+        self._attributes.pop((nodeType, attributeName), None)
+        self._refresh()
 
     def setNodeTypeLabel(self, label, nodeType):
         self._labels[nodeType] = label
-        self._showActions()
+        self._refresh()
 
     def nodeTypeLabel(self, nodeType):
         if nodeType in self._labels:
@@ -113,38 +108,34 @@ class qMRMLNodeComboBox(QWidget):
         return (self._scene.GetTypeDisplayNameByClassName(nodeType) if self._scene else "") or "node"
 
     def nodeCount(self):
-        return self._rows.nodeCount()
+        return len(self._ids)
 
     def nodeFromIndex(self, index):
-        return self._node(index + bool(self.noneEnabled))
+        return self._scene.GetNodeByID(self._ids[index]) if 0 <= index < len(self._ids) else None
 
     def currentNode(self):
-        return self._node(self._combo.currentIndex)
+        return self._scene.GetNodeByID(self._announced) if self._scene and self._announced else None
 
     def setCurrentNode(self, node):
         self.setCurrentNodeID(node if isinstance(node, str) else node.GetID() if node is not None else "")
 
     def setCurrentNodeID(self, nodeID):
-        if self._scene is None:
-            self._requested = nodeID
-        row = self._rows.rowOf(nodeID)
-        none = 0 if self.noneEnabled and self._scene is not None else -1
-        self._combo.setCurrentIndex(row if row >= 0 else none)
+        if nodeID in self._ids or not nodeID:
+            self._select(nodeID or "")
 
     def setCurrentNodeIndex(self, index):
-        self._combo.setCurrentIndex((index if index < self.nodeCount() else -1) + bool(self.noneEnabled))
+        self.setCurrentNode(self.nodeFromIndex(index))
 
     def addNode(self, nodeType=None):
         nodeType = nodeType or next(iter(self.nodeTypes), None)
         if nodeType not in self.nodeTypes:
             return None
-        node = self._scene.CreateNodeByClass(nodeType)
-        node.UnRegister(None)
-        if self.baseName or not node.GetName():
-            node.SetName(self._scene.GetUniqueNameByString(self.baseName or node.GetDefaultNodeNamePrefix()))
-        for name, value in self._attributes.values():
-            node.SetAttribute(name, value or "")
-        node = self._scene.AddNode(node)
+        name = self._scene.GenerateUniqueName(self.baseName or self.nodeTypeLabel(nodeType))
+        node = self._scene.AddNewNodeByClass(nodeType, name)
+        for (owner, attribute), value in self._attributes.items():
+            if owner == nodeType and value is not None:
+                node.SetAttribute(attribute, value)
+        self._refresh()
         if self.selectNodeUponCreation:
             self.setCurrentNode(node)
         self.nodeAddedByUser.emit(node)
@@ -164,33 +155,76 @@ class qMRMLNodeComboBox(QWidget):
         name, accepted = QInputDialog.getText(self, "Rename", "New name:", text=node.GetName())
         if accepted and name:
             node.SetName(name)
+            self._refresh()
             self.currentNodeRenamed.emit(name)
-
-    def _node(self, row: int):
-        nodeID = self._rows.idAt(row)
-        return self._scene.GetNodeByID(nodeID) if self._scene is not None and nodeID else None
 
     def _accepts(self, node) -> bool:
         if node.GetHideFromEditors() and not self.showHidden:
             return False
         for kind in self.nodeTypes:
-            if not node.IsA(kind) or not (self.showChildNodeTypes or node.GetClassName() == kind):
-                continue
-            if self.showChildNodeTypes and any(node.IsA(hidden) for hidden in self.hideChildNodeTypes):
-                return False
-            name, value = self._attributes.get(kind, ("", None))
-            found = node.GetAttribute(name) if name else None
-            return not name or (found is not None and value in (None, found))
-        return not self.nodeTypes
+            matches = node.IsA(kind) if self.showChildNodeTypes else node.GetClassName() == kind
+            if matches and not any(node.IsA(hidden) for hidden in self.hideChildNodeTypes):
+                wanted = {name: value for (owner, name), value in self._attributes.items() if owner == kind}
+                found = {name: node.GetAttribute(name) for name in wanted}
+                if all(found[n] is not None and value in (None, found[n]) for n, value in wanted.items()):
+                    return True
+        return False
 
-    def _filter(self) -> None:
-        self._rows.filterAgain()
-        self._showActions()
+    def _observe(self, source, event, callback) -> None:
+        self._observers.append((source, source.AddObserver(event, callback)))
 
-    def _showNone(self) -> None:
-        self._rows.setNone(self.noneDisplay if self.noneEnabled else None)
+    def _release(self) -> None:
+        """Let go of nodes that left the scene, so that their data can be freed."""
+        gone = [(s, tag) for s, tag in self._observers if s is not self._scene and s.GetScene() is None]
+        self._observers[:] = [entry for entry in self._observers if entry not in gone]
+        _forget(gone)
 
-    def _showActions(self) -> None:
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAdded(self, scene, event, node):
+        self._observe(node, vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
+        if self._accepts(node) and not scene.IsBatchProcessing():
+            self._refresh()
+            self.nodeAdded.emit(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, scene, event, node):
+        if node.GetID() in self._ids:
+            self.nodeAboutToBeRemoved.emit(node)
+
+    def _onSceneChanged(self, scene, event):
+        self._release()
+        if scene.IsClosing() or not scene.IsBatchProcessing():
+            self._refresh()
+
+    def _onNodeModified(self, node, event):
+        """A new name or attribute may change the list; progress in a node's data does not."""
+        if node.GetScene() is not self._scene:
+            return
+        listed = node.GetName() if self._accepts(node) else None
+        if self._titles.get(node.GetID()) != listed:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """List the nodes again and settle which one is selected."""
+        scene = self._scene
+        nodes = [] if scene is None else [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())]
+        nodes = [node for node in nodes if self._accepts(node)]
+        self._titles = {node.GetID(): node.GetName() for node in nodes}
+        self._ids = list(self._titles)
+        self._combo.clear()
+        if self.noneEnabled:
+            self._combo.addItem(self.noneDisplay, "")
+        for node in nodes:
+            self._combo.addItem(node.GetName(), node.GetID())
+        self._addActions()
+        label = self.nodeTypeLabel(next(iter(self.nodeTypes), ""))
+        self._combo.setPlaceholderText(f"Select a {label}")
+        selected = self._announced
+        if selected not in self._ids:
+            selected = "" if self.noneEnabled or not self._ids else self._ids[-1 if selected else 0]
+        self._select(selected)
+
+    def _addActions(self) -> None:
         types = list(self.nodeTypes)
         label = self.nodeTypeLabel(types[0]) if len(types) == 1 else "node"
         actions = [(f"Rename current {label}", self.renameCurrentNode)] * self.renameEnabled
@@ -200,10 +234,11 @@ class qMRMLNodeComboBox(QWidget):
                 (f"Create new {self.nodeTypeLabel(kind)}", lambda kind=kind: self._addByUser(kind)) for kind in types
             ]
         actions += [(f"Delete current {label}", self.removeCurrentNode)] * self.removeEnabled
-        chosen = self._combo.currentIndex
-        self._rows.setActions(actions)
-        self._combo.setCurrentIndex(chosen)
-        self._combo.defaultText = f"Select a {self.nodeTypeLabel(next(iter(types), ''))}"
+        if actions and self._scene is not None:
+            self._combo.insertSeparator(self._combo.count)
+            for text, action in actions:
+                self._combo.addItem(text, None)
+                self._combo.setItemData(self._combo.count - 1, action, _ACTION)
 
     def _addByUser(self, nodeType: str) -> None:
         node = self.addNode(nodeType)
@@ -211,43 +246,86 @@ class qMRMLNodeComboBox(QWidget):
             self.setCurrentNode(node)
             self.nodeAddedByUserAction.emit(node)
 
-    def _onText(self, text: str = "") -> None:
-        if self._isSwitching:
-            return
-        row, node = self._combo.currentIndex, self.currentNode()
-        if node is None and row != (0 if self.noneEnabled else -1):  # on an entry that is no node, or on one that left
-            last = self.nodeFromIndex(self.nodeCount() - 1)
-            if last is not None:
-                self.setCurrentNode(last)
-            return
-        self.currentNodeChanged[object].emit(node)
-        self.currentNodeChanged[bool].emit(node is not None)
-        self.currentNodeIDChanged.emit(node.GetID() if node is not None else "")
-
     def _onActivated(self, row: int) -> None:
-        node = self._node(row)
-        if node is not None or (self.noneEnabled and row == 0):
-            self.nodeActivated.emit(node)
-
-    def _onClicked(self, index) -> None:
-        action = index.data(ACTION)
+        action = self._combo.itemData(row, _ACTION)
         if action is not None:
-            self._combo.hidePopup()
+            self._showSelected()
             action()
+            return
+        self._select(self._combo.itemData(row) or "")
+        self.nodeActivated.emit(self.currentNode())
 
-    def _onInserted(self, parent, first: int, last: int) -> None:
-        node = self._node(first)
-        if node is not None:
-            self.nodeAdded.emit(node)
+    def _select(self, nodeID: str) -> None:
+        changed = nodeID != self._announced
+        self._announced = nodeID
+        self._showSelected()
+        if changed:
+            node = self.currentNode()
+            self.currentNodeChanged[object].emit(node)
+            self.currentNodeChanged[bool].emit(node is not None)
+            self.currentNodeIDChanged.emit(nodeID)
 
-    def _onAboutToBeRemoved(self, parent, first: int, last: int) -> None:
-        node = self._node(first)
-        if node is not None:
-            self.nodeAboutToBeRemoved.emit(node)
+    def _showSelected(self) -> None:
+        row = self._ids.index(self._announced) if self._announced in self._ids else -1
+        self._combo.setCurrentIndex(row + 1 if self.noneEnabled else row)
 
-    def _onRemoved(self, *_) -> None:
-        if self.currentNode() is None:
-            self.setCurrentNode(None)
+
+@standIn
+class qMRMLColorTableComboBox(qMRMLNodeComboBox):
+    """A selector of colour tables."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.nodeTypes = ["vtkMRMLColorNode"]
+        self.showHidden = True
+        self.addEnabled = self.removeEnabled = False
+
+
+@standIn
+class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
+    """A selector in which several nodes can be checked."""
+
+    checkedNodesChanged = Signal()
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._checked: list[str] = []
+        self.addEnabled = self.removeEnabled = False
+
+    def checkedNodes(self):
+        return [node for node in map(self.nodeFromIndex, range(self.nodeCount())) if node.GetID() in self._checked]
+
+    def uncheckedNodes(self):
+        nodes = map(self.nodeFromIndex, range(self.nodeCount()))
+        return [node for node in nodes if node.GetID() not in self._checked]
+
+    def allChecked(self):
+        return not self.uncheckedNodes()
+
+    def noneChecked(self):
+        return not self.checkedNodes()
+
+    def checkState(self, node):
+        return Qt.Checked if node.GetID() in self._checked else Qt.Unchecked
+
+    def setCheckState(self, node, state):
+        checked = state == Qt.Checked
+        if checked == (node.GetID() in self._checked):
+            return
+        (self._checked.append if checked else self._checked.remove)(node.GetID())
+        self.checkedNodesChanged.emit()
+
+    def check(self, node):
+        self.setCheckState(node, Qt.Checked)
+
+    def uncheck(self, node):
+        self.setCheckState(node, Qt.Unchecked)
+
+
+def _forget(observers: list, *_) -> None:
+    for source, tag in observers:
+        source.RemoveObserver(tag)
+    observers.clear()
 
 
 def innerComboBox(selector: qMRMLNodeComboBox) -> QComboBox:

@@ -1,24 +1,64 @@
-"""qMRMLSegmentEditorWidget: selectors, segment list, effect buttons, keys and undo, without the effects' painting.
+"""qMRMLSegmentEditorWidget: selectors, segment list, effect buttons and undo, without the effects' painting.
 
-The state is where Slicer keeps it, in the vtkMRMLSegmentEditorNode, and segments are added, removed, saved and undone
-by slicer-core's own vtkSlicerSegmentEditorLogic.  Nothing can be painted with the mouse.
+The state is where Slicer keeps it, in the vtkMRMLSegmentEditorNode, and undo is slicer-core's own
+vtkSegmentationHistory.  Nothing can be painted with the mouse.
 """
 
 import shiboken6
 import slicer
 import vtk
-from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtCore import Property, QObject, Signal
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from .declare import standIn, stored
 from .mrml_widget import qMRMLWidget
-from .segment_editor_following import FollowsEditorNode
-from .segment_editor_form import SegmentEditorForm
-from .segment_editor_keys import SegmentEditorKeys
-from .segment_effects import EFFECTS, qSlicerSegmentEditorAbstractEffect
+from .node_selector import qMRMLNodeComboBox
+from .segments_table import qMRMLSegmentsTableView
+
+EFFECTS = (
+    "Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices",
+    "Margin", "Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume",
+)  # fmt: skip
 
 
 @standIn
-class qMRMLSegmentEditorWidget(FollowsEditorNode, qMRMLWidget):
+class qSlicerSegmentEditorAbstractEffect(QObject):
+    """An effect: its name, and its parameters, which are attributes of the editor node."""
+
+    def __init__(self, name: str, editor: "qMRMLSegmentEditorWidget"):
+        super().__init__(editor)
+        self._name, self._editor = name, editor
+
+    name = Property(str, lambda self: self._name)
+    title = Property(str, lambda self: self._name)
+
+    def parameterSetNode(self):
+        return self._editor.mrmlSegmentEditorNode()
+
+    def parameter(self, name):
+        return self.parameterSetNode().GetAttribute(f"{self._name}.{name}") or ""
+
+    def integerParameter(self, name):
+        return int(self.parameter(name) or 0)
+
+    def doubleParameter(self, name):
+        return float(self.parameter(name) or 0)
+
+    def setParameter(self, name, value):
+        self.parameterSetNode().SetAttribute(f"{self._name}.{name}", str(value))
+
+    def setCommonParameter(self, name, value):
+        self.parameterSetNode().SetAttribute(name, str(value))
+
+    def saveStateForUndo(self):
+        self._editor.saveStateForUndo()
+
+    def active(self):
+        return self._editor.activeEffect() is self
+
+
+@standIn
+class qMRMLSegmentEditorWidget(qMRMLWidget):
     """The Segment Editor as a part of a panel."""
 
     currentSegmentIDChanged = Signal(str)
@@ -27,77 +67,72 @@ class qMRMLSegmentEditorWidget(FollowsEditorNode, qMRMLWidget):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self._node = self._shown = self._shownVolume = self._active = self._last = None
-        self._observed: list[tuple[object, int]] = []
-        self._logic = slicer.vtkSlicerSegmentEditorLogic()
-        self._logic.AddObserver(self._logic.SegmentationHistoryChangedEvent, self._onHistory)
+        self._node = None
+        self._observer = None
+        self._shown = (None, None, "")
+        self._history = slicer.vtkSegmentationHistory()
+        self._history.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onHistory)
         self._effects = [qSlicerSegmentEditorAbstractEffect(name, self) for name in EFFECTS]
-        self._keys = SegmentEditorKeys(self)
-        self._form = SegmentEditorForm(self, self._effects)
-        self._connect()
-        self._show()
+        self._build()
+        self._update()
 
-    segmentationNodeSelectorVisible = stored("segmentationNodeSelectorVisible", bool, True, "_show")
-    sourceVolumeNodeSelectorVisible = stored("sourceVolumeNodeSelectorVisible", bool, True, "_show")
+    segmentationNodeSelectorVisible = stored("segmentationNodeSelectorVisible", bool, True, "_update")
+    sourceVolumeNodeSelectorVisible = stored("sourceVolumeNodeSelectorVisible", bool, True, "_update")
     maskingSectionVisible = stored("maskingSectionVisible", bool, True)
     specifyGeometryButtonVisible = stored("specifyGeometryButtonVisible", bool, True)
     show3DButtonVisible = stored("show3DButtonVisible", bool, True)
-    addRemoveSegmentButtonsVisible = stored("addRemoveSegmentButtonsVisible", bool, True, "_show")
+    addRemoveSegmentButtonsVisible = stored("addRemoveSegmentButtonsVisible", bool, True, "_update")
     switchToSegmentationsButtonVisible = stored("switchToSegmentationsButtonVisible", bool, True)
     autoShowSourceVolumeNode = stored("autoShowSourceVolumeNode", bool, True)
-    undoEnabled = stored("undoEnabled", bool, True, "_allowUndo")
-    maximumNumberOfUndoStates = stored("maximumNumberOfUndoStates", int, 10, "_limitUndo")
-    readOnly = stored("readOnly", bool, False, "_lock")
+    undoEnabled = stored("undoEnabled", bool, True, "_update")
+    maximumNumberOfUndoStates = stored("maximumNumberOfUndoStates", int, 10, "_update")
+    readOnly = stored("readOnly", bool, False, "_update")
     effectColumnCount = stored("effectColumnCount", int, 2)
-    effectButtonStyle = stored("effectButtonStyle", int, 0)
-    unorderedEffectsVisible = stored("unorderedEffectsVisible", bool, True, "_show")
+    effectButtonStyle = stored("effectButtonStyle", int, 2)
+    unorderedEffectsVisible = stored("unorderedEffectsVisible", bool, True, "_update")
     jumpToSelectedSegmentEnabled = stored("jumpToSelectedSegmentEnabled", bool, False)
     defaultTerminologyEntry = stored("defaultTerminologyEntry", str, "")
-    defaultTerminologyEntrySettingsKey = stored(
-        "defaultTerminologyEntrySettingsKey", str, "Segmentations/DefaultTerminologyEntry")
+    defaultTerminologyEntrySettingsKey = stored("defaultTerminologyEntrySettingsKey", str, "")
 
     def mrmlSegmentEditorNode(self):
         return self._node
 
     def setMRMLSegmentEditorNode(self, node):
-        if node is self._node:
-            return
-        for source, tag in self._observed:
-            source.RemoveObserver(tag)
-        self._observed = [] if node is None else [(node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNode))]
-        self._node = node
-        self._logic.SetSegmentEditorNode(node)
+        if self._observer is not None:
+            self._node.RemoveObserver(self._observer)
+        self._node, self._observer = node, None
         if node is not None:
-            self._update()
+            self._observer = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNode)
+        self._update()
 
     def segmentationNode(self):
-        return self._form.segmentations.currentNode()
+        return self._node.GetSegmentationNode() if self._node is not None else None
 
     def segmentationNodeID(self):
-        return self._form.segmentations.currentNodeID
+        return self.segmentationNode().GetID() if self.segmentationNode() is not None else ""
 
     def setSegmentationNode(self, node):
-        if self._logic.GetSegmentationNode() is not node:
-            self._logic.SetSegmentationNode(node)
-            self.setActiveEffect(None)
+        if self._node is not None:
+            self._node.SetAndObserveSegmentationNode(node)
 
     def setSegmentationNodeID(self, nodeID):
         self.setSegmentationNode(self.mrmlScene().GetNodeByID(nodeID))
 
     def sourceVolumeNode(self):
-        return self._logic.GetSourceVolumeNode()
+        return self._node.GetSourceVolumeNode() if self._node is not None else None
 
     def sourceVolumeNodeID(self):
         return self.sourceVolumeNode().GetID() if self.sourceVolumeNode() is not None else ""
 
     def setSourceVolumeNode(self, node):
-        self._logic.SetSourceVolumeNode(node)
+        if self._node is not None:
+            self._node.SetAndObserveSourceVolumeNode(node)
 
     def setSourceVolumeNodeID(self, nodeID):
         self.setSourceVolumeNode(self.mrmlScene().GetNodeByID(nodeID))
 
     def currentSegmentID(self):
-        return self._logic.GetCurrentSegmentID()
+        return (self._node.GetSelectedSegmentID() or "") if self._node is not None else ""
 
     def setCurrentSegmentID(self, segmentID):
         if self._node is not None:
@@ -111,35 +146,36 @@ class qMRMLSegmentEditorWidget(FollowsEditorNode, qMRMLWidget):
 
     def setEffectNameOrder(self, names):
         self._order = list(names)
-        self._show()
+        self._update()
 
     def effectByName(self, name):
         return next((effect for effect in self._effects if effect.name == name), None)
 
     def effectCount(self):
-        return len(self._offered)
-
-    def effectByIndex(self, index):
-        return self._offered[index] if 0 <= index < len(self._offered) else None
+        return len(self._effects)
 
     def activeEffect(self):
-        return self._active
+        return self.effectByName(self._node.GetActiveEffectName() or "") if self._node is not None else None
 
     def setActiveEffect(self, effect):
-        if self._node is not None:
-            self._node.SetActiveEffectName(effect.name if effect is not None else "")
+        self.setActiveEffectByName(effect.name if effect is not None else "")
 
     def setActiveEffectByName(self, name):
-        self.setActiveEffect(self.effectByName(name))
+        if self._node is not None and (not name or self.effectByName(name) is not None):
+            self._node.SetActiveEffectName(name)
 
     def saveStateForUndo(self):
-        self._logic.SaveStateForUndo()
+        if self.undoEnabled and self.segmentationNode() is not None:
+            self._history.SaveState()
+            self._update()
 
     def undo(self):
-        self._logic.Undo()
+        self._history.RestorePreviousState()
+        self._update()
 
     def redo(self):
-        self._logic.Redo()
+        self._history.RestoreNextState()
+        self._update()
 
     def setupViewObservations(self):
         pass
@@ -148,10 +184,10 @@ class qMRMLSegmentEditorWidget(FollowsEditorNode, qMRMLWidget):
         pass
 
     def installKeyboardShortcuts(self, parent=None):
-        self._keys.install(parent)
+        pass
 
     def uninstallKeyboardShortcuts(self):
-        self._keys.uninstall()
+        pass
 
     def updateWidgetFromMRML(self):
         self._update()
@@ -166,16 +202,8 @@ class qMRMLSegmentEditorWidget(FollowsEditorNode, qMRMLWidget):
         self.maximumNumberOfUndoStates = count
 
     def _sceneChanged(self) -> None:
-        scene = self.mrmlScene()
-        for selector in (self._form.segmentations, self._form.volumes):
-            with QSignalBlocker(selector):
-                selector.setMRMLScene(scene)
-        self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
-        self._logic.SetMRMLScene(scene)
-        self._logic.SetVerbose(True)
-        scene.AddObserver(scene.EndCloseEvent, self._onNode)
-        scene.AddObserver(scene.EndBatchProcessEvent, self._onBatchEnded)
-        self._update()
+        for selector in (self._segmentations, self._volumes):
+            selector.setMRMLScene(self.mrmlScene())
 
     def _onNode(self, *_) -> None:
         if shiboken6.isValid(self):
@@ -185,78 +213,117 @@ class qMRMLSegmentEditorWidget(FollowsEditorNode, qMRMLWidget):
         if shiboken6.isValid(self):
             self._dressUndo()
 
-    def _onBatchEnded(self, *_) -> None:
-        """What the selectors chose by themselves meanwhile is taken."""
-        if shiboken6.isValid(self):
-            if self._node is not None:
-                self.setSegmentationNode(self._form.segmentations.currentNode())
-                if self._form.volumes.currentNode() is not self.sourceVolumeNode():
-                    self.setSourceVolumeNode(self._form.volumes.currentNode())
-            self._update()
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        form = QFormLayout()
+        self._segmentations, self._volumes = qMRMLNodeComboBox(self), qMRMLNodeComboBox(self)
+        self._segmentations.nodeTypes = ["vtkMRMLSegmentationNode"]
+        self._volumes.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+        for selector in (self._segmentations, self._volumes):
+            selector.noneEnabled = True
+        self._segmentations.currentNodeChanged.connect(self.setSegmentationNode)
+        self._volumes.currentNodeChanged.connect(self.setSourceVolumeNode)
+        self._segmentationLabel, self._volumeLabel = (
+            QLabel("Segmentation:", self),
+            QLabel("Source volume:", self),
+        )
+        form.addRow(self._segmentationLabel, self._segmentations)
+        form.addRow(self._volumeLabel, self._volumes)
+        layout.addLayout(form)
+        self._add, self._remove = QPushButton("Add", self), QPushButton("Remove", self)
+        self._add.setObjectName("AddSegmentButton")
+        self._remove.setObjectName("RemoveSegmentButton")
+        self._add.clicked.connect(self._addSegment)
+        self._remove.clicked.connect(self._removeSegment)
+        layout.addLayout(_row(self._add, self._remove))
+        self._table = qMRMLSegmentsTableView(self)
+        self._table.setSelectionMode(1)
+        self._table.selectionChanged.connect(self._onSelection)
+        self._table.setMinimumHeight(110)
+        layout.addWidget(self._table)
+        self._buttons = {}
+        for start in range(0, len(EFFECTS), 4):
+            layout.addLayout(_row(*(self._effectButton(name) for name in EFFECTS[start : start + 4])))
+        self._undo, self._redo = QToolButton(self), QToolButton(self)
+        for button, text, action in ((self._undo, "Undo", self.undo), (self._redo, "Redo", self.redo)):
+            button.setText(text)
+            button.setObjectName(f"{text}Button")
+            button.clicked.connect(action)
+        layout.addLayout(_row(self._undo, self._redo))
 
-    def _connect(self) -> None:
-        form = self._form
-        form.segmentations.currentNodeChanged.connect(self._onSegmentationChosen)
-        form.volumes.currentNodeChanged.connect(self._onVolumeChosen)
-        form.add.clicked.connect(lambda: self._logic.AddEmptySegment("", 0))
-        form.remove.clicked.connect(self._removeSegment)
-        form.table.selectionChanged.connect(self._onSelection)
-        form.table.segmentAboutToBeModified.connect(lambda segmentID: self.saveStateForUndo())
-        for effect, button in form.buttons.items():
-            button.clicked.connect(lambda checked, effect=effect: self.setActiveEffect(effect))
-        form.undo.clicked.connect(self.undo)
-        form.redo.clicked.connect(self.redo)
+    def _effectButton(self, name: str) -> QToolButton:
+        button = QToolButton(self)
+        button.setText(name)
+        button.setObjectName(name)
+        button.setCheckable(True)
+        button.clicked.connect(lambda checked: self.setActiveEffectByName(name if checked else ""))
+        self._buttons[name] = button
+        return button
 
-    def _onSegmentationChosen(self, node) -> None:
-        if self._canFollow():
-            self.setSegmentationNode(node)
-
-    def _onVolumeChosen(self, node) -> None:
-        if self._canFollow():
-            self.setSourceVolumeNode(node)
-
-    def _canFollow(self) -> bool:
-        scene = self.mrmlScene()
-        return scene is not None and not scene.IsClosing() and not scene.IsBatchProcessing()
+    def _addSegment(self) -> None:
+        self.saveStateForUndo()
+        self.setCurrentSegmentID(self.segmentationNode().GetSegmentation().AddEmptySegment())
 
     def _removeSegment(self) -> None:
-        chosen = self._logic.RemoveSelectedSegment()
-        if chosen:
-            self._form.table.setSelectedSegmentIDs([chosen])
+        self.saveStateForUndo()
+        self.segmentationNode().GetSegmentation().RemoveSegment(self.currentSegmentID())
+        ids = self.segmentationNode().GetSegmentation().GetSegmentIDs()
+        self.setCurrentSegmentID(ids[0] if ids else "")
 
     def _onSelection(self, *_) -> None:
-        """A person has chosen in the list; a choice that comes from the editor node is not told."""
-        selected = self._form.table.selectedSegmentIDs()
-        if self._node is None or (selected[0] if selected else "") == self.currentSegmentID():
-            return
-        self._node.SetSelectedSegmentID(selected[0] if selected else None)
-        if not selected and self._active is not None and self._active.perSegment:
-            self.setActiveEffect(None)
-        self._update()
-        self.currentSegmentIDChanged.emit(selected[0] if selected else "")
+        selected = self._table.selectedSegmentIDs()
+        if selected and selected[0] != self.currentSegmentID():
+            self.setCurrentSegmentID(selected[0])
 
-    def _activateLast(self) -> None:
-        if not self.readOnly:
-            self.setActiveEffect(self._last)
+    def _update(self) -> None:
+        """Show what the editor node says, and announce what changed since the last time."""
+        segmentation, volume = self.segmentationNode(), self.sourceVolumeNode()
+        if segmentation is not self._shown[0]:
+            self._history.SetSegmentation(segmentation.GetSegmentation() if segmentation is not None else None)
+            self._table.setSegmentationNode(segmentation)
+            ids = segmentation.GetSegmentation().GetSegmentIDs() if segmentation is not None else ()
+            if ids and self.currentSegmentID() not in ids:
+                self._node.SetSelectedSegmentID(ids[0])
+        self._history.SetMaximumNumberOfStates(self.maximumNumberOfUndoStates)
+        self._segmentations.setCurrentNode(segmentation)
+        self._volumes.setCurrentNode(volume)
+        current = self.currentSegmentID()
+        self._table.setSelectedSegmentIDs([current] if current else [])
+        self._dress(segmentation is not None and not self.readOnly, volume is not None)
+        before, self._shown = self._shown, (segmentation, volume, current)
+        if before[0] is not segmentation:
+            self.segmentationNodeChanged.emit(segmentation)
+        if before[1] is not volume:
+            self.sourceVolumeNodeChanged.emit(volume)
+        if before[2] != current:
+            self.currentSegmentIDChanged.emit(current)
 
-    def _lock(self) -> None:
-        if self.readOnly:
-            self.setActiveEffect(None)
-        self._update()
+    def _dress(self, editable: bool, hasVolume: bool) -> None:
+        for widget in (self._segmentations, self._segmentationLabel):
+            widget.setVisible(self.segmentationNodeSelectorVisible)
+        for widget in (self._volumes, self._volumeLabel):
+            widget.setVisible(self.sourceVolumeNodeSelectorVisible)
+        active = self._node.GetActiveEffectName() if self._node is not None else ""
+        order = self.effectNameOrder()
+        for name, button in self._buttons.items():
+            button.setVisible(name in order or self.unorderedEffectsVisible)
+            button.setEnabled(editable and hasVolume)
+            button.setChecked(name == active)
+        for button in (self._add, self._remove):
+            button.setVisible(self.addRemoveSegmentButtonsVisible)
+            button.setEnabled(editable)
+        self._dressUndo()
 
-    def _allowUndo(self) -> None:
-        if self.undoEnabled:
-            self._logic.ClearUndoState()
-        for button in (self._form.undo, self._form.redo):
-            button.setVisible(self.undoEnabled)
+    def _dressUndo(self) -> None:
+        editable = self.segmentationNode() is not None and not self.readOnly
+        self._undo.setEnabled(editable and self._history.IsRestorePreviousStateAvailable())
+        self._redo.setEnabled(editable and self._history.IsRestoreNextStateAvailable())
 
-    def _limitUndo(self) -> None:
-        self._logic.SetMaximumNumberOfUndoStates(self.maximumNumberOfUndoStates)
 
-    def _show(self) -> None:
-        order = [effect for effect in map(self.effectByName, self.effectNameOrder()) if effect is not None]
-        others = [effect for effect in self._effects if effect not in order]
-        self._offered = [None, *order, *(others if self.unorderedEffectsVisible else [])]
-        self._form.show({"segmentation": self.segmentationNodeSelectorVisible,
-                         "volume": self.sourceVolumeNodeSelectorVisible,
-                         "buttons": self.addRemoveSegmentButtonsVisible}, self._offered)
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    layout = QHBoxLayout()
+    for widget in widgets:
+        layout.addWidget(widget)
+    layout.addStretch(1)
+    return layout

@@ -21,9 +21,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         super().__init__(*arguments)
         self._node = None
         self._observed: list[tuple[object, int]] = []
-        self._every: list[str] = []
         self._ids: list[str] = []
-        """Those that are shown."""
         self._hidden: list[str] = []
         self._table = QTableWidget(0, 2, self)
         self._table.setHorizontalHeaderLabels(["", "Name"])
@@ -38,7 +36,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         self._table.selectionModel().selectionChanged.connect(self.selectionChanged)
         self._table.itemChanged.connect(self._onItemChanged)
 
-    segmentCount = Property(int, lambda self: len(self._every))
+    segmentCount = Property(int, lambda self: len(self._ids))
     headerVisible = stored("headerVisible", bool, True, "_dress")
     readOnly = stored("readOnly", bool, False)
     selectionMode = stored("selectionMode", int, 3, "_dress")
@@ -79,8 +77,6 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         return [self._ids[row] for row in sorted(rows)]
 
     def setSelectedSegmentIDs(self, segmentIDs):
-        if list(segmentIDs) == self.selectedSegmentIDs():
-            return
         model, selection = self._table.model(), QItemSelection()
         for row, segmentID in enumerate(self._ids):
             if segmentID in segmentIDs:
@@ -130,7 +126,6 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         selected = self.selectedSegmentIDs()
         segmentation = self._node.GetSegmentation() if self._node is not None else None
         ids = list(segmentation.GetSegmentIDs()) if segmentation is not None else []
-        self._every = ids
         self._ids = [segmentID for segmentID in ids if segmentID not in self._hidden]
         self._table.blockSignals(True)
         self._table.setRowCount(len(self._ids))

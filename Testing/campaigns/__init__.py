@@ -1,0 +1,1 @@
+"""Reliability campaigns: thousands of kills, geometries, bad inputs and bit flips, each judged without a person."""
