@@ -52,6 +52,8 @@ def read_header(path: Path) -> tuple[Stored, list[str]]:
     skipped = _numbers(path, {"HeaderSize": "0", **fields}, "HeaderSize")[0]
     offset = -1 if skipped == -1 else max(0, skipped) or (0 if files else end)
     if not _is_true(path, {"CompressedData": "False", **fields}, "CompressedData"):
+        if "CompressedDataSize" in fields:
+            raise _broken(path, "its header gives the size of compressed voxels and does not say that they are")
         return Stored(path, sizes, 8 * size * components, files or (path,), "raw", offset,
                       components=components), _missing(fields)
     length = None
@@ -78,10 +80,12 @@ def _parse(path: Path) -> tuple[dict[str, str], list[str], int]:
     fields: dict[str, str] = {}
     with path.open("rb") as content:
         while line := content.readline(_LONGEST):
-            name, equals, value = line.partition(b"=")
-            if not equals:
-                name, _, value = line.partition(b":")
-            known, text = name.strip().decode("latin-1"), os.fsdecode(value.strip())  # blanks of ASCII, as MetaIO
+            if not line.strip():
+                continue
+            name, *rest = re.split(rb"[=:]", line, maxsplit=1)
+            if not rest:  # MetaIO would take this line and the next for one
+                raise _broken(path, f"its header has a line without a value ({os.fsdecode(line.strip()[:40])!r})")
+            known, text = name.strip().decode("latin-1"), os.fsdecode(rest[0].strip())  # blanks of ASCII, as MetaIO
             if content.tell() > _LONGEST:
                 break
             if known == "ElementDataFile":
