@@ -100,7 +100,7 @@ def _run(command: str, arguments: list[str], details: Path | None) -> int:
     except OSError as error:  # from a place that has no words of its own for it
         told = lost_device(error) or OutputError(
             error.filename or "a file", f"the system refuses it ({error.strerror or error})",
-            "Check that the folder exists, that you may write there and that there is space.")
+            "Check the path, its permissions, and that its disk has space.")
         console.fail(told)
         return told.exit_code
     except ModuleNotFoundError as error:

@@ -94,7 +94,11 @@ def _by_case(path: Path, scans: bool = False) -> dict[str, Path]:
     if not path.is_dir():
         raise InputError(path, "does not exist", "Check the path.")
     groups: dict[str, list[Path]] = {}
-    for file in sorted(path.iterdir()):
+    try:
+        content = sorted(path.iterdir())
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "Check its permissions.") from error
+    for file in content:
         if scans and _holds_dicom(file):
             groups.setdefault(case_name(file), []).append(file)
         if not file.name.lower().endswith(_EXTENSIONS) or file.name.startswith(".") or not file.is_file():

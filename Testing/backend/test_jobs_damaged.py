@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kaf import cli, jobs
+from kaf.errors import InputError
 from kaf.events import Progress, Result, to_json
 
 JOB = {"format": 1, "version": "0.1.0", "verb": "pretrain", "python": "python", "queue": "cpu",
@@ -162,3 +163,17 @@ def test_a_damaged_run_says_so(runs):
     job = jobs.Job(runs / "damaged")
     assert "are damaged" in job.note
     assert not job.can_resume
+
+
+def test_a_list_that_cannot_be_made_says_so(runs, monkeypatch):
+    """"There is no run" would be a lie."""
+    real = os.scandir
+
+    def closed(path="."):
+        if os.fspath(path) == os.fspath(runs):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InputError, match=r"runs: cannot be read \(Permission denied\)"):
+        jobs.find(runs)

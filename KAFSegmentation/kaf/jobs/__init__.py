@@ -83,13 +83,17 @@ def find(folder: str | os.PathLike[str], depth: int = _DEPTH) -> list[Job]:
     depth: how far below: 1 looks into its own folders only, which takes no time wherever it is.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or it cannot be read.
     """
     top = Path(folder)
     if not top.is_dir():
         raise InputError(top, "there is no such folder", "Check the path, and that its disk is connected.")
+    def failed(error: OSError) -> None:
+        if error.filename == os.fspath(top):
+            raise InputError(top, f"cannot be read ({error.strerror})", "Check its permissions.") from error
+
     found = []
-    for place, folders, _ in os.walk(top):
+    for place, folders, _ in os.walk(top, onerror=failed):
         here = Path(place)
         try:
             is_run = (here / NAME / "job.json").is_file() or job_foreign.is_run(here)
