@@ -70,7 +70,7 @@ class JobList:
         """
         python = self._setup.python()
         job.values.update(changes)
-        again = job.resume(python, queueOf(job.values["device"]), foreignEnvironment(python))
+        again = job.resume(python, queueOf(str(job.values.get("device", "auto"))), foreignEnvironment(python))
         self._found = [again if known.folder == again.folder else known for known in self._found]
         return again
 

@@ -67,6 +67,7 @@ def _digest(job):
 
 
 def _learned(folder):
-    split = read_json(folder / "split.json").get("train", ())
-    return _Learned(realFolder(read_json(folder / "settings.json").get("data")), frozenset(map(str, split)),
+    train = read_json(folder / "split.json").get("train")
+    patients = frozenset(map(str, train)) if isinstance(train, list) else frozenset()
+    return _Learned(realFolder(read_json(folder / "settings.json").get("data")), patients,
                     str(read_json(folder / "transfer.json").get("digest", "")))

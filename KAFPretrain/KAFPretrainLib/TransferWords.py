@@ -20,8 +20,8 @@ def transferWords(folder):
     try:
         report = json_files.read(folder / "transfer.json")
         coverage = float(report["coverage"])
-        lists = {name: list(report[name]) for name in ("loaded", *(kind for kind, _ in _KINDS))}
-    except (OSError, ValueError, KeyError, TypeError):
+        lists = {name: [str(key) for key in report[name]] for name in ("loaded", *(kind for kind, _ in _KINDS))}
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return "", ""
     mark = "" if coverage >= _ENOUGH else " <b>Less than all of what the weights had learned.</b>"
     lines = [f"<b>What was taken over:</b> {100 * coverage:.1f} % of what the weights had learned "

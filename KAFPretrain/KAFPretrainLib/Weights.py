@@ -34,11 +34,17 @@ def findWeights(found):
             continue
         try:
             card = read_card(path)
-            recipe = None if card.labels else read_json(job.folder / "settings.json") or None
+            recipe = None if card.labels else _recipe(job.folder)
             weights.append(Weights(f"run {job.folder.name}", str(path), card, job.folder, recipe))
         except ModelError:
             continue  # being written, or damaged: the run says so
     return weights + [Weights(entry.name, str(entry.path), entry.card) for entry in listModels()]
+
+
+def _recipe(folder):
+    """The settings of a pretraining; None where its file is damaged."""
+    values = read_json(folder / "settings.json")
+    return values if isinstance(values.get("method"), str) else None
 
 
 def misfit(weights, kind):

@@ -101,7 +101,7 @@ def looked_at(folder: Path) -> list[jobs.Job]:
         assert isinstance(words, str)
         assert isinstance(job.values, dict)
         assert (job.ahead, job.can_resume, job.has_checkpoint, job.model, job.learning_rate) is not None
-        assert 0 <= job.created < 1e11
+        assert 0 <= job.created < 3e10
         assert job.command.startswith("kaf")
         job.events()
     return found

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 _ASKED = {"verb": str, "queue": str, "python": str, "values": dict, "attempts": list}
 _CHILD = {"id": str, "phase": str, "host": str, "kind": str, "error": str, "pid": int, "group": int, "ahead": int}
-_LATEST = 1e11  # seconds since 1970, beyond which no calendar reaches
+_LATEST = 3e10  # seconds since 1970: Windows has no calendar beyond the year 3000
 _LARGEST = 1 << 62
 
 
