@@ -107,7 +107,7 @@ def process_start(pid: int) -> str | None:
     """When that process began, in the system's own words, "" where the system does not tell; None for no process."""
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError):
-            words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            words = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
             return None if words[0] == "Z" else words[19]
         return None
     if sys.platform == "win32":  # its disks have locks
