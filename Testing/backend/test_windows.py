@@ -15,6 +15,8 @@ TESTING = Path(__file__).resolve().parents[1]
 FILES = {
     "windows/test_on_windows.py": {},
     "backend/test_files.py": {},
+    "backend/test_file_set.py": {},
+    "backend/test_overwrite.py": {},
     "backend/test_cache.py": {},
     "backend/test_cache_folder.py": {},
     "backend/test_library.py": {},

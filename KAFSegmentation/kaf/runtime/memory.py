@@ -33,7 +33,8 @@ def peak_memory() -> int:
         import resource
     except ImportError:  # Windows
         psutil = _psutil()
-        return int(psutil.Process().memory_info().peak_wset) if psutil is not None else 0
+        taken = psutil.Process().memory_info() if psutil is not None else None
+        return int(getattr(taken, "peak_wset", getattr(taken, "rss", 0)))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
