@@ -125,3 +125,13 @@ def test_a_settings_file_that_is_none(tmp_path, name):
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "folder").mkdir()
     told(kaf("segment", "a.nii.gz", "--model", "x", "--settings", name, cwd=tmp_path), name, "cannot be read")
+
+
+def test_the_kernels_folders_are_not_looked_into(tmp_path, scan):
+    """A link to them is enough, as in a folder of mounts."""
+    (tmp_path / "scans").mkdir()
+    shutil.copy(scan, tmp_path / "scans" / "a.nii.gz")
+    for name in ("proc", "sys", "dev"):
+        (tmp_path / "scans" / name).symlink_to(f"/{name}", target_is_directory=True)
+    found = scan_folder(tmp_path / "scans")
+    assert ([case.name for case in found.cases], found.problems) == (["a"], ())

@@ -13,6 +13,9 @@ from pathlib import Path
 from kaf.data.pairing import count, some
 from kaf.errors import InputError
 
+_KERNEL = {"/proc", "/sys", "/dev"}
+"""Folders of no files: what is read there is made while it is read, or waits for a device."""
+
 
 def is_utf8(name: str) -> bool:
     """Whether a name is text.  Elsewhere than on Windows any bytes can be one, and ITK ends the process over them."""
@@ -55,7 +58,7 @@ class _Walker:
         while waiting:
             place, relative = waiting.pop()
             real = os.path.realpath(place)
-            if real in self._seen:  # a link to a folder above would never end
+            if real in self._seen or real in _KERNEL:  # a link to a folder above would never end
                 continue
             self._seen.add(real)
             folders, files = self._content(place, relative)

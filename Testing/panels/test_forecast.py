@@ -1,0 +1,21 @@
+"""What a run will take is told before it, and that memory is short, on every system."""
+
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+
+from KAFSegmentationLib.Forecast import Forecast
+
+pytestmark = pytest.mark.usefixtures("quietHost")
+GIGABYTE = 1e9
+
+
+@pytest.mark.parametrize(("free", "short"), [(2 * GIGABYTE, True), (64 * GIGABYTE, False), (None, False)])
+def test_memory_that_is_short_is_told_where_the_system_tells(monkeypatch, free, short):
+    monkeypatch.setattr("KAFSegmentationLib.Forecast.free_memory", lambda: free)
+    text = Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cpu", known=True).text()
+    assert "5.0 GB of memory" in text
+    assert ("Only 2.0 GB are free" in text) == short
+    on_gpu = Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cuda", known=True).text()
+    assert "are free" not in on_gpu
