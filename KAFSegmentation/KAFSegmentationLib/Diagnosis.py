@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -79,12 +78,10 @@ def freeSpace(folder: Path) -> str:
 
 
 def fileDigest(path: Path) -> str:
+    from kaf.files import file_digest
+
     try:
-        with Path(path).open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        return file_digest(Path(path))
     except OSError as error:
         return f"unknown ({error.strerror})"
 

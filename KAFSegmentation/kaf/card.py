@@ -142,8 +142,10 @@ def tidy_card(card: Card) -> Card:
     def line(text: str) -> str:
         return _cut(one_line(text), card_check.NAME)
 
-    labels = tuple(replace(label, name=line(label.name) or f"label {label.value}",
-                           terminology=_cut(one_line(label.terminology), card_check.LINE)) for label in card.labels)
+    names = [line(label.name) or f"label {label.value}" for label in card.labels]
+    labels = tuple(replace(label, name=name if names.count(name) == 1 else f"{name[:180]} ({label.value})",
+                           terminology=_cut(one_line(label.terminology), card_check.LINE))
+                   for label, name in zip(card.labels, names, strict=True))
     return replace(card, name=line(card.name), version=line(card.version), labels=labels,
                    description=_tidy(card.description), weights_licence=_tidy(card.weights_licence),
                    training_data=_tidy(card.training_data), metrics=_tidy(card.metrics), recipe=_tidy(card.recipe))

@@ -74,6 +74,7 @@ ABSURD = {
     "100,000 labels": (values_of_labels(*range(1, 100_001)), "it has"),
     "labels by name": (words(labels={"1": "heart"}), "labels is {'1': 'heart'}, not a list"),
     "no name of a label": (label(name=""), "labels[0].name has 0 characters"),
+    "a name of a label twice": (label(name="Höhle"), "labels has the name 'H\\xf6hle' more than once"),
     "a name of a label that is a list": (label(name=["a"]), "labels[0].name is ['a']"),
     "a long name of a label": (label(name="x" * 1000), "labels[0].name has 1000 characters"),
     "a name of a label with an escape": (label(name="\x1b[2Jheart"), "labels[0].name"),
@@ -335,15 +336,25 @@ def test_what_kaf_writes_is_tidied_so_that_it_passes(tmp_path):
     assert load_model(tmp_path / "a.safetensors")[1] == card
 
 
+def test_structures_of_one_name_are_told_apart():
+    """Volumes are told by name: of two of one name the second would hide the first."""
+    labels = tuple(Label(value, "ventricle", (1, 2, 3)) for value in (1, 3))
+    tidied = tidy_card(replace(CARD, labels=labels))
+    assert [label.name for label in tidied.labels] == ["ventricle (1)", "ventricle (3)"]
+
+
 def test_a_card_that_nobody_would_accept_ends_a_run_before_it_learns(tmp_path, monkeypatch):
     data = write_phantoms(tmp_path / "scans", ("p1",))
+    absurd = replace(CARD, spacing=0.0)
+    monkeypatch.setattr("kaf.finetune.make_card", lambda *_: absurd)
+    monkeypatch.setattr("kaf.adapt._card", lambda *_: absurd)
     monkeypatch.setattr("kaf.training.loop.Loop.run", lambda self: pytest.fail("it learns"))
-    with pytest.raises(ModelError, match="the card of 'tiny heart': spacing is 2000"):
-        finetune(small_run(tmp_path, data, spacing=2000.0))
+    with pytest.raises(ModelError, match=r"the card of 'heart': spacing is 0\.0"):
+        finetune(small_run(tmp_path, data))
     scan, truth = cardiac_phantom(0, slices=3, size=64, spacing=3.0)
     base = model_file(tmp_path / "base.safetensors")
-    with pytest.raises(ModelError, match=r"the card of 'heart-adapted': labels\[0\]\.value is 0, not a whole number"):
-        adapt(scan, truth, AdaptSettings(model=str(base), labels={0: "air", 1: "a"}, device="cpu", threads=1))
+    with pytest.raises(ModelError, match=r"the card of 'heart': spacing is 0\.0"):
+        adapt(scan, truth, AdaptSettings(model=str(base), labels={1: "a"}, device="cpu", threads=1))
 
 
 def test_what_is_tidy_stays_word_for_word():

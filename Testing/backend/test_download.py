@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import requests
+from made_models import command_line
 
 from kaf.errors import KafError, ModelError, OutputError
 from kaf.runtime.download import Limits, download
@@ -17,7 +18,7 @@ SMALL = Limits(megabytes=0.1, minutes=10, silence=30)
 SHORT = Limits(megabytes=100, minutes=0.005, silence=30)
 CONTENT = b"a model" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 
 
 class Peer:
@@ -105,11 +106,11 @@ def unpacks_to_much(peer, path):
 
 
 def leads_in_a_circle(peer, path):
-    peer.send(b"HTTP/1.1 302 Found\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n")
+    peer.send(b"HTTP/1.1 302 Found\r\nLocation: /next\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
 
 def leads_to_a_file(peer, path):
-    peer.send(b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n")
+    peer.send(b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
 
 def breaks_off(peer, path):
@@ -117,7 +118,7 @@ def breaks_off(peer, path):
 
 
 def is_not_there(peer, path):
-    peer.send(b"HTTP/1.1 404 Not Found\x1b[2J\r\nContent-Length: 0\r\n\r\n")
+    peer.send(b"HTTP/1.1 404 Not Found\x1b[2J\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
 
 def babbles(peer, path):
@@ -166,7 +167,7 @@ def test_it_ends_in_words_and_leaves_nothing(tmp_path, kind):
 def test_what_was_asked_for_comes_whole(tmp_path):
     def answer(peer, path):
         if path == "/model":
-            peer.send(b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n")
+            peer.send(b"HTTP/1.1 302 Found\r\nLocation: /other\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         else:
             peer.send(HEAD % len(CONTENT) + CONTENT)
 
@@ -226,6 +227,16 @@ def test_whoever_stops_waiting_leaves_nothing(tmp_path, monkeypatch):
     with server(forever) as address, pytest.raises(KeyboardInterrupt):
         download(address, tmp_path / "model", DIGEST, SMALL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_says_how_to_allow_more(tmp_path, monkeypatch, capsys):
+    kaf = command_line(capsys, monkeypatch, tmp_path / "here")
+    with server(lambda peer, path: peer.send(HEAD % len(CONTENT) + CONTENT)) as address:
+        refused = kaf("models", "add", f"{address}/a", "--digest", DIGEST, "--megabytes", "0.005")
+        assert (refused.code, "is larger than 0.005 MB" in refused.err, "--megabytes" in refused.err) == (1, True, True)
+        done = kaf("models", "add", f"{address}/a", "--digest", DIGEST, "--megabytes", "0.01", "--minutes", "5")
+    assert "is not a model file" in done.err  # it came whole, and is none
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_without_the_package_it_says_so(tmp_path, monkeypatch):

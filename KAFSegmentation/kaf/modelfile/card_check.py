@@ -44,6 +44,9 @@ def check_card(card: Any) -> None:
     values = [label["value"] for label in labels]
     twice = sorted(value for value in set(values) if values.count(value) > 1)
     _must(not twice, "labels", f"has the value {twice[0] if twice else 0} more than once")
+    names = [label["name"] for label in labels]
+    same = sorted(name for name in set(names) if names.count(name) > 1)  # volumes are told by name
+    _must(not same, "labels", f"has the name {_said(same[0] if same else '')} more than once")
     _must(max(values, default=0) < network["classes"], "labels",
           f"has the value {max(values, default=0)}, but the network has {network['classes']} classes")
     flat = network.get("dimensions", 2) == 2
