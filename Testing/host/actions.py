@@ -69,6 +69,19 @@ def press_key(widget: QWidget, key, modifier=Qt.NoModifier) -> None:
     pump()
 
 
+def press_sample(name: str):
+    """Press the button of a data set in the module Sample Data; returns what its downloader brings."""
+    import SampleData
+
+    logic = SampleData.SampleDataLogic()
+    source = logic.sourceForSampleName(name)
+    if source is None:
+        raise NotClickable(f"there is no '{name}' in Sample Data")
+    loaded = (source.customDownloader or logic.downloadFromSource)(source)
+    pump()
+    return loaded
+
+
 def choose(selector: QWidget, text: str) -> None:
     """Choose an entry of a combo box or node selector by its text, node selectors' actions included."""
     combo = innerComboBox(selector) if isinstance(selector, qMRMLNodeComboBox) else selector

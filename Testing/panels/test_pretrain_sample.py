@@ -36,7 +36,9 @@ def test_it_is_among_the_samples(pretrain, monkeypatch):
 def test_its_button_makes_the_folder_once_and_the_panel_has_it(pretrain, makePretrain):
     from KAFPretrainLib.SampleFolder import SampleFolder
 
-    volume, = SampleFolder(ReadySetup).onClicked(PRESSED)
+    slicer.modules.sampleDataSources = {}
+    SampleFolder(ReadySetup).register()
+    volume, = host.press_sample("KAFHeartFolder")
     assert volume.GetImageData().GetDimensions() == (96, 96, 8)
     folder = Path(pretrain.ui.dataPath.currentPath)  # it is open, and has it at once
     assert len(list((folder / "images").iterdir())) == 16

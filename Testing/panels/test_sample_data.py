@@ -29,7 +29,9 @@ def freshScene():
     host.close_scene()
     host.take_errors()
     host.dialogs().clear()
+    slicer.modules.sampleDataSources = {}
     yield
+    slicer.modules.sampleDataSources = {}
     host.close_scene()
 
 
@@ -48,6 +50,15 @@ def test_they_are_registered_as_slicer_wants_samples_without_an_address(monkeypa
         assert [arguments[name] for name in ("uris", "fileNames", "nodeNames", "loadFiles")] == [[], [], [], []]
         assert Path(arguments["thumbnailFileName"]).is_file()
         assert callable(arguments["customDownloader"])
+
+
+def test_its_button_draws_it_and_its_name_alone_does_not():
+    """Slicer's downloadSample goes by addresses, and these have none; a script calls `load`."""
+    sources().register()
+    volume, segmentation = host.press_sample("KAFHeartWithTruth")
+    assert segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole()) is volume
+    with pytest.raises(IndexError):
+        SampleData.downloadSample("KAFHeartWithTruth")
 
 
 def test_a_heart_lies_in_the_scene_as_it_was_drawn():
