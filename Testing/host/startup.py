@@ -11,7 +11,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SLICER_FILES = ("ScriptedLoadableModule.py", "parameterNodeWrapper", "i18n.py")
 STAND_IN_FILES = (
-    "widgets.ctk_buttons", "widgets.ctk_collapsible", "widgets.ctk_numbers", "widgets.ctk_paths",
+    "widgets.ctk_buttons", "widgets.ctk_collapsible", "widgets.ctk_spin_box", "widgets.ctk_sliders",
+    "widgets.ctk_paths",
     "widgets.ctk_ranges", "widgets.mrml_widget", "widgets.node_selector", "widgets.segments_table",
     "widgets.segment_editor", "widgets.charts", "widgets.markups_place", "views.layout_manager", "files",
     "modules", "window",

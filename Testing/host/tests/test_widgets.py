@@ -7,7 +7,6 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
-import ctk
 import qt
 import slicer
 
@@ -16,56 +15,6 @@ import host
 
 def add(scene, name, kind="vtkMRMLScalarVolumeNode"):
     return scene.AddNewNodeByClass(kind, name)
-
-
-def test_slider_and_spin_box_keep_one_value_within_bounds(scene):
-    slider = ctk.ctkSliderWidget()
-    slider.minimum, slider.maximum, slider.singleStep, slider.decimals = -10, 10, 0.5, 1
-    seen = []
-    slider.connect("valueChanged(double)", seen.append)
-    slider.value = 3.5
-    slider.setValue(3.5)
-    slider.value = 99
-    assert seen == [3.5, 10]
-    slider.findChild(qt.QDoubleSpinBox).value = -2.5
-    assert slider.value == -2.5
-    slider.minimum = 0
-    assert slider.value == 0
-    assert seen[-1] == 0
-
-
-def test_range_widget_orders_and_clamps(scene):
-    widget = ctk.ctkRangeWidget()
-    widget.setRange(0, 10)
-    seen = []
-    widget.connect("valuesChanged(double,double)", lambda low, high: seen.append((low, high)))
-    widget.setValues(8, 2)
-    widget.minimumValue = -5
-    widget.maximumValue = 50
-    assert seen == [(2, 8), (0, 8), (0, 10)]
-    assert not hasattr(widget, "pageStep")  # the real one has none either
-
-
-def test_collapsing_keeps_what_was_hidden_on_purpose(scene):
-    section = ctk.ctkCollapsibleButton("Section")
-    layout = qt.QVBoxLayout(section)
-    shown, hidden = qt.QLabel("shown"), qt.QLabel("hidden")
-    layout.addWidget(shown)
-    layout.addWidget(hidden)
-    hidden.visible = False
-    section.show()
-    seen = []
-    section.connect("contentsCollapsed(bool)", seen.append)
-    section.collapsed = True
-    assert not shown.visible
-    section.collapsed = False
-    assert (shown.visible, hidden.visible, seen) == (True, False, [True, False])
-    box = ctk.ctkCollapsibleGroupBox("Box")
-    inner = qt.QVBoxLayout(box)
-    inner.addWidget(qt.QLabel("inside"))
-    box.collapsed = True
-    box.show()
-    assert not box.findChild(qt.QLabel).visible
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """ctkCollapsibleButton and ctkCollapsibleGroupBox: sections of a panel that fold away."""
 
-from PySide6.QtCore import Property, QEvent, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import Property, QEvent, QObject, QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QAbstractButton,
     QGroupBox,
@@ -16,27 +16,58 @@ from .declare import standIn, stored
 _UNBOUNDED = 16777215  # QWIDGETSIZE_MAX
 
 
-class _Contents:
-    """Hides and shows the children of a widget, leaving alone those that were hidden on purpose."""
+class _Contents(QObject):
+    """Hides and shows the children of a widget, and keeps what others want of them meanwhile: who is shown while the
+    section is folded appears when it unfolds, and who is hidden then does not."""
+
+    _WISH = "visibilityToParent"  # a dynamic property of each child, as in CTK
 
     def __init__(self, owner: QWidget):
-        self.owner = owner
-        self.folded: list[QWidget] = []
+        super().__init__(owner)
+        self._owner, self._isOwnDoing = owner, False
+        owner.installEventFilter(self)
 
-    def fold(self) -> None:
-        for child in self._widgets():
-            if not child.isHidden():
-                child.hide()
-                self.folded.append(child)
+    def apply(self) -> None:
+        """Brings all children in line."""
+        for child in self._owner.children():
+            if isinstance(child, QWidget) and not child.isWindow():
+                self._applyTo(child)
 
-    def unfold(self) -> None:
-        folded, self.folded = self.folded, []
-        for child in folded:
-            if child in self._widgets():
-                child.show()
+    def showing(self, show) -> None:
+        """The section itself is shown or hidden by `show()`."""
+        self._isOwnDoing = True
+        show()
+        self._isOwnDoing = False
+        self.apply()
 
-    def _widgets(self) -> list[QWidget]:
-        return [c for c in self.owner.children() if isinstance(c, QWidget) and not c.isWindow()]
+    def eventFilter(self, watched, event):
+        if watched is self._owner:
+            if event.type() == QEvent.ChildAdded and isinstance(event.child(), QWidget):
+                self._adopt(event.child())
+        elif not self._isOwnDoing and event.type() in (QEvent.ShowToParent, QEvent.HideToParent):
+            isShown = event.type() == QEvent.ShowToParent
+            QObject.setProperty(watched, self._WISH, isShown)
+            if isShown:
+                self._applyTo(watched)
+        return False
+
+    def _adopt(self, child: QWidget) -> None:
+        if child.testAttribute(Qt.WA_WState_ExplicitShowHide) and child.testAttribute(Qt.WA_WState_Hidden):
+            QObject.setProperty(child, self._WISH, False)
+        child.installEventFilter(self)
+        self._applyTo(child)
+
+    def _applyTo(self, child: QWidget) -> None:
+        if not self._owner.testAttribute(Qt.WA_WState_Created):
+            return  # what is hidden now is shown again with the whole
+        isWanted = QObject.property(child, self._WISH) is not False
+        isVisible = isWanted and not self._owner.collapsed
+        self._isOwnDoing = True
+        if not isVisible or child.testAttribute(Qt.WA_WState_Created):
+            child.setVisible(isVisible)
+        if isWanted:
+            child.setAttribute(Qt.WA_WState_ExplicitShowHide, False)
+        self._isOwnDoing = False
 
 
 @standIn
@@ -65,7 +96,7 @@ class ctkCollapsibleButton(QAbstractButton):
     def collapsed(self, value):
         self.setChecked(not value)
 
-    collapsedHeight = stored("collapsedHeight", int, 10)
+    collapsedHeight = stored("collapsedHeight", int, 14)
     flat = stored("flat", bool, False)
     contentsFrameShape = stored("contentsFrameShape", int, 0)
     contentsFrameShadow = stored("contentsFrameShadow", int, 0)
@@ -80,12 +111,9 @@ class ctkCollapsibleButton(QAbstractButton):
         self.contentsCollapsed.emit(self._collapsed)
 
     def _fold(self) -> None:
-        if self._collapsed:
-            self._contents.fold()
-            self.setMaximumHeight(self._headerHeight() + self._readCollapsedHeight())
-        else:
-            self.setMaximumHeight(_UNBOUNDED)
-            self._contents.unfold()
+        height = self._headerHeight() + self._readCollapsedHeight() if self._collapsed else _UNBOUNDED
+        self.setMaximumHeight(height)
+        self._contents.apply()
         self.updateGeometry()
         self.update()
 
@@ -95,12 +123,8 @@ class ctkCollapsibleButton(QAbstractButton):
     def _headerHeight(self) -> int:
         return self.fontMetrics().height() + 8
 
-    def event(self, event):
-        # A .ui file sets `collapsed` before it makes the contents.
-        if self.__dict__.get("_collapsed") and event.type() in (QEvent.ChildPolished, QEvent.Show):
-            QTimer.singleShot(0, self, self._contents.fold)
-            self._contents.fold()
-        return super().event(event)
+    def setVisible(self, visible):
+        self._contents.showing(lambda: QWidget.setVisible(self, visible))
 
     def hitButton(self, position):
         return 0 <= position.y() < self._headerHeight()
@@ -159,15 +183,8 @@ class ctkCollapsibleGroupBox(QGroupBox):
     collapsedHeight = stored("collapsedHeight", int, 14)
 
     def _fold(self, collapsed: bool) -> None:
-        if collapsed:
-            self._contents.fold()
-            self.setMaximumHeight(self.fontMetrics().height() + self.collapsedHeight)
-        else:
-            self.setMaximumHeight(_UNBOUNDED)
-            self._contents.unfold()
+        self.setMaximumHeight(self.fontMetrics().height() + self.collapsedHeight if collapsed else _UNBOUNDED)
+        self._contents.apply()
 
-    def event(self, event):
-        if not self.isChecked() and event.type() in (QEvent.ChildPolished, QEvent.Show):
-            QTimer.singleShot(0, self, self._contents.fold)
-            self._contents.fold()
-        return super().event(event)
+    def setVisible(self, visible):
+        self._contents.showing(lambda: QWidget.setVisible(self, visible))

@@ -4,37 +4,52 @@ from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QHBoxLayout, QStyle, QStyleOptionSlider, QStylePainter, QWidget
 
-from .ctk_numbers import ctkDoubleSpinBox
+from .ctk_spin_box import ctkDoubleSpinBox
 from .declare import standIn, stored
 
 
 class _Range(QWidget):
     """The two values and their limits; what ctkDoubleRangeSlider and ctkRangeWidget have in common."""
 
+    _limitIsTold = True  # by rangeChanged, where only one of them is set
+
     def __init__(self, *arguments):
         super().__init__(next((a for a in arguments if isinstance(a, QWidget)), None))
         self._limits = (0.0, 99.0)
         self._values = (0.0, 99.0)
 
-    def _setLimits(self, low: float, high: float) -> None:
+    def _setLimits(self, low: float, high: float, tells: bool = True) -> None:
         if (low, high) == self._limits:
             return
-        self._limits = (low, max(low, high))
+        self._limits = (min(low, high), max(low, high))
         self._limitsShown()
-        self.rangeChanged.emit(*self._limits)
         self._setValues(*self._values)
+        if tells:
+            self.rangeChanged.emit(*self._limits)
+
+    def _setLimit(self, end: int, value: float) -> None:
+        low, high = self._limits
+        self._setLimits(*((value, max(value, high)) if end == 0 else (min(low, value), value)), self._limitIsTold)
+
+    def _setValue(self, end: int, value: float) -> None:
+        """One end: it takes the other one along."""
+        low, high = self._values
+        self._setValues(*((value, max(value, high)) if end == 0 else (min(low, value), value)))
 
     def _setValues(self, low: float, high: float) -> None:
         bottom, top = self._limits
         new = tuple(min(max(v, bottom), top) for v in sorted((float(low), float(high))))
         old, self._values = self._values, new
         self._valuesShown()
-        if new[0] != old[0]:
-            self.minimumValueChanged.emit(new[0])
-        if new[1] != old[1]:
-            self.maximumValueChanged.emit(new[1])
         if new != old:
             self.valuesChanged.emit(*new)
+        for end, changed in enumerate((self.minimumValueChanged, self.maximumValueChanged)):
+            if new[end] != old[end]:
+                self._tellMoving(end, new[end])
+                changed.emit(new[end])
+
+    def _tellMoving(self, end: int, value: float) -> None:
+        pass
 
     def _limitsShown(self) -> None:
         self.update()
@@ -43,22 +58,12 @@ class _Range(QWidget):
         self.update()
 
 
-def _limit(index: int) -> Property:
-    def write(self, value):
-        limits = list(self._limits)
-        limits[index] = value
-        self._setLimits(*(limits if index == 1 else (value, max(value, limits[1]))))
-
-    return Property(float, lambda self: self._limits[index], write)
+def _limit(end: int) -> Property:
+    return Property(float, lambda self: self._limits[end], lambda self, value: self._setLimit(end, value))
 
 
-def _value(index: int) -> Property:
-    def write(self, value):
-        values = list(self._values)
-        values[index] = value
-        self._setValues(*values)
-
-    return Property(float, lambda self: self._values[index], write)
+def _value(end: int) -> Property:
+    return Property(float, lambda self: self._values[end], lambda self, value: self._setValue(end, value))
 
 
 @standIn
@@ -84,10 +89,10 @@ class ctkDoubleRangeSlider(_Range):
         self._setLimits(low, high)
 
     def setMinimumValue(self, value):
-        self._setValues(value, self._values[1])
+        self._setValue(0, value)
 
     def setMaximumValue(self, value):
-        self._setValues(self._values[0], value)
+        self._setValue(1, value)
 
     def setValues(self, low, high):
         self._setValues(low, high)
@@ -110,7 +115,9 @@ class ctkDoubleRangeSlider(_Range):
 
 @standIn
 class ctkRangeWidget(_Range):
-    """A range slider between two spin boxes."""
+    """A range slider between two spin boxes, each of which ends where the other begins."""
+
+    _limitIsTold = False
 
     minimumValueChanged = Signal(float)
     minimumValueIsChanging = Signal(float)
@@ -154,13 +161,20 @@ class ctkRangeWidget(_Range):
         self._setLimits(low, high)
 
     def setMinimumValue(self, value):
-        self._setValues(value, self._values[1])
+        self._setValue(0, value)
 
     def setMaximumValue(self, value):
-        self._setValues(self._values[0], value)
+        self._setValue(1, value)
 
     def setValues(self, low, high):
         self._setValues(low, high)
+
+    def _setValue(self, end, value):
+        low, high = self._values
+        self._setValues(*((min(value, high), high) if end == 0 else (low, max(low, value))))
+
+    def _tellMoving(self, end, value):
+        (self.minimumValueIsChanging, self.maximumValueIsChanging)[end].emit(value)
 
     def setDecimals(self, decimals):
         for part in (self._low, self._high):

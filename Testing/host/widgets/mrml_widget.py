@@ -3,8 +3,9 @@
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
-from .ctk_numbers import ctkDoubleSpinBox, ctkSliderWidget
 from .ctk_ranges import ctkRangeWidget
+from .ctk_sliders import ctkSliderWidget
+from .ctk_spin_box import ctkDoubleSpinBox
 from .declare import standIn, stored
 
 
