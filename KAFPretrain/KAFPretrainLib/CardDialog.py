@@ -2,6 +2,8 @@
 
 import qt
 
+from KAFSegmentationLib.PlainText import tip
+
 FIELDS = (("description", "What it is for:", "A sentence: which structures, on which scans"),
           ("training_data", "Trained on:", "The data and its licence"),
           ("weights_licence", "Licence of the weights:", "For example CC BY 4.0; unspecified if you do not know"))
@@ -21,9 +23,9 @@ class CardDialog:
         self.dialog.setMinimumWidth(520)
         form = qt.QFormLayout(self.dialog)
         self.edits = {}
-        for name, title, tip in FIELDS:
+        for name, title, words in FIELDS:
             edit = qt.QLineEdit(getattr(card, name))
-            edit.setToolTip(tip)
+            edit.setToolTip(tip(words))
             edit.setObjectName(name)
             form.addRow(title, edit)
             self.edits[name] = edit

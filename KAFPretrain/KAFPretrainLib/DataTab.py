@@ -7,6 +7,7 @@ import qt
 from kaf.data.splits import Split
 from kaf.errors import Cancelled, InputError, KafError
 from kaf.events import Progress
+from KAFSegmentationLib.PlainText import rich, tip
 
 from . import Folders
 from .Beside import Beside
@@ -153,7 +154,7 @@ class DataTab:
         if scanning:
             self.ui.understoodLabel.text = "Reads every scan once, beside Slicer…"
         elif not known:
-            self.ui.understoodLabel.text = self._placeWords()
+            self.ui.understoodLabel.text = rich(self._placeWords())
         else:
             self.ui.understoodLabel.text = self.inspection.words()
         warning = self.inspection.warning() if known else ""
@@ -162,7 +163,7 @@ class DataTab:
         self.ui.caseTable.visible = known
         self.ui.splitSection.enabled = known
         self.ui.splitLabel.text = splitWords(self.split, self.inspection.patients if known else ())
-        self.ui.splitLabel.toolTip = patientTip(self.split)
+        self.ui.splitLabel.toolTip = tip(patientTip(self.split))
 
     def _onExampleMade(self, folder, error):
         self._job = None

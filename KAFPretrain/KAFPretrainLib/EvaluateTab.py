@@ -1,12 +1,12 @@
 """The tab Evaluate: a model's segmentations beside the labels, case by case, and beside a second model's."""
 
-from html import escape
 from pathlib import Path
 
 import qt
 
 from kaf.errors import Cancelled, InputError, KafError
 from kaf.events import Message, Progress
+from KAFSegmentationLib.PlainText import problemWords, rich
 
 from . import Folders
 from .DeviceChoice import DeviceChoice
@@ -96,7 +96,7 @@ class EvaluateTab:
         self.ui.evaluateButton.text = "Stop" if running else "Evaluate"
         self.ui.evaluateButton.enabled = running or problem is None
         self.ui.evaluateProgressBar.visible = running
-        self.ui.evaluateHintLabel.text = f"{problem.subject} {problem.reason}. {problem.remedy}" \
+        self.ui.evaluateHintLabel.text = rich(problemWords(problem)) \
             if problem is not None else self._hint()
 
     def _problem(self):
@@ -117,7 +117,7 @@ class EvaluateTab:
         for item in filter(None, (self.model.chosen, self.baseline.chosen)):
             seen = sorted(self._panel.jobs.lineage.seenPatients(item, self._panel.data.realFolder) & patients)
             if seen:
-                words += (f" <b>{escape(item.name)} was trained on {escape(names(seen))}: its figures will be too good."
+                words += (f" <b>{rich(item.name)} was trained on {rich(names(seen))}: its figures will be too good."
                           "</b> Choose patients for the test only, or train again with this split.")
         return words
 

@@ -1,8 +1,7 @@
 """The tab Fine-tune: from weights and labelled cases to a model, or with folds to an honest comparison."""
 
-from html import escape
-
 from kaf.errors import InputError, KafError
+from KAFSegmentationLib.PlainText import problemWords, rich, tip
 
 from .DeviceChoice import DeviceChoice
 from .Elsewhere import Elsewhere
@@ -79,7 +78,7 @@ class FinetuneTab:
         problem = self._problem()
         self.ui.finetuneStartButton.enabled = problem is None
         self.elsewhere.allow(problem is None)
-        self.ui.finetuneForecastLabel.text = f"{problem.subject} {problem.reason}. {problem.remedy}" \
+        self.ui.finetuneForecastLabel.text = rich(problemWords(problem)) \
             if problem is not None else self._forecast()
         folds = self._panel.parameters is not None and self._panel.parameters.folds > 1
         for widget in (self.ui.descriptionLineEdit, self.ui.trainingDataLineEdit, self.ui.licenceLineEdit):
@@ -111,7 +110,7 @@ class FinetuneTab:
         seen = base and sorted(self._panel.jobs.lineage.seenPatients(base, self._panel.data.realFolder) & patients)
         if not seen:
             return ""
-        return (f" <b>{escape(base.name)} was made on {escape(names(seen))}, who {'is' if len(seen) == 1 else 'are'} "
+        return (f" <b>{rich(base.name)} was made on {rich(names(seen))}, who {'is' if len(seen) == 1 else 'are'} "
                 f"{what}: the figures will be too good.</b> Choose other weights, or pretrain again with this split.")
 
     def _problem(self):
@@ -138,8 +137,8 @@ class FinetuneTab:
     def _showRun(self):
         """What belongs to the chosen run only."""
         job = self.run.job
-        words, tip = transferWords(job.folder) if job is not None else ("", "")
-        self.ui.transferLabel.text, self.ui.transferLabel.toolTip = words, tip
+        words, keys = transferWords(job.folder) if job is not None else ("", "")
+        self.ui.transferLabel.text, self.ui.transferLabel.toolTip = words, tip(keys)
         self.ui.transferLabel.visible = bool(words)
         hasModel = job is not None and job.verb == "finetune" and job.model is not None
         self.ui.libraryButton.visible = self.ui.evaluateThisButton.visible = hasModel

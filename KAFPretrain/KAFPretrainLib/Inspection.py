@@ -2,7 +2,8 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from html import escape
+
+from KAFSegmentationLib.PlainText import rich
 
 _SAID = 4  # problems of single cases that are told above the table's
 PARTS = {"train": "train", "validation": "validate", "test": "test"}
@@ -79,19 +80,19 @@ class Inspection:
     def words(self):
         """What was understood, as rich text."""
         kinds = Counter(case.modality for case in self.cases if case.modality not in ("", "unknown"))
-        kind = f" ({', '.join(f'{number} {name}' for name, number in kinds.most_common())})" if kinds else ""
+        kind = f" ({', '.join(f'{number} {rich(name)}' for name, number in kinds.most_common())})" if kinds else ""
         lines = [f"<b>{count(len(self.cases), 'scan')} of {count(len(self.patients), 'patient')}</b>{kind}; "
-                 f"{len(self.labelled)} with labels.", f"Understood as: {escape(self.layout)}."]
+                 f"{len(self.labelled)} with labels.", f"Understood as: {rich(self.layout)}."]
         if self.values:
             named = [f"{value} {self.labelNames.get(str(value), '')}".strip() for value in self.values]
-            lines.append(f"Labels: {escape(', '.join(named))}.")
+            lines.append(f"Labels: {rich(', '.join(named))}.")
         return "<br>".join(lines)
 
     def warning(self):
         """What concerns more than one case, as rich text; empty where all is well."""
-        lines = [escape(problem) + "." for problem in self.problems]
+        lines = [rich(problem) + "." for problem in self.problems]
         own = [f"{case.name}: {problem}" for case in self.cases for problem in case.problems]
-        lines += [escape(problem) + "." for problem in own[:_SAID]]
+        lines += [rich(problem) + "." for problem in own[:_SAID]]
         if len(own) > _SAID:
             lines.append(f"{len(own) - _SAID} more: see the table.")
         if self.unusable:

@@ -1,14 +1,12 @@
 """The tab Models: the library of this computer; cards, import and export of one file, delete."""
 
-from html import escape
 from pathlib import Path
-
-import slicer
 
 from kaf import library
 from kaf.errors import KafError
 from KAFSegmentationLib.Models import listModels
 from KAFSegmentationLib.ModelSelector import cardText
+from KAFSegmentationLib.PlainText import confirm, rich
 
 from .CardDialog import CardDialog
 from .FileDialogs import askOpen, askSave
@@ -101,9 +99,9 @@ class ModelsTab:
     def onDelete(self):
         """Removes the chosen model after a question."""
         entry = self.chosen
-        if not slicer.util.confirmOkCancelDisplay(
+        if not confirm(
                 f"The model {entry.name} will be deleted from this computer. The run that made it stays, if it is "
-                "still there.", "Delete the model", parent=self.ui.modelsTab):
+                "still there.", "Delete the model", self.ui.modelsTab):
             return
         try:
             library.remove_model(entry.name)
@@ -134,10 +132,9 @@ class ModelsTab:
         self.ui.importButton.enabled = self._job is None
         self.ui.exportButton.enabled = entry is not None
         self.ui.editCardButton.enabled = self.ui.deleteButton.enabled = own
-        tip = "" if own else "Models that come with KAF stay as they are"
         for button in (self.ui.editCardButton, self.ui.deleteButton):
-            if tip:
-                button.toolTip = tip
+            if not own:
+                button.toolTip = "Models that come with KAF stay as they are"
         if own:
             self.ui.editCardButton.toolTip = "Says what the model is for and what it was trained on"
             self.ui.deleteButton.toolTip = "Removes the chosen model from the library"
@@ -147,6 +144,6 @@ def _more(card):
     """What only a researcher asks for."""
     patients = card.metrics.get("training_patients") or card.metrics.get("pretraining_patients")
     who = f" {count(patients, 'patient')}" if patients else ""
-    made = f"KAF {card.code_version}" if card.code_version else "KAF"
-    return f"<br>Trained on{who}: {escape((card.training_data or 'unspecified').rstrip('.'))}." \
+    made = f"KAF {rich(card.code_version)}" if card.code_version else "KAF"
+    return f"<br>Trained on{who}: {rich((card.training_data or 'unspecified').rstrip('.'))}." \
         f"<br>Made with {made}, seed {card.seed}; weights SHA-256 {card.digest[:16]}…"

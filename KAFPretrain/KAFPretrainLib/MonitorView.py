@@ -2,6 +2,8 @@
 
 import qt
 
+from KAFSegmentationLib.PlainText import plainLabel, richLabel, tip
+
 from .Monitors import BAD, GOOD, LOOK
 
 _COLORS = {GOOD: "#2e9e5b", LOOK: "#e0a100", BAD: "#cf3b2e"}
@@ -27,14 +29,14 @@ class MonitorView:
                 label.visible = index < len(lights)
         for (disc, name, text), light in zip(self._rows, lights, strict=False):
             disc.text = f'<span style="color:{_COLORS.get(light.level, "#9a9a9a")}; font-size:13px">&#9679;</span>'
-            disc.toolTip = _WORDS.get(light.level, "Not known yet")
+            disc.toolTip = tip(_WORDS.get(light.level, "Not known yet"))
             name.text = light.name
             text.text = light.text
 
     def _addRow(self):
         labels = []
         for column in range(3):
-            label = qt.QLabel()
+            label = plainLabel() if column else richLabel()
             label.setAlignment(qt.Qt.AlignTop | qt.Qt.AlignLeft)
             label.wordWrap = column == 2
             self._layout.addWidget(label, len(self._rows), column)

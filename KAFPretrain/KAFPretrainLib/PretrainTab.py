@@ -1,6 +1,7 @@
 """The tab Pretrain: choose methods and a budget, start, watch."""
 
 from kaf.errors import InputError, KafError, SettingsError
+from KAFSegmentationLib.PlainText import problemWords
 
 from .DeviceChoice import DeviceChoice
 from .Elsewhere import Elsewhere
@@ -69,7 +70,7 @@ class PretrainTab:
         problem = self._problem()
         self.ui.pretrainStartButton.enabled = problem is None
         self.elsewhere.allow(problem is None)
-        self.ui.pretrainForecastLabel.text = f"{problem.subject} {problem.reason}. {problem.remedy}" \
+        self.ui.pretrainForecastLabel.text = problemWords(problem) \
             if problem is not None else self._forecast()
 
     def _forecast(self):

@@ -1,12 +1,12 @@
 """What else can be done with a run: its folder, its words, its command, and deleting it."""
 
 import qt
-import slicer
 
 from kaf import jobs
 from kaf.errors import OutputError
 from kaf.files import write_problem
 from kaf.runs.layout import RUN
+from KAFSegmentationLib.PlainText import confirm, tellError
 
 from .RunWords import lowerRate
 
@@ -77,14 +77,14 @@ class RunMenu:
         stays = "" if not others else \
             f" Files that KAF did not write stay: {', '.join(others[:3])}" \
             f"{f' and {len(others) - 3} more' if len(others) > 3 else ''}."
-        if not slicer.util.confirmOkCancelDisplay(
+        if not confirm(
                 f"The run in {folder} will be deleted, its weights too.{stays}", "Delete this run",
-                parent=self._button):
+                self._button):
             return
         try:
             RUN.remove(folder)
         except OSError as error:
-            slicer.util.errorDisplay(str(OutputError(folder, *write_problem(error))), parent=self._button)
+            tellError(str(OutputError(folder, *write_problem(error))), parent=self._button)
         else:
             self._panel.jobs.drop(folder)
             self._view.refresh()

@@ -1,10 +1,10 @@
 """A run in words: for the list of runs, the line under it, and the progress bar."""
 
 import time
-from html import escape
 
 from kaf import jobs
 from KAFSegmentationLib.Forecast import roughTime
+from KAFSegmentationLib.PlainText import rich
 
 _STATES = {jobs.QUEUED: "waits", jobs.STARTING: "starts", jobs.RUNNING: "runs", jobs.STOPPING: "is stopping",
            jobs.FINISHED: "finished", jobs.FAILED: "failed", jobs.STOPPED: "stopped", jobs.LOST: "broke off"}
@@ -42,7 +42,7 @@ def statusWords(job, state, story):
     elif job.is_foreign and state == jobs.RUNNING:
         lines.append("Runs; it was started outside this panel and is stopped there.")
     started = story.said("Started from") if job.verb == "pretrain" else ""  # Fine-tune has more words about it
-    facts = [escape(text) for text in (_facts(story), started, story.said("Forecast")) if text]
+    facts = [rich(text) for text in (_facts(story), started, story.said("Forecast")) if text]
     return "<br>".join([*lines, *facts])
 
 
@@ -93,4 +93,4 @@ def _facts(story):
 
 
 def _alarm(text):
-    return f'<span style="color:{_RED}">{escape(text)}</span>'
+    return f'<span style="color:{_RED}">{rich(text)}</span>'

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from kaf.errors import KafError, ResourceError
 from KAFSegmentationLib.Backend import foreignEnvironment
 from KAFSegmentationLib.Interpreter import Interpreter
+from KAFSegmentationLib.PlainText import tellError
 from KAFSegmentationLib.SampleDataSources import CATEGORY, RESOURCES
 
 from . import Folders
@@ -38,7 +39,7 @@ class SampleFolder:
         try:
             folder = self.make()
         except KafError as error:
-            slicer.util.errorDisplay(str(error), windowTitle=_("KAF Pretrain"))
+            tellError(str(error), _("KAF Pretrain"))
             return []
         self._choose(folder)
         return [slicer.util.loadVolume(str(folder / "images" / "heart01.nii.gz"))]

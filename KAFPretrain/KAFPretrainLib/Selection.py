@@ -4,6 +4,7 @@ import qt
 
 from kaf.errors import Cancelled, KafError
 from kaf.events import Message, Progress
+from KAFSegmentationLib.PlainText import problemWords
 
 from . import Folders
 from .RunSettings import leaveOut
@@ -73,7 +74,7 @@ class Selection:
         elif self.model.chosen is None:
             words = "Pretrain on this folder first (tab Pretrain), or choose a model."
         elif problem is not None:
-            words = f"{problem.subject} {problem.reason}. {problem.remedy}"
+            words = problemWords(problem)
         elif self.model.chosen.segments:
             words = f"{waiting} scans have no labels. This model chooses those that it is least sure of."
         else:

@@ -2,6 +2,8 @@
 
 import qt
 
+from KAFSegmentationLib.PlainText import tip
+
 _LEAST, _MOST = 3, 10  # rows that a table has room for
 _ALARM, _WARN = "#c0392b", "#b9770e"
 
@@ -20,10 +22,10 @@ def fillTable(table, rows):
     table.setRowCount(len(rows))
     for row, cells in enumerate(rows):
         for column, cell in enumerate(cells):
-            text, tip, level = (*cell, "", "")[:3] if isinstance(cell, tuple) else (cell, "", "")
+            text, words, level = (*cell, "", "")[:3] if isinstance(cell, tuple) else (cell, "", "")
             item = qt.QTableWidgetItem(text)
-            if tip:
-                item.setToolTip(tip)
+            if words:
+                item.setToolTip(tip(words))
             if level:
                 item.setForeground(qt.QBrush(qt.QColor(_ALARM if level == "error" else _WARN)))
             table.setItem(row, column, item)

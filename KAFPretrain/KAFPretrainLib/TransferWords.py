@@ -1,9 +1,9 @@
 """What a run took over from the weights it started from, in words: no key is left out in silence."""
 
 from collections import Counter
-from html import escape
 
 from kaf import json_files
+from KAFSegmentationLib.PlainText import rich
 
 _PARTS = {"encoder": "the encoder", "decoder": "the decoder", "head": "the head", "body": "the network",
           "clusters": "the clusters"}
@@ -27,8 +27,8 @@ def transferWords(folder):
     lines = [f"<b>What was taken over:</b> {100 * coverage:.1f} % of what the weights had learned "
              f"({_where(lists['loaded'])}).{mark}"]
     lines += [f"{_tensors(lists[kind])} {words} ({_where(lists[kind])})." for kind, words in _KINDS if lists[kind]]
-    tip = "\n".join(f"{kind}: {name}" for kind in ("loaded", *(kind for kind, _ in _KINDS)) for name in lists[kind])
-    return "<br>".join(lines), escape(tip[:4000])
+    keys = "\n".join(f"{kind}: {name}" for kind in ("loaded", *(kind for kind, _ in _KINDS)) for name in lists[kind])
+    return "<br>".join(lines), keys[:4000]
 
 
 def _tensors(names):
@@ -38,4 +38,4 @@ def _tensors(names):
 def _where(names):
     """The parts of the network that tensors are in, with their numbers."""
     counts = Counter(name.split(".")[0] for name in names)
-    return ", ".join(f"{number} in {_PARTS.get(part, escape(part))}" for part, number in counts.most_common())
+    return ", ".join(f"{number} in {_PARTS.get(part, rich(part))}" for part, number in counts.most_common())

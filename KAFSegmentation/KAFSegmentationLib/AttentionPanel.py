@@ -11,6 +11,7 @@ from .AttentionQuestion import Question, isInside, middle, scaleCount
 from .AttentionViews import ATTENTION, HINTS, NAMES, TITLES, VIEWS, obstacle
 from .KeypointMarkups import KeypointMarkups
 from .MapColors import REGIONS, SCALE
+from .PlainText import tip
 from .SegmentationLogic import knownDevice
 from .SliceClicks import SliceClicks
 from .VolumeGeometry import VolumeGeometry
@@ -236,7 +237,7 @@ class AttentionPanel:
         for index, view in enumerate(VIEWS):
             why = obstacle(self._card, view)
             self.ui.viewComboBox.setItemData(index, 0 if why else _ENABLED, qt.Qt.UserRole - 1)  # flags of the entry
-            self.ui.viewComboBox.setItemData(index, why or HINTS[view], qt.Qt.ToolTipRole)
+            self.ui.viewComboBox.setItemData(index, tip(why or HINTS[view]), qt.Qt.ToolTipRole)
 
     def _onViewChosen(self, index):
         if not self._filling and self.parameters is not None:

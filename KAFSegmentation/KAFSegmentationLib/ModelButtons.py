@@ -1,12 +1,13 @@
 """The two buttons beside the choice of a model: add a file, and remove what was added."""
 
 import qt
-import slicer
 
 from kaf import library
 from kaf.errors import KafError
 
 from .Models import addModel
+from .PlainText import confirm, tip
+from .Questions import mayAsk
 
 
 class ModelButtons:
@@ -40,11 +41,11 @@ class ModelButtons:
         else:
             why = "Wait until the model is done" if running else ""
         self.ui.removeModelButton.enabled = not why
-        self.ui.removeModelButton.toolTip = why or "Removes the chosen model, which was added, from this computer"
+        self.ui.removeModelButton.toolTip = tip(why) or "Removes the chosen model from this computer"
 
     def add(self):
         """Lets a person choose a file; the model in it is added and chosen."""
-        if not _mayAsk():
+        if not mayAsk():
             return
         chosen = qt.QFileDialog.getOpenFileName(self.ui.addModelButton.window(), "Add a model", "",
                                                 "Models of KAF (*.safetensors);;All files (*)")
@@ -64,9 +65,9 @@ class ModelButtons:
     def remove(self):
         """Removes the chosen model after a question."""
         name = self._name
-        if not _mayAsk() or not slicer.util.confirmOkCancelDisplay(
+        if not mayAsk() or not confirm(
                 f"The model '{name}' will be deleted from this computer. What it has segmented stays.",
-                "Remove the model", parent=self.ui.removeModelButton.window()):
+                "Remove the model", self.ui.removeModelButton.window()):
             return
         try:
             library.remove_model(name)
@@ -75,8 +76,3 @@ class ModelButtons:
             return
         self._onChanged("")
         self._message.show(f"'{name}' was removed from this computer.", "done")
-
-
-def _mayAsk():
-    """False in batch mode and in Slicer's own tests, where questions answer themselves."""
-    return slicer.util.mainWindow() is not None and not slicer.app.testingEnabled()

@@ -1,9 +1,9 @@
 """The choice of a model, and its card in words."""
 
-from html import escape
 from math import isfinite, nan
 
 from .Models import Untaught, isRefused, listModels, missingModel
+from .PlainText import rich, tip
 
 
 class ModelSelector:
@@ -67,12 +67,12 @@ class ModelSelector:
     def _showCard(self, name):
         card = self.card(name)
         self._cardLabel.text = "" if card is None else cardText(card)
-        self._cardLabel.toolTip = "" if card is None else f"Trained on: {card.training_data}"
+        self._cardLabel.toolTip = "" if card is None else tip(f"Trained on: {card.training_data}")
 
 
 def cardText(card):
     """What the model segments, on which scans, how well, and under which licence: a few lines of rich text."""
-    structures = ", ".join(_swatch(label) + escape(label.name) for label in card.labels) or \
+    structures = ", ".join(_swatch(label) + rich(label.name) for label in card.labels) or \
         "Pretrained weights: they know no structure yet and segment nothing by themselves."
     scans = {"MR": "MR scans", "CT": "CT scans"}.get(card.modality, "scans of any kind")
     lines = [structures, f"Made for {scans} with slices about {card.slice_spacing:g} mm apart, "
@@ -81,8 +81,8 @@ def cardText(card):
     if figures:
         lines.append(figures)
     known = card.weights_licence not in ("", "unspecified")
-    licence = f"weights: {escape(card.weights_licence)}" if known else "no licence is stated for the weights"
-    lines.append(f"{escape(card.description)} Version {escape(card.version)}; {licence}.".strip())
+    licence = f"weights: {rich(card.weights_licence)}" if known else "no licence is stated for the weights"
+    lines.append(f"{rich(card.description)} Version {rich(card.version)}; {licence}.".strip())
     return "<br>".join(lines)
 
 

@@ -3,6 +3,8 @@
 import qt
 import slicer
 
+from .PlainText import box
+
 CANCEL = "cancel"
 
 
@@ -18,16 +20,13 @@ def ask(parent, title, text, answers):
         text: shown as it is written; names of scans and files may look like anything.
         answers: answer -> words on its button; the first one is taken by Return.
     """
-    box = qt.QMessageBox(parent)
-    box.setWindowTitle(title)
-    box.setIcon(qt.QMessageBox.Question)
-    box.setTextFormat(qt.Qt.PlainText)
-    box.setText(text)
-    buttons = [(answer, box.addButton(words, qt.QMessageBox.AcceptRole)) for answer, words in answers.items()]
-    buttons.append((CANCEL, box.addButton("Cancel", qt.QMessageBox.RejectRole)))
-    box.setDefaultButton(buttons[0][1])
-    box.setEscapeButton(buttons[-1][1])
-    box.exec_()
-    pressed = box.clickedButton()
-    box.deleteLater()
+    question = box(parent, title)
+    question.setText(text)
+    buttons = [(answer, question.addButton(words, qt.QMessageBox.AcceptRole)) for answer, words in answers.items()]
+    buttons.append((CANCEL, question.addButton("Cancel", qt.QMessageBox.RejectRole)))
+    question.setDefaultButton(buttons[0][1])
+    question.setEscapeButton(buttons[-1][1])
+    question.exec_()
+    pressed = question.clickedButton()
+    question.deleteLater()
     return next((answer for answer, button in buttons if button == pressed), CANCEL)

@@ -3,6 +3,7 @@
 from kaf.events import Progress
 
 from .Forecast import roughTime
+from .PlainText import tip
 
 
 class RunControls:
@@ -24,7 +25,7 @@ class RunControls:
     def allow(self, allowed, toolTip):
         """Whether Apply can be pressed, and what it would do or what is missing."""
         self._button.enabled = allowed or self.running
-        self._button.toolTip = "Stop; nothing is changed (Esc)" if self.running else toolTip
+        self._button.toolTip = "Stop; nothing is changed (Esc)" if self.running else tip(toolTip)
 
     def start(self):
         """A run has begun."""

@@ -14,6 +14,8 @@ from slicer.i18n import tr as _
 
 from kaf.errors import KafError, ResourceError
 
+from .PlainText import tellError
+
 CATEGORY = "KAFSegmentation"
 RESOURCES = Path(__file__).resolve().parent.parent / "Resources"
 _SECONDS = 120.0
@@ -54,7 +56,7 @@ class SampleDataSources:
         try:
             return self.load(source.sampleName)
         except KafError as error:
-            slicer.util.errorDisplay(str(error), windowTitle=_("KAF Segmentation"))
+            tellError(str(error), _("KAF Segmentation"))
             return []
 
     def load(self, name):

@@ -19,6 +19,7 @@ from .ModelButtons import ModelButtons
 from .Models import Untaught
 from .ModelSelector import ModelSelector
 from .Outlook import Outlook
+from .PlainText import confirm
 from .ResultChoice import ResultChoice
 from .RunControls import RunControls
 from .SegmentationWriter import SegmentationWriter
@@ -152,9 +153,9 @@ class SegmentationWidget(VTKObservationMixin):
         if not self.canUndo():
             return False
         changed = self.logic.changedSinceRun()
-        if changed and not slicer.util.confirmOkCancelDisplay(
+        if changed and not confirm(
                 f"{', '.join(changed)}: changed since the run. Undo takes these changes back, too.",
-                "Undo the last run", parent=self._uiWidget):
+                "Undo the last run", self._uiWidget):
             return False
         self.logic.undo()
         self.update()

@@ -6,6 +6,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from .PlainText import box, confirm, rich, tellWarning, tip
 from .Setup import FOLDER, INSTALL, OTHER_PYTHON
 from .SetupPlan import SetupPlan, megabytes
 
@@ -25,24 +26,21 @@ class SetupDialogs:
 
     def askConsent(self, plan: SetupPlan, where: str) -> str:
         """INSTALL, FOLDER, OTHER_PYTHON or DECLINED; ``where`` names the folder that packages go to."""
-        box = qt.QMessageBox(self._owner())
-        box.setWindowTitle(_("Set up KAF Segmentation"))
-        box.setIcon(qt.QMessageBox.Question)
-        box.setTextFormat(qt.Qt.RichText)
-        box.setText(_("<b>KAF Segmentation needs some Python packages. Install them now?</b>"))
-        box.setInformativeText(consentText(plan, where))
+        question = box(self._owner(), _("Set up KAF Segmentation"), qt.Qt.RichText)
+        question.setText(_("<b>KAF Segmentation needs some Python packages. Install them now?</b>"))
+        question.setInformativeText(consentText(plan, where))
         choices = [(FOLDER, _("From a folder..."), qt.QMessageBox.ActionRole),
                    (OTHER_PYTHON, _("Use another Python..."), qt.QMessageBox.ActionRole),
                    (DECLINED, _("Cancel"), qt.QMessageBox.RejectRole)]
         if not plan.obstacle:
             choices.insert(0, (INSTALL, _("Install"), qt.QMessageBox.AcceptRole))
-        buttons = [(answer, box.addButton(text, role)) for answer, text, role in choices]
-        box.setDefaultButton(buttons[0][1])
-        box.setEscapeButton(buttons[-1][1])
-        box.exec_()
-        pressed = box.clickedButton()
+        buttons = [(answer, question.addButton(text, role)) for answer, text, role in choices]
+        question.setDefaultButton(buttons[0][1])
+        question.setEscapeButton(buttons[-1][1])
+        question.exec_()
+        pressed = question.clickedButton()
         answer = next((meaning for meaning, button in buttons if button == pressed), DECLINED)
-        box.deleteLater()
+        question.deleteLater()
         return answer
 
     def chooseFolder(self) -> str:
@@ -57,15 +55,14 @@ class SetupDialogs:
 
     def confirmRestart(self) -> bool:
         """Whether to restart Slicer now."""
-        return slicer.util.confirmOkCancelDisplay(
+        return confirm(
             _("The PyTorch extension is installed and Slicer must be restarted to use it.\n\n"
               "Set-up goes on by itself when you open KAF Segmentation afterwards. Save your work first. "
-              "Restart now?"), _("Set up KAF Segmentation"), parent=self._owner())
+              "Restart now?"), _("Set up KAF Segmentation"), self._owner())
 
     def tell(self, text: str, detail: str = "") -> None:
         """A message; in batch mode a line in the log."""
-        slicer.util.warningDisplay(text, _("Set up KAF Segmentation"), parent=self._owner(),
-                                   detailedText=detail[-20000:])
+        tellWarning(text, _("Set up KAF Segmentation"), self._owner(), detail[-20000:])
 
     def showBusy(self, text: str) -> None:
         """Says what is going on, in a window that keeps hands off the rest; nothing in batch mode."""
@@ -79,7 +76,7 @@ class SetupDialogs:
             self._busy.setMinimumDuration(0)
             self._busy.setMinimumWidth(420)
             self._busy.setRange(0, 0)
-        self._busy.setLabelText(text)
+        self._busy.setLabelText(tip(text))
         self._busy.show()
         slicer.app.processEvents()
 
@@ -102,14 +99,14 @@ def consentText(plan: SetupPlan, where: str) -> str:
         for what, purpose, down, disk in plan.rows())
     total = (f"<tr><td><b>{_('About')}</b></td><td></td><td align='right'><b>{megabytes(plan.downloadMegabytes)}"
              f"</b>&nbsp;&nbsp;</td><td align='right'><b>{megabytes(plan.diskMegabytes)}</b></td></tr>")
-    notes = [f"<b>{plan.obstacle}.</b>"] if plan.obstacle else []
+    notes = [f"<b>{rich(plan.obstacle)}.</b>"] if plan.obstacle else []
     if plan.needsTorch and plan.hasGpu:
         notes.append(_("An NVIDIA graphics card was found: PyTorch comes with CUDA, which makes it large."))
     if plan.needsTorch and not plan.hasExtension:
         notes.append(_("The PyTorch extension is installed first. Slicer then has to restart once."))
     if plan.torchState == "broken":
         notes.append(_("What is left of an installation of PyTorch that broke off is removed first."))
-    notes.append(_("The packages go to {where}. Nothing that Slicer brings is replaced.").format(where=where))
+    notes.append(_("The packages go to {where}. Nothing that Slicer brings is replaced.").format(where=rich(where)))
     head = f"<tr><th align='left'>{_('Package')}</th><th></th><th align='right'>{_('Download')}&nbsp;&nbsp;</th>" \
            f"<th align='right'>{_('On disk')}</th></tr>"
     return f"<table>{head}{cells}{total}</table>" + "".join(f"<p>{note}</p>" for note in notes)
