@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Ticket:
     volumes: Callable[[], tuple[dict, dict]]
     onEvent: Callable[[Any], None]
     onDone: Callable[[dict | None, KafError | None], None]
+    options: dict[str, Any] = field(default_factory=dict)
     job: Job | None = None
 
 
@@ -73,9 +74,13 @@ class Backend:
         except KafError as error:
             self.onLog(str(error))  # the request that needs it will say so where the user looks
 
-    def submit(self, verb, settings, volumes, onEvent, onDone):
-        """Puts a request in line and returns its ticket; ``onDone`` is always called later, never from here."""
-        ticket = Ticket(verb, dict(settings), volumes, onEvent, onDone)
+    def submit(self, verb, settings, volumes, onEvent, onDone, options=None):
+        """Puts a request in line and returns its ticket; ``onDone`` is always called later, never from here.
+
+        Args:
+            options: what concerns the request but is no setting: ``modality``, DICOM's word for the kind of scan.
+        """
+        ticket = Ticket(verb, dict(settings), volumes, onEvent, onDone, dict(options or {}))
         self._line.append(ticket)
         if self._timer is None:
             self._timer = qt.QTimer()
@@ -85,14 +90,14 @@ class Backend:
         qt.QTimer.singleShot(0, self._tick)  # a click must not wait for the timer
         return ticket
 
-    def run(self, verb, settings, volumes, onEvent=lambda event: None):
+    def run(self, verb, settings, volumes, onEvent=lambda event: None, options=None):
         """A request that is waited for, without a timer or an event loop: for scripts.
 
         Raises:
             KafError: of the kind that the verb raised.
         """
         arrays, keys = volumes()
-        return self.client().request(verb, settings, arrays, onEvent, self.silence, keys)
+        return self.client().request(verb, settings, arrays, onEvent, self.silence, keys, options)
 
     def cancel(self, ticket):
         """Takes a request back; its ``onDone`` gets Cancelled. The worker of a running one is ended."""
@@ -138,7 +143,7 @@ class Backend:
             arrays, keys = ticket.volumes()
             self.onLog(f"{ticket.verb} {ticket.settings}")
             ticket.job = self.client().submit(
-                ticket.verb, ticket.settings, arrays, ticket.onEvent, self.silence, keys)
+                ticket.verb, ticket.settings, arrays, ticket.onEvent, self.silence, keys, ticket.options)
         except Exception as error:
             self._fail(error)
 

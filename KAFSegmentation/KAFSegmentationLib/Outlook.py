@@ -1,11 +1,13 @@
-"""What can be told before a run: how long it will take, what is in the way, and whose segmentation it would write into.
-"""
+"""What can be told before a run: how long it will take, what is in the way, whose segmentation it would write into, and
+what is doubtful about it."""
 
 from kaf.errors import KafError
 
 from .Forecast import forecast
 from .MessageLine import sentence
 from .Models import Untaught
+from .Questions import CANCEL, ask, mayAsk
+from .ScanDoubts import ScanDoubts
 from .VolumeGeometry import VolumeGeometry
 
 
@@ -14,13 +16,18 @@ class Outlook:
 
     Args:
         label: for the words.
+        doubtLine: the MessageLine for what is doubtful.
         models: the ModelSelector.
         logic: a SegmentationLogic.
         gate: the WriteGate.
     """
 
-    def __init__(self, label, models, logic, gate):
-        self._label, self._models, self._logic, self._gate = label, models, logic, gate
+    def __init__(self, label, doubtLine, models, logic, gate):
+        self._label, self._doubtLine, self._models, self._logic, self._gate = label, doubtLine, models, logic, gate
+        self._scanDoubts = ScanDoubts()
+        self._accepted = set()
+        self.doubts = ()
+        """What is doubtful about the scan and the model that are chosen, in sentences."""
         self.isWarm = False
         """Whether the worker has loaded its libraries: the next run takes that much less."""
         self.forecast = None
@@ -33,9 +40,35 @@ class Outlook:
             self.forecast = self._forecast(parameters)
         except KafError as error:
             self.forecast, problem = None, error
+        self._showDoubts(parameters)
         self._label.text = self._running(parameters) or self._words(parameters, problem)
         self._label.visible = bool(self._label.text)
         return problem
+
+    def confirm(self, parent, parameters):
+        """Whether to segment in spite of what is doubtful; asked once for a scan and a model."""
+        about = parameters.inputVolume.GetID(), parameters.modelName, self.doubts
+        if not self.doubts or about in self._accepted or not mayAsk():
+            return True
+        text = "\n\n".join([*self.doubts, "Segment the scan anyway?"])
+        if ask(parent, "Segment the scan", text, {"anyway": "Segment anyway"}, CANCEL) == CANCEL:
+            return False
+        self._accepted.add(about)
+        return True
+
+    def forget(self):
+        """The scene is closing."""
+        self._accepted = set()
+        self._scanDoubts = ScanDoubts()
+
+    def _showDoubts(self, parameters):
+        card = self._models.card(parameters.modelName)
+        self.doubts = () if self.forecast is None else \
+            self._scanDoubts.of(parameters.inputVolume, card, parameters.flips)
+        if self.doubts:
+            self._doubtLine.show(" ".join(self.doubts), "warning")
+        else:
+            self._doubtLine.clear()
 
     def _forecast(self, parameters):
         geometry = VolumeGeometry(parameters.inputVolume)

@@ -12,11 +12,13 @@ from kaf.errors import Cancelled, InputError, KafError
 from kaf.runtime.threads import free_processors
 
 from .Backend import Backend
-from .Models import addModel, findCard
+from .Models import addModel, cardOf, findCard
 from .Parameters import Parameters
 from .PlainSetup import PlainSetup
+from .ScanDoubts import ScanDoubts
 from .SegmentationRun import SegmentationRun
 from .SegmentationUndo import SegmentationUndo
+from .VolumeGeometry import VolumeGeometry
 
 
 class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
@@ -69,6 +71,16 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """
         return addModel(path)
 
+    def doubts(self, volumeNode, settings):
+        """Why a result of these settings on this scan may be wrong, in sentences; none where nothing is known against
+        it. The result has them among its warnings.
+
+        Raises:
+            KafError: the scan or the model cannot be used.
+        """
+        VolumeGeometry(volumeNode).check()
+        return ScanDoubts().of(volumeNode, cardOf(settings["model"]), bool(settings.get("flips")))
+
     def process(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
                 onEvent=lambda event: None, otherScan=False):
         """Segments and waits for it; returns a SegmentationResult. Needs no event loop.
@@ -101,7 +113,8 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def _wait(self, run, onEvent):
         while not run.finished:
-            answer = self.backend.run(run.verb, run.settings, run.volumes, lambda e: onEvent(run.overall(e)))
+            answer = self.backend.run(run.verb, run.settings, run.volumes, lambda e: onEvent(run.overall(e)),
+                                      run.options())
             self._write(run, answer)
         return run.result
 
@@ -167,7 +180,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         run = self._run
         self._ticket = self.backend.submit(
             run.verb, run.settings, run.volumes, lambda event: onEvent(run.overall(event)),
-            lambda answer, error: self._take(run, answer, error, onEvent))
+            lambda answer, error: self._take(run, answer, error, onEvent), run.options())
 
     def _take(self, run, answer, error, onEvent):
         """The answer of the worker for one time point."""

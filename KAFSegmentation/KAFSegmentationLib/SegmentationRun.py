@@ -11,6 +11,7 @@ from .MapColors import REGIONS
 from .MapWriter import MapWriter
 from .ResultMemory import ResultMemory
 from .ResultOwner import foreignError, isForeign
+from .ScanDoubts import modalityOf
 from .SegmentationWriter import SegmentationWriter
 from .VolumeGeometry import VolumeGeometry
 from .VolumeSequence import VolumeSequence
@@ -79,6 +80,10 @@ class SegmentationRun:
         arrays = {"image": (geometry.voxels(), geometry.affine())}
         self._warn(geometry.warnings)
         return arrays, {"image": geometry.key()}
+
+    def options(self):
+        """What the worker cannot tell from the voxels."""
+        return {"modality": modalityOf(self.volumeNode)}
 
     def overall(self, event):
         """A progress event of one time point as one of the whole run."""

@@ -55,7 +55,8 @@ class SegmentationWidget(VTKObservationMixin):
         self.attention = AttentionPanel(self.ui, logic.backend, self.message)
         self.adaptation = AdaptPanel(self.ui, logic, self)
         self.parameters = None
-        self.outlook = Outlook(self.ui.forecastLabel, self.models, logic, self.gate)
+        doubts = MessageLine(self.ui.doubtFrame, self.ui.doubtIcon, self.ui.doubtLabel, self.log.add)
+        self.outlook = Outlook(self.ui.forecastLabel, doubts, self.models, logic, self.gate)
         self._guiTag = self._said = None
         self._hasWorker = False
         logic.backend.onLog = self.log.add
@@ -117,6 +118,8 @@ class SegmentationWidget(VTKObservationMixin):
         problem, forecast = self.outlook.update(parameters), self.outlook.forecast
         if problem is not None:
             self.message.showError(problem)
+            return
+        if not self.outlook.confirm(self._uiWidget, parameters):
             return
         mayGoOn, result = self.gate.enter(parameters.outputSegmentation, scan, "Segment the scan")
         if not mayGoOn:
@@ -206,7 +209,8 @@ class SegmentationWidget(VTKObservationMixin):
         level = "warning" if result.warnings else "done"
         if parameters.inputVolume is scan:
             parameters.outputSegmentation = node
-            self.message.show(" ".join([f"Done in {seconds}: {found}.", *result.warnings]), level)
+            new = [text for text in result.warnings if text not in self.outlook.doubts]  # those stand above already
+            self.message.show(" ".join([f"Done in {seconds}: {found}.", *new]), level)
         else:
             self.log.add(f"{scan.GetName()}: {found}.")
             text = f"'{scan.GetName()}' was segmented into '{node.GetName()}' in {seconds}."
@@ -282,7 +286,7 @@ class SegmentationWidget(VTKObservationMixin):
         """Every node is about to go."""
         if not self.logic.isRunning():
             self.message.clear()
-        for part in (self.attention, self.adaptation, self.gate, self._choice):
+        for part in (self.attention, self.adaptation, self.gate, self.outlook, self._choice):
             part.forget()
         self.setParameters(None)
 

@@ -51,7 +51,7 @@ class WriteGate:
         answers = {_NEW: "New segmentation"} if mayBeNew else {}
         question = f"Write the result of '{volumeNode.GetName()}' into it anyway?"
         answer = ask(self._parent, title, f"{self.words(segmentationNode, volumeNode)} {question}",
-                     {**answers, _HERE: "Write anyway"})
+                     {**answers, _HERE: "Write anyway"}, _NEW if mayBeNew else CANCEL)
         if answer == _HERE:
             self._agreed.add((segmentationNode.GetID(), volumeNode.GetID()))
         return answer != CANCEL, segmentationNode if answer == _HERE else None

@@ -12,6 +12,7 @@ import torch
 
 from kaf.attention_maps import combine, keypoint_weights, scaled, spot_map
 from kaf.card import Card
+from kaf.doubts import doubts
 from kaf.errors import InputError, SettingsError
 from kaf.events import Message, OnEvent, Ticker, ignore
 from kaf.files import atomic_write
@@ -90,7 +91,7 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
     ready = make_ready(settings, settings.model, cache)
     _check(settings, ready)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)
-    warnings = [*volume.warnings, *ready.warnings(volume, prepared)]
+    warnings = [*volume.warnings, *doubts(volume, ready.card)]
     for text in warnings:
         on_event(Message(text, "warning"))
     grid = prepared.grid

@@ -235,6 +235,8 @@ def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations:
     labels = tuple(plain_label(value, settings.labels.get(value, ""), settings.terminology.get(value, ""))
                    for value in plan.values)
     metrics: dict[str, Any] = {"training_patients": len(split.train)}
+    if min(plan.field_of_view) > 0:
+        metrics["training_field_of_view_mm"] = [round(side, 1) for side in plan.field_of_view]
     if validations:
         last = {name: round(value, 4) for name, value in validations[-1].items()}
         metrics["validation"] = {"patients": len(split.validation), **last,

@@ -1,4 +1,4 @@
-"""A model made ready for a volume: loaded once, folded, put in its place, and the checks of the volume by its card."""
+"""A model made ready for a volume: loaded once, folded, put in its place."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ from kaf.library import find_model
 from kaf.model import load_model
 from kaf.prepare import Prepared, prepare
 from kaf.settings import KeypointSettings, NormalisationSettings, RunSettings, build
-from kaf.volume import Volume, guess_modality
-
-_FAR = 2.0  # a slice distance this many times larger or smaller than the model's is worth a warning
-_FEW_PIXELS = 24
+from kaf.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -70,22 +67,6 @@ class Ready:
                                    (slices, rows, columns), overlap)
         return SlicePredictor(self.network, self.place, self.card.slice_context, settings.batch, flips, on_event,
                               source)
-
-    def warnings(self, volume: Volume, prepared: Prepared) -> list[str]:
-        """What about this volume is unlike what the model was made for, in sentences."""
-        card, found = self.card, []
-        modality = {"CT": "CT", "MR": "MR"}.get(volume.modality) or guess_modality(volume)
-        if card.modality in ("CT", "MR") and modality in ("CT", "MR") and modality != card.modality:
-            found.append(f"This scan looks like {modality}, but {card.name} was made for {card.modality}: "
-                         "do not trust the result.")
-        slices = prepared.grid.spacing[0]
-        if not 1 / _FAR <= slices / card.slice_spacing <= _FAR:
-            found.append(f"Slices lie {slices:.1f} mm apart; {card.name} was made for about "
-                         f"{card.slice_spacing:.1f} mm.")
-        if min(prepared.grid.size) < _FEW_PIXELS:
-            rows, columns = prepared.grid.size
-            found.append(f"Slices have only {rows} x {columns} pixels at the model's {card.spacing:.2f} mm.")
-        return found
 
 
 def _fingerprint(volume: Volume) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kaf.attention_maps import combine, keypoint_weights, scaled, spot_map
 from kaf.card import Card
+from kaf.doubts import doubts
 from kaf.errors import InputError
 from kaf.events import Message, OnEvent, Ticker, ignore
 from kaf.grid import Grid
@@ -65,12 +66,9 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     loaded = time.monotonic()
     box = None if settings.roi is None else roi_box(volume, settings.roi)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)
-    warnings = [*volume.warnings, *ready.warnings(volume, prepared)]
+    warnings = [*volume.warnings, *doubts(volume, ready.card, settings.flips)]
     if settings.attention and not ready.attended_scales:
         warnings.append(f"{ready.card.name} has no keypoint attention: its attention map is empty.")
-    if settings.flips and not ready.card.knows_mirrors:
-        warnings.append(f"{ready.card.name} has not learned from mirrored scans: averaging over mirrored copies makes "
-                        "its result worse.")
     if not (ready.card.labels or settings.clusters):
         raise InputError(f"model {ready.card.name}", "is pretrained weights, which segment nothing yet",
                          "Teach it a structure: `kaf finetune --init-from`, or draw one and adapt.")

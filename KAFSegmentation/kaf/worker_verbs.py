@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,9 @@ def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
 def _given(request: Request, name: str) -> Volume | str:
     """The volume of this name, or the path that stands under this name in the options, for the verb to read."""
     if name in request.volumes:
-        return request.volumes[name]
+        # DICOM's word for the kind of scan, which a client may know and voxels alone do not tell.
+        modality = request.options.get("modality", "")
+        return replace(request.volumes[name], modality=modality if isinstance(modality, str) else "")
     path = request.options.get(name)
     if not isinstance(path, str) or not path:
         raise InputError(request.verb, f"got no volume `{name}`",

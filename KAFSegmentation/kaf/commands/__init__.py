@@ -10,8 +10,9 @@ from pydantic_settings import CliPositionalArg
 
 from kaf.card import read_card
 from kaf.console import Console
+from kaf.doubts import doubts
 from kaf.errors import OutputError, SettingsError
-from kaf.events import OnEvent, Result, ignore
+from kaf.events import Message, OnEvent, Result, ignore
 from kaf.files import check_output
 from kaf.flags import Command, parse
 from kaf.library import find_model
@@ -59,15 +60,25 @@ def segment(arguments: Sequence[str], console: Console) -> int:
     check_beside(outputs)
     stamp = stamp_of(command.input)
     volume = read_volume(command.input, command.frame, command.series or None)
-    from kaf.segment import segment as run  # torch: what is wrong with the files is told before it loads
+    on_event = _told_before([*volume.warnings, *doubts(volume, read_card(find_model(settings.model)), settings.flips)],
+                            console)
+    from kaf.segment import segment as run  # torch: what is wrong or doubtful is told before it loads
 
-    result = run(volume, settings, console)
+    result = run(volume, settings, on_event)
     values = report_of(command.input, result, outputs, settings, stamp)
     values = write_results(volume, result, outputs, values, command.overwrite, console, leftovers(outputs))
     notice(result.card, console)
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in values["volumes_ml"].items()]
     console.result(values, "\n".join([*lines, f"written: {labels}"]))
     return 0
+
+
+def _told_before(warnings: Sequence[str], console: Console) -> OnEvent:
+    """Says these, and gives a console that does not say them again when the verb does."""
+    told = [Message(text, "warning") for text in warnings]
+    for message in told:
+        console(message)
+    return lambda event: None if event in told else console(event)
 
 
 def _is_folder_of_scans(command: SegmentCommand) -> bool:

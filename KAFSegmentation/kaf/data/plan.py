@@ -12,7 +12,7 @@ from kaf.data.folder import Case
 from kaf.data.plan3d import fit_network
 from kaf.errors import InputError, KafError
 from kaf.events import Message, OnEvent, Ticker, ignore
-from kaf.grid import canonical_grid
+from kaf.grid import Grid, canonical_grid
 from kaf.settings import FinetuneSettings, NetworkSettings, NormalisationSettings
 from kaf.settings.pretrain import PretrainSettings
 from kaf.volume import guess_modality, read_labels, read_volume
@@ -28,7 +28,8 @@ _CT_WINDOW = (-200.0, 300.0)
 
 @dataclass(frozen=True)
 class Plan:
-    """Resolved choices: mm, plane, pixels, label values present, normalisation, network, slices' distance."""
+    """Resolved choices: mm, plane, pixels, label values present, normalisation, network, slices' distance, and the
+    median mm that slices cover along their rows and columns."""
 
     spacing: float
     slicing_axis: str
@@ -38,6 +39,7 @@ class Plan:
     normalisation: NormalisationSettings
     network: NetworkSettings
     slice_spacing: float
+    field_of_view: tuple[float, float] = (0.0, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
@@ -134,7 +136,13 @@ def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tupl
     if network.dimensions == 3:
         network = fit_network(network, shapes, (apart, spacing, spacing), settings.patch)
     return Plan(spacing, axis, settings.patch or min(fitted, _PATCH_LIMIT), values, modality,
-                normalisation, network, apart)
+                normalisation, network, apart, _field_of_view(canonical))
+
+
+def _field_of_view(grids: Sequence[Grid]) -> tuple[float, float]:
+    """Median mm (down, across) of canonical slices."""
+    rows, columns = np.median([np.multiply(grid.size, grid.spacing[1:]) for grid in grids], axis=0)
+    return float(rows), float(columns)
 
 
 def _holding(sizes: Sequence[float]) -> int:

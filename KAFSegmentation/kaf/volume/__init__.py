@@ -136,21 +136,28 @@ def read_labels(path: str | Path) -> Volume:
 def guess_modality(volume: Volume) -> str:
     """"CT", "MR" or "unknown", for a warning about a scan of the wrong kind; DICOM's word where there is one.
 
-    From intensities it is careful.  CT: whole Hounsfield numbers that reach below -200, nearly all of them
-    (but for padding) between air and soft tissue.  MR: no negative value, unless it may be a CT without its
-    offset (much of it near 1000, where water would lie) or an 8-bit export.  All else is "unknown".
+    From intensities it is careful.  CT: Hounsfield numbers that reach below -200 where they are whole and below -500
+    where they were resampled, nearly all of them (but for padding) between air and soft tissue.  MR: no negative
+    value, unless it may be a CT without its offset (much of it near 1000, where water would lie) or an 8-bit export.
+    All else is "unknown".
     """
     if volume.modality:
         return volume.modality if volume.modality in ("CT", "MR") else "unknown"
     step = max(1, round((volume.voxels.size / 200_000) ** (1 / 3)))
     sample = np.asarray(volume.voxels[::step, ::step, ::step], np.float64)
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
+        return "unknown"
     lowest, highest = sample.min(), sample.max()
     if lowest >= 0:
         water = np.mean((sample > 900) & (sample < 1200))
         odd = lowest == highest or volume.voxels.dtype.itemsize == 1 or water > 0.25
         return "unknown" if odd else "MR"
     inside = sample[sample > -1100]
-    if lowest > -200 or inside.size == 0 or np.mean(np.abs(inside - np.rint(inside)) < 1e-3) < 0.9:
+    if inside.size == 0:
+        return "unknown"
+    whole = np.mean(np.abs(inside - np.rint(inside)) < 1e-3) >= 0.9
+    if lowest > -200 or not (whole or inside.min() < -500):
         return "unknown"
     tissue, patient = np.mean((inside > -200) & (inside < 300)), np.mean(inside < 300)
     return "CT" if tissue > 0.05 and patient > 0.85 else "unknown"
