@@ -6,8 +6,11 @@ import numpy as np
 import slicer
 
 from kaf.errors import InputError
+from KAFSegmentationLib.ResultOwner import scanOf
+from KAFSegmentationLib.SegmentationUndo import fingerprints
 
 _ATTRIBUTE = "KAFPretrain.Case"  # marks our nodes: a new case replaces them, and nothing else
+_STATE = "KAFPretrain.State"
 _COLORS = {"reference": (0.2, 0.8, 0.35), "prediction": (0.25, 0.55, 1.0), "missed": (0.95, 0.35, 0.25),
            "too much": (1.0, 0.8, 0.2), "another structure": (0.85, 0.35, 0.85)}
 
@@ -48,10 +51,29 @@ def openCase(image, reference="", prediction="", name=""):
 
 
 def closeCase():
-    """Removes the case that was opened last."""
-    for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
-        if node.GetAttribute(_ATTRIBUTE):
-            slicer.mrmlScene.RemoveNode(node)
+    """Removes the case that was opened last. A label map that somebody has changed since stays, and so does a scan that
+    a segmentation belongs to."""
+    ours = [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node.GetAttribute(_ATTRIBUTE)]
+    for node in ours:
+        if node.IsA("vtkMRMLSegmentationNode"):
+            _removeUnless(node, node.GetAttribute(_STATE) != _state(node))
+    for node in ours:
+        if not node.IsA("vtkMRMLSegmentationNode"):
+            segmentations = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+            _removeUnless(node, any(scanOf(segmentation) is node for segmentation in segmentations))
+
+
+def _removeUnless(node, isWanted):
+    """Takes a node of ours out of the scene, or leaves it to the user for good."""
+    if isWanted:
+        node.RemoveAttribute(_ATTRIBUTE)
+    else:
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def _state(node):
+    """What changes with any voxel of the segments."""
+    return "".join(f"{key}={mark};" for key, mark in fingerprints(node.GetSegmentation()).items())
 
 
 def _addSegmentation(volume, name, masks, outline=False):
@@ -63,6 +85,7 @@ def _addSegmentation(volume, name, masks, outline=False):
         color = _COLORS.get(name) or _COLORS[title]
         segment = node.GetSegmentation().AddEmptySegment("", title, color)
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, segment, volume)
+    node.SetAttribute(_STATE, _state(node))
     display = node.GetDisplayNode()
     display.SetVisibility2DFill(not outline)
     display.SetOpacity2DFill(0.5)

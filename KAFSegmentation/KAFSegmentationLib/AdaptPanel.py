@@ -64,6 +64,7 @@ class AdaptPanel:
         """The scene is closing."""
         self.editor.forget()
         self.structures.forget()
+        self.examples.forget()
         self.forgetScan()
 
     def forgetScan(self):

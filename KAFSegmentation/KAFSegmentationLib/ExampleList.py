@@ -3,7 +3,7 @@
 
 class ExampleList:
     """Shows them and keeps them in the scene. They belong to one scan and to the axis that its slices are stacked
-    along: for another scan the list is empty, and comes back with the scan.
+    along: another scan has its own, and they come back with the scan. A saved scene holds those of the last one.
 
     Args:
         ui: the widgets of the .ui file.
@@ -13,6 +13,7 @@ class ExampleList:
     def __init__(self, ui, onChosen):
         self.ui, self._onChosen = ui, onChosen
         self.parameters = self.scan = None
+        self._others = {}  # id of a scan -> (axis, slices) that the scene has no place for
         self._filling = False
         ui.exampleList.connect("currentRowChanged(int)", self._onRowChanged)
         ui.removeExampleButton.connect("clicked()", self.remove)
@@ -25,9 +26,16 @@ class ExampleList:
             return []
         return [index for index in parameters.exampleSlices if 0 <= index < scan.count]
 
+    def forget(self):
+        """The scene is closing."""
+        self._others = {}
+
     def update(self, scan):
         """Shows the examples of a scan: a ScanSlices, or None."""
         self.scan = scan
+        if scan is not None and scan.geometry.node.GetID() in self._others:
+            axis, slices = self._others.pop(scan.geometry.node.GetID())
+            self._keep(slices, axis)
         slices, rows = self.slices(), self.ui.exampleList
         texts = [scan.text(index) for index in slices]
         self._filling = True
@@ -62,10 +70,12 @@ class ExampleList:
         """Takes all marks off."""
         self._keep([])
 
-    def _keep(self, slices):
-        parameters = self.parameters
+    def _keep(self, slices, axis=None):
+        parameters, before = self.parameters, self.parameters.exampleVolume
+        if before is not None and before is not self.scan.geometry.node:
+            self._others[before.GetID()] = parameters.exampleAxis, list(parameters.exampleSlices)
         parameters.exampleVolume = self.scan.geometry.node
-        parameters.exampleAxis = self.scan.axis
+        parameters.exampleAxis = self.scan.axis if axis is None else axis
         parameters.exampleSlices = sorted(slices)
 
     def _onRowChanged(self, row):

@@ -29,7 +29,7 @@ class SegmentationUndo:
     def written(self):
         """The run has written its segments."""
         segmentation = self.node.GetSegmentation()
-        before, now = _fingerprints(self._before), _fingerprints(segmentation)
+        before, now = fingerprints(self._before), fingerprints(segmentation)
         self._after = {key: mark for key, mark in now.items() if key not in before or before[key] not in (mark, None)}
         self._names = {key: segmentation.GetSegment(key).GetName() for key in self._after}
 
@@ -39,7 +39,7 @@ class SegmentationUndo:
 
     def changedSince(self):
         """The names of the run's segments that were changed or removed after it, which going back would undo too."""
-        now = _fingerprints(self.node.GetSegmentation())
+        now = fingerprints(self.node.GetSegmentation())
         return [self._names[key] for key, mark in self._after.items() if now.get(key) != mark]
 
     def undo(self):
@@ -63,7 +63,7 @@ class SegmentationUndo:
         self._after = {}
 
 
-def _fingerprints(segmentation):
+def fingerprints(segmentation):
     """Segment id -> what changes with any voxel of it; "" for an empty one, None for one without voxels (a surface).
 
     Segments share images, so each image is gone through once, however many segments it holds.

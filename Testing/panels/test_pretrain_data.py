@@ -252,6 +252,30 @@ def test_a_case_is_opened_by_a_double_click_and_replaces_the_one_before(pretrain
     assert slicer.mrmlScene.GetNodeByID(red.GetBackgroundVolumeID()).GetName() == "p01"
 
 
+def test_what_was_made_of_an_opened_case_stays_when_the_next_is_opened(pretrain, hearts):
+    """Somebody corrects the reference, or segments the scan, before looking at the next case."""
+    look_into(pretrain, hearts)
+    open_ = pretrain.widget.pretraining.data._onOpen
+    open_(0, 0)
+    scan, reference = slicer.util.getNode("p00"), slicer.util.getNode("p00 reference")
+    drawn = np.zeros(slicer.util.arrayFromVolume(scan).shape, np.uint8)
+    drawn[1, 3:9, 3:9] = 1
+    segment = reference.GetSegmentation().GetNthSegmentID(0)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, reference, segment, scan)
+    open_(1, 0)
+    assert reference.GetScene() is not None
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(reference, segment, scan)
+    np.testing.assert_array_equal(found, drawn)
+    assert scan.GetScene() is not None  # what the correction belongs to
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    mine.SetReferenceImageGeometryParameterFromVolumeNode(slicer.util.getNode("p01"))
+    open_(2, 0)
+    open_(3, 0)
+    names = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode")}
+    assert {"p00", "p00 reference", "p01", "mine", "p03", "p03 reference"} <= names
+    assert not {"p01 reference", "p02", "p02 reference"} & names
+
+
 def test_an_example_is_made_up_where_there_are_no_scans(pretrain, tmp_path):
     host.dialogs().answer(str(tmp_path))
     host.click(pretrain.ui.exampleButton)

@@ -231,6 +231,23 @@ def test_ticks_are_of_the_segmentation_not_of_the_number_of_a_segment(adapting, 
     assert list(parameters.newStructures) == [segmentId]
 
 
+def test_each_scan_keeps_the_slices_that_were_marked_on_it(adapting, scan, second):
+    def mark(index, volume):
+        look_at(index, volume)
+        host.click(adapting.ui.addExampleButton)
+
+    mark(2, scan)
+    host.choose(adapting.ui.inputSelector, "Second")
+    assert marked(adapting) == []
+    mark(0, second)
+    mark(1, second)
+    for _ in range(2):
+        host.choose(adapting.ui.inputSelector, "Heart")
+        assert [words.split(",")[0] for words in marked(adapting)] == ["Slice 3 of 4"]
+        host.choose(adapting.ui.inputSelector, "Second")
+        assert [words.split(",")[0] for words in marked(adapting)] == ["Slice 1 of 4", "Slice 2 of 4"]
+
+
 def test_a_review_that_comes_late_is_not_shown_on_another_scan(adapting, scan, second):
     run(adapting)
     hold_worker(adapting)
