@@ -2,6 +2,7 @@
 
 from kaf.errors import InputError, KafError
 from KAFSegmentationLib.PlainText import problemWords, rich, tip
+from KAFSegmentationLib.Proof import mayAdd
 
 from .DeviceChoice import DeviceChoice
 from .Elsewhere import Elsewhere
@@ -28,7 +29,7 @@ class FinetuneTab:
         self.run.onChange = self._showRun
         self.elsewhere = Elsewhere(ui, "finetune", self.settings, panel)
         ui.finetuneStartButton.connect("clicked()", self.onStart)
-        ui.libraryButton.connect("clicked()", lambda: panel.keeper.keep(self.run.job))
+        ui.libraryButton.connect("clicked()", self.onKeep)
         ui.evaluateThisButton.connect("clicked()", lambda: panel.evaluate(str(self.run.job.model)))
         self._showRun()
 
@@ -72,6 +73,12 @@ class FinetuneTab:
         self._panel.message.show(f"{job.folder.name} was started; it goes on when Slicer is closed.", "done")
         self.run.refresh(job.folder)
         self._panel.refreshRuns()
+
+    def onKeep(self):
+        """Puts the model of the run into the library, after a question where it did not beat doing nothing."""
+        job = self.run.job
+        if mayAdd(job.model, self.ui.finetuneTab):
+            self._panel.keeper.keep(job)
 
     def update(self):
         """What Start would do, and what is in the way."""

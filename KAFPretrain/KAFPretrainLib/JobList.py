@@ -7,6 +7,7 @@ from KAFSegmentationLib.DeviceSelector import likelyDevice
 
 from .Beside import Beside
 from .Folders import newFolder, runsFolder
+from .LibraryKeeper import isReady
 from .TrainedOn import Lineage
 from .Weights import findWeights
 
@@ -21,6 +22,8 @@ class JobList:
         self.weights = []
         """Those that the runs have made, and those of the library, when somebody last looked."""
         self.lineage = Lineage()
+        self.ready = []
+        """The runs whose models may enter the library unasked."""
 
     @property
     def isLooking(self):
@@ -32,7 +35,7 @@ class JobList:
         folder = runsFolder()
 
         def take(seen):
-            self._found, self.weights, self.lineage = seen
+            self._found, self.weights, self.lineage, self.ready = seen
             onFound()
 
         self._beside.ask(lambda: _seen(folder), take)
@@ -81,9 +84,10 @@ def queueOf(device):
 
 
 def _seen(folder):
-    """The runs right in a folder, all weights that there are, and what these have learned from."""
+    """The runs right in a folder, all weights that there are, what these have learned from, and the runs whose models
+    may enter the library unasked."""
     try:
         found = jobs.find(folder, depth=1)
     except InputError:  # no run was ever started there
         found = []
-    return found, findWeights(found), Lineage(found)
+    return found, findWeights(found), Lineage(found), [job for job in found if isReady(job)]

@@ -1,14 +1,17 @@
-"""Puts finished models into the library by themselves, once each, so that KAF Segmentation has them at once."""
+"""Puts finished models that beat doing nothing into the library by themselves, once each, so that KAF Segmentation has
+them at once; others go there only when a person says so."""
 
 import json
 
-from kaf import jobs, json_files
+from kaf import jobs, json_files, library
+from kaf.card import read_card
+from kaf.errors import KafError
 from kaf.files import atomic_write
+from kaf.modelfile.verdict import verdict_on
 
 from .ShortJob import ShortJob
 
 _MARK = "library.json"  # in the run folder: under which name its model was put into the library
-_TRIES = 20
 
 
 def libraryName(job):
@@ -17,6 +20,18 @@ def libraryName(job):
         return str(json_files.read(job.folder / _MARK)["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def isReady(job):
+    """Whether a run has made a model that enters the library unasked: it is finished, was not kept before, and its
+    validation cases showed that it is worth something. Looks at the run's files."""
+    if job.verb != "finetune" or job.is_foreign or not job.model or libraryName(job) or job.state() != jobs.FINISHED:
+        return False
+    try:
+        verdict = verdict_on(read_card(job.model))
+    except KafError:  # damaged: whoever asks for it is told
+        return False
+    return verdict is not None and verdict.passed
 
 
 class LibraryKeeper:
@@ -30,19 +45,16 @@ class LibraryKeeper:
         self._setup, self._onKept, self._onError = setup, onKept, onError
         self._line, self._running, self._refused = [], None, set()
 
-    def offer(self, found):
-        """Keeps every finished model of fine-tuning that was not kept before."""
+    def offer(self, ready):
+        """Keeps the models of these runs, for which ``isReady`` holds, if that was not tried before."""
         waiting = {job.folder for job, _ in self._line} | {self._running} | self._refused
-        for job in found:
-            if job.verb == "finetune" and not job.is_foreign and job.model and job.folder not in waiting \
-                    and not libraryName(job) and job.state() == jobs.FINISHED:
-                self._line.append((job, 1))
+        self._line += [(job, False) for job in ready if job.folder not in waiting and not libraryName(job)]
         self._next()
 
     def keep(self, job):
-        """Keeps this one, because a person asked for it."""
+        """Keeps this one, because a person asked for it: also one that was not shown to be worth anything."""
         self._refused.discard(job.folder)
-        self._line.append((job, 1))
+        self._line.append((job, True))
         self._next()
 
     def close(self):
@@ -55,19 +67,17 @@ class LibraryKeeper:
     def _next(self):
         if self._running is not None or not self._line:
             return
-        job, number = self._line.pop(0)
+        job, accept = self._line.pop(0)
         self._running = job.folder
         plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in str(job.values.get("name", "my-model")))
-        name = plain.strip("-.") or "my-model"
-        name += f"-{number}" if number > 1 else ""
-        self._job = ShortJob(self._setup.python(), ["models", "add", str(job.model), "--name", name],
-                             lambda event: None, lambda values, error: self._onDone(job, number, name, error))
+        name = library.free_model_name(plain.strip("-.") or "my-model")
+        self._job = ShortJob(self._setup.python(), ["models", "add", str(job.model), "--name", name,
+                                                    *(["--accept"] if accept else [])],
+                             lambda event: None, lambda values, error: self._onDone(job, name, error))
 
-    def _onDone(self, job, number, name, error):
+    def _onDone(self, job, name, error):
         self._running = None
-        if error is not None and "in the library already" in str(error) and number < _TRIES:
-            self._line.insert(0, (job, number + 1))
-        elif error is not None:
+        if error is not None:
             self._refused.add(job.folder)
             self._onError(error)
         else:

@@ -7,6 +7,7 @@ from kaf.errors import KafError
 from KAFSegmentationLib.Models import listModels
 from KAFSegmentationLib.ModelSelector import cardText
 from KAFSegmentationLib.PlainText import confirm, rich
+from KAFSegmentationLib.Proof import mayAdd
 
 from .CardDialog import CardDialog
 from .FileDialogs import askOpen, askSave
@@ -63,10 +64,11 @@ class ModelsTab:
         if not self._panel.makeReady():
             return
         path = askOpen(self.ui.modelsTab, "Import a model", "", "Models (*.safetensors)")
-        if not path:
+        if not path or not mayAdd(path, self.ui.modelsTab):
             return
         self._panel.message.show(f"Checking {Path(path).name}…")
-        self._job = ShortJob(self._panel.setup.python(), ["models", "add", path], lambda event: None, self._onImported)
+        self._job = ShortJob(self._panel.setup.python(), ["models", "add", path, "--accept"], lambda event: None,
+                             self._onImported)
         self._showCard()
 
     def onExport(self):

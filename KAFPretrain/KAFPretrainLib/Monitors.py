@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from .RunWords import isDiverged
+from kaf.modelfile.verdict import LEAST_DICE, MISSED, NO_BETTER
+
+from .RunWords import isDiverged, verdictOf
 
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
 # As in kaf.training.monitors, which needs torch: below this a network has stopped telling slices apart.
@@ -25,7 +27,7 @@ class Light:
 def lights(story, verb):
     """The lights of a run, the most important first."""
     found = [_loss(story)]
-    found += [_embedding(story), _probe(story)] if verb == "pretrain" else [_dice(story)]
+    found += [_embedding(story), _probe(story)] if verb == "pretrain" else [_dice(story), _model(story)]
     found.append(_data(story))
     # Pretraining needs no label: that scans have none is no news there.
     warnings = [text for text in story.warnings if verb != "pretrain" or "without a label map" not in text]
@@ -44,7 +46,7 @@ def _loss(story):
     if not math.isfinite(losses[-1]):
         return Light("Loss", BAD, "The loss is no number. If this goes on, the run stops: lower the learning rate.")
     if len(losses) < _ENOUGH:
-        return Light("Loss", GOOD, f"{losses[-1]:.3g}; a trend can be told after some more steps.")
+        return Light("Loss", NONE, f"{losses[-1]:.3g}; a trend can be told after some more steps.")
     half = len(losses) // 2
     before, now = sum(losses[:half]) / half, sum(losses[half:]) / (len(losses) - half)
     scale = max(abs(before), 1e-9)
@@ -92,7 +94,21 @@ def _dice(story):
         return Light("Dice", LOOK, "Could not be told: the validation cases hold no labels.")
     if last < best - 0.02:
         return Light("Dice", LOOK, f"{last:.3f}; it was {best:.3f} at step {step}: more training may not help.")
+    if last < LEAST_DICE:
+        return Light("Dice", LOOK, f"{last:.3f} on patients who are not trained on: hardly anything is found yet.")
     return Light("Dice", GOOD, f"{last:.3f} on patients who are not trained on.")
+
+
+def _model(story):
+    """Whether the finished model is worth more than nothing."""
+    verdict = verdictOf(story)
+    if verdict is None:
+        return None
+    if verdict.passed:
+        return Light("Model", GOOD, f"Passed its check: {verdict.reason()}.")
+    known = verdict.code in (MISSED, NO_BETTER)
+    return Light("Model", BAD if known else LOOK, f"{'No better than nothing' if known else 'Not shown to be useful'}: "
+                                                  f"{verdict.reason()}.")
 
 
 def _data(story):

@@ -125,7 +125,7 @@ class PretrainWidget(VTKObservationMixin):
         for view in self._views:
             view.refresh()
         if self.setup.isReady():
-            self.keeper.offer(self.jobs.all())
+            self.keeper.offer(self.jobs.ready)
         self.models.refresh()
         self._offerWeights()
 

@@ -3,6 +3,7 @@
 import time
 
 from kaf import jobs
+from kaf.modelfile.verdict import verdict_from
 from KAFSegmentationLib.Forecast import roughTime
 from KAFSegmentationLib.PlainText import rich
 
@@ -78,12 +79,22 @@ def isDiverged(error):
     return "was not a number" in error
 
 
+def verdictOf(story):
+    """What the model of a finished run has shown on its validation cases, or None."""
+    values = (story.result or {}).get("verdict")
+    return verdict_from(values) if isinstance(values, dict) else None
+
+
 def _finished(job, story):
     if job.verb == "compare":
         return "Finished. Its report, with table, chart and paired differences, is under …."
-    words = f" after {story.step} steps" if story.step else ""
-    then = "Its weights can be chosen in the tab Fine-tune." if job.verb == "pretrain" else \
-        "Its model can be chosen in KAF Segmentation."
+    count = (story.result or {}).get("steps") or story.step
+    words = f" after {count} step{'s' * (count != 1)}" if count else ""
+    then = "Its weights can be chosen in the tab Fine-tune."
+    if job.verb != "pretrain":
+        verdict = verdictOf(story)
+        then = "Its model can be chosen in KAF Segmentation." if verdict is None or verdict.passed else \
+            f"Its model did not go into the library by itself: {rich(verdict.reason())}."
     return f"Finished{words}. {then}" if job.model else f"Finished{words}."
 
 

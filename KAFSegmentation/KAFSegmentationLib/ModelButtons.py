@@ -7,6 +7,7 @@ from kaf.errors import KafError
 
 from .Models import addModel
 from .PlainText import confirm, tip
+from .Proof import mayAdd
 from .Questions import mayAsk
 
 
@@ -50,7 +51,7 @@ class ModelButtons:
         chosen = qt.QFileDialog.getOpenFileName(self.ui.addModelButton.window(), "Add a model", "",
                                                 "Models of KAF (*.safetensors);;All files (*)")
         path = chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the path alone
-        if not path:
+        if not path or not mayAdd(path, self.ui.addModelButton.window()):
             return
         try:
             entry = addModel(path)

@@ -47,12 +47,12 @@ class Untaught(ModelError):
 
 
 def addModel(path):
-    """Copies a model file into the user's library; returns its Entry. Needs no torch.
+    """Copies a model file, which a person chose, into the user's library; returns its Entry. Needs no torch.
 
     Raises:
         KafError: it is no model of KAF (a pickle is never opened), is damaged, or the disk refuses.
     """
-    return library.adopt_model(Path(path))
+    return library.adopt_model(Path(path), accept=True)
 
 
 def cardOf(name):

@@ -39,6 +39,11 @@ class ModelError(KafError):
     """A model or a set of weights is missing, damaged, tampered with or does not fit."""
 
 
+class UnprovenModelError(ModelError):
+    """A fine-tuned model did not beat doing nothing, or nobody knows; a person may add it to the library all the
+    same."""
+
+
 class ResourceError(KafError):
     """Memory, disk or a device ran out or is not there."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -27,9 +29,11 @@ from kaf.errors import Cancelled, InputError
 from kaf.events import Message, OnEvent, Result, ignore
 from kaf.library import find_model
 from kaf.model import load_tensors, save_model
+from kaf.modelfile.verdict import Verdict, judge
 from kaf.network import build_network
 from kaf.phantom import cardiac_phantom
 from kaf.settings import FinetuneSettings, NetworkSettings, build
+from kaf.training.constant_guess import constant_dice
 from kaf.training.loop import Loop
 from kaf.training.mixing import MixingTask
 from kaf.training.run import RunFolder
@@ -81,10 +85,12 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         training = [case for case in cases if case.patient in set(split.train)]
         held_out = [case for case in cases if case.patient in set(split.validation)]
         network = _start(settings, plan, source, run, send)
+        real = tuple(training)
         training += _phantoms(settings, plan)
         more = _unlabelled(settings, plan, members, cache, send) if settings.unlabelled else []
         prune_cache(cache, settings.cache_limit, [case.entry for case in (*cases, *more)], send)
         task = _task(settings, plan, place, network, training, held_out, more)
+        before = _dice_before(task, place, plan, base)
         schedule = schedule_of(settings, len(task.slices))
         loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
         try:
@@ -92,13 +98,32 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         except KeyboardInterrupt:
             loop.save()
             raise Cancelled(run.path, "training was stopped", "Go on later with --resume.") from None
+        epochs = (loop.state.step - loop.state.left_out) * settings.batch / len(task.slices)
         card = make_card(settings, plan, split, loop.state.validations, base)
+        verdict = _verdict(epochs, card, split, real, held_out, loop.state.validations, before)
+        card = replace(card, metrics={**card.metrics, "verdict": verdict.to_dict()})
         path = run.path / "model.safetensors"
         card = save_model(path, trained.cpu(), card, overwrite=True)
         send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
                      "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
-                     "validation": loop.state.validations[-1:]}))
+                     "validation": loop.state.validations[-1:], "verdict": verdict.to_dict()}))
     return path
+
+
+def _dice_before(task: SegmentationTask | VolumeTask, place: Place, plan: Plan, base: Card | None) -> float:
+    """Mean Dice on the validation cases of the model that the training starts from, where it segments the same
+    structures already; NaN elsewhere."""
+    if base is None or not task.validation or {label.value for label in base.labels} != set(plan.values):
+        return float("nan")
+    return task.validate(place.put(task.network)).get("Dice", float("nan"))
+
+
+def _verdict(epochs: float, card: Card, split: Split, training: Sequence[CachedCase], held_out: Sequence[CachedCase],
+             validations: Sequence[dict[str, float]], before: float) -> Verdict:
+    """What the last validation says about the model, beside what doing nothing is worth."""
+    tested = {int(value) for case in held_out if case.labels is not None for value in np.unique(case.labels)}
+    return judge(epochs, len(split.validation), card.label_names, tested, validations[-1] if validations else {},
+                 constant_dice(training, held_out, list(card.label_names)), before)
 
 
 def _task(settings: FinetuneSettings, plan: Plan, place: Place, network: nn.Module, training: Sequence[CachedCase],

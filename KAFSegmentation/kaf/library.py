@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from kaf.card import Card, check_card, copy_with_card, read_card
-from kaf.errors import ModelError, OutputError
+from kaf.errors import ModelError, OutputError, UnprovenModelError
 from kaf.files import atomic_path, file_digest, remove, write_problem
 from kaf.modelfile.library_folder import SUFFIX, alone_in, checked_name, folded, free_name, named_models
+from kaf.modelfile.verdict import verdict_on
 from kaf.runtime import user_folders
 from kaf.runtime.download import Limits, download
 from kaf.scratch import Scratch
 
-__all__ = ["SUFFIX", "Entry", "add_model", "adopt_model", "bundled_folder", "change_card", "export_model", "find_model",
-           "keep_model", "list_models", "refused_models", "remove_model", "user_folder"]
+__all__ = ["SUFFIX", "Entry", "add_model", "adopt_model", "bundled_folder", "change_card", "check_proven",
+           "export_model", "find_model", "free_model_name", "keep_model", "list_models", "refused_models",
+           "remove_model", "user_folder"]
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,16 @@ def find_model(name: str, folder: Path | None = None) -> Path:
 
 
 def add_model(source: str, name: str = "", digest: str = "", folder: Path | None = None,
-              overwrite: bool = False, limits: Limits | None = None) -> Entry:
+              overwrite: bool = False, limits: Limits | None = None, accept: bool = False) -> Entry:
     """Copy a model file, or download it from an http(s) address, into the user's library.
 
     ``digest`` is the SHA-256 of the whole file and is needed for a download, which stays within ``limits``.  The file
     is checked before it is added, its network is built: an unsound one never enters the library.  ``overwrite``
-    replaces a model that the user added; one that came with KAF is never hidden behind another.
+    replaces a model that the user added; one that came with KAF is never hidden behind another.  ``accept``: a person
+    wants it although its own card says that it did not beat doing nothing (``kaf.modelfile.verdict``).
 
     Raises:
+        UnprovenModelError: its card says so, and nobody has accepted that.
         ModelError: it is no sound model, has another digest, cannot be had, or its name is taken or no file name.
         OutputError: the disk refuses.
     """
@@ -102,7 +106,7 @@ def add_model(source: str, name: str = "", digest: str = "", folder: Path | None
         found = file_digest(path) if digest else ""
         if found != digest:
             raise ModelError(path, f"has SHA-256 {found} instead of {digest}", "Get the file again.")
-        return _add_checked(path, name, folder, overwrite)
+        return _add_checked(path, name, folder, overwrite, accept)
     if not digest:
         raise ModelError(source, "has no stated SHA-256", "Give it with --digest; its publisher states it.")
     try:
@@ -112,16 +116,18 @@ def add_model(source: str, name: str = "", digest: str = "", folder: Path | None
     try:
         path = scratch.path / f"model{SUFFIX}"
         download(source, path, digest, limits)
-        return _add_checked(path, name, folder, overwrite)
+        return _add_checked(path, name, folder, overwrite, accept)
     finally:
         scratch.close()
 
 
-def _add_checked(path: Path, name: str, folder: Path, overwrite: bool) -> Entry:
+def _add_checked(path: Path, name: str, folder: Path, overwrite: bool, accept: bool) -> Entry:
     from kaf.model import load_model
 
     _, card = load_model(path)
     name = checked_name(name or card.name, "Give another one with --name.")
+    if not accept:
+        check_proven(card)
     with alone_in(folder):
         _check_free(name, folder, overwrite, "Give another --name, or replace one that you added with --overwrite.")
         target = folder / f"{name}{SUFFIX}"
@@ -145,12 +151,13 @@ def keep_model(path: Path, name: str, folder: Path | None = None) -> Entry:
         return _keep(path, card, name, folder)
 
 
-def adopt_model(path: Path, name: str = "", folder: Path | None = None) -> Entry:
+def adopt_model(path: Path, name: str = "", folder: Path | None = None, accept: bool = False) -> Entry:
     """Add a file that somebody else made, as :func:`add_model` does, but without torch: whether all its weights fit its
     network is seen when it is first used.  A name that another model has gets a number; a model that is there already
-    is not added again.
+    is not added again.  ``accept`` as for :func:`add_model`.
 
     Raises:
+        UnprovenModelError: its card says that it did not beat doing nothing, and nobody has accepted that.
         ModelError: it is no model file, is damaged, or was changed after it was made.
         OutputError: the disk refuses.
     """
@@ -163,7 +170,27 @@ def adopt_model(path: Path, name: str = "", folder: Path | None = None) -> Entry
         for entry in list_models(folder):
             if replace(card, name=entry.card.name, card_digest=entry.card.card_digest) == entry.card:
                 return entry
+        if not accept:
+            check_proven(card)
         return _keep(path, card, free_name(wanted, {folded(known) for known in _models(folder)}), folder)
+
+
+def free_model_name(wanted: str, folder: Path | None = None) -> str:
+    """The name, or the name with a number where the library has a model of that name."""
+    return free_name(wanted, {folded(known) for known in _models(folder or user_folder())})
+
+
+def check_proven(card: Card) -> None:
+    """Whether a model may enter the library without a person who says yes.
+
+    Raises:
+        UnprovenModelError: its card says that it did not beat doing nothing.
+    """
+    verdict = verdict_on(card)
+    if verdict is not None and not verdict.passed:
+        raise UnprovenModelError(
+            f"model '{card.name}'", f"was not shown to be worth more than nothing: {verdict.reason()}",
+            "Train it longer or on more cases, with validation cases; or add it all the same with --accept.")
 
 
 def _keep(path: Path, card: Card, name: str, folder: Path) -> Entry:

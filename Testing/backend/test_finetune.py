@@ -102,6 +102,7 @@ def test_the_run_folder_holds_the_whole_story(trained):
     assert heard[0] == Message("2 patients for training, 1 for validation, on cpu (as asked).")
     assert isinstance(heard[-1], Result)
     assert heard[-1].values | {"seconds": 0, "validation": []} == {
+        "verdict": read_card(path).metrics["verdict"],
         "model": str(path), "digest": read_card(path).digest, "steps": 6, "left_out": 0, "seconds": 0,
         "validation": []}
     assert {"looking at the labelled cases", "reading and preparing cases"} <= {

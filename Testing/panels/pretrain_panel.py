@@ -169,7 +169,22 @@ def make_runs(folder, hearts):
         **more, "data": str(hearts), "device": "cpu", "name": "tuned", "init_from": str(weights.model),
         "leave_out": ["p00"], "validation_cases": ["p01"]}, runs / "tuned")
     _finish(model)
+    approve(model.model)
     return runs
+
+
+def approve(path):
+    """Writes onto a model's card that it has passed its check, which a run of some seconds does not."""
+    from dataclasses import replace
+
+    from kaf.card import copy_with_card, read_card
+    from kaf.modelfile.verdict import Verdict
+
+    card = read_card(path)
+    card = replace(card, metrics={**card.metrics, "verdict": Verdict("passed", 9.0, 1, 0.8, 0.3).to_dict()})
+    card = replace(card, card_digest=card.digest_of_words())
+    copy_with_card(path, path.with_suffix(".new"), card)
+    path.with_suffix(".new").replace(path)
 
 
 def _finish(job):

@@ -11,6 +11,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
+from made_models import tiny_model
 from pretrain_panel import (
     look_into,
     settings_file,
@@ -52,7 +53,21 @@ def test_fine_tuning_from_pretrained_weights(makePretrain, hearts, runs, tmp_pat
     assert "What was taken over" in ui.transferLabel.text
     assert "100.0 %" in ui.transferLabel.text
     assert "loaded: encoder." in ui.transferLabel.toolTip
+    lights = {row[1].text: row[2].text for row in view._monitors._rows if row[1].isVisible()}
+    assert "No better than nothing" in lights["Model"] or "Not shown to be useful" in lights["Model"]
+    assert "Its model did not go into the library by itself: " in ui.finetuneStatusLabel.text
+    settle(module)
+    host.pump(200)
+    assert not (library / "heart.safetensors").exists()
+    assert ui.libraryButton.text == "Put into the library"
+    host.dialogs().answer(qt.QMessageBox.Cancel)
+    host.click(ui.libraryButton)
+    host.pump(200)
+    assert not (library / "heart.safetensors").exists()
+    host.dialogs().answer(qt.QMessageBox.Ok)
+    host.click(ui.libraryButton)
     wait_for_library(module, "heart")
+    assert "was not shown to be worth more than nothing: " in host.dialogs().texts()[-1]
     card = read_card(library / "heart.safetensors")
     assert (card.description, card.weights_licence) == ("Made-up hearts.", "unspecified")
     assert ui.libraryButton.text == "In the library: heart"
@@ -194,6 +209,15 @@ def test_models_are_imported_exported_edited_and_deleted(makePretrain, runs, tmp
     host.dialogs().answer(qt.QMessageBox.Ok)
     host.click(ui.deleteButton)
     assert not (library / "tuned.safetensors").exists()
+    poor = tiny_model(tmp_path / "poor.safetensors", name="poor", metrics={"verdict": {"code": "missed"}})
+    host.dialogs().answer(str(poor), qt.QMessageBox.Cancel)
+    host.click(ui.importButton)
+    assert "was not shown to be worth more than nothing" in host.dialogs().texts()[-1]
+    assert not tab.isImporting
+    host.dialogs().answer(str(poor), qt.QMessageBox.Ok)
+    host.click(ui.importButton)
+    host.wait_until(lambda: not tab.isImporting, PATIENCE, "the import")
+    assert (library / "poor.safetensors").is_file()
     host.dialogs().answer(str(tmp_path / "out.safetensors"))
     host.click(ui.importButton)
     pictures(module, "pretrain-models-running")

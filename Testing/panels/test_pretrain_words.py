@@ -12,11 +12,12 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import qt
 
 import host
+from kaf import jobs
 from kaf.commands import FinetuneCommand
 from kaf.commands.training import CompareCommand, PretrainCommand
 from kaf.data.splits import Split
 from kaf.errors import InputError
-from kaf.events import Message, Metric, Picture
+from kaf.events import Message, Metric, Picture, Result
 from kaf.flags import parse
 from kaf.settings import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
@@ -25,6 +26,7 @@ from KAFPretrainLib.Inspection import FoundCase, Inspection
 from KAFPretrainLib.Monitors import BAD, GOOD, LOOK, NONE, lights
 from KAFPretrainLib.PatientSplit import checkSplit, drawSplit
 from KAFPretrainLib.RunSettings import command, compareValues, finetuneValues, needsFile, pretrainValues, settingsFile
+from KAFPretrainLib.RunWords import statusWords
 from KAFPretrainLib.Weights import Weights, WeightsChoice
 
 CHOICES = SimpleNamespace(
@@ -130,7 +132,7 @@ def test_a_collapse_is_red_and_says_what_to_do_until_it_is_over():
 
 def test_slices_that_are_alike_are_no_alarm_at_the_very_start_and_missing_labels_are_none_in_pretraining():
     told = story(*losses([1.0] * 3, spread=0.05), Message("4 scans without a label map: a, b", "warning"))
-    assert levels(told) == {"Loss": GOOD, "Collapse": NONE}
+    assert levels(told) == {"Loss": NONE, "Collapse": NONE}
     assert levels(told, "finetune")["Warnings"] == LOOK
     for event in losses([1.0] * 9, spread=0.15):
         told.take(event)
@@ -141,6 +143,39 @@ def test_lights_of_numbers_that_are_none_and_of_waiting():
     told = story(*losses([1.0, math.nan], **{"share waiting for data": 0.5, "seconds per step": 2.0}))
     assert levels(told)["Loss"] == BAD
     assert levels(told)["Speed"] == LOOK
+
+
+def scored(dice, **verdict):
+    """A fine-tuning of one step that has ended, with its validation and what its check found."""
+    figures = {"validation Dice": dice, "validation Dice 1": dice}
+    return story(Metric(1, figures), Result({"steps": 1, "verdict": {"patients": 1, "dice": dice, **verdict}}))
+
+
+@pytest.mark.parametrize(("dice", "verdict", "dot", "words"), [
+    (0.07, {"code": "short", "epochs": 0.3}, LOOK, "Not shown to be useful: it was trained for 0.3 epochs"),
+    (0.8, {"code": "untested", "structures": ["aorta"]}, LOOK, "useful: no validation patient has aorta"),
+    (0.07, {"code": "missed", "structures": ["aorta"], "epochs": 9}, BAD, "it does not find aorta in 1 validation"),
+    (0.3, {"code": "no better", "constant": 0.31}, BAD, "0.310 with the same answer for every scan"),
+    (0.8, {"code": "passed"}, GOOD, "Passed its check: its mean Dice on 1 validation patient is 0.800"),
+    (0.8, {"code": "from another planet"}, LOOK, "not known to this version"),
+])
+def test_a_model_that_does_not_beat_doing_nothing_gets_no_green_light(dice, verdict, dot, words):
+    told = scored(dice, **verdict)
+    found = {light.name: light for light in lights(told, "finetune")}
+    assert found["Model"].level == dot
+    assert words in found["Model"].text
+    assert (found["Dice"].level == GOOD) == (dice > 0.1)
+    if dice < 0.1:
+        assert not any(light.level == GOOD for light in found.values())
+    job = SimpleNamespace(verb="finetune", model="m", note="", is_foreign=False)
+    status = statusWords(job, jobs.FINISHED, told)
+    assert "after 1 step. " in status
+    assert ("did not go into the library by itself" in status) == (verdict["code"] != "passed")
+
+
+def test_nothing_is_said_of_a_run_that_did_not_check_its_model():
+    assert "Model" not in levels(story(Result({"steps": 9})), "finetune")
+    assert "Model" not in levels(story(), "finetune")
 
 
 @pytest.mark.parametrize(("found", "level"), [(0.61, GOOD), (0.5, LOOK)])

@@ -42,6 +42,18 @@ def add(panel, path):
     host.click(panel.ui.addModelButton)
 
 
+def test_a_model_that_did_not_beat_doing_nothing_is_added_when_a_person_says_so(panel, kept, tmp_path):
+    verdict = {"code": "no better", "patients": 2, "dice": 0.07, "constant": 0.31}
+    path = tiny_model(tmp_path / "poor.safetensors", seed=1, name="poor", metrics={"verdict": verdict})
+    host.dialogs().answer(str(path), qt.QMessageBox.Cancel)
+    host.click(panel.ui.addModelButton)
+    assert "0.070, and 0.310 with the same answer for every scan" in host.dialogs().texts()[-1]
+    assert offered(panel) == ["tiny"]
+    host.dialogs().answer(str(path), qt.QMessageBox.Ok)
+    host.click(panel.ui.addModelButton)
+    assert offered(panel) == ["poor", "tiny"]
+
+
 def offered(panel):
     combo = panel.ui.modelComboBox
     return [combo.itemText(row) for row in range(combo.count)]

@@ -16,6 +16,7 @@ from kaf.events import Message, OnEvent, Result, ignore
 from kaf.files import check_output
 from kaf.flags import Command, parse
 from kaf.library import find_model
+from kaf.modelfile.verdict import verdict_on
 from kaf.pairs import case_name
 from kaf.runtime.file_set import file_set
 from kaf.segment_files import report_of, result_paths, write_results
@@ -223,8 +224,12 @@ def finetune(arguments: Sequence[str], console: Console) -> None:
     from kaf.finetune import finetune as run
 
     path = run(settings, _without_result(console))
-    console.result({"model": str(path)}, f"written: {path}\nuse it: kaf segment SCAN --model {path}\n"
-                   f"keep it in your library: kaf models add {path}")
+    verdict = verdict_on(read_card(path))
+    assert verdict is not None
+    code, accept = ("passed", "") if verdict.passed else ("not shown to be worth more than nothing", " --accept")
+    console.result({"model": str(path), "verdict": verdict.to_dict()},
+                   f"written: {path}\nchecked: {code}: {verdict.reason()}\nuse it: kaf segment SCAN --model {path}\n"
+                   f"keep it in your library: kaf models add {path}{accept}")
 
 
 class EvaluateCommand(Command, EvaluateSettings):  # type: ignore[misc]

@@ -35,6 +35,7 @@ class AddCommand(Command):
     name: str = Field("", description="name in the library; default: the card's")
     digest: str = Field("", description="SHA-256 of the file; needed for a download")
     overwrite: bool = Field(False, description="replace a model of that name that you added")
+    accept: bool = Field(False, description="also a model that did not beat doing nothing on its validation cases")
     megabytes: float = Field(Limits.megabytes, gt=0, le=1e6, description="most that is downloaded")
     minutes: float = Field(Limits.minutes, gt=0, le=1e4, description="longest that a download may take")
 
@@ -127,7 +128,7 @@ def card_text(card: Card) -> str:
 def _add(arguments: Sequence[str], console: Console) -> None:
     command = parse(AddCommand, arguments, "models add")
     entry = add_model(command.source, command.name, command.digest, overwrite=command.overwrite,
-                      limits=Limits(command.megabytes, command.minutes))
+                      limits=Limits(command.megabytes, command.minutes), accept=command.accept)
     console.result({"name": entry.name, "path": str(entry.path)}, f"added {entry.name} ({entry.card.weights_licence})")
 
 

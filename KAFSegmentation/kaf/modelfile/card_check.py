@@ -231,6 +231,17 @@ def _figures(where: str, value: Any) -> None:
         _number(0, 1)(f"{where}.Dice", value["Dice"])
 
 
+def _verdict(where: str, value: Any) -> None:
+    """What a model has shown on its validation cases; its code decides whether it enters a library unasked."""
+    _must(isinstance(value, dict), where, f"is {_said(value)}, not an object")
+    _text(NAME, least=1)(f"{where}.code", value.get("code"))
+    if "patients" in value:
+        _COUNT(f"{where}.patients", value["patients"])
+    for key in ("dice", "constant", "before"):
+        if key in value:
+            _number(0, 1)(f"{where}.{key}", value[key])
+
+
 def _keypoints(where: str, value: Any) -> None:
     _object({"limit": _whole(1, 4096), "spacing": _number(0, 64), "contrast": _number(1e-9, 1)})(where, value)
 
@@ -281,7 +292,8 @@ _CARD = _object({
     "modality": _one_of(*MODALITIES), "spacing": _number(1e-4, 1000), "slice_spacing": _number(1e-4, 1000),
     "slicing_axis": _one_of(*AXES), "slice_context": _whole(0, 4), "normalisation": _normalisation,
     "network": _network, "weights_licence": _LINES, "training_data": _LINES,
-    "metrics": _free({**_NAMED_FIGURES, "training_patients": _COUNT, "pretraining_patients": _COUNT,
+    "metrics": _free({**_NAMED_FIGURES, "verdict": _verdict, "training_patients": _COUNT,
+                      "pretraining_patients": _COUNT,
                       "training_field_of_view_mm": _list(_number(1e-3, 1e6), 2, 2)}),
     "keypoints": _keypoints, "trained_modules": _list(_one_of(*MODULES), 0, len(MODULES)), "seed": _whole(0, _WHOLE),
     "code_version": _text(NAME),
