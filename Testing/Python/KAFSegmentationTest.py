@@ -24,7 +24,7 @@ class ThresholdBackend:
     def __init__(self):
         self.requests = []
 
-    def run(self, verb, settings, volumes, onEvent=lambda event: None):
+    def run(self, verb, settings, volumes, onEvent=lambda event: None, options=None):
         arrays, _keys = volumes()
         voxels, affine = arrays["image"]
         self.requests.append((verb, settings, np.array(voxels), np.array(affine)))

@@ -14,7 +14,7 @@ from made_models import command_line
 from small_models import change_card, model_file, write_phantoms
 
 import kaf.library
-from kaf.compare import _csv as comparison_csv
+from kaf.comparison import as_csv as comparison_csv
 from kaf.console import Console
 from kaf.errors import InputError
 from kaf.events import Error, Message, Picture, Result

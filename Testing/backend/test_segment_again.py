@@ -225,3 +225,14 @@ def test_a_file_whose_name_nobody_gave_is_not_replaced(data, models, tmp_path, c
     (tmp_path / name).unlink()
     assert cli.main(command) == 0
     assert cli.main(command) == 0
+
+
+def test_a_process_killed_while_its_files_took_their_places_is_in_nobodys_way(data, models, tmp_path):
+    """One file has its name, and the report that tells of it has not."""
+    command = ["segment", str(data / "p1.nii"), "--output", str(tmp_path / "p1.seg.nrrd"), "--uncertainty",
+               "--model", str(models[0]), *HERE]
+    assert cli.main(command) == 0
+    (tmp_path / "p1.seg.nrrd").unlink()
+    (tmp_path / "p1-seg.json").rename(tmp_path / ".0123abcd-p1-seg.json")
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert {"p1.seg.nrrd", "p1-uncertainty.nrrd", "p1-seg.json"} <= content(tmp_path).keys()

@@ -55,6 +55,16 @@ def add_scan(volume, name="Heart"):
     return node
 
 
+def press(name):
+    """Presses a button of a question by the words on it."""
+
+    def act(box):
+        (button,) = [button for button in box.buttons() if button.text.replace("&", "") == name]
+        button.click()
+
+    return act
+
+
 def wait_for_run(panel, seconds=PATIENCE):
     """Waits until the button says Apply again."""
     host.wait_until(lambda: panel.ui.applyButton.text == "Apply", seconds, "the end of the run")

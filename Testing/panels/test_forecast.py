@@ -1,11 +1,11 @@
 """What a run will take is told before it, and that memory is short, on every system."""
 
+import importlib
+
 import pytest
 
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
-
-from KAFSegmentationLib.Forecast import Forecast
 
 pytestmark = pytest.mark.usefixtures("quietHost")
 GIGABYTE = 1e9
@@ -13,9 +13,10 @@ GIGABYTE = 1e9
 
 @pytest.mark.parametrize(("free", "short"), [(2 * GIGABYTE, True), (64 * GIGABYTE, False), (None, False)])
 def test_memory_that_is_short_is_told_where_the_system_tells(monkeypatch, free, short):
-    monkeypatch.setattr("KAFSegmentationLib.Forecast.free_memory", lambda: free)
-    text = Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cpu", known=True).text()
+    module = importlib.import_module("KAFSegmentationLib.Forecast")  # Reload replaces it
+    monkeypatch.setattr(module, "free_memory", lambda: free)
+    text = module.Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cpu", known=True).text()
     assert "5.0 GB of memory" in text
     assert ("Only 2.0 GB are free" in text) == short
-    on_gpu = Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cuda", known=True).text()
+    on_gpu = module.Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cuda", known=True).text()
     assert "are free" not in on_gpu

@@ -10,7 +10,7 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import slicer
-from segmentation_panel import add_scan, begin_held, let_go, run, segment_array, segments, wait_for_run
+from segmentation_panel import add_scan, begin_held, let_go, press, run, segment_array, segments, wait_for_run
 
 import host
 from kaf.volume import Volume
@@ -48,16 +48,6 @@ def same(found, before):
 
 def results():
     return slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-
-
-def press(name):
-    """Presses a button of a question by the words on it."""
-
-    def act(box):
-        (button,) = [button for button in box.buttons() if button.text.replace("&", "") == name]
-        button.click()
-
-    return act
 
 
 def test_it_gets_a_segmentation_of_its_own_and_the_first_stays(panel, scan, second, pictures):

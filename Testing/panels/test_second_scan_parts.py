@@ -8,8 +8,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import slicer
 from adapt_panel import adapt, begin, draw, look_at, marked, masks, same, text, unfold, wait_for_adapt
-from segmentation_panel import add_scan, hold_worker, overlay, run, segments, settle
-from test_second_scan import press
+from segmentation_panel import add_scan, hold_worker, overlay, press, run, segments, settle
 
 import host
 from kaf.volume import Volume

@@ -12,8 +12,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
-from segmentation_panel import MODULE, add_scan, run, wait_for_run
-from test_second_scan import press
+from segmentation_panel import MODULE, add_scan, press, run, wait_for_run
 
 import host
 from kaf.volume import Volume

@@ -16,6 +16,7 @@ from kaf import json_files
 from kaf.data.folder import Case
 from kaf.errors import OutputError
 from kaf.files import atomic_write, file_digest
+from kaf.runtime.file_set import left_behind
 from kaf.volume.source import is_same
 
 REPORT_ENDING = "-seg.json"
@@ -121,18 +122,24 @@ class Wanted:
 def check_beside(paths: Mapping[str, Path]) -> None:
     """Whether the files that lie beside the labels, whose names nobody has chosen, may be replaced.
 
+    A process that was killed while its files took their places has left its report under a temporary name.
+
     Raises:
         OutputError: one of them is not as KAF wrote it.
     """
-    report = read_report(paths["report"])
-    written, names = _written(report), _names(report)
+    reports = [read_report(path) for path in (paths["report"], *left_behind([paths["report"]]))]
     for name, path in paths.items():
         if name == "labels" or not path.exists():
             continue
-        known = bool(report) if name == "report" else path.name in names
-        if not known or (name != "report" and written and file_digest(path) != written.get(path.name)):
+        if not (reports[0] if name == "report" else any(_is_of(path, report) for report in reports)):
             raise OutputError(path, "was not written by KAF, or was changed since, and is not replaced",
                               "Move it, or choose another name for the segmentation.")
+
+
+def _is_of(path: Path, report: Mapping[str, Any]) -> bool:
+    """Whether the file is as this report tells of it; earlier versions kept its name only."""
+    written = _written(report)
+    return path.name in _names(report) and (not written or file_digest(path) == written.get(path.name))
 
 
 def leftovers(paths: Mapping[str, Path]) -> list[Path]:

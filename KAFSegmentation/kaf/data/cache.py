@@ -100,9 +100,8 @@ def load_case(case: Case, settings: SliceSettings, folder: Path) -> CachedCase:
         remove_entry(entry)  # damaged
         _store(entry, *content)
         found = _open(entry, case.name, case.patient)
-    if found is None:
-        raise OutputError(entry, "this entry of the cache can neither be read nor be made again",
-                          "Remove it, or choose another cache folder.")
+        if found is None:  # the damaged one cannot be removed: somebody else's, or in use on Windows
+            found = as_case(case.name, case.patient, *content)
     return found
 
 

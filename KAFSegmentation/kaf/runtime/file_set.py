@@ -66,14 +66,18 @@ def _own_names(names: dict[Path, Path]) -> Iterator[None]:
         raise
 
 
-def sweep(paths: Iterable[Path]) -> None:
-    """Remove what killed processes have left of writing these files, which are in one folder; for one who knows that
-    nobody else is writing them."""
+def left_behind(paths: Iterable[Path]) -> list[Path]:
+    """What processes that were killed have left of writing these files, which are in one folder."""
     paths = list(paths)
-    if not paths:
-        return
+    if not paths or not paths[0].parent.is_dir():
+        return []
     left = re.compile(rf"(?:\.[0-9a-f]{{8}}-)+(?:{'|'.join(re.escape(path.name) for path in paths)})")
-    for entry in os.scandir(paths[0].parent):
-        if left.fullmatch(entry.name):
-            with suppress(OSError):
-                os.unlink(entry)
+    return [Path(entry.path) for entry in os.scandir(paths[0].parent) if left.fullmatch(entry.name)]
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove what killed processes have left of writing these files; for one who knows that nobody else is writing
+    them."""
+    for path in left_behind(paths):
+        with suppress(OSError):
+            path.unlink()

@@ -13,7 +13,7 @@ class ctkComboBox(QComboBox):
 
     NeverScroll, AlwaysScroll, ScrollWithFocus, ScrollWithNoVScrollBar = range(4)
 
-    defaultText = stored("defaultText", str, "", "_showDefault")
+    defaultText = stored("defaultText", str, "")  # not the placeholder of Qt, which knows nothing of it
     forceDefault = stored("forceDefault", bool, False)
     elideMode = stored("elideMode", int, 3)
     scrollWheelEffect = stored("scrollWheelEffect", int, AlwaysScroll)
@@ -28,9 +28,6 @@ class ctkComboBox(QComboBox):
 
     def setCurrentUserDataAsString(self, text):
         self.setCurrentIndex(self.findData(text))
-
-    def _showDefault(self) -> None:
-        self.setPlaceholderText(self.defaultText)
 
 
 @standIn
