@@ -3,7 +3,7 @@
 import numpy as np
 import slicer
 
-from .MapColors import SCALE
+from .MapColors import REGIONS, SCALE
 from .MapWriter import MapWriter
 
 
@@ -92,10 +92,13 @@ class AttentionOverlay:
             for node in (legend, self._node.GetDisplayNode(), self._node):
                 if node is not None:
                     slicer.mrmlScene.RemoveNode(node)
-        self.forget()
+        self._node = self._volumeNode = self._map = None
+        self._before = {}
 
     def forget(self):
         """The scene is closing: every node is gone."""
+        for colors in (SCALE, REGIONS):
+            colors.forget()
         self._node = self._volumeNode = self._map = None
         self._before = {}
 

@@ -54,6 +54,12 @@ class MapColors:
         self.dress(node)
         self.node().SetSaveWithScene(True)
 
+    def forget(self):
+        """The scene is closing: its maps go, and the colour table, which outlives it, is no longer saved for them."""
+        node = slicer.mrmlScene.GetSingletonNode(self.tag, "vtkMRMLColorTableNode")
+        if node is not None:
+            node.SetSaveWithScene(False)
+
     def showFrom(self, display, lowest):
         """Draws nothing below a value (of a scale; regions are drawn whole)."""
         display.SetThreshold(max(lowest, 1e-3) if self.isScale else 0.5, self.top)

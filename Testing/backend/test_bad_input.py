@@ -127,7 +127,7 @@ def changed(model: Path, change) -> None:
 
 
 def other_card(header: dict, data: bytearray) -> None:
-    header["__metadata__"][CARD_KEY] = header["__metadata__"][CARD_KEY].replace("LV cavity", "RV cavity")
+    header["__metadata__"][CARD_KEY] = header["__metadata__"][CARD_KEY].replace("LV cavity", "LV lumen")
 
 
 def flip_a_bit(header: dict, data: bytearray) -> None:

@@ -204,6 +204,22 @@ def test_a_saved_scene_has_the_users_views_and_no_leftovers(attention, scan, tmp
     assert saved == {key: node or "" for key, (node, _) in before.items()}
 
 
+def test_the_colors_of_a_kept_map_go_with_its_scene(attention, heart, tmp_path):
+    def saved(name):
+        assert slicer.util.saveScene(str(tmp_path / name))
+        with zipfile.ZipFile(tmp_path / name) as bundle:
+            return next(bundle.read(each).decode() for each in bundle.namelist() if each.endswith(".mrml"))
+
+    look(attention, "saliency")
+    host.click(attention.ui.exportButton)
+    assert "KAF attention colors" in saved("kept.mrb")
+    host.close_scene()
+    add_scan(heart)
+    host.pump()
+    look(attention, "saliency")
+    assert "KAF attention colors" not in saved("next.mrb")
+
+
 def test_opacity_threshold_and_legend(attention, pictures):
     attention.ui.keypointSlider.value = 0
     look(attention, "off")

@@ -31,9 +31,10 @@ def _is_one(process: Path) -> bool:
     if process.name == _FIRST:
         return True
     try:
-        return f"KAF_WINDOWS={_FIRST}\0".encode() in (process / "environ").read_bytes()
+        values = (process / "environ").read_bytes()
     except OSError:  # it has ended, or is somebody else's
         return False
+    return not values or f"KAF_WINDOWS={_FIRST}\0".encode() in values  # none: it is just being started
 
 
 def _opened(process: Path) -> Iterator[str]:
