@@ -210,13 +210,13 @@ def _read_whole(stored: Stored, frame: int | None, explain: Callable[[Path], Non
 
     ``explain`` raises the reason, if it knows one, where ITK does not read a file that is sound.
 
-    The file is unpacked once more to its checksum, in a thread while ITK reads: no time is lost.  What promises far
-    more than lies on the disk is unpacked before memory is taken for it, and MetaImage always is.
+    The file is unpacked once more to its checksum, in a thread while ITK reads: no time is lost.  What is suspect
+    is looked through before.
     """
     stored.refuse_impossible()
     with volume_itk.quiet(), ThreadPoolExecutor(1) as pool:
         complete = pool.submit(stored.check_complete)
-        if stored.is_suspect or stored.packing == "zlib":
+        if stored.is_suspect:
             complete.result()
         try:
             loaded = _read_image(stored.path, frame)

@@ -14,7 +14,7 @@ from kaf.volume.dicom_frames import Frame, frames_of_file, traits_of
 from kaf.volume.dicom_phases import choose_phase
 from kaf.volume.dicom_pixels import read_voxels
 from kaf.volume.dicom_series import MODALITY, POSITION, files_of, header_text, looks_like_dicom, open_header
-from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, name_of, times
+from kaf.volume.itk import COPY_AGAIN, LPS_RAS, affine_of, check_geometry, check_lengths, name_of, times
 
 _ORIENTATION, _PIXELS = "0020|0037", "0028|0030"
 _CLASS, _INTERCEPT, _SLOPE = "0008|0016", "0028|1052", "0028|1053"
@@ -65,6 +65,8 @@ def read_file(path: Path, frame: int | None = None) -> tuple[np.ndarray, np.ndar
 
 def _stack(subject: Path, files: list[str], frame: int | None) -> tuple[np.ndarray, np.ndarray, list[str], str]:
     headers = [open_header(subject, file) for file in files]
+    for header in headers:
+        _check_pixels(subject, header)
     if any(header.GetNumberOfComponents() > 1 for header in headers):
         raise InputError(subject, "holds colour images", "KAF needs one grey value per voxel.")
     modality = header_text(headers[0], MODALITY)
@@ -84,6 +86,18 @@ def _stack(subject: Path, files: list[str], frame: int | None) -> tuple[np.ndarr
     voxels = read_voxels(subject, [frames[index] for index in order], as_floats=len(scales) > 1)
     warnings = ["the series has one slice."] if len(voxels) == 1 else []
     return voxels, affine, warnings, modality
+
+
+def _check_pixels(subject: Path, header: Any) -> None:
+    """GDCM takes 1 mm, or what lay in memory, for a size of pixels that makes no sense."""
+    if not header.HasMetaDataKey(_PIXELS):
+        return
+    words, told = header_text(header, _PIXELS), f"its file {Path(header.GetFileName()).name} gives pixels of"
+    try:
+        between_rows, between_columns = map(float, words.split("\\"))
+    except ValueError:
+        raise InputError(subject, f"{told} '{words[:60]}' mm", COPY_AGAIN) from None
+    check_lengths(subject, (between_columns, between_rows), told)
 
 
 def _has_frames(header: Any) -> bool:
@@ -114,8 +128,7 @@ def _geometry(subject: Path, frames: Sequence[Frame]) -> tuple[list[int], np.nda
     positions, orientations = (np.array([getattr(frame, name) for frame in frames])
                                for name in ("position", "orientation"))
     between_columns, between_rows = frames[0].spacing
-    if not min(between_columns, between_rows) > 0:
-        raise InputError(subject, f"its pixels measure {times(frames[0].spacing)} mm", COPY_AGAIN)
+    check_lengths(subject, frames[0].spacing, "its pixels measure")
     if len(frames) > 1:
         return stack_geometry(subject, positions, orientations, (between_rows, between_columns))
     ahead = np.cross(orientations[0, :3], orientations[0, 3:]) * (frames[0].thickness or 1.0)
@@ -179,6 +192,7 @@ def stack_geometry(
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1] = along_row * pixel_spacing[1], along_column * pixel_spacing[0]
     lps[:3, 2], lps[:3, 3] = normal * step, positions[0]
+    check_geometry(folder, lps)
     return [int(index) for index in order], LPS_RAS @ lps
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ COPY_AGAIN = "Copy or export it again."
 MEND_GEOMETRY = "Open it in Slicer, mend spacing and axes in the Volumes module, and save it again."
 LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ORTHOGONAL = 1e-3  # largest |cosine| between two voxel axes
+_SMALLEST, _LARGEST, _FARTHEST = 1e-6, 1e4, 1e9  # mm: a nanometre and ten metres a voxel; from the origin
 
 
 def name_of(path: str | Path) -> str:
@@ -47,40 +48,71 @@ def affine_of(path: Path, image: Any) -> np.ndarray:
     """Voxel index (i, j, k, 1) to RAS mm of an image or reader of up to three axes.
 
     Raises:
-        InputError: not finite, without extent, or sheared by more than about 0.06 degrees.
+        InputError: not finite, of a size that nobody can mean, or sheared by more than about 0.06 degrees.
     """
     n = min(3, image.GetDimension())
     direction, spacing, origin = np.eye(3), np.ones(3), np.zeros(3)
     direction[:n, :n] = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)[:n, :n]
     spacing[:n], origin[:n] = image.GetSpacing()[:n], image.GetOrigin()[:n]
-    if not (np.isfinite(spacing).all() and (spacing > 0).all()):
-        raise InputError(path, f"its voxels measure {times(spacing)} mm", MEND_GEOMETRY)
-    if not (np.isfinite(direction).all() and np.isfinite(origin).all()):
-        raise InputError(path, "its axes or its origin are not finite numbers", MEND_GEOMETRY)
-    if not (np.linalg.norm(direction, axis=0) > 0).all():
-        raise InputError(path, "one of its axes has no length", MEND_GEOMETRY)
-    if largest_cosine(direction) > _ORTHOGONAL:
-        raise sheared(path, direction)
+    check_lengths(path, spacing)
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = direction * spacing, origin
+    check_geometry(path, affine)
     return LPS_RAS @ affine
+
+
+def check_lengths(path: str | Path, lengths: Sequence[float] | np.ndarray, told: str = "its voxels measure") -> None:
+    """:class:`InputError` ("... measure 0 x 1e+30 mm") for edges of a voxel, in mm, that nobody can mean."""
+    if not all(_SMALLEST <= length <= _LARGEST for length in lengths):
+        raise InputError(path, f"{told} {times(lengths)} mm", MEND_GEOMETRY)
+
+
+def check_geometry(path: str | Path, affine: np.ndarray) -> None:
+    """What is asked of the place of every scan, whatever it came in.
+
+    Raises:
+        InputError: not finite, of a size or at a place that nobody can mean, or sheared by more than about 0.06
+            degrees.
+    """
+    if not np.isfinite(affine).all():
+        raise InputError(path, "its axes or its origin are not finite numbers", MEND_GEOMETRY)
+    axes = affine[:3, :3]
+    if not (np.linalg.norm(axes, axis=0) > 0).all():
+        raise InputError(path, "one of its axes has no length", MEND_GEOMETRY)
+    check_lengths(path, np.linalg.norm(axes, axis=0))
+    if np.abs(affine[:3, 3]).max() > _FARTHEST:
+        raise InputError(path, f"its origin lies at {times(affine[:3, 3])} mm", MEND_GEOMETRY)
+    if largest_cosine(axes) > _ORTHOGONAL:
+        raise sheared(path, axes)
+
+
+def real_numbers(path: Path, field: str, text: str, count: int) -> tuple[float, ...]:
+    """The finite numbers of a field of a header, ``count`` of them, which ITK would guess where they are none.
+
+    Raises:
+        InputError: other words, not finite, or another number of them.
+    """
+    try:
+        numbers = tuple(map(float, text.split()))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise InputError(path, f"is damaged: its header gives '{text[:60]}' as its {field}, not "
+                         f"{count} finite number{'s' * (count > 1)}", MEND_GEOMETRY)
+    return numbers
 
 
 def check_handed(source: str | Path, voxels: np.ndarray, affine: np.ndarray) -> None:
     """What is asked of a file holds for an array and an affine that were handed over, too.
 
     Raises:
-        InputError: no three axes, no voxel, no real numbers; axes that are not finite, without length or sheared.
+        InputError: no three axes, no voxel, no real numbers; or as for :func:`check_geometry`.
     """
     if voxels.ndim != 3 or not voxels.size or voxels.dtype.kind not in "biuf":
         shape = times(voxels.shape) or "no axes"
         raise InputError(source, f"is no volume of real numbers but an array of {voxels.dtype} with {shape}",
                          "Hand over an array (slice, row, column) of one number per voxel.")
-    axes = affine[:3, :3]
-    if not np.isfinite(affine).all() or not (np.linalg.norm(axes, axis=0) > 0).all():
-        raise InputError(source, "its affine is not finite, or one of its axes has no length", MEND_GEOMETRY)
-    if largest_cosine(axes) > _ORTHOGONAL:
-        raise sheared(source, axes)
+    check_geometry(source, affine)
 
 
 def voxel_bytes(reader: Any) -> int:

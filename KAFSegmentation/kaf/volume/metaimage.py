@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kaf.errors import InputError
 from kaf.files import check_regular
-from kaf.volume.itk import COPY_AGAIN
+from kaf.volume.itk import COPY_AGAIN, real_numbers
 from kaf.volume.stored import Stored
 
 _LONGEST = 1 << 20  # bytes of a header
@@ -22,6 +22,7 @@ _BYTES = {
 }
 _ORIENTATION = ("TransformMatrix", "Orientation", "Rotation")
 _SPACING = ("ElementSpacing", "ElementSize")
+_ORIGIN = ("Offset", "Position", "Origin")
 _MOST_FILES = 100_000
 
 
@@ -48,6 +49,10 @@ def read_header(path: Path) -> tuple[Stored, list[str]]:
     if not _is_true(path, {"BinaryData": "False", **fields}, "BinaryData"):
         raise InputError(path, "holds its voxels in words, which ITK does not read reliably",
                          "Save it again with binary voxels.")
+    for names_of, count in ((_SPACING, len(sizes)), (_ORIGIN, len(sizes)), (_ORIENTATION, len(sizes) ** 2)):
+        for name in names_of:
+            if name in fields:
+                real_numbers(path, name, fields[name], count)
     files = _data_files(path, names)
     skipped = _numbers(path, {"HeaderSize": "0", **fields}, "HeaderSize")[0]
     offset = -1 if skipped == -1 else max(0, skipped) or (0 if files else end)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from pathlib import Path
 
 from kaf.errors import InputError
 from kaf.files import check_regular
-from kaf.volume.itk import COPY_AGAIN
+from kaf.volume.itk import COPY_AGAIN, MEND_GEOMETRY, check_lengths, real_numbers
 from kaf.volume.stored import Packing, Stored
 
 _LONGEST = 16 << 20  # bytes of a header; a segmentation of many structures has long ones
@@ -25,6 +27,7 @@ _PACKING: dict[str, Packing] = {
 }
 _ALSO = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
 _SPACING = ("spacings", "space directions")
+_UNKNOWN = ("none", "nan")  # for an axis that is none of space
 _MOST_FILES = 100_000
 
 
@@ -52,6 +55,9 @@ def read_header(path: Path) -> tuple[Stored, list[str]]:
     if encoding not in _PACKING:
         raise _broken(path, f"its header gives no way of packing that KAF knows ('{encoding}')")
     packing = _PACKING[encoding]
+    for name in _SPACING:
+        if name in fields:
+            _check_spacing(path, name, fields[name], len(sizes))
     lines, skip = (_whole_numbers(path, {name: fields.get(name, "0")}, name)[0] for name in ("line skip", "byte skip"))
     if lines < 0 or skip < -1:
         raise _broken(path, "its header skips a negative number of lines or bytes")
@@ -62,6 +68,17 @@ def read_header(path: Path) -> tuple[Stored, list[str]]:
     missing = [] if any(name in fields for name in _SPACING) else [
         "the header gives no voxel size; 1 mm was taken, as in Slicer."]
     return stored, missing
+
+
+def _check_spacing(path: Path, name: str, text: str, axes: int) -> None:
+    """NRRD's reader takes 1 mm for what it does not understand."""
+    entries = re.findall(r"\([^()]*\)|[^\s()]+", text)
+    known = [entry for entry in entries if entry.lower() not in _UNKNOWN]
+    vectors = [real_numbers(path, name, entry.strip("()").replace(",", " "), entry.count(",") + 1) for entry in known]
+    of_components = entries[:1] != known[:1]  # the first axis may be that of colours or layers
+    if len(entries) != axes or len(vectors) < min(3, axes) - of_components:
+        raise InputError(path, f"its header gives {len(vectors)} {name} for {axes} axes", MEND_GEOMETRY)
+    check_lengths(path, [math.hypot(*vector) for vector in vectors[:3]])
 
 
 def _parse(path: Path) -> tuple[dict[str, str], list[Path], int]:

@@ -22,7 +22,10 @@ def files_of(scan: Path) -> list[Path]:
     if scan.is_dir():
         return sorted(path for path in scan.rglob("*") if path.is_file())
     try:
-        return [scan, *(path for path in _data_files(scan) if path != scan)]
+        files = [scan, *(path for path in _data_files(scan) if path != scan)]
+        for path in files:
+            check_regular(path)  # who opens a named pipe waits for ever
+        return files
     except (InputError, OSError):  # damaged: whoever reads it says so
         return [scan]
 

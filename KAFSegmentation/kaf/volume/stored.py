@@ -24,6 +24,7 @@ Packing = Literal["raw", "gzip", "zlib", "text", "hex"]
 _CHUNK = 1 << 20
 _DEFLATE = 1032  # no stream of zlib or gzip grows by more than this (zlib's technical notes)
 _OTHERS = 10_000  # a plain picture packed by JPEG 2000 may be so much smaller
+_LONGEST_WORD = 1000  # characters of a number
 _SUSPECT_BYTES, _SUSPECT_RATIO = 64 << 20, 30  # checked before, not while, memory is taken for so much
 
 
@@ -86,10 +87,13 @@ class Stored:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether so much more is promised than lies on the disk that it is looked at before it is read."""
+        """Whether it is looked through before it is read: so much more is promised than lies on the disk, or its
+        reader makes voxels of what is damaged (MetaImage's) or ends this process (NRRD's of words)."""
+        if self.packing in ("zlib", "text"):
+            return True
         packed = sum(self._packed_size(file) for file in self.files)
         whole = self.bytes_needed * len(self.files)
-        return self.packing in ("gzip", "zlib") and whole > max(_SUSPECT_BYTES, _SUSPECT_RATIO * packed)
+        return self.packing == "gzip" and whole > max(_SUSPECT_BYTES, _SUSPECT_RATIO * packed)
 
     def check_complete(self) -> int:
         """Unpacks the files to their end and checksum, and counts the voxels that are not finite (``floats`` only).
@@ -97,7 +101,11 @@ class Stored:
         Raises:
             InputError: damaged, or fewer or far more bytes than the header promises, or no finite voxel.
         """
-        if self.packing in ("text", "hex") or (self.packing == "raw" and self.floats is None):
+        if self.packing == "text":
+            for file in self.files:
+                self._check_words(file)
+            return 0
+        if self.packing == "hex" or (self.packing == "raw" and self.floats is None):
             return 0  # nothing but the size can be checked, and has been
         not_finite = sum(self._check_file(file) for file in self.files)
         if not_finite and not_finite == math.prod(self.dims):
@@ -122,6 +130,21 @@ class Stored:
         if self.skip >= 0:
             self._refuse_surplus(held)
         return not_finite
+
+    def _check_words(self, file: Path) -> None:
+        """As many numbers as voxels, none longer than NRRD's reader has room for."""
+        size = self.bits // 8
+        left = self.bytes_needed // size
+        try:
+            with file.open("rb") as content:
+                content.seek(self.offset + max(0, self.skip))
+                for words in _words(content):
+                    left -= _count_numbers(words[:left])
+                    if left == 0:
+                        return
+        except (OSError, ValueError) as error:
+            raise damaged(self.path, error) from error
+        raise self._cut_short(self.bytes_needed - left * size)
 
     def _packed_size(self, file: Path) -> int:
         try:
@@ -184,6 +207,26 @@ def _unpacked(content: BinaryIO, stored: Stored) -> Iterator[bytes]:
             yield chunk
     else:
         yield from _inflated(content, stored.length, several=stored.packing == "gzip")
+
+
+def _words(content: BinaryIO) -> Iterator[list[bytes]]:
+    """What blanks keep apart, in pieces of about a chunk."""
+    rest = b""
+    while chunk := content.read(_CHUNK):
+        words = (rest + chunk).split()
+        rest = b"" if chunk[-1:].isspace() else words.pop()[:_LONGEST_WORD + 1]
+        yield words
+    yield [rest] if rest else []
+
+
+def _count_numbers(words: list[bytes]) -> int:
+    """How many words there are; ValueError where one is no number that NRRD's reader has room for."""
+    try:
+        if max(map(len, words), default=0) <= _LONGEST_WORD:
+            return len(list(map(float, words)))
+    except ValueError:
+        pass
+    raise ValueError("not all of its voxels are numbers")
 
 
 def _inflated(content: BinaryIO, length: int | None, several: bool) -> Iterator[bytes]:
