@@ -39,8 +39,8 @@ class KAFPretrain(ScriptedLoadableModule):
 
 def registerSampleData():
     """Adds the folder of hearts to Sample Data; every module is loaded by now."""
-    from KAFPretrainLib.SampleFolder import SampleFolder
-    from KAFSegmentationLib.Setup import Setup
+    from KAFPretrainLib.data.SampleFolder import SampleFolder
+    from KAFSegmentationLib.setup.Setup import Setup
 
     SampleFolder(Setup).register()
 
@@ -61,7 +61,7 @@ class KAFPretrainWidget(ScriptedLoadableModuleWidget):
         """Slicer opens the module for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
         from KAFPretrainLib import PretrainWidget
-        from KAFSegmentationLib.Setup import Setup
+        from KAFSegmentationLib.setup.Setup import Setup
 
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/KAFPretrain.ui"))
         self.layout.addWidget(uiWidget)
@@ -108,7 +108,7 @@ class KAFPretrainTest(ScriptedLoadableModuleTest):
 
     def test_curvesGrow(self):
         """Without a run and without torch, so that it runs wherever Slicer does."""
-        from KAFPretrainLib.Curves import Curves
+        from KAFPretrainLib.runs.Curves import Curves
 
         curves = Curves("test")
         curves.add(10, {"loss": 2.0})

@@ -12,9 +12,9 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from KAFSegmentationLib import AdaptationLogic, SegmentationWidget
-from KAFSegmentationLib.SampleDataSources import registerSampleData
-from KAFSegmentationLib.Setup import Setup
-from KAFSegmentationLib.Terminology import loadTerminology
+from KAFSegmentationLib.scene.SampleDataSources import registerSampleData
+from KAFSegmentationLib.scene.Terminology import loadTerminology
+from KAFSegmentationLib.setup.Setup import Setup
 
 
 class KAFSegmentation(ScriptedLoadableModule):

@@ -5,23 +5,22 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-from kaf import jobs
-from kaf.errors import KafError
-from KAFSegmentationLib.LogView import LogView
-from KAFSegmentationLib.MessageLine import MessageLine
-
-from .DataTab import DataTab
-from .DeviceChoice import devicesOf
-from .EvaluateTab import EvaluateTab
-from .FinetuneTab import FinetuneTab
-from .FittedTabs import fitTabs
-from .JobList import JobList
-from .LibraryKeeper import LibraryKeeper
-from .ModelsTab import ModelsTab
-from .Parameters import Parameters
-from .PretrainTab import PretrainTab
-from .Selection import Selection
-from .ShortJob import ShortJob
+from kaf.runs import start as jobs
+from kaf.runtime.errors import KafError
+from KAFPretrainLib.data.DataTab import DataTab
+from KAFPretrainLib.data.Selection import Selection
+from KAFPretrainLib.evaluate.EvaluateTab import EvaluateTab
+from KAFPretrainLib.models.LibraryKeeper import LibraryKeeper
+from KAFPretrainLib.models.ModelsTab import ModelsTab
+from KAFPretrainLib.runs.FinetuneTab import FinetuneTab
+from KAFPretrainLib.runs.JobList import JobList
+from KAFPretrainLib.runs.PretrainTab import PretrainTab
+from KAFPretrainLib.runs.ShortJob import ShortJob
+from KAFPretrainLib.widgets.DeviceChoice import devicesOf
+from KAFPretrainLib.widgets.FittedTabs import fitTabs
+from KAFPretrainLib.widgets.Parameters import Parameters
+from KAFSegmentationLib.backend.LogView import LogView
+from KAFSegmentationLib.widgets.MessageLine import MessageLine
 
 POLL_MILLISECONDS = 500
 
@@ -32,7 +31,7 @@ class PretrainWidget(VTKObservationMixin):
     Args:
         uiWidget: the loaded .ui file.
         logic: a ScriptedLoadableModuleLogic, which keeps the choices in the scene.
-        setup: a KAFSegmentationLib.Setup, or what has its isReady, python, statusText, run, useOtherPython.
+        setup: a KAFSegmentationLib.setup.Setup, or what has its isReady, python, statusText, run, useOtherPython.
     """
 
     def __init__(self, uiWidget, logic, setup):

@@ -5,28 +5,27 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-from kaf.errors import Cancelled, KafError
-from kaf.events import Message
-
-from .AdaptPanel import AdaptPanel
-from .AttentionPanel import AttentionPanel
-from .DeviceSelector import DeviceSelector
-from .EditorUndo import saveSegmentEditorState
-from .Forecast import learnSpeed
-from .LogView import LogView
-from .MessageLine import MessageLine, sentence
-from .ModelButtons import ModelButtons
-from .Models import Untaught
-from .ModelSelector import ModelSelector
-from .Outlook import Outlook
-from .PlainText import confirm
-from .ResultChoice import ResultChoice
-from .RunControls import RunControls
-from .SegmentationWriter import SegmentationWriter
-from .SetUpPart import SetUpPart
-from .ShownScan import shownScan
-from .VolumeSequence import VolumeSequence
-from .WriteGate import WriteGate
+from kaf.runtime.errors import Cancelled, KafError
+from kaf.runtime.events import Message
+from KAFSegmentationLib.adapt.AdaptPanel import AdaptPanel
+from KAFSegmentationLib.attention.AttentionPanel import AttentionPanel
+from KAFSegmentationLib.backend.DeviceSelector import DeviceSelector
+from KAFSegmentationLib.backend.LogView import LogView
+from KAFSegmentationLib.backend.Models import Untaught
+from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
+from KAFSegmentationLib.scene.ShownScan import shownScan
+from KAFSegmentationLib.scene.VolumeSequence import VolumeSequence
+from KAFSegmentationLib.segment.EditorUndo import saveSegmentEditorState
+from KAFSegmentationLib.segment.Forecast import learnSpeed
+from KAFSegmentationLib.segment.ModelButtons import ModelButtons
+from KAFSegmentationLib.segment.ModelSelector import ModelSelector
+from KAFSegmentationLib.segment.Outlook import Outlook
+from KAFSegmentationLib.segment.ResultChoice import ResultChoice
+from KAFSegmentationLib.segment.WriteGate import WriteGate
+from KAFSegmentationLib.setup.SetUpPart import SetUpPart
+from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
+from KAFSegmentationLib.widgets.PlainText import confirm
+from KAFSegmentationLib.widgets.RunControls import RunControls
 
 STARTING = "Starting the model; the first time in a session this takes some seconds."
 

@@ -2,8 +2,8 @@
 
 One module per verb, each with one public function of the same name; ``import kaf`` itself loads nothing heavy::
 
-    from kaf.segment import segment
-    from kaf.settings import SegmentSettings
+    from kaf.verbs.segment import segment
+    from kaf.settings.verbs import SegmentSettings
 
     result = segment("scan.nii.gz", SegmentSettings(model="cardiac-mr-sax"))
 """

@@ -1,5 +1,5 @@
 """``python -m kaf`` is the command line."""
 
-from kaf.cli import entry
+from kaf.cli.entry import entry
 
 entry()

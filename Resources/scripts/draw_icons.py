@@ -40,7 +40,7 @@ def draw_icon(source: Path, size: int, path: Path) -> None:
 
 def draw_thumbnail(seed: int, truth: bool, path: Path) -> None:
     """The middle slice; with the outlines of the true structures if they come with it."""
-    from kaf.phantom import cardiac_phantom
+    from kaf.phantom.heart import cardiac_phantom
 
     volume, labels = cardiac_phantom(seed)
     k = volume.voxels.shape[0] * 2 // 5

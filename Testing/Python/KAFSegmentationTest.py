@@ -58,14 +58,14 @@ class KAFSegmentationTest(unittest.TestCase):
         import sys
 
         import KAFSegmentationLib  # noqa: F401 - importing it is what is tested
-        from KAFSegmentationLib.Setup import Setup
+        from KAFSegmentationLib.setup.Setup import Setup
 
         before = "torch" in sys.modules  # another extension may have brought it
         Setup().isReady()
         self.assertEqual("torch" in sys.modules, before)
 
     def test_setUpAsksNobodyInATestAndSaysSo(self):
-        from KAFSegmentationLib.Setup import Setup
+        from KAFSegmentationLib.setup.Setup import Setup
 
         setup = Setup()
         if setup.isReady():
@@ -76,7 +76,7 @@ class KAFSegmentationTest(unittest.TestCase):
         self.assertIn("Set up", setup.statusText())
 
     def test_everyModelThatComesWithItHasACard(self):
-        from KAFSegmentationLib.Models import listModels
+        from KAFSegmentationLib.backend.Models import listModels
 
         for entry in listModels():
             if entry.bundled:
@@ -119,7 +119,7 @@ class KAFSegmentationTest(unittest.TestCase):
         self.assertTrue(np.array_equal(kept > 0, drawn > 0))
 
     def test_aVolumeWithoutVoxelsIsRefusedInWords(self):
-        from kaf.errors import InputError
+        from kaf.runtime.errors import InputError
 
         empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
         with self.assertRaises(InputError) as caught:

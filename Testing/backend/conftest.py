@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from kaf.volume import Volume
+    from kaf.imaging.volume import Volume
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -32,7 +32,7 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def scan() -> Volume:
     """A made-up heart of five slices."""
-    from kaf.phantom import cardiac_phantom
+    from kaf.phantom.heart import cardiac_phantom
 
     return cardiac_phantom(3, slices=5, size=64, spacing=2.5)[0]
 
@@ -57,7 +57,7 @@ def folders(tmp_path, small_pictures) -> tuple[Path, Path, Path]:
     """
     from evaluation_toys import VENTRICLES, boxes, volume
 
-    from kaf.volume.write import write_labels
+    from kaf.imaging.write import write_labels
 
     prediction, reference = tmp_path / "predicted", tmp_path / "drawn"
     prediction.mkdir()

@@ -7,7 +7,7 @@ from typing import Any
 
 from small_models import PLAIN
 
-from kaf.settings import AugmentationSettings, FinetuneSettings
+from kaf.settings.verbs import AugmentationSettings, FinetuneSettings
 
 
 def small_run(folder: Path, data: Path, output: str = "run", **values: Any) -> FinetuneSettings:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kaf import cli, errors
-from kaf.console import Console
-from kaf.errors import Cancelled
-from kaf.events import Message, Metric, Progress
+from kaf.cli import entry as cli
+from kaf.cli.console import Console
+from kaf.runtime import errors
+from kaf.runtime.errors import Cancelled
+from kaf.runtime.events import Message, Metric, Progress
 
 HERE = Path(__file__).resolve().parent
 
@@ -86,10 +87,10 @@ def _do(values: dict) -> None:
 
 
 if __name__ == "__main__":
-    assert sys.argv[1:3] == ["-m", "kaf.jobs.child"], sys.argv
+    assert sys.argv[1:3] == ["-m", "kaf.cli.job_process"], sys.argv
     sys.argv[:] = sys.argv[2:]
     sys.path.insert(0, str(HERE))
     cli.COMMANDS["pretrain"] = ("jobs_toys:train", "")
-    from kaf.jobs import child as job_child
+    from kaf.cli import job_process as job_child
 
     job_child.main()

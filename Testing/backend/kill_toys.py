@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kaf.errors import KafError
+from kaf.runtime.errors import KafError
 
 KILLED = 9
 _CHANGES = ("mkdir", "replace", "rename", "unlink", "rmdir")

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from small_models import listening
 
-from kaf.card import Card, Label
-from kaf.cli import main
-from kaf.events import OnEvent, ignore
-from kaf.model import save_model
+from kaf.cli.entry import main
+from kaf.imaging.volume import Volume
+from kaf.modelfile.card import Card, Label
+from kaf.modelfile.model import save_model
 from kaf.network import build_network
 from kaf.runtime import user_folders
-from kaf.segment import Segmentation, segment
-from kaf.settings import NetworkSettings, NormalisationSettings, SegmentSettings
-from kaf.volume import Volume
+from kaf.runtime.events import OnEvent, ignore
+from kaf.settings.verbs import NetworkSettings, NormalisationSettings, SegmentSettings
+from kaf.verbs.segment import Segmentation, segment
 
 SPACING, SLICE_SPACING = 1.6, 8.0
 RUN = {"device": "cpu", "threads": 1, "precision": "fp32"}

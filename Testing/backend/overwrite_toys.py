@@ -6,10 +6,10 @@ from pathlib import Path
 
 from kill_toys import serve
 
-from kaf.events import Message
-from kaf.files import atomic_write
-from kaf.settings import FinetuneSettings
-from kaf.training.run import RunFolder
+from kaf.runs.run_folder import RunFolder
+from kaf.runtime.events import Message
+from kaf.runtime.files import atomic_write
+from kaf.settings.verbs import FinetuneSettings
 
 
 def train_in(folder: str, how: str) -> None:

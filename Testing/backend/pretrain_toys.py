@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from small_models import SMALL, listening
 
-from kaf import ranks
 from kaf.data.cache import CachedCase, SliceSettings, as_case, prepare_case
 from kaf.data.views import UnlabelledSlices, hide_squares
 from kaf.methods.registry import make_method
-from kaf.phantom import cardiac_phantom
-from kaf.settings import AugmentationSettings, KeypointSettings, NormalisationSettings
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime import ranks
 from kaf.settings.pretrain import (
     BimSettings,
     ContrastSettings,
@@ -23,6 +22,7 @@ from kaf.settings.pretrain import (
     PretrainSettings,
     parse_method,
 )
+from kaf.settings.verbs import AugmentationSettings, KeypointSettings, NormalisationSettings
 from kaf.training.pretraining import Pretrainer
 
 # "lrc-labels" is the supervised variant of lrc.

@@ -11,11 +11,11 @@ import numpy as np
 from kill_toys import serve
 from small_models import CARD
 
-from kaf import segment_many as many
+from kaf.cohort import segment_folder as many
 from kaf.data.folder import scan_folder
-from kaf.segment import Segmentation
-from kaf.settings import SegmentSettings
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.settings.verbs import SegmentSettings
+from kaf.verbs.segment import Segmentation
 
 
 def segment_in(data: str, output: str, model: str, overwrite: str) -> None:

@@ -14,11 +14,11 @@ import SimpleITK
 import torch
 from torch import nn
 
-from kaf.card import Card, Label
-from kaf.model import save_model
+from kaf.modelfile.card import Card, Label
+from kaf.modelfile.model import save_model
 from kaf.network import build_network
-from kaf.phantom import cardiac_phantom
-from kaf.settings import NetworkSettings
+from kaf.phantom.heart import cardiac_phantom
+from kaf.settings.verbs import NetworkSettings
 
 SMALL = NetworkSettings(classes=4, width=4, decoder_width=4, blocks=1, token_width=8, heads=2,
                         diffusion_width=4)

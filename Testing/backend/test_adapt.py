@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from made_models import RUN, STORAGES, stored, tiny_model
 
-from kaf import adapt as adapt_module
-from kaf.adapt import adapt
-from kaf.errors import InputError
-from kaf.grid import canonical_grid
-from kaf.model import load_model
-from kaf.phantom import LV_CAVITY, cardiac_phantom
-from kaf.segment import segment
-from kaf.settings import AdaptSettings, SegmentSettings
-from kaf.volume import Volume
+from kaf.imaging.grid import canonical_grid
+from kaf.imaging.volume import Volume
+from kaf.modelfile.model import load_model
+from kaf.phantom.heart import LV_CAVITY, cardiac_phantom
+from kaf.runtime.errors import InputError
+from kaf.settings.verbs import AdaptSettings, SegmentSettings
+from kaf.verbs import adapt as adapt_module
+from kaf.verbs.adapt import adapt
+from kaf.verbs.segment import segment
 
 
 @pytest.fixture(scope="module")

@@ -14,19 +14,19 @@ from pretrain_toys import small_pretrainer, small_pretraining, some_cases, some_
 from small_models import SMALL, write_phantoms
 from training_toys import CPU
 
-from kaf.adapt import adapt
-from kaf.explain import explain
-from kaf.finetune import finetune
-from kaf.model import load_tensors
-from kaf.pretrain import pretrain
-from kaf.select import select
-from kaf.settings import AdaptSettings, ExplainSettings
+from kaf.imaging.volume import Volume
+from kaf.modelfile.model import load_tensors
 from kaf.settings.pretrain import MaeSettings
 from kaf.settings.select import SelectSettings
+from kaf.settings.verbs import AdaptSettings, ExplainSettings
 from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
 from kaf.training.schedule import Schedule
-from kaf.volume import Volume
+from kaf.verbs.adapt import adapt
+from kaf.verbs.explain import explain
+from kaf.verbs.finetune import finetune
+from kaf.verbs.pretrain import pretrain
+from kaf.verbs.select import select
 
 METHODS = ["kaf", "pcl", "simclr", "pgl", "lrc", "lrc-labels", "bim", "mae", "kaf+bim"]
 APPLES = {**RUN, "device": "mps"}

@@ -14,12 +14,12 @@ import SimpleITK
 import torch
 from made_models import HERE, LABELS, command_line, files_here, private_home, tiny_model
 
-from kaf.card import CARD_KEY
-from kaf.files import atomic_write
-from kaf.phantom import cardiac_phantom
-from kaf.volume import read_labels
-from kaf.volume.write import write_labels, write_map
-from kaf.weights import DIGEST_KEY
+from kaf.imaging.volume import read_labels
+from kaf.imaging.write import write_labels, write_map
+from kaf.modelfile.card import CARD_KEY
+from kaf.modelfile.weights_file import DIGEST_KEY
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.files import atomic_write
 
 SMALL = cardiac_phantom(3, slices=3, size=48, spacing=3.0)
 

@@ -6,8 +6,8 @@ import pytest
 
 from kaf.data.batches import Batch, LabelledSlices, patch_keypoints
 from kaf.data.cache import CachedCase
-from kaf.keypoints import Keypoints, fallback_grid
-from kaf.settings import AugmentationSettings
+from kaf.imaging.keypoints import Keypoints, fallback_grid
+from kaf.settings.verbs import AugmentationSettings
 
 SHAPE, SIZE = (80, 90), (64, 64)
 LEVELS = 6

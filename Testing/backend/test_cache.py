@@ -11,12 +11,12 @@ from kaf.data import cache
 from kaf.data.cache import SliceSettings, cache_cases, load_case
 from kaf.data.cache_folder import TAG, open_cache
 from kaf.data.folder import Case
-from kaf.errors import InputError, OutputError
-from kaf.events import Progress
-from kaf.files import file_digest
-from kaf.keypoints import detect
-from kaf.prepare import normalise
-from kaf.settings import KeypointSettings, NormalisationSettings
+from kaf.imaging.keypoints import detect
+from kaf.imaging.prepare import normalise
+from kaf.runtime.errors import InputError, OutputError
+from kaf.runtime.events import Progress
+from kaf.runtime.files import file_digest
+from kaf.settings.verbs import KeypointSettings, NormalisationSettings
 
 TISSUE = NormalisationSettings()
 SETTINGS = SliceSettings(None, "axial", TISSUE, KeypointSettings(limit=20), describe=True)

@@ -13,15 +13,15 @@ import SimpleITK
 from finetune_toys import small_run
 from small_models import write_phantoms
 
-from kaf import cli
+from kaf.cli import entry as cli
 from kaf.data import cache_folder
 from kaf.data.cache import SliceSettings, load_case
 from kaf.data.cache_folder import TAG, open_cache, prune_cache
 from kaf.data.folder import Case
-from kaf.errors import OutputError
-from kaf.events import Message
-from kaf.finetune import finetune
-from kaf.settings import KeypointSettings, NormalisationSettings
+from kaf.runtime.errors import OutputError
+from kaf.runtime.events import Message
+from kaf.settings.verbs import KeypointSettings, NormalisationSettings
+from kaf.verbs.finetune import finetune
 
 SETTINGS = SliceSettings(None, "axial", NormalisationSettings(), KeypointSettings(limit=20))
 DAY = 24 * 3600

@@ -56,7 +56,7 @@ BROKEN = {
     "kills: files are written in place": ("kills", "models export", """
         import shutil
         from contextlib import contextmanager
-        from kaf import library
+        from kaf.modelfile import library
 
         @contextmanager
         def in_place(path, overwrite=False):
@@ -73,19 +73,19 @@ BROKEN = {
         shutil.copyfile = slowly
         """),
     "geometries: results are upside down": ("geometries", "oblique", """
-        from kaf.grid import Grid
+        from kaf.imaging.grid import Grid
 
         place = Grid.place
         Grid.place = lambda self, labels: place(self, labels)[::-1]
         """),
     "bad input: errors without a remedy": ("bad input", "no scans at all", """
-        from kaf.errors import KafError
+        from kaf.runtime.errors import KafError
 
         KafError.__init__ = lambda self, subject, reason, remedy: Exception.__init__(self, f"{subject}: {reason}.")
         KafError.__str__ = lambda self: self.args[0]
         """),
     "bit flips: digests are not compared": ("bit flips", "model files", """
-        from kaf import weights
+        from kaf.modelfile import weights_file as weights
 
         weights.data_digest = lambda blob: "0" * 64
         """),

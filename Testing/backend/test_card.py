@@ -18,10 +18,10 @@ import torch
 from small_models import CARD, change_card, model_file, put_together, taken_apart
 
 import kaf
-from kaf.card import Card, Label, card_from_json, read_card, read_header
-from kaf.errors import ModelError
-from kaf.library import add_model
-from kaf.model import load_model
+from kaf.modelfile.card import Card, Label, card_from_json, read_card, read_header
+from kaf.modelfile.library import add_model
+from kaf.modelfile.model import load_model
+from kaf.runtime.errors import ModelError
 
 READERS = [read_header, read_card, load_model]
 
@@ -48,7 +48,7 @@ def test_the_digest_covers_every_word_but_the_two_digests():
 
 
 def test_a_card_is_read_before_anything_is_installed(path):
-    code = ("import sys; from kaf.card import read_card; card = read_card(sys.argv[1]); print(card.name); "
+    code = ("import sys; from kaf.modelfile.card import read_card; card = read_card(sys.argv[1]); print(card.name); "
             "print([n for n in ('torch', 'pydantic', 'numpy', 'safetensors') if n in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True,
                           env={**os.environ, "PYTHONPATH": str(Path(kaf.__file__).parents[1])})

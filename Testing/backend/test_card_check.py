@@ -20,16 +20,16 @@ from small_models import (
     write_phantoms,
 )
 
-import kaf.library
-from kaf.adapt import adapt
-from kaf.card import Label, card_from_json, check_card, read_card, tidy_card
-from kaf.errors import ModelError
-from kaf.finetune import finetune
-from kaf.library import add_model, adopt_model, keep_model, list_models, refused_models
-from kaf.model import load_model, load_tensors, save_model
+import kaf.modelfile.library
 from kaf.modelfile import card_check
-from kaf.phantom import cardiac_phantom
-from kaf.settings import AdaptSettings, KeypointSettings, NetworkSettings, NormalisationSettings
+from kaf.modelfile.card import Label, card_from_json, check_card, read_card, tidy_card
+from kaf.modelfile.library import add_model, adopt_model, keep_model, list_models, refused_models
+from kaf.modelfile.model import load_model, load_tensors, save_model
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import ModelError
+from kaf.settings.verbs import AdaptSettings, KeypointSettings, NetworkSettings, NormalisationSettings
+from kaf.verbs.adapt import adapt
+from kaf.verbs.finetune import finetune
 
 NAN, INF = float("nan"), float("inf")
 
@@ -204,7 +204,7 @@ def path(sound, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(kaf.library, "bundled_folder", lambda: tmp_path / "nothing")
+    monkeypatch.setattr(kaf.modelfile.library, "bundled_folder", lambda: tmp_path / "nothing")
     return tmp_path / "library"
 
 
@@ -311,7 +311,7 @@ def test_every_network_in_3d_passes(tmp_path):
 
 
 def test_the_models_that_come_with_kaf_pass():
-    paths = sorted((Path(kaf.library.__file__).parent / "models").glob("*.safetensors"))
+    paths = sorted((Path(kaf.modelfile.library.__file__).parent / "models").glob("*.safetensors"))
     assert len(paths) >= 2
     for path in paths:
         load_model(path)
@@ -346,8 +346,8 @@ def test_structures_of_one_name_are_told_apart():
 def test_a_card_that_nobody_would_accept_ends_a_run_before_it_learns(tmp_path, monkeypatch):
     data = write_phantoms(tmp_path / "scans", ("p1",))
     absurd = replace(CARD, spacing=0.0)
-    monkeypatch.setattr("kaf.finetune.make_card", lambda *_: absurd)
-    monkeypatch.setattr("kaf.adapt._card", lambda *_: absurd)
+    monkeypatch.setattr("kaf.verbs.finetune.make_card", lambda *_: absurd)
+    monkeypatch.setattr("kaf.verbs.adapt._card", lambda *_: absurd)
     monkeypatch.setattr("kaf.training.loop.Loop.run", lambda self: pytest.fail("it learns"))
     with pytest.raises(ModelError, match=r"the card of 'heart': spacing is 0\.0"):
         finetune(small_run(tmp_path, data))

@@ -11,8 +11,8 @@ import torch
 from small_models import put_together, taken_apart
 from torch import nn
 
-from kaf.errors import ModelError, OutputError
-from kaf.events import Message
+from kaf.runtime.errors import ModelError, OutputError
+from kaf.runtime.events import Message
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from made_models import HERE, LABELS, command_line, files_here, tiny_model
 
-from kaf.card import read_card
-from kaf.console import Console
-from kaf.events import Error, Message, Metric, Progress, Result, from_json
-from kaf.phantom import cardiac_phantom
-from kaf.volume import read_labels, read_volume
-from kaf.volume.write import write_labels, write_map
+from kaf.cli.console import Console
+from kaf.imaging.volume import read_labels, read_volume
+from kaf.imaging.write import write_labels, write_map
+from kaf.modelfile.card import read_card
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.events import Error, Message, Metric, Progress, Result, from_json
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_memory_that_ran_out_is_told_in_words(kaf, scan, model, monkeypatch, err
     def full(*_):
         raise error
 
-    monkeypatch.setattr("kaf.segment.segment", full)
+    monkeypatch.setattr("kaf.verbs.segment.segment", full)
     done = kaf("segment", scan, "--model", model)
     assert done.code == 1
     assert words in done.err
@@ -189,7 +189,7 @@ def test_explain_says_what_it_cannot_do(kaf, scan, model, arguments, code, words
 
 
 def test_the_library_from_adding_to_removing(kaf, model, monkeypatch, tmp_path):
-    monkeypatch.setattr("kaf.library.bundled_folder", lambda: tmp_path / "none came with KAF")
+    monkeypatch.setattr("kaf.modelfile.library.bundled_folder", lambda: tmp_path / "none came with KAF")
     assert kaf("models", "list").out == "no models; add one with `kaf models add FILE`\n"
     assert kaf("models", "add", model, "--name", "mine").out == "added mine (CC0-1.0)\n"
     listed = kaf("models", "list", "--events").out

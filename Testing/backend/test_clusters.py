@@ -8,20 +8,20 @@ from finetune_toys import small_run
 from made_models import HERE, RUN, stored
 from small_models import SMALL, write_phantoms
 
-from kaf.adapt import adapt
-from kaf.card import read_card
-from kaf.cli import main
-from kaf.errors import InputError
-from kaf.finetune import finetune
-from kaf.model import load_tensors
-from kaf.pairs import named_labels
-from kaf.phantom import cardiac_phantom
-from kaf.pretrain import pretrain
-from kaf.segment import segment
-from kaf.settings import AdaptSettings, NetworkSettings, SegmentSettings
+from kaf.cli.entry import main
+from kaf.evaluation.pairing import named_labels
+from kaf.imaging.volume import Volume, read_labels
+from kaf.imaging.write import write_map
+from kaf.modelfile.card import read_card
+from kaf.modelfile.model import load_tensors
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import InputError
 from kaf.settings.pretrain import BimSettings, PretrainSettings
-from kaf.volume import Volume, read_labels
-from kaf.volume.write import write_map
+from kaf.settings.verbs import AdaptSettings, NetworkSettings, SegmentSettings
+from kaf.verbs.adapt import adapt
+from kaf.verbs.finetune import finetune
+from kaf.verbs.pretrain import pretrain
+from kaf.verbs.segment import segment
 
 CLUSTERS = 5
 

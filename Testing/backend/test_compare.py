@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from small_models import write_phantoms
 
-from kaf.card import read_card
-from kaf.compare import arm_of, compare
-from kaf.comparison import Cell, differences, rows
 from kaf.data.splits import few_shot
-from kaf.errors import InputError, OutputError, SettingsError
-from kaf.events import Message
+from kaf.evaluation.comparison import Cell, differences, rows
+from kaf.experiments.compare import arm_of, compare
+from kaf.modelfile.card import read_card
 from kaf.network import build_network
 from kaf.network.build import count_parameters
 from kaf.runs.layout import RUN
-from kaf.settings import NetworkSettings, build
+from kaf.runtime.errors import InputError, OutputError, SettingsError
+from kaf.runtime.events import Message
 from kaf.settings.compare import CompareSettings
+from kaf.settings.verbs import NetworkSettings, build
 
 TINY = {"width": 4, "decoder_width": 4, "blocks": 1, "token_width": 8, "heads": 2, "diffusion_width": 4}
 PATIENTS = tuple("abcdef")
@@ -85,8 +85,8 @@ def test_what_is_there_is_not_made_again(done, scans, monkeypatch):
     def never(*_):
         raise AssertionError("a finished network was made again")
 
-    monkeypatch.setattr("kaf.compare.finetune", never)
-    monkeypatch.setattr("kaf.compare.pretrain", never)
+    monkeypatch.setattr("kaf.experiments.compare.finetune", never)
+    monkeypatch.setattr("kaf.experiments.compare.pretrain", never)
     assert compare(settings) == table
     report = (scans.parent / "out" / "comparison.html").read_text()
     assert "2 labelled patients" in report

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from made_models import LABELS, command_line, files_here, tiny_model
 
-from kaf.card import Label
-from kaf.events import Message, Progress, from_json
-from kaf.phantom import cardiac_phantom
-from kaf.volume import read_labels, read_volume
-from kaf.volume.write import write_map
+from kaf.imaging.volume import read_labels, read_volume
+from kaf.imaging.write import write_map
+from kaf.modelfile.card import Label
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.events import Message, Progress, from_json
 
 ENDINGS = ("-seg.seg.nrrd", "-attention.nrrd", "-uncertainty.nrrd", "-overview.png")
 RECORD = "-demo.json"
@@ -101,7 +101,7 @@ def test_a_model_without_keypoints_is_shown_too(kaf, tmp_path):
 
 
 def test_a_model_of_other_organs_has_no_dice_on_the_heart(kaf, monkeypatch, tmp_path):
-    monkeypatch.setattr("kaf.phantom.cardiac_phantom", partial(cardiac_phantom, slices=3, size=48, spacing=5))
+    monkeypatch.setattr("kaf.phantom.heart.cardiac_phantom", partial(cardiac_phantom, slices=3, size=48, spacing=5))
     labels = (Label(1, "anterior hippocampus", (1, 2, 3)), Label(2, "myocardium of somebody", (4, 5, 6)))
     for names, known in ((labels[:1], 0), (labels, 1)):
         path = tiny_model(tmp_path / f"{known}.safetensors", spacing=8.0, labels=names,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kaf.device import Place, choose_place
-from kaf.errors import ResourceError
-from kaf.settings import RunSettings
+from kaf.runtime.device_choice import Place, choose_place
+from kaf.runtime.errors import ResourceError
+from kaf.settings.verbs import RunSettings
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_autocast_is_on_only_with_bf16():
 def test_torch_gets_as_many_threads_as_there_are_for_it(monkeypatch, device):
     """With a GPU, too: there they prepare the scans."""
     gpus(monkeypatch, 1)
-    monkeypatch.setattr("kaf.device.threads_for", lambda asked: asked or 3)
+    monkeypatch.setattr("kaf.runtime.device_choice.threads_for", lambda asked: asked or 3)
     choose_place(RunSettings(device=device, threads=2))
     assert torch.get_num_threads() == 2
     choose_place(RunSettings(device=device))

@@ -9,8 +9,8 @@ import pytest
 import torch
 from made_models import command_line
 
-from kaf.devices import find_devices
-from kaf.events import from_json
+from kaf.runtime.device_list import find_devices
+from kaf.runtime.events import from_json
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def only_a_processor(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_built", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.version, "hip", None, raising=False)
-    monkeypatch.setattr("kaf.devices.physical_cores", lambda: 3)
+    monkeypatch.setattr("kaf.runtime.device_list.physical_cores", lambda: 3)
     monkeypatch.setattr("kaf.runtime.threads.physical_cores", lambda: 3)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)

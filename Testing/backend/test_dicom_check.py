@@ -14,9 +14,9 @@ from dicom_files import along, classic, enhanced, item, place
 from pydicom import uid
 from scan_files import scan
 
-from kaf.errors import InputError
-from kaf.volume import read_volume
-from kaf.volume.dicom_check import refuse_damage
+from kaf.imaging.dicom_check import refuse_damage
+from kaf.imaging.volume import read_volume
+from kaf.runtime.errors import InputError
 
 GREY = scan((3, 7, 9))
 AFFINE = np.diag([-0.5, -0.8, 3.0, 1.0])

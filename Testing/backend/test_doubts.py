@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from made_models import HERE, command_line, run, tiny_model
 
-from kaf.card import read_card
-from kaf.doubts import doubts
-from kaf.phantom import cardiac_phantom
-from kaf.settings import FinetuneSettings
-from kaf.volume import Volume
-from kaf.volume.write import write_map
+from kaf.imaging.volume import Volume
+from kaf.imaging.write import write_map
+from kaf.modelfile.card import read_card
+from kaf.modelfile.suitability import doubts
+from kaf.phantom.heart import cardiac_phantom
+from kaf.settings.verbs import FinetuneSettings
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +147,8 @@ def test_fine_tuning_writes_down_what_its_slices_covered(tmp_path):
     from kaf.data.folder import scan_folder
     from kaf.data.plan import make_plan
     from kaf.data.splits import Split
-    from kaf.finetune import make_card
-    from kaf.volume.write import write_labels
+    from kaf.imaging.write import write_labels
+    from kaf.verbs.finetune import make_card
 
     for seed in range(2):
         image, labels = cardiac_phantom(seed, slices=4, size=64, spacing=2.5)
@@ -179,7 +179,8 @@ def test_it_is_said_before_torch_is_there(model, tmp_path):
     path = tmp_path / "ct.nii.gz"
     write_map(path, Volume(hounsfield(), AFFINE))
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')\n")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from kaf.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = (f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from kaf.cli.entry import main; "
+            "sys.exit(main(sys.argv[1:]))")
     done = subprocess.run(
         [sys.executable, "-c", code, "segment", str(path), "--model", str(model)], capture_output=True, text=True,
         check=False, cwd=tmp_path,
@@ -191,15 +192,16 @@ def test_it_is_said_before_torch_is_there(model, tmp_path):
 
 
 def test_slicers_own_process_needs_neither_torch_nor_pydantic():
-    code = "import sys, kaf.doubts; print([m for m in ('torch', 'pydantic', 'cv2', 'SimpleITK') if m in sys.modules])"
+    code = ("import sys, kaf.modelfile.suitability; "
+            "print([m for m in ('torch', 'pydantic', 'cv2', 'SimpleITK') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           cwd=Path(__file__).resolve().parents[2] / "KAFSegmentation")
     assert done.stdout.strip() == "[]"
 
 
 def test_a_client_that_knows_the_kind_of_scan_tells_the_worker(model, tmp_path):
-    from kaf.worker import Request
-    from kaf.worker_verbs import segment
+    from kaf.worker.process import Request
+    from kaf.worker.verbs import segment
 
     volume = Volume(np.random.default_rng(0).integers(0, 700, (4, 64, 64)).astype(np.int16), AFFINE)
     settings = {"model": str(model), "device": "cpu", "threads": 1}

@@ -11,8 +11,8 @@ import pytest
 import requests
 from made_models import command_line
 
-from kaf.errors import KafError, ModelError, OutputError
 from kaf.runtime.download import Limits, download
+from kaf.runtime.errors import KafError, ModelError, OutputError
 
 SMALL = Limits(megabytes=0.1, minutes=10, silence=30)
 SHORT = Limits(megabytes=100, minutes=0.005, silence=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from kaf.environment import changed, changes_to, child_environment
+from kaf.runtime.environment import changed, changes_to, child_environment
 
 # As Python lists them on Windows, and as Qt gives those that Slicer was started with.
 THERE = {"SYSTEMROOT": r"C:\Windows", "PROGRAMFILES": r"C:\Program Files", "COMSPEC": r"C:\Windows\system32\cmd.exe",

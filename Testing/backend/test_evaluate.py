@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from evaluation_toys import VENTRICLES, VOXEL_ML, boxes, settings, strict_json, volume
 
-from kaf.card import Label
-from kaf.errors import InputError, OutputError
-from kaf.evaluate import evaluate
-from kaf.events import Progress, to_json
-from kaf.pairs import case_name, named_labels
-from kaf.settings import EvaluateSettings
-from kaf.volume.write import write_labels
+from kaf.evaluation.pairing import case_name, named_labels
+from kaf.imaging.write import write_labels
+from kaf.modelfile.card import Label
+from kaf.runtime.errors import InputError, OutputError
+from kaf.runtime.events import Progress, to_json
+from kaf.settings.verbs import EvaluateSettings
+from kaf.verbs.evaluate import evaluate
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "acdc" / "volumes"
 

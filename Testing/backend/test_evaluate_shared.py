@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from evaluation_toys import settings, strict_json
 
-from kaf import cli
-from kaf import evaluate as module
-from kaf.evaluate import evaluate
+from kaf.cli import entry as cli
+from kaf.verbs import evaluate as module
+from kaf.verbs.evaluate import evaluate
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from evaluation_toys import Outline, boxes, settings, volume
 
-from kaf.evaluate import evaluate
+from kaf.evaluation.pairing import case_name
 from kaf.evaluation.pictures import square_grid
-from kaf.events import Message
-from kaf.pairs import case_name
-from kaf.report import amount, number, page, spread
+from kaf.imaging.volume import Volume
+from kaf.imaging.write import write_labels, write_map
 from kaf.report.chart import Strip, strip_chart
-from kaf.volume import Volume
-from kaf.volume.write import write_labels, write_map
+from kaf.report.parts import amount, number, page, spread
+from kaf.runtime.events import Message
+from kaf.verbs.evaluate import evaluate
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
 

@@ -8,9 +8,9 @@ import pickle
 import pytest
 from training_toys import Clock
 
-import kaf.events
-from kaf import errors
-from kaf.events import Error, Message, Metric, Picture, Progress, Result, Ticker, from_json, ignore, to_json
+import kaf.runtime.events
+from kaf.runtime import errors
+from kaf.runtime.events import Error, Message, Metric, Picture, Progress, Result, Ticker, from_json, ignore, to_json
 
 EVENTS = [
     Progress("reading", 0, 4), Progress("Schicht 頭", 2.5, 4.0, 1.25),
@@ -34,7 +34,7 @@ def test_an_event_comes_back_the_same(event):
 
 
 def test_every_kind_is_tried():
-    assert {type(event).__name__.lower() for event in EVENTS} == set(kaf.events._KINDS)
+    assert {type(event).__name__.lower() for event in EVENTS} == set(kaf.runtime.events._KINDS)
 
 
 @pytest.mark.parametrize("line", [
@@ -66,7 +66,7 @@ def test_ignoring_is_quiet():
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(kaf.events, "time", clock)
+    monkeypatch.setattr(kaf.runtime.events, "time", clock)
     return clock
 
 

@@ -7,7 +7,7 @@ import pytest
 from kaf.data.example import LABELS, make_example
 from kaf.data.folder import scan_folder
 from kaf.data.inspect import inspect_dataset
-from kaf.errors import OutputError
+from kaf.runtime.errors import OutputError
 
 
 def test_the_folder_is_understood_and_has_no_problem(tmp_path):

@@ -9,15 +9,15 @@ import pytest
 import torch
 from made_models import RUN, STORAGES, stored, tiny_model, turned
 
-from kaf.attention_maps import combine, keypoint_weights, scaled, spot_map
-from kaf.errors import InputError, OutputError, SettingsError
-from kaf.events import Message, Progress
-from kaf.explain import Explanation, explain
-from kaf.model import load_model
-from kaf.phantom import cardiac_phantom
-from kaf.ready import make_ready
-from kaf.settings import ExplainSettings
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.inference.attention_maps import combine, keypoint_weights, scaled, spot_map
+from kaf.inference.loaded_model import make_ready
+from kaf.modelfile.model import load_model
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import InputError, OutputError, SettingsError
+from kaf.runtime.events import Message, Progress
+from kaf.settings.verbs import ExplainSettings
+from kaf.verbs.explain import Explanation, explain
 
 SLICE = 2
 

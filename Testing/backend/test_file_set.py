@@ -10,7 +10,7 @@ import file_set_toys
 import pytest
 from kill_toys import KILLED, server
 
-from kaf.errors import OutputError
+from kaf.runtime.errors import OutputError
 from kaf.runtime.file_set import file_set, sweep, write_set
 
 

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from kaf.errors import InputError, OutputError
-from kaf.files import atomic_path, atomic_write, check_output, check_regular, is_regular, remove, replace_folder
+from kaf.runtime.errors import InputError, OutputError
+from kaf.runtime.files import atomic_path, atomic_write, check_output, check_regular, is_regular, remove, replace_folder
 
 
 def names(folder):
@@ -151,7 +151,7 @@ def test_names_that_no_file_can_have(name):
     assert "\0" not in str(caught.value)
 
 
-READ = "import sys; from kaf.volume import read_volume; read_volume(sys.argv[1])"
+READ = "import sys; from kaf.imaging.volume import read_volume; read_volume(sys.argv[1])"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")

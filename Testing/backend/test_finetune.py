@@ -11,14 +11,14 @@ import torch
 from finetune_toys import small_run
 from small_models import CARD, PLAIN, logits_of, small_network, taken_apart, write_phantoms
 
-from kaf.card import read_card
-from kaf.errors import Cancelled, InputError, ModelError, OutputError
-from kaf.events import Message, Metric, Progress, Result, from_json
-from kaf.finetune import finetune
-from kaf.model import load_model, load_tensors, save_model
-from kaf.settings import FinetuneSettings
+from kaf.modelfile.card import read_card
+from kaf.modelfile.model import load_model, load_tensors, save_model
+from kaf.modelfile.weights_file import load_weights
+from kaf.runtime.errors import Cancelled, InputError, ModelError, OutputError
+from kaf.runtime.events import Message, Metric, Progress, Result, from_json
+from kaf.settings.verbs import FinetuneSettings
 from kaf.training.task import SegmentationTask
-from kaf.weights import load_weights
+from kaf.verbs.finetune import finetune
 
 NAMES = ("anna", "bert", "carl")
 WORDS = {"labels": {1: "RV", 3: "LV"}, "terminology": {3: "~SCT^LV"}, "description": "Größe",

@@ -15,10 +15,10 @@ import torch
 from finetune_toys import small_run
 from small_models import SMALL, write_phantoms
 
-from kaf.card import read_card
-from kaf.events import Message, from_json
-from kaf.finetune import finetune
-from kaf.weights import load_weights
+from kaf.modelfile.card import read_card
+from kaf.modelfile.weights_file import load_weights
+from kaf.runtime.events import Message, from_json
+from kaf.verbs.finetune import finetune
 
 STEPS = 24
 KILLED = -getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -29,7 +29,7 @@ def start():
     """Starts a run in a process of its own; where the system can fork, the imports are made only once."""
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
-        context.set_forkserver_preload(["kaf.finetune", "monai.losses", "torch._dynamo"])
+        context.set_forkserver_preload(["kaf.verbs.finetune", "monai.losses", "torch._dynamo"])
     running = []
 
     def begin(settings):

@@ -8,16 +8,16 @@ import pytest
 from finetune_toys import small_run
 from small_models import PLAIN, write_phantoms
 
-from kaf.card import card_from_json
 from kaf.data.folder import Case
 from kaf.data.plan import Plan
 from kaf.data.splits import Split
-from kaf.errors import InputError
-from kaf.events import Progress
-from kaf.finetune import choose_cases, finetune, make_card, schedule_of, split_cases
+from kaf.modelfile.card import card_from_json
+from kaf.modelfile.transfer import transfer
 from kaf.network import build_network
-from kaf.settings import FinetuneSettings, NetworkSettings, NormalisationSettings
-from kaf.transfer import transfer
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Progress
+from kaf.settings.verbs import FinetuneSettings, NetworkSettings, NormalisationSettings
+from kaf.verbs.finetune import choose_cases, finetune, make_card, schedule_of, split_cases
 
 # Every patient was scanned twice, as in ACDC.
 CASES = [Case(f"p{n:02d}_{phase}", f"p{n:02d}", Path("i"), Path("l")) for n in range(10) for phase in ("ED", "ES")]

@@ -12,10 +12,10 @@ import pytest
 from made_models import command_line, files_here
 from worker_toys import environment
 
-from kaf.cli import COMMANDS
-from kaf.commands import ExplainCommand, FinetuneCommand, SegmentCommand
-from kaf.errors import SettingsError
-from kaf.flags import parse
+from kaf.cli.entry import COMMANDS
+from kaf.cli.flags import parse
+from kaf.cli.verb_commands import ExplainCommand, FinetuneCommand, SegmentCommand
+from kaf.runtime.errors import SettingsError
 
 HELPS = [[name] for name in COMMANDS] + [
     ["models", name] for name in ("list", "show", "add", "export", "remove")] + [["data", "scan"]]
@@ -41,7 +41,7 @@ def test_every_command_has_help_in_words(kaf, command):
 def test_help_loads_no_heavy_library():
     code = f"""
 import contextlib, io, sys
-from kaf.cli import main
+from kaf.cli.entry import main
 for command in {HELPS!r}:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         assert main([*command, "--help"]) == 0

@@ -9,7 +9,7 @@ import pytest
 from made_folders import folder, pairs
 
 from kaf.data.folder import scan_folder
-from kaf.errors import InputError
+from kaf.runtime.errors import InputError
 
 # ---------------------------------------------------------------- layouts
 

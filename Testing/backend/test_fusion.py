@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from kaf.network.attention import TokenNorm
 from kaf.network.fusion import KeypointFusion, sparse_conv3x3
 from kaf.network.sites import find_sites
-from kaf.settings import NetworkSettings
+from kaf.settings.verbs import NetworkSettings
 
 CHANNELS, WIDTH, HEADS, BLOCKS = 6, 16, 4, 2
 

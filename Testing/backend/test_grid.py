@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from kaf import grid as grid_module
-from kaf.errors import InputError
-from kaf.grid import canonical_grid
+from kaf.imaging import grid as grid_module
+from kaf.imaging.grid import canonical_grid
+from kaf.runtime.errors import InputError
 
 ORIENTATIONS = list(product(permutations(range(3)), product((False, True), repeat=3)))  # all 48
 BASE_SPACING = np.array([0.8, 1.1, 2.5])  # along R, A, S before rotation

@@ -16,8 +16,8 @@ from worker_toys import environment
 
 from kaf.data.folder import scan_folder
 from kaf.data.inspect import inspect_dataset
-from kaf.phantom import cardiac_phantom
-from kaf.volume.write import write_map
+from kaf.imaging.write import write_map
+from kaf.phantom.heart import cardiac_phantom
 
 pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names and pipes of Linux")
 BAD = b"caf\xe9"  # as Latin-1 writes it

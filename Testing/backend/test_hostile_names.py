@@ -13,13 +13,13 @@ import pytest
 from made_models import command_line
 from small_models import change_card, model_file, write_phantoms
 
-import kaf.library
-from kaf.comparison import as_csv as comparison_csv
-from kaf.console import Console
-from kaf.errors import InputError
-from kaf.events import Error, Message, Picture, Result
-from kaf.jobs.child import _as_event
-from kaf.select import _csv as selection_csv
+import kaf.modelfile.library
+from kaf.cli.console import Console
+from kaf.cli.job_process import _as_event
+from kaf.evaluation.comparison import as_csv as comparison_csv
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Error, Message, Picture, Result
+from kaf.verbs.select import _csv as selection_csv
 
 ESCAPE = "\x1b]0;evil\x07\x1b[2Ja\u202eb"
 FORMULA = "=HYPERLINK(\"http://x\",\"a\")"
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="such names cannot be gi
 
 @pytest.fixture
 def kaf_command(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(kaf.library, "user_folder", lambda: tmp_path / "library")
+    monkeypatch.setattr(kaf.modelfile.library, "user_folder", lambda: tmp_path / "library")
     return command_line(capsys, monkeypatch, tmp_path / "here")
 
 

@@ -8,14 +8,14 @@ import torch
 from small_models import listening
 from torch import nn
 
-from kaf.device import Place
-from kaf.errors import ResourceError
-from kaf.events import Message
-from kaf.inference import SlicePredictor, fold_norms, labels_of
-from kaf.keypoints import Keypoints
+from kaf.imaging.keypoints import Keypoints
+from kaf.imaging.prepare import stack_context
+from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
 from kaf.network import Features, build_network
-from kaf.prepare import stack_context
-from kaf.settings import NetworkSettings
+from kaf.runtime.device_choice import Place
+from kaf.runtime.errors import ResourceError
+from kaf.runtime.events import Message
+from kaf.settings.verbs import NetworkSettings
 
 CPU = Place(torch.device("cpu"), False, "cpu (as asked)")
 SMALL = {"width": 4, "classes": 3, "blocks": 2, "token_width": 16, "heads": 4, "diffusion_width": 4}

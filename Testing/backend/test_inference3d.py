@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from kaf.device import Place
-from kaf.errors import ResourceError
-from kaf.inference3d import VolumePredictor, gaussian, layer_starts
+from kaf.inference.volumes import VolumePredictor, gaussian, layer_starts
 from kaf.network import Features
+from kaf.runtime.device_choice import Place
+from kaf.runtime.errors import ResourceError
 
 CPU = Place(torch.device("cpu"), False, "test")
 PATCH = (4, 8, 6)

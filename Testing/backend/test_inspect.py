@@ -11,7 +11,7 @@ import SimpleITK
 
 from kaf.data.folder import scan_folder
 from kaf.data.inspect import Inspection, inspect_dataset, label_names
-from kaf.events import Progress
+from kaf.runtime.events import Progress
 
 RNG = np.random.default_rng(0)
 

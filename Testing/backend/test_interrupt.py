@@ -13,16 +13,16 @@ import pytest
 from made_models import HERE, LABELS, command_line, tiny_model
 from worker_toys import environment
 
-from kaf import cli
-from kaf.events import Error, Progress, from_json
-from kaf.phantom import cardiac_phantom
+from kaf.cli import entry as cli
+from kaf.imaging.volume import read_volume
+from kaf.imaging.write import write_labels, write_map
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.events import Error, Progress, from_json
 from kaf.training.loop import Loop
-from kaf.volume import read_volume
-from kaf.volume.write import write_labels, write_map
 
 START = """
 import sys
-from kaf import cli
+from kaf.cli import entry as cli
 main = cli.main
 cli.main = lambda: print("up", flush=True) or main(sys.argv[1:])
 cli.entry()

@@ -9,16 +9,16 @@ import subprocess
 
 import pytest
 
-from kaf.commands import EvaluateCommand, FinetuneCommand
-from kaf.commands.submit import _split
-from kaf.commands.training import CompareCommand, PretrainCommand
-from kaf.errors import SettingsError
-from kaf.flags import parse
-from kaf.jobs.command import arguments, cluster_command, cluster_script, command, save_settings
-from kaf.settings import EvaluateSettings, FinetuneSettings
+from kaf.cli.flags import parse
+from kaf.cli.submit import _split
+from kaf.cli.training import CompareCommand, PretrainCommand
+from kaf.cli.verb_commands import EvaluateCommand, FinetuneCommand
+from kaf.runs.command_line import arguments, cluster_command, cluster_script, command, save_settings
+from kaf.runs.submit import SubmitSettings
+from kaf.runtime.errors import SettingsError
 from kaf.settings.compare import CompareSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.submit import SubmitSettings
+from kaf.settings.verbs import EvaluateSettings, FinetuneSettings
 
 RUNS = {
     "pretrain": (PretrainCommand, PretrainSettings, {

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from jobs_toys import HERE, toy_python, until
 
-from kaf import jobs, locks
-from kaf.errors import InputError, KafError, OutputError, SettingsError, WorkerError
-from kaf.events import Error, Message, Metric, Result
-from kaf.jobs import process as job_process
-from kaf.jobs.folder import JobFolder
+from kaf.runs import start as jobs
+from kaf.runs.job_folder import JobFolder
+from kaf.runtime import locks
+from kaf.runtime import processes as job_process
+from kaf.runtime.errors import InputError, KafError, OutputError, SettingsError, WorkerError
+from kaf.runtime.events import Error, Message, Metric, Result
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script")
 
@@ -150,7 +151,7 @@ def test_a_job_that_is_stuck_is_killed_by_asking_once_more(begin):
 
 def test_a_job_outlives_who_started_it_and_is_found_by_another(tmp_path, begin):
     values = {"data": "scans", "at": 2, "what": "wait", "for": str(tmp_path / "go")}
-    parent = ("import os, sys; from kaf import jobs; "
+    parent = ("import os, sys; from kaf.runs import start as jobs; "
               f"jobs.start({str(toy_python(tmp_path))!r}, 'pretrain', {values!r}, {str(tmp_path / 'runs/a')!r}); "
               "os.kill(os.getpid(), 9)")
     home = str(Path(jobs.__file__).parents[2])
@@ -395,7 +396,7 @@ def test_a_damaged_job_is_shown_with_a_note(begin):
 def test_a_panel_needs_nothing_but_the_standard_library():
     """Slicer's process imports this before anything is installed."""
     home = str(Path(jobs.__file__).parents[2])
-    code = (f"import sys; sys.path.insert(0, {home!r}); import kaf.jobs, kaf.jobs.child; "
+    code = (f"import sys; sys.path.insert(0, {home!r}); import kaf.runs.start, kaf.cli.job_process; "
             "print(sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['__main__', 'kaf']"

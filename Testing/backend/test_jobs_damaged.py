@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from kaf import cli, jobs
-from kaf.errors import InputError
-from kaf.events import Progress, Result, to_json
+from kaf.cli import entry as cli
+from kaf.runs import start as jobs
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Progress, Result, to_json
 
 JOB = {"format": 1, "version": "0.1.0", "verb": "pretrain", "python": "python", "queue": "cpu",
        "command": ["python"], "values": {"data": "scans", "device": "cpu", "labels": {"1": "a"}, "cases": ["a"]},
@@ -84,7 +85,7 @@ FILES = {"job/job.json": (run_of_a_job, JOB), "job/child.json": (run_of_a_job, C
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """A folder with a sound run, and no waiting for what may be written just now."""
-    monkeypatch.setattr("kaf.jobs.folder.time.sleep", lambda _: None)
+    monkeypatch.setattr("kaf.runs.job_folder.time.sleep", lambda _: None)
     folder = tmp_path / "runs"
     run_of_the_command_line(folder / "sound")
     (folder / "sound" / "events.jsonl").write_text(to_json(Result({})) + "\n")

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from jobs_toys import toy_python, until
 
-from kaf import cli, jobs
-from kaf.errors import Cancelled, InputError, KafError, OutputError
-from kaf.events import Message, Metric, Progress, Result, to_json
-from kaf.settings import FinetuneSettings
+from kaf.cli import entry as cli
+from kaf.runs import start as jobs
+from kaf.runs.run_folder import RunFolder
+from kaf.runtime.errors import Cancelled, InputError, KafError, OutputError
+from kaf.runtime.events import Message, Metric, Progress, Result, to_json
 from kaf.settings.pretrain import PretrainSettings
-from kaf.training.run import RunFolder
+from kaf.settings.verbs import FinetuneSettings
 
 
 def settings_of(folder: Path, **values) -> FinetuneSettings:

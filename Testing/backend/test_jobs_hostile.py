@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jobs_toys import toy_python, until
 
-from kaf import jobs
+from kaf.runs import start as jobs
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script")
 
@@ -115,7 +115,7 @@ def test_a_module_path_that_is_relative_is_the_callers(tmp_path, monkeypatch):
 
 
 def test_a_queue_of_another_user_is_not_stood_in(tmp_path, monkeypatch):
-    from kaf.jobs import queue
+    from kaf.runs import queue
 
     (tmp_path / "home").write_text("no folder can be made below it")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))

@@ -8,9 +8,9 @@ from jobs_toys import until
 from pretrain_toys import small_pretraining
 from small_models import write_phantoms
 
-from kaf import jobs
-from kaf.card import read_card
-from kaf.events import Message, Metric, Result
+from kaf.modelfile.card import read_card
+from kaf.runs import start as jobs
+from kaf.runtime.events import Message, Metric, Result
 
 
 def test_a_pretraining_is_stopped_and_gone_on_with(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kaf.keypoints import (
+from kaf.imaging.keypoints import (
     DESCRIPTOR_WIDTH,
     Keypoints,
     detect,
@@ -15,7 +15,7 @@ from kaf.keypoints import (
     space_apart,
     to_uint8,
 )
-from kaf.settings import KeypointSettings
+from kaf.settings.verbs import KeypointSettings
 
 CENTRES = np.array([[20, 30], [40.25, 80.5], [70.5, 25.75], [90, 95]], np.float32)
 

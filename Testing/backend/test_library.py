@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from small_models import change_card, model_file
 
-import kaf.library
-from kaf.errors import ModelError, OutputError
-from kaf.library import add_model, export_model, find_model, keep_model, list_models, remove_model
-from kaf.model import load_model
+import kaf.modelfile.library
+from kaf.modelfile.library import add_model, export_model, find_model, keep_model, list_models, remove_model
+from kaf.modelfile.model import load_model
 from kaf.runtime import user_folders
+from kaf.runtime.errors import ModelError, OutputError
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The user's library, with a model of KAF's own elsewhere and nothing in the user's real folders."""
-    monkeypatch.setattr(kaf.library, "bundled_folder", lambda: tmp_path / "bundled")
-    monkeypatch.setattr(kaf.library, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr(kaf.modelfile.library, "bundled_folder", lambda: tmp_path / "bundled")
+    monkeypatch.setattr(kaf.modelfile.library, "user_folder", lambda: tmp_path / "user")
     monkeypatch.setattr(user_folders, "cache_folder", lambda: tmp_path / "cache")
     (tmp_path / "bundled").mkdir()
     model_file(tmp_path / "bundled" / "zebra.safetensors", "zebra")

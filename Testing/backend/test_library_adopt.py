@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from small_models import change_card, model_file
 
-import kaf.library
-from kaf.errors import ModelError
-from kaf.library import adopt_model, list_models
-from kaf.model import load_model
+import kaf.modelfile.library
+from kaf.modelfile.library import adopt_model, list_models
+from kaf.modelfile.model import load_model
+from kaf.runtime.errors import ModelError
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(kaf.library, "bundled_folder", lambda: tmp_path / "bundled")
+    monkeypatch.setattr(kaf.modelfile.library, "bundled_folder", lambda: tmp_path / "bundled")
     (tmp_path / "bundled").mkdir()
     model_file(tmp_path / "bundled" / "zebra.safetensors", "zebra", 9)
     return tmp_path / "user"

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from small_models import change_card, model_file
 
-import kaf.library
-from kaf import locks
-from kaf.card import read_card
-from kaf.errors import ModelError, OutputError
-from kaf.library import (
+import kaf.modelfile.library
+from kaf.modelfile import library_folder
+from kaf.modelfile.card import read_card
+from kaf.modelfile.library import (
     add_model,
     adopt_model,
     export_model,
@@ -26,19 +25,18 @@ from kaf.library import (
     refused_models,
     remove_model,
 )
-from kaf.library import (
-    change_card as write_words,
-)
-from kaf.model import load_model
-from kaf.modelfile import library_folder
+from kaf.modelfile.library import change_card as write_words
+from kaf.modelfile.model import load_model
+from kaf.runtime import locks
+from kaf.runtime.errors import ModelError, OutputError
 
-HOME = Path(kaf.library.__file__).parents[1]
+HOME = Path(kaf.modelfile.library.__file__).parents[1]
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The user's library, beside a folder with a model of KAF's own."""
-    monkeypatch.setattr(kaf.library, "bundled_folder", lambda: tmp_path / "bundled")
+    monkeypatch.setattr(kaf.modelfile.library, "bundled_folder", lambda: tmp_path / "bundled")
     (tmp_path / "bundled").mkdir()
     model_file(tmp_path / "bundled" / "zebra.safetensors", "zebra", seed=9)
     return tmp_path / "user"
@@ -118,7 +116,7 @@ def test_files_of_the_users_own_are_never_swept(folder, path):
 KILL = """
 import os, shutil, signal, sys
 from pathlib import Path
-from kaf import library
+from kaf.modelfile import library
 library.copy_with_card = lambda source, target, card: (shutil.copyfile(source, target), os.kill(os.getpid(), 9))
 library.keep_model(Path(sys.argv[1]), "heart", Path(sys.argv[2]))
 """

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from training_toys import CPU, Clock, Task, same, small_net
 
-from kaf.errors import ResourceError
-from kaf.events import Message, Metric, Progress
+from kaf.runtime.errors import ResourceError
+from kaf.runtime.events import Message, Metric, Progress
 from kaf.training import loop as loop_module
-from kaf.training.average import Average
+from kaf.training.ema import Average
 from kaf.training.loop import Loop
 from kaf.training.schedule import Schedule, learning_rate_at, make_optimiser
 

@@ -9,13 +9,12 @@ from finetune_toys import small_run
 from small_models import write_phantoms
 from training_toys import CPU
 
-from kaf.card import read_card
 from kaf.data.batches import Batch
 from kaf.data.views import View
-from kaf.errors import InputError
-from kaf.events import Message
-from kaf.finetune import finetune
+from kaf.modelfile.card import read_card
 from kaf.network import Features
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message
 from kaf.training.mixing import (
     Mixed,
     MixingTask,
@@ -26,6 +25,7 @@ from kaf.training.mixing import (
     surely,
     weighted_dice_ce,
 )
+from kaf.verbs.finetune import finetune
 
 
 @pytest.fixture(scope="module")

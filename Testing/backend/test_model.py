@@ -21,10 +21,10 @@ from small_models import (
     taken_apart,
 )
 
-from kaf.card import read_card
-from kaf.errors import ModelError, OutputError
-from kaf.model import load_model, load_tensors, save_model
-from kaf.weights import load_weights, save_weights
+from kaf.modelfile.card import read_card
+from kaf.modelfile.model import load_model, load_tensors, save_model
+from kaf.modelfile.weights_file import load_weights, save_weights
+from kaf.runtime.errors import ModelError, OutputError
 
 SMALL_CARD = replace(CARD, network=SMALL.model_dump(mode="json"))
 

@@ -8,12 +8,12 @@ from small_models import CARD
 from torch import nn
 
 from kaf.data.plan3d import fit_network, fit_patch, small_batches
-from kaf.errors import SettingsError
-from kaf.model import load_model, save_model
+from kaf.modelfile.model import load_model, save_model
 from kaf.network import build_network
 from kaf.network.volumes import design, total_stride, widths
-from kaf.settings import FinetuneSettings, NetworkSettings
+from kaf.runtime.errors import SettingsError
 from kaf.settings.pretrain import PretrainSettings
+from kaf.settings.verbs import FinetuneSettings, NetworkSettings
 
 TINY = {"dimensions": 3, "width": 4, "classes": 3}
 

@@ -12,14 +12,14 @@ from training_toys import CPU
 from kaf.data.batches import LabelledSlices
 from kaf.data.patches3d import LabelledVolumes
 from kaf.data.views import UnlabelledSlices
-from kaf.errors import ResourceError
-from kaf.events import Message, Result
-from kaf.finetune import finetune
-from kaf.model import load_model
+from kaf.modelfile.model import load_model
+from kaf.runtime.errors import ResourceError
+from kaf.runtime.events import Message, Result
 from kaf.settings.pretrain import MaeSettings
 from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
 from kaf.training.schedule import Schedule
+from kaf.verbs.finetune import finetune
 
 METHODS = ["kaf", "pcl", "simclr", "pgl", "lrc", "lrc-labels", "bim", "mae", "kaf+bim", "kaf+lrc", "kaf+mae+pgl",
            "pcl+lrc", "simclr+bim+mae"]

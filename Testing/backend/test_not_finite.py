@@ -13,25 +13,25 @@ from made_models import HERE, RUN, command_line, files_here, run, tiny_model, ti
 from small_models import write_phantoms, write_volume
 from training_toys import CPU
 
-from kaf.adapt import adapt
-from kaf.card import CARD_KEY, read_card
-from kaf.client import Client
-from kaf.errors import InputError, ModelError, ResourceError
-from kaf.explain import explain
-from kaf.finetune import finetune
-from kaf.inference import SlicePredictor
-from kaf.inference3d import VolumePredictor
-from kaf.keypoints import Keypoints
-from kaf.library import add_model
-from kaf.model import load_model, load_tensors, save_model
+from kaf.cohort.segment_folder import segment_many
+from kaf.imaging.keypoints import Keypoints
+from kaf.imaging.volume import Volume
+from kaf.imaging.write import write_map
+from kaf.inference.slices import SlicePredictor
+from kaf.inference.volumes import VolumePredictor
+from kaf.modelfile.card import CARD_KEY, read_card
+from kaf.modelfile.library import add_model
+from kaf.modelfile.model import load_model, load_tensors, save_model
+from kaf.modelfile.weights_file import digest_of, load_weights, save_weights
 from kaf.network import Features
-from kaf.phantom import cardiac_phantom
-from kaf.segment_many import segment_many
-from kaf.settings import AdaptSettings, ExplainSettings, SegmentSettings
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import InputError, ModelError, ResourceError
+from kaf.settings.verbs import AdaptSettings, ExplainSettings, SegmentSettings
 from kaf.training import loop as loop_module
-from kaf.volume import Volume
-from kaf.volume.write import write_map
-from kaf.weights import digest_of, load_weights, save_weights
+from kaf.verbs.adapt import adapt
+from kaf.verbs.explain import explain
+from kaf.verbs.finetune import finetune
+from kaf.worker.client import Client
 
 NAN, INF = float("nan"), float("inf")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kaf.errors import InputError
+from kaf.runtime.errors import InputError
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from kaf.metrics import case_metrics
-from kaf.overlap import dice, overlap, pooled_dice
+from kaf.evaluation.dice import dice, overlap, pooled_dice
+from kaf.evaluation.metrics import case_metrics
 
 
 def test_overlap_counts_voxels():

@@ -10,15 +10,16 @@ import pytest
 from finetune_toys import small_run
 from small_models import write_phantoms
 
-from kaf import cli, locks
-from kaf import finetune as finetuning
-from kaf.errors import InputError, OutputError, ResourceError
-from kaf.events import Message
-from kaf.finetune import finetune
-from kaf.pretrain import pretrain
+from kaf.cli import entry as cli
 from kaf.runs.layout import RUN, TRAINING
-from kaf.settings import FinetuneSettings
+from kaf.runtime import locks
+from kaf.runtime.errors import InputError, OutputError, ResourceError
+from kaf.runtime.events import Message
 from kaf.settings.pretrain import PretrainSettings
+from kaf.settings.verbs import FinetuneSettings
+from kaf.verbs import finetune as finetuning
+from kaf.verbs.finetune import finetune
+from kaf.verbs.pretrain import pretrain
 
 EARLIER = "kaf-earlier-run"
 

@@ -17,10 +17,10 @@ from finetune_toys import small_run
 from kill_toys import KILLED, server
 from small_models import write_phantoms
 
-from kaf.errors import OutputError
-from kaf.finetune import finetune
-from kaf.settings import FinetuneSettings
-from kaf.training.run import RunFolder
+from kaf.runs.run_folder import RunFolder
+from kaf.runtime.errors import OutputError
+from kaf.settings.verbs import FinetuneSettings
+from kaf.verbs.finetune import finetune
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL")
 EARLIER = "kaf-earlier-run"

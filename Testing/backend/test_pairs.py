@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from evaluation_toys import VENTRICLES, boxes, settings, volume
 
-from kaf.errors import InputError
-from kaf.evaluate import evaluate
-from kaf.events import Message
-from kaf.pairs import case_name, find_pairs, require_same_grid
-from kaf.settings import EvaluateSettings
-from kaf.volume import Volume
-from kaf.volume.write import write_labels, write_map
+from kaf.evaluation.pairing import case_name, find_pairs, require_same_grid
+from kaf.imaging.volume import Volume
+from kaf.imaging.write import write_labels, write_map
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message
+from kaf.settings.verbs import EvaluateSettings
+from kaf.verbs.evaluate import evaluate
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from kaf.errors import InputError
-from kaf.phantom import LV_CAVITY, MYOCARDIUM, RV_CAVITY, cardiac_phantom
+from kaf.phantom.heart import LV_CAVITY, MYOCARDIUM, RV_CAVITY, cardiac_phantom
+from kaf.runtime.errors import InputError
 
 SEEDS = range(5)
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from kaf.card import Label
-from kaf.errors import InputError, OutputError
-from kaf.phantom import cardiac_phantom
-from kaf.picture import encode_png, overview, slice_picture
-from kaf.picture.page import Page, plain, shortened, width_of
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.modelfile.card import Label
+from kaf.phantom.heart import cardiac_phantom
+from kaf.picture.overview import encode_png, overview, slice_picture
+from kaf.picture.sheet import Page, plain, shortened, width_of
+from kaf.runtime.errors import InputError, OutputError
 
 RED, GREEN = Label(1, "Left ventricle", (255, 60, 40)), Label(2, "Myocardium", (40, 220, 80))
 LABELS = (RED, GREEN)

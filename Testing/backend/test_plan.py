@@ -10,9 +10,9 @@ from small_models import PLAIN, write_volume
 
 from kaf.data.folder import Case
 from kaf.data.plan import make_plan
-from kaf.errors import InputError
-from kaf.events import Progress
-from kaf.settings import FinetuneSettings, NetworkSettings, NormalisationSettings
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Progress
+from kaf.settings.verbs import FinetuneSettings, NetworkSettings, NormalisationSettings
 
 WINDOW = NormalisationSettings(kind="window", low=-200, high=300)
 

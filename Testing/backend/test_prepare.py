@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from made_models import STORAGES, stored
 
-from kaf.errors import InputError
-from kaf.grid import Grid
-from kaf.keypoints import detect
-from kaf.prepare import normalise, prepare, stack_context
-from kaf.settings import KeypointSettings, NormalisationSettings
-from kaf.volume import Volume
+from kaf.imaging.grid import Grid
+from kaf.imaging.keypoints import detect
+from kaf.imaging.prepare import normalise, prepare, stack_context
+from kaf.imaging.volume import Volume
+from kaf.runtime.errors import InputError
+from kaf.settings.verbs import KeypointSettings, NormalisationSettings
 
 TISSUE = NormalisationSettings()
 

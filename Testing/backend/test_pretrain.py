@@ -13,15 +13,15 @@ from pretrain_toys import HEADS, small_pretrainer, small_pretraining, some_cases
 from small_models import write_phantoms
 from training_toys import CPU
 
-from kaf.card import read_card
-from kaf.errors import OutputError, ResourceError
-from kaf.events import Message, Metric
-from kaf.pretrain import pretrain
+from kaf.modelfile.card import read_card
+from kaf.runtime.errors import OutputError, ResourceError
+from kaf.runtime.events import Message, Metric
 from kaf.settings.pretrain import MaeSettings
 from kaf.training.forecast import forecast
 from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
 from kaf.training.schedule import Schedule
+from kaf.verbs.pretrain import pretrain
 
 THREE = Schedule(learning_rate=0.01, weight_decay=0.1, clip=5.0, ema=0.9, steps=3)
 

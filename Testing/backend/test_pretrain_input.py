@@ -11,11 +11,11 @@ import pytest
 from pretrain_toys import small_pretraining
 from small_models import write_phantoms, write_volume
 
-from kaf import cli
-from kaf.errors import InputError
-from kaf.events import Message
-from kaf.phantom import cardiac_phantom
-from kaf.pretrain import pretrain
+from kaf.cli import entry as cli
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message
+from kaf.verbs.pretrain import pretrain
 
 ONE = {"method": "simclr", "epochs": 0.5}
 

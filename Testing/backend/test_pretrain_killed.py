@@ -14,8 +14,8 @@ import torch
 from pretrain_toys import small_pretraining
 from small_models import write_phantoms
 
-from kaf.pretrain import pretrain
-from kaf.weights import load_weights
+from kaf.modelfile.weights_file import load_weights
+from kaf.verbs.pretrain import pretrain
 
 STEPS = 16
 KILLS = 3
@@ -26,7 +26,7 @@ def start():
     """Starts a run in a process of its own; where the system can fork, the imports are made only once."""
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
-        context.set_forkserver_preload(["kaf.pretrain", "torch._dynamo"])
+        context.set_forkserver_preload(["kaf.verbs.pretrain", "torch._dynamo"])
     running = []
 
     def begin(settings):

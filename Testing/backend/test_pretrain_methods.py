@@ -11,12 +11,12 @@ from finetune_toys import small_run
 from pretrain_toys import small_pretraining
 from small_models import SMALL, write_phantoms
 
-from kaf.card import read_card
-from kaf.events import Metric, from_json
-from kaf.finetune import finetune
-from kaf.model import load_tensors
+from kaf.modelfile.card import read_card
+from kaf.modelfile.model import load_tensors
 from kaf.network import build_network
-from kaf.pretrain import pretrain
+from kaf.runtime.events import Metric, from_json
+from kaf.verbs.finetune import finetune
+from kaf.verbs.pretrain import pretrain
 
 ENCODER, DECODER = ("encoder",), ("encoder", "decoder")
 CLUSTERS = (*DECODER, "clusters")  # BIM's stay with the weights, to be looked at

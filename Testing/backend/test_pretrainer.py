@@ -9,9 +9,9 @@ from small_models import SMALL, listening
 from training_toys import CPU
 
 from kaf.data.views import ViewBatch
-from kaf.events import Message
 from kaf.methods.registry import make_method
 from kaf.network import build_network
+from kaf.runtime.events import Message
 from kaf.settings.pretrain import (
     BimSettings,
     ContrastSettings,

@@ -12,9 +12,9 @@ from pretrain_toys import small_pretrainer, some_cases, some_views
 from training_toys import CPU
 
 from kaf.data.views import hide_squares
-from kaf.device import Place
-from kaf.events import Picture
 from kaf.methods.base import Scene
+from kaf.runtime.device_choice import Place
+from kaf.runtime.events import Picture
 from kaf.settings.pretrain import MaeSettings
 from kaf.training import pretraining_pictures as pictures
 

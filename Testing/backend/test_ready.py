@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from made_models import run, tiny_model
 
-from kaf.events import Message
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.runtime.events import Message
 
 
 def hounsfield() -> np.ndarray:

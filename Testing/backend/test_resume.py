@@ -8,8 +8,8 @@ import signal
 import pytest
 from training_toys import CPU, Clock, Task, same
 
-from kaf.errors import InputError, ModelError
-from kaf.events import Message
+from kaf.runtime.errors import InputError, ModelError
+from kaf.runtime.events import Message
 from kaf.training import loop as loop_module
 from kaf.training.checkpoint import load_checkpoint
 from kaf.training.loop import Loop

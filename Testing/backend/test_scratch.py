@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import kaf
-from kaf.scratch import Scratch, default_parent, sweep
+from kaf.runtime.temporary import Scratch, default_parent, sweep
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="tells users apart by their numbers")
 HOLD = """
 import sys, tempfile
 tempfile.tempdir = sys.argv[1]
-from kaf.scratch import Scratch
+from kaf.runtime.temporary import Scratch
 scratch = Scratch()
 (scratch.path / "scan.npy").write_bytes(b"voxels")
 print(scratch.path, flush=True)
@@ -124,7 +124,7 @@ def test_a_name_that_somebody_else_has_taken_is_left_to_them(temp, monkeypatch, 
         parent.symlink_to(temp / "trap")
     else:
         parent.mkdir()
-        monkeypatch.setattr("kaf.scratch.is_ours", lambda folder: folder != parent)
+        monkeypatch.setattr("kaf.runtime.temporary.is_ours", lambda folder: folder != parent)
     before = tree(temp)
     scratch = Scratch()
     assert scratch.path.parent not in (parent, temp / "trap")

@@ -9,16 +9,16 @@ import pytest
 import torch
 from made_models import LABELS, RUN, STORAGES, moved, run, stored, tiny_model, turned
 
-from kaf.errors import InputError
-from kaf.events import Progress
-from kaf.explain import explain
-from kaf.grid import Grid
-from kaf.keypoints import detect
-from kaf.model import load_model
-from kaf.segment import Segmentation, keep_largest
-from kaf.settings import ExplainSettings, KeypointSettings
-from kaf.volume import Volume
-from kaf.volume.write import write_map
+from kaf.imaging.grid import Grid
+from kaf.imaging.keypoints import detect
+from kaf.imaging.volume import Volume
+from kaf.imaging.write import write_map
+from kaf.modelfile.model import load_model
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Progress
+from kaf.settings.verbs import ExplainSettings, KeypointSettings
+from kaf.verbs.explain import explain
+from kaf.verbs.segment import Segmentation, keep_largest
 
 
 @pytest.fixture(scope="module")

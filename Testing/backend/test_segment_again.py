@@ -13,13 +13,13 @@ import SimpleITK
 from made_models import HERE, RUN, tiny_model
 from small_models import write_phantoms
 
-from kaf import cli
+from kaf.cli import entry as cli
+from kaf.cohort.segment_folder import segment_many
 from kaf.data.folder import scan_folder
-from kaf.errors import OutputError
-from kaf.events import Message
-from kaf.files import file_digest
-from kaf.segment_many import segment_many
-from kaf.settings import SegmentSettings
+from kaf.runtime.errors import OutputError
+from kaf.runtime.events import Message
+from kaf.runtime.files import file_digest
+from kaf.settings.verbs import SegmentSettings
 
 
 @pytest.fixture(scope="module")

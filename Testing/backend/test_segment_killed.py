@@ -13,7 +13,7 @@ import SimpleITK
 from kill_toys import KILLED, server
 from small_models import write_phantoms
 
-from kaf.files import file_digest
+from kaf.runtime.files import file_digest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork")
 WHOLE = {"1": {"p1.seg.nrrd", "p1-seg.json", "p1-uncertainty.nrrd"}, "2": {"p1.seg.nrrd", "p1-seg.json"}}

@@ -13,10 +13,12 @@ import pytest
 from made_models import HERE, RUN, tiny_model
 from small_models import write_phantoms
 
-from kaf import cli, segment_many, sharing
+from kaf.cli import entry as cli
+from kaf.cohort import segment_folder as segment_many
+from kaf.cohort import work_queue as sharing
 from kaf.data.folder import scan_folder
-from kaf.errors import OutputError
-from kaf.settings import SegmentSettings
+from kaf.runtime.errors import OutputError
+from kaf.settings.verbs import SegmentSettings
 
 NAMES = ("p1", "p2", "p3", "p4")
 
@@ -117,7 +119,7 @@ def work(rank: int, data: Path, model: Path, output: Path) -> None:
 def test_two_processes_share_the_cases_and_write_none_twice(tmp_path, data, model):
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
-        context.set_forkserver_preload(["kaf.segment_many"])
+        context.set_forkserver_preload(["kaf.cohort.segment_folder"])
     output = tmp_path / "done"
     both = [context.Process(target=work, args=(rank, data, model, output)) for rank in (0, 1)]
     for process in both:

@@ -14,22 +14,22 @@ import torch
 from made_models import HERE, LABELS, RUN, command_line, tiny_model
 from small_models import write_volume
 
-from kaf.card import read_card
 from kaf.data.cache import CachedCase
 from kaf.data.folder import Case
-from kaf.errors import InputError, OutputError, SettingsError
-from kaf.events import Message, Result
-from kaf.keypoints import Keypoints
-from kaf.model import save_model
+from kaf.imaging.keypoints import Keypoints
+from kaf.inference.loaded_model import make_ready
+from kaf.modelfile.card import read_card
+from kaf.modelfile.model import save_model
 from kaf.network import Features, build_network
-from kaf.phantom import cardiac_phantom
-from kaf.ready import make_ready
-from kaf.select import select
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import InputError, OutputError, SettingsError
+from kaf.runtime.events import Message, Result
 from kaf.selection.choices import by_coverage, by_uncertainty
 from kaf.selection.coverage import farthest_first, medoid
 from kaf.selection.embedding import Doubt, doubt, embed
-from kaf.settings import NetworkSettings
 from kaf.settings.select import SelectSettings
+from kaf.settings.verbs import NetworkSettings
+from kaf.verbs.select import select
 
 KINDS = {"plain": lambda v: v, "inverted": lambda v: v.max() - v, "striped": None}
 

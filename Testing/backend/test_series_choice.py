@@ -10,19 +10,19 @@ import pytest
 from dicom_files import along, classic, enhanced, place
 from made_models import HERE, LABELS, RUN, command_line, tiny_model
 
-from kaf import evaluation as kaf_evaluation
-from kaf.adapt import adapt
-from kaf.client import Client
 from kaf.data.folder import scan_folder
 from kaf.data.inspect import inspect_dataset
-from kaf.errors import InputError
-from kaf.evaluate import evaluate
-from kaf.explain import explain
-from kaf.phantom import cardiac_phantom
-from kaf.segment import segment
-from kaf.settings import AdaptSettings, EvaluateSettings, ExplainSettings, SegmentSettings
-from kaf.volume import Volume, read_labels, read_volume
-from kaf.volume.write import write_labels, write_map
+from kaf.evaluation import results as kaf_evaluation
+from kaf.imaging.volume import Volume, read_labels, read_volume
+from kaf.imaging.write import write_labels, write_map
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import InputError
+from kaf.settings.verbs import AdaptSettings, EvaluateSettings, ExplainSettings, SegmentSettings
+from kaf.verbs.adapt import adapt
+from kaf.verbs.evaluate import evaluate
+from kaf.verbs.explain import explain
+from kaf.verbs.segment import segment
+from kaf.worker.client import Client
 
 HEART, TRUTH = cardiac_phantom(3, slices=4, size=48, spacing=2.5)
 WHOLE = Volume(np.rint(HEART.voxels).astype(np.int16), HEART.affine)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-import kaf.settings
-from kaf.errors import SettingsError
-from kaf.settings import (
+import kaf.settings.verbs
+from kaf.runtime.errors import SettingsError
+from kaf.settings.verbs import (
     AugmentationSettings,
     FinetuneSettings,
     NetworkSettings,
@@ -30,7 +30,7 @@ FOLDERS = {"data": "scans", "output": "run"}
 RECIPES = sorted((Path(kaf.__file__).parent / "recipes").glob("*.json"))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in vars(kaf.settings).values()
+@pytest.mark.parametrize("kind", [kind for kind in vars(kaf.settings.verbs).values()
                                   if isinstance(kind, type) and issubclass(kind, Settings)])
 def test_every_setting_says_what_it_is_in_words_of_its_user(kind):
     for name, item in kind.model_fields.items():
@@ -176,7 +176,7 @@ def test_there_are_recipes():
 
 
 def test_settings_and_events_need_no_torch():
-    code = ("import sys, kaf, kaf.settings, kaf.events, kaf.errors, kaf.card; "
+    code = ("import sys, kaf, kaf.settings.verbs, kaf.runtime.events, kaf.runtime.errors, kaf.modelfile.card; "
             "print([n for n in ('torch', 'monai', 'numpy', 'SimpleITK') if n in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={**os.environ, "PYTHONPATH": str(Path(kaf.__file__).parents[1])})

@@ -9,13 +9,12 @@ import torch
 from pydantic import ValidationError
 
 import kaf.settings.pretrain
-from kaf.commands.training import PretrainCommand
+from kaf.cli.flags import parse
+from kaf.cli.training import PretrainCommand
 from kaf.data.plan import compact_network
-from kaf.errors import SettingsError
-from kaf.flags import parse
 from kaf.methods.registry import make_method
 from kaf.network import build_network
-from kaf.settings import AugmentationSettings, NetworkSettings, Settings, build
+from kaf.runtime.errors import SettingsError
 from kaf.settings.pretrain import (
     METHODS,
     KafSettings,
@@ -24,6 +23,7 @@ from kaf.settings.pretrain import (
     preset_names,
     read_preset,
 )
+from kaf.settings.verbs import AugmentationSettings, NetworkSettings, Settings, build
 
 FOLDERS = {"data": "scans", "output": "run"}
 PRESETS = ("bim-acdc", "kaf-acdc", "kaf-bim-compact", "kaf-chd", "kaf-compact", "lrc", "mae-compact", "pcl-acdc")

@@ -63,7 +63,8 @@ def test_the_pretence_is_one():
 
 def test_all_that_both_modules_import_is_there():
     wanted = sorted(imports_of_the_modules())
-    assert {"kaf.library", "kaf.card", "kaf.client", "kaf.grid", "kaf.data.splits", "kaf"} <= {
+    assert {"kaf.modelfile.library", "kaf.modelfile.card", "kaf.worker.client", "kaf.imaging.grid", "kaf.data.splits",
+            "kaf"} <= {
         module for module, _ in wanted} | {f"{module}.{name}" for module, name in wanted}
     loaded = run(IMPORT, json.dumps(wanted))
     assert not any(f"'{name}'" in loaded for name in KAFS)
@@ -74,8 +75,8 @@ import sys
 from pathlib import Path
 from slicers_python import pretend
 pretend()
-from kaf import library
-from kaf.errors import ModelError
+from kaf.modelfile import library
+from kaf.runtime.errors import ModelError
 model, other, damaged, out = map(Path, sys.argv[1:5])
 assert library.adopt_model(model).name == "tiny"
 assert library.adopt_model(model).name == "tiny"
@@ -123,9 +124,9 @@ import sys
 from pathlib import Path
 from slicers_python import pretend
 pretend()
-from kaf import library
-from kaf.client import Client
-from kaf.volume import read_volume
+from kaf.modelfile import library
+from kaf.worker.client import Client
+from kaf.imaging.volume import read_volume
 python, model, scan, log = sys.argv[1:5]
 scan = read_volume(scan)
 library.keep_model(Path(model), "mine")
@@ -155,8 +156,8 @@ JOBS = """
 import sys, time
 from slicers_python import pretend
 pretend()
-from kaf import jobs
-from kaf.card import read_card
+from kaf.runs import start as jobs
+from kaf.modelfile.card import read_card
 python, data, run, cache = sys.argv[1:5]
 values = {"data": data, "steps": 2, "threads": 1, "device": "cpu", "precision": "fp32", "patch": 32, "batch": 2,
           "name": "short", "cache": cache, "keypoints": {"limit": 24}, "network": {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kaf.data.splits import Split, check_no_leak, few_shot, holdout, k_folds
-from kaf.errors import InputError, OutputError
+from kaf.runtime.errors import InputError, OutputError
 
 PATIENTS = [f"patient{number:03d}" for number in range(1, 24)]
 BACKEND = Path(__file__).resolve().parents[2] / "KAFSegmentation"

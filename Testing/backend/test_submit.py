@@ -13,16 +13,16 @@ import pytest
 from pretrain_toys import small_pretraining
 from small_models import write_phantoms
 
-from kaf import cli
-from kaf.errors import KafError, ResourceError
-from kaf.submit import Job, SubmitSettings, _parameters, submit
+from kaf.cli import entry as cli
+from kaf.runs.submit import Job, SubmitSettings, _parameters, submit
+from kaf.runtime.errors import KafError, ResourceError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SLURM and submitit are for Unix")
 
 
 @pytest.fixture
 def no_job(monkeypatch):
-    monkeypatch.setattr("kaf.commands.submit.submit", lambda *_: pytest.fail("a job was submitted"))
+    monkeypatch.setattr("kaf.cli.submit.submit", lambda *_: pytest.fail("a job was submitted"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the job's process through /proc")

@@ -14,18 +14,18 @@ from pretrain_toys import small_pretraining
 from small_models import write_phantoms
 from worker_toys import environment
 
-from kaf.errors import Cancelled
-from kaf.events import Metric
-from kaf.pretrain import pretrain
+from kaf.modelfile.weights_file import load_weights
+from kaf.runtime.errors import Cancelled
+from kaf.runtime.events import Metric
 from kaf.settings.pretrain import PretrainSettings
-from kaf.weights import load_weights
+from kaf.verbs.pretrain import pretrain
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's gloo is not tried there")
 ONE_FAILS = """
 import os
-from kaf import cli
-from kaf.errors import InputError
-from kaf import pretrain
+from kaf.cli import entry as cli
+from kaf.runtime.errors import InputError
+from kaf.verbs import pretrain
 
 if os.environ["RANK"] == "1":
     pretrain.make_pretrainer = lambda *_: (_ for _ in ()).throw(InputError("slice 7", "is odd", "Mend it."))

@@ -7,10 +7,10 @@ import torch
 from small_models import CARD, PLAIN, SMALL, logits_of, small_network, some_slices
 from torch import nn
 
-from kaf.errors import ModelError
-from kaf.model import load_tensors, save_model
+from kaf.modelfile.model import load_tensors, save_model
+from kaf.modelfile.transfer import TransferReport, transfer
 from kaf.network import build_network
-from kaf.transfer import TransferReport, transfer
+from kaf.runtime.errors import ModelError
 
 
 class Toy(nn.Module):

@@ -12,7 +12,7 @@ from training_toys import CPU
 
 from kaf.data.batches import Batch
 from kaf.data.cache import CachedCase
-from kaf.keypoints import Keypoints
+from kaf.imaging.keypoints import Keypoints
 from kaf.network import Features
 from kaf.training.task import SegmentationTask
 from kaf.training.validate import validate_cases

@@ -12,14 +12,14 @@ from finetune_toys import small_run
 from made_models import command_line, private_home, tiny_model
 from small_models import write_phantoms
 
-from kaf.card import read_card
 from kaf.data.cache import CachedCase
-from kaf.errors import ModelError, UnprovenModelError
-from kaf.events import Result
-from kaf.finetune import finetune
-from kaf.library import add_model, adopt_model, free_model_name, list_models
+from kaf.modelfile.card import read_card
+from kaf.modelfile.library import add_model, adopt_model, free_model_name, list_models
 from kaf.modelfile.verdict import Verdict, judge, verdict_from, verdict_on
+from kaf.runtime.errors import ModelError, UnprovenModelError
+from kaf.runtime.events import Result
 from kaf.training.constant_guess import constant_dice
+from kaf.verbs.finetune import finetune
 
 NAMES = {1: "RV cavity", 2: "myocardium", 3: "LV cavity"}
 GOOD = {"Dice": 0.8, "Dice 1": 0.7, "Dice 2": 0.8, "Dice 3": 0.9}

@@ -8,7 +8,7 @@ import torch
 from view_toys import MOVING, PATCH, SLICE, a_case, points_at, slices_of
 
 from kaf.data.views import View, hide_squares
-from kaf.keypoints import Keypoints, fallback_grid
+from kaf.imaging.keypoints import Keypoints, fallback_grid
 from kaf.methods.align import to_source
 
 NAMES = ("anchor", "neighbour")

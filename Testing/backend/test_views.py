@@ -9,7 +9,7 @@ from scipy.stats import chi2
 from view_toys import ELASTIC, PATCH, SLICE, a_case, dots, numbered_case, points_at, slices_of
 
 from kaf.data.views import View, neighbour_offsets
-from kaf.keypoints import fallback_grid
+from kaf.imaging.keypoints import fallback_grid
 from kaf.methods.align import overlap_points, to_source
 
 NAMES = ("anchor", "neighbour", "again")

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK
 from scan_files import nifti, save, scan
 
-from kaf.errors import InputError
-from kaf.volume import Volume, guess_modality, read_volume
+from kaf.imaging.volume import Volume, guess_modality, read_volume
+from kaf.runtime.errors import InputError
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".img"])

@@ -13,8 +13,8 @@ from made_models import HERE, command_line, tiny_model
 from scan_files import nifti, scan
 
 from campaigns import dicom, writers
-from kaf.errors import InputError
-from kaf.volume import read_volume
+from kaf.imaging.volume import read_volume
+from kaf.runtime.errors import InputError
 
 AFFINE = np.diag([-2.0, -2.0, 5.0, 1.0])
 
@@ -89,8 +89,8 @@ def test_voxels_in_words_are_read_before_nrrd_reads_them(tmp_path, encoding, rub
     damaged = data[:place] if short else data[:place] + rubbish + data[place + len(rubbish):]
     path.write_bytes(head + b"\n\n" + damaged)
     done = subprocess.run([sys.executable, "-c", f"""
-from kaf.errors import InputError
-from kaf.volume import read_volume
+from kaf.runtime.errors import InputError
+from kaf.imaging.volume import read_volume
 try:
     read_volume({str(path)!r})
 except InputError as error:

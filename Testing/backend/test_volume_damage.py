@@ -14,9 +14,9 @@ import pytest
 import SimpleITK
 from scan_files import nifti, scan
 
-from kaf import volume as kaf_volume
-from kaf.errors import InputError
-from kaf.volume import read_labels, read_volume
+from kaf.imaging import volume as kaf_volume
+from kaf.imaging.volume import read_labels, read_volume
+from kaf.runtime.errors import InputError
 
 FORMATS = {  # file to read -> files in which bits are flipped
     "a.mha": ["a.mha"], "a.mhd": ["a.mhd", "a.zraw"], "a.nrrd": ["a.nrrd"], "a.nhdr": ["a.nhdr", "a.raw.gz"],

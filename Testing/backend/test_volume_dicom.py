@@ -11,9 +11,9 @@ import pytest
 import SimpleITK
 from scan_files import scan
 
-from kaf.errors import InputError
-from kaf.volume import guess_modality, read_volume
-from kaf.volume.dicom import stack_geometry
+from kaf.imaging.dicom import stack_geometry
+from kaf.imaging.volume import guess_modality, read_volume
+from kaf.runtime.errors import InputError
 
 AXIAL, SAGITTAL = "1\\0\\0\\0\\1\\0", "0\\1\\0\\0\\0\\-1"
 

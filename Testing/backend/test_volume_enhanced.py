@@ -14,10 +14,10 @@ from pydicom import uid
 from scan_files import scan
 
 from kaf.data.folder import scan_folder
-from kaf.errors import InputError
-from kaf.volume import read_volume
-from kaf.volume.dicom_frames import Frame
-from kaf.volume.dicom_pixels import _scaled, read_voxels
+from kaf.imaging.dicom_frames import Frame
+from kaf.imaging.dicom_pixels import _scaled, read_voxels
+from kaf.imaging.volume import read_volume
+from kaf.runtime.errors import InputError
 
 UNITS = [np.eye(3)[axis] * sign for axis, sign in product(range(3), (1, -1))]
 TURN = np.linalg.qr(np.array([[2.0, 1, 0], [0, 3, 1], [1, 0, 2]]))[0]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from made_models import RUN
 
-from kaf.adapt import adapt
-from kaf.errors import InputError
-from kaf.explain import explain
-from kaf.segment import segment
-from kaf.settings import AdaptSettings, ExplainSettings, SegmentSettings
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.runtime.errors import InputError
+from kaf.settings.verbs import AdaptSettings, ExplainSettings, SegmentSettings
+from kaf.verbs.adapt import adapt
+from kaf.verbs.explain import explain
+from kaf.verbs.segment import segment
 
 VERBS = {
     "segment": lambda volume, model, scan: segment(volume, SegmentSettings(model=model, **RUN)),

@@ -11,11 +11,11 @@ import pytest
 import SimpleITK
 from scan_files import save, scan
 
-from kaf.card import Label
-from kaf.errors import InputError, OutputError
-from kaf.pairs import named_labels
-from kaf.volume import Volume, read_labels, read_volume
-from kaf.volume.write import write_labels, write_map
+from kaf.evaluation.pairing import named_labels
+from kaf.imaging.volume import Volume, read_labels, read_volume
+from kaf.imaging.write import write_labels, write_map
+from kaf.modelfile.card import Label
+from kaf.runtime.errors import InputError, OutputError
 
 LABELS = (
     Label(1, "Left ventricle", (200, 30, 41), "Segmentation category~SCT^123037004^Structure~^^|x"),
@@ -178,8 +178,8 @@ def test_full_disk_is_noticed(tmp_path, name):
     """ITK says nothing when the last block of an NRRD, or any of a NIfTI, does not fit on the disk."""
     code = (
         "import resource, sys, numpy as np\n"
-        "from kaf.volume import Volume\nfrom kaf.volume.write import write_labels\n"
-        "from kaf.errors import OutputError\n"
+        "from kaf.imaging.volume import Volume\nfrom kaf.imaging.write import write_labels\n"
+        "from kaf.runtime.errors import OutputError\n"
         "voxels = np.random.default_rng(0).integers(0, 255, (1, 80, 80)).astype(np.uint8)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try:\n    write_labels(sys.argv[1], Volume(voxels, np.eye(4)), ())\n"

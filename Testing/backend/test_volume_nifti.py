@@ -10,8 +10,8 @@ import pytest
 import SimpleITK
 from scan_files import nifti, save, scan
 
-from kaf.errors import InputError
-from kaf.volume import read_volume
+from kaf.imaging.volume import read_volume
+from kaf.runtime.errors import InputError
 
 GREY = scan((5, 7, 9))
 TURNED = [[0, -2, 0, 10], [-1, 0, 0, 20], [0, 0, 3, 30]]

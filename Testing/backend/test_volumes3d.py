@@ -12,17 +12,14 @@ import torch
 from made_models import HERE, RUN, command_line
 from volume_toys import two_bodies, write_volumes
 
-from kaf.adapt import adapt
-from kaf.card import read_card
-from kaf.errors import InputError, SettingsError
-from kaf.events import Message
-from kaf.explain import explain
-from kaf.finetune import finetune
-from kaf.model import load_tensors
+from kaf.imaging.volume import Volume
+from kaf.modelfile.card import read_card
+from kaf.modelfile.model import load_tensors
 from kaf.network import build_network
-from kaf.pretrain import pretrain
-from kaf.segment import segment
-from kaf.settings import (
+from kaf.runtime.errors import InputError, SettingsError
+from kaf.runtime.events import Message
+from kaf.settings.pretrain import PglSettings, PretrainSettings
+from kaf.settings.verbs import (
     AdaptSettings,
     AugmentationSettings,
     ExplainSettings,
@@ -31,10 +28,13 @@ from kaf.settings import (
     SegmentSettings,
     build,
 )
-from kaf.settings.pretrain import PglSettings, PretrainSettings
-from kaf.volume import Volume
-from kaf.worker import Request
-from kaf.worker_verbs import segment as serve
+from kaf.verbs.adapt import adapt
+from kaf.verbs.explain import explain
+from kaf.verbs.finetune import finetune
+from kaf.verbs.pretrain import pretrain
+from kaf.verbs.segment import segment
+from kaf.worker.process import Request
+from kaf.worker.verbs import segment as serve
 
 NETWORK = NetworkSettings(dimensions=3, width=4, patch=(8, 16, 16))
 HEADS = PglSettings(hidden=8, width=6, points=4)

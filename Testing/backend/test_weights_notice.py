@@ -10,12 +10,12 @@ from finetune_toys import small_run
 from made_models import HERE, command_line, tiny_model
 from small_models import CARD, model_file, write_phantoms
 
-from kaf.card import read_card
-from kaf.finetune import finetune
-from kaf.phantom import cardiac_phantom
+from kaf.imaging.write import write_labels, write_map
+from kaf.modelfile.card import read_card
+from kaf.modelfile.licences import inherited, notice
+from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime import user_folders
-from kaf.volume.write import write_labels, write_map
-from kaf.weights_notice import inherited, notice
+from kaf.verbs.finetune import finetune
 
 NC = "CC BY-NC 4.0"
 BASE = replace(CARD, weights_licence=NC, training_data="hearts of a hospital")

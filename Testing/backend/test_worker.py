@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from worker_toys import asleep, clients, environment
 
-from kaf import client as client_module
-from kaf.client import Client
-from kaf.errors import (
+from kaf.runtime.errors import (
     Cancelled,
     InputError,
     KafError,
@@ -22,8 +20,10 @@ from kaf.errors import (
     SettingsError,
     WorkerError,
 )
-from kaf.events import Message, Metric, Progress, from_json
-from kaf.worker import in_words
+from kaf.runtime.events import Message, Metric, Progress, from_json
+from kaf.worker import client as client_module
+from kaf.worker.client import Client
+from kaf.worker.process import in_words
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +288,6 @@ def test_the_log_of_the_client_before_is_kept(make, tmp_path):
 
 
 def test_the_slicer_side_stays_without_torch_and_pydantic():
-    code = "import sys, kaf.client; print({'torch', 'pydantic', 'monai'} & set(sys.modules))"
+    code = "import sys, kaf.worker.client; print({'torch', 'pydantic', 'monai'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment())
     assert done.stdout.strip() == b"set()"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from worker_toys import HERE, KILL, alive, asleep, clients, environment, gone
 
-from kaf.client import Client
-from kaf.errors import Cancelled, WorkerError
-from kaf.events import Message
+from kaf.runtime.errors import Cancelled, WorkerError
+from kaf.runtime.events import Message
+from kaf.worker.client import Client
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs a shell script as launcher")
 
@@ -151,7 +151,7 @@ def test_only_what_is_still_wanted_stays_in_the_private_folder(make, temp):
 SCRIPT = """
 import sys, tempfile
 tempfile.tempdir = sys.argv[1]
-from kaf.client import Client
+from kaf.worker.client import Client
 client = Client(log=sys.argv[2], verbs="worker_toys:TABLE")
 if sys.argv[3] == "leave":
     print(client.request("count")["pid"], flush=True)

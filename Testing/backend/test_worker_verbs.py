@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from made_models import LABELS, RUN, STORAGES, stored, tiny_model, turned
 
-from kaf.client import Client
-from kaf.errors import InputError, ModelError, SettingsError
-from kaf.events import Message, Progress
-from kaf.explain import explain
-from kaf.phantom import cardiac_phantom
-from kaf.segment import segment
-from kaf.settings import ExplainSettings, SegmentSettings
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import InputError, ModelError, SettingsError
+from kaf.runtime.events import Message, Progress
+from kaf.settings.verbs import ExplainSettings, SegmentSettings
+from kaf.verbs.explain import explain
+from kaf.verbs.segment import segment
+from kaf.worker.client import Client
 
 
 @pytest.fixture(scope="module")

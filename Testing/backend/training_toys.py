@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kaf.device import Place
+from kaf.runtime.device_choice import Place
 
 CPU = Place(torch.device("cpu"), False, "test")
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from kaf.data.cache import CachedCase
 from kaf.data.views import UnlabelledSlices
-from kaf.keypoints import Keypoints
-from kaf.settings import AugmentationSettings
+from kaf.imaging.keypoints import Keypoints
+from kaf.settings.verbs import AugmentationSettings
 
 SLICE, PATCH = (60, 74), (40, 48)
 MOVING = AugmentationSettings(rotation=180, scale=1.4, flips=(True, True), elastic=0, intensity=0)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kaf import errors
-from kaf.client import Client
-from kaf.events import Message, Metric, Progress, Result
+from kaf.runtime import errors
+from kaf.runtime.events import Message, Metric, Progress, Result
+from kaf.worker.client import Client
 
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parents[1] / "KAFSegmentation"

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from kaf.adapt import adapt
 from kaf.data.folder import Case, scan_folder
 from kaf.data.splits import k_folds
-from kaf.grid import canonical_grid
-from kaf.overlap import dice, overlap
-from kaf.segment import segment
-from kaf.settings import AdaptSettings, SegmentSettings
-from kaf.volume import Volume, read_labels, read_volume
+from kaf.evaluation.dice import dice, overlap
+from kaf.imaging.grid import canonical_grid
+from kaf.imaging.volume import Volume, read_labels, read_volume
+from kaf.settings.verbs import AdaptSettings, SegmentSettings
+from kaf.verbs.adapt import adapt
+from kaf.verbs.segment import segment
 
 # (name, data, cross-validation whose networks are used, label kept as 1 (None: all), names of a new structure)
 EXPERIMENTS = (
@@ -54,7 +54,7 @@ def last_stage(runs: Path, fold: int) -> Path:
 
 
 def run(case: Case, model: Path, keep: object, names: dict[int, str], seconds: float, threads: int) -> dict:
-    from kaf.card import read_card
+    from kaf.modelfile.card import read_card
 
     volume, truth = read_volume(case.image), read_labels(case.label).voxels
     if keep is not None:

@@ -27,7 +27,7 @@ host.start(viewSize=(512, 512))
 import slicer  # noqa: E402
 from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan, settle  # noqa: E402
 
-from kaf.phantom import cardiac_phantom  # noqa: E402
+from kaf.phantom.heart import cardiac_phantom  # noqa: E402
 
 PARTS = ("in the scene", "clicked slice drawn", "all views drawn")
 

@@ -17,12 +17,12 @@ import numpy as np
 
 from kaf.data.folder import Case, scan_folder
 from kaf.data.splits import k_folds
-from kaf.events import Event, Message, Metric
-from kaf.finetune import finetune
-from kaf.overlap import dice, overlap, pooled_dice
-from kaf.segment import segment
-from kaf.settings import FinetuneSettings, SegmentSettings
-from kaf.volume import read_labels
+from kaf.evaluation.dice import dice, overlap, pooled_dice
+from kaf.imaging.volume import read_labels
+from kaf.runtime.events import Event, Message, Metric
+from kaf.settings.verbs import FinetuneSettings, SegmentSettings
+from kaf.verbs.finetune import finetune
+from kaf.verbs.segment import segment
 
 
 def tell(event: Event) -> None:

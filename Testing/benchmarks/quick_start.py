@@ -17,10 +17,10 @@ import numpy as np
 
 from kaf.data.folder import scan_folder
 from kaf.data.splits import few_shot
-from kaf.overlap import dice, overlap
-from kaf.segment import segment
-from kaf.settings import SegmentSettings
-from kaf.volume import read_labels
+from kaf.evaluation.dice import dice, overlap
+from kaf.imaging.volume import read_labels
+from kaf.settings.verbs import SegmentSettings
+from kaf.verbs.segment import segment
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import kaf
-from kaf.card import Label
-from kaf.model import load_model, save_model
+from kaf.modelfile.card import Label
+from kaf.modelfile.model import load_model, save_model
 
 LIMIT = 8 * 1024 * 1024
 

@@ -23,16 +23,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kaf.card import Card, Label
-from kaf.client import Client
 from kaf.data.plan import compact_network
-from kaf.model import save_model
+from kaf.imaging.volume import Volume
+from kaf.imaging.write import write_map
+from kaf.modelfile.card import Card, Label
+from kaf.modelfile.model import save_model
 from kaf.network import build_network
-from kaf.phantom import cardiac_phantom
-from kaf.segment import segment
-from kaf.settings import KeypointSettings, NormalisationSettings, SegmentSettings
-from kaf.volume import Volume
-from kaf.volume.write import write_map
+from kaf.phantom.heart import cardiac_phantom
+from kaf.settings.verbs import KeypointSettings, NormalisationSettings, SegmentSettings
+from kaf.verbs.segment import segment
+from kaf.worker.client import Client
 
 SHAPE = (64, 256, 256)
 

@@ -71,7 +71,7 @@ def kaf(*arguments: object, limit: float = 60.0, kill_after: float | None = None
     ``before`` is called in the child before the command, to change what it meets.
     """
     def command() -> None:
-        from kaf import cli
+        from kaf.cli import entry as cli
 
         if before is not None:
             before()

@@ -89,7 +89,7 @@ def _serve(requests: int, answers: int) -> None:
         os.dup2(log, 2)
         os.closerange(3, 64)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        from kaf import worker
+        from kaf.worker import process as worker
 
         worker.main(())
     finally:

@@ -165,9 +165,9 @@ def _with_weights(model: Path, change: Callable[[dict[str, Any]], None]) -> None
     """Other tensors, with every digest as it belongs."""
     from dataclasses import replace
 
-    from kaf.card import CARD_KEY
-    from kaf.model import load_tensors
-    from kaf.weights import digest_of, save_weights
+    from kaf.modelfile.card import CARD_KEY
+    from kaf.modelfile.model import load_tensors
+    from kaf.modelfile.weights_file import digest_of, save_weights
 
     card, tensors = load_tensors(model)
     change(tensors)

@@ -79,7 +79,7 @@ def _evaluations() -> Iterator[tuple[str, Make, Sequence[str], str]]:
 
 def _libraries(material: Material) -> Iterator[Try]:
     """What lies in the user's library must not keep the other models from being listed."""
-    from kaf.library import user_folder
+    from kaf.modelfile.library import user_folder
 
     def library() -> Path:
         folder = user_folder()

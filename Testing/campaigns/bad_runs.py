@@ -40,7 +40,7 @@ def _make_job(folder: Path) -> None:
     """A finished job of the toy trainer, with all of its files."""
     from jobs_toys import toy_python
 
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     job = jobs.start(toy_python(folder.parent), "pretrain", {"data": "scans"}, folder)
     end = time.monotonic() + 60
@@ -87,8 +87,8 @@ def _listed(source: Path, file: str, damage: Callable[[Path], object]) -> Callab
 
 def _looked_at(folder: Path) -> None:
     """All that a panel asks of a run, as often as it asks."""
-    from kaf import jobs
-    from kaf.errors import KafError
+    from kaf.runs import start as jobs
+    from kaf.runtime.errors import KafError
 
     try:
         job = jobs.Job(folder)

@@ -241,7 +241,7 @@ def _of_these_voxels(labels: np.ndarray, values: np.ndarray) -> None:
 
 def _same_model(path: Path, sound_one: Path) -> Verdict:
     """A bit that changes nothing (a blank between header and weights) may pass."""
-    from kaf.model import load_tensors
+    from kaf.modelfile.model import load_tensors
 
     (card, tensors), (right, others) = load_tensors(path), load_tensors(sound_one)
     must(card == right, "another card was accepted")

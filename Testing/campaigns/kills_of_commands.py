@@ -195,7 +195,7 @@ def _adapt(material: Material, over: bool) -> Scenario:
 def _readable(labels: Path, model: Path) -> None:
     import SimpleITK
 
-    from kaf.model import load_model
+    from kaf.modelfile.model import load_model
 
     if labels.exists():
         SimpleITK.ReadImage(str(labels))
@@ -257,6 +257,6 @@ def _export(material: Material) -> Scenario:
 
 
 def _user_folder() -> Path:
-    from kaf.library import user_folder
+    from kaf.modelfile.library import user_folder
 
     return user_folder()

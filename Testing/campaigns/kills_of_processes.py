@@ -63,32 +63,32 @@ def _until(what: Callable[[], Any], words: str, seconds: float = _PATIENCE) -> A
 def _begin(steps: int = 20, **more: Any) -> None:
     from jobs_toys import toy_python
 
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     jobs.start(toy_python(Path.cwd()), "pretrain", {"data": "scans", "steps": steps, **more}, _RUN)
 
 
 def _resume() -> None:
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     jobs.Job(_RUN).resume(str(Path.cwd() / "toy-python"))
 
 
 def _stop() -> None:
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     jobs.Job(_RUN).stop()
 
 
 def _state() -> str:
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     return jobs.Job(_RUN).state()
 
 
 def _settled() -> str:
     """Its state as soon as it does nothing any more."""
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     _until(lambda: jobs.Job(_RUN).state() not in jobs.ALIVE, "the job does not end")
     return jobs.Job(_RUN).state()
@@ -96,8 +96,8 @@ def _settled() -> str:
 
 def _whole_events() -> int:
     """How many steps the last result tells; every line must be an event, but for one that a kill cut short."""
-    from kaf import jobs
-    from kaf.events import Result
+    from kaf.runs import start as jobs
+    from kaf.runtime.events import Result
 
     told = jobs.Job(_RUN).events()[0]
     results = [event for event in told if isinstance(event, Result)]
@@ -106,7 +106,7 @@ def _whole_events() -> int:
 
 def _goes_on(steps: int = 20) -> None:
     """Resumed as often as needed, the job ends well and has made all of its steps."""
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     state = call(_settled)
     for _ in range(3):
@@ -120,7 +120,7 @@ def _goes_on(steps: int = 20) -> None:
 
 
 def _words() -> str:
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     return jobs.Job(_RUN).error
 
@@ -128,7 +128,7 @@ def _words() -> str:
 def _training(here: Path, random: Random, number: int) -> Verdict:
     call(_begin)
     time.sleep(random.uniform(0, 0.9))
-    for pid in mine(here, "kaf.jobs.child") + mine(here, "jobs_toys.py"):
+    for pid in mine(here, "kaf.cli.job_process") + mine(here, "jobs_toys.py"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
     _goes_on()
@@ -159,8 +159,8 @@ def _starter(here: Path, random: Random, number: int) -> Verdict:
 
 def _start_again() -> None:
     """What a person does: start it, and where a run is there already, look at that one."""
-    from kaf import jobs
-    from kaf.errors import OutputError
+    from kaf.runs import start as jobs
+    from kaf.runtime.errors import OutputError
 
     jobs.find("runs")
     with contextlib.suppress(OutputError):
@@ -169,7 +169,7 @@ def _start_again() -> None:
 
 
 def _stopper(here: Path, random: Random, number: int) -> Verdict:
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     call(_begin, 400)
     _until(lambda: call(_state) == jobs.RUNNING, "it does not start")
@@ -181,7 +181,7 @@ def _stopper(here: Path, random: Random, number: int) -> Verdict:
 
 
 def _resumer(here: Path, random: Random, number: int) -> Verdict:
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     call(_begin, 60)
     _until(lambda: call(_state) == jobs.RUNNING, "it does not start")
@@ -200,7 +200,7 @@ def _real_training(material: Material) -> Callable[[Path, Random], Verdict]:
         _until(lambda: list(_RUN.glob("checkpoints/checkpoint-*")) or call(_state) == "finished", "it does not begin",
                120)
         time.sleep(random.uniform(0, 1.0))
-        for pid in mine(here, "kaf.jobs.child"):
+        for pid in mine(here, "kaf.cli.job_process"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if call(_settled) != "finished":
@@ -216,7 +216,7 @@ def _real_training(material: Material) -> Callable[[Path, Random], Verdict]:
 
 
 def _begin_real(data: Path, flags: dict[str, str]) -> None:
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     values: dict[str, Any] = {"data": str(data), "checkpoint_every": 1e-6, "network": {}}
     for flag, value in flags.items():
@@ -230,7 +230,7 @@ def _begin_real(data: Path, flags: dict[str, str]) -> None:
 
 
 def _resume_real() -> None:
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     jobs.Job(_RUN).resume(sys.executable)
 
@@ -242,8 +242,8 @@ def _worker(here: Path, random: Random, number: int) -> Verdict:
 
 def _kill_a_worker(here: Path, delay: float, verb: str) -> None:
     """The request ends in words or well, and the next one has a fresh worker."""
-    from kaf.client import Client
-    from kaf.errors import WorkerError
+    from kaf.runtime.errors import WorkerError
+    from kaf.worker.client import Client
 
     voxels, affine = np.arange(60.0).reshape(3, 4, 5), np.eye(4)
     with Client(verbs="worker_toys:TABLE", env={"PYTHONPATH": str(_TOYS)}, log=here / "worker.log") as client:
@@ -268,7 +268,7 @@ def _kill_a_worker(here: Path, delay: float, verb: str) -> None:
 
 def _client(here: Path, random: Random, number: int) -> Verdict:
     def work() -> None:
-        from kaf.client import Client
+        from kaf.worker.client import Client
 
         client = Client(verbs="worker_toys:TABLE", env={"PYTHONPATH": str(_TOYS)}, log=here / "worker.log")
         client.request("nap", {}, {"image": (np.zeros((3, 4, 5)), np.eye(4))})
@@ -289,9 +289,9 @@ def _segmenting(material: Material) -> Callable[[Path, Random], Verdict]:
 
 
 def _kill_a_segmentation(here: Path, delay: float, material: Material) -> None:
-    from kaf.client import Client
-    from kaf.errors import WorkerError
-    from kaf.volume import read_volume
+    from kaf.imaging.volume import read_volume
+    from kaf.runtime.errors import WorkerError
+    from kaf.worker.client import Client
 
     volume = read_volume(material.scan)
     settings = {"model": str(material.model), **dict(zip((flag.removeprefix("--") for flag in HERE[::2]), HERE[1::2],

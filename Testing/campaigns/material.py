@@ -72,8 +72,8 @@ def _make(folder: Path) -> None:
     from made_models import LABELS, tiny_model
     from small_models import write_phantoms
 
-    from kaf.phantom import cardiac_phantom
-    from kaf.volume.write import write_labels, write_map
+    from kaf.imaging.write import write_labels, write_map
+    from kaf.phantom.heart import cardiac_phantom
 
     made = Material(folder)
     tiny_model(made.model, seed=0, spacing=3.0)
@@ -97,10 +97,10 @@ def threshold_model(path: Path, spacing: float, fused: bool = False, axis: str =
     """
     import torch
 
-    from kaf.card import Card, Label
-    from kaf.model import save_model
+    from kaf.modelfile.card import Card, Label
+    from kaf.modelfile.model import save_model
     from kaf.network import build_network
-    from kaf.settings import NetworkSettings, NormalisationSettings
+    from kaf.settings.verbs import NetworkSettings, NormalisationSettings
 
     settings = NetworkSettings(classes=8, width=4, decoder_width=4, fusion="keypoints" if fused else "none", blocks=1,
                                token_width=8, heads=2, diffusion_width=4)

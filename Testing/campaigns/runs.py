@@ -33,7 +33,7 @@ def weights_of(run: Path) -> str:
 
 
 def _checked_digest(path: Path) -> str:
-    from kaf.model import load_tensors
+    from kaf.modelfile.model import load_tensors
 
     return load_tensors(path)[0].digest
 

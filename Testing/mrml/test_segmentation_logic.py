@@ -11,12 +11,12 @@ import slicer
 from made_models import LABELS, RUN, moved, stored, turned
 from mrml_nodes import segment_array, segments, transform_node, volume_node
 
-from kaf.errors import InputError, ModelError
-from kaf.events import Progress
-from kaf.phantom import cardiac_phantom
-from kaf.segment import segment
-from kaf.settings import SegmentSettings
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import InputError, ModelError
+from kaf.runtime.events import Progress
+from kaf.settings.verbs import SegmentSettings
+from kaf.verbs.segment import segment
 
 SETTINGS = {"model": "tiny", **RUN}
 

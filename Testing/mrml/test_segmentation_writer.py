@@ -10,7 +10,7 @@ import vtk
 from made_models import turned
 from mrml_nodes import segment_array, segments, transform_node, volume_node
 
-from kaf.errors import InputError
+from kaf.runtime.errors import InputError
 from KAFSegmentationLib import SegmentationWriter
 
 LABELS = [

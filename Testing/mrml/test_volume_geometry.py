@@ -9,7 +9,7 @@ import slicer
 from made_models import turned
 from mrml_nodes import transform_node, volume_node
 
-from kaf.errors import InputError
+from kaf.runtime.errors import InputError
 from KAFSegmentationLib import VolumeGeometry
 
 

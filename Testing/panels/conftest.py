@@ -62,7 +62,7 @@ def library(tmp_path_factory):
     """A user's data folder with the model ``tiny`` in its library, known to this process and to the worker."""
     from made_models import tiny_model
 
-    import kaf.library
+    import kaf.modelfile.library
 
     home = tmp_path_factory.mktemp("home")
     (home / "kaf" / "models").mkdir(parents=True)
@@ -71,9 +71,10 @@ def library(tmp_path_factory):
     before = os.environ.get("XDG_DATA_HOME")
     os.environ["XDG_DATA_HOME"] = str(home)
     # Whatever comes with KAF stays out of sight, so that the tests do not depend on it.
-    bundled, kaf.library.bundled_folder = kaf.library.bundled_folder, lambda: home / "nothing bundled"
+    library = kaf.modelfile.library
+    bundled, library.bundled_folder = library.bundled_folder, lambda: home / "nothing bundled"
     yield home / "kaf" / "models"
-    kaf.library.bundled_folder = bundled
+    library.bundled_folder = bundled
     os.environ.pop("XDG_DATA_HOME")
     if before is not None:
         os.environ["XDG_DATA_HOME"] = before
@@ -82,7 +83,7 @@ def library(tmp_path_factory):
 @pytest.fixture(scope="session")
 def worker(library):
     """One client for all tests: closing a panel leaves its worker warm for the next one."""
-    from kaf.client import Client
+    from kaf.worker.client import Client
 
     class Shared(Client):
         def close(self):
@@ -139,7 +140,7 @@ def panel(make_panel):
 
 @pytest.fixture(scope="session")
 def heart():
-    from kaf.phantom import cardiac_phantom
+    from kaf.phantom.heart import cardiac_phantom
 
     return cardiac_phantom(3, slices=4, size=64, spacing=3.0)[0]
 
@@ -216,7 +217,7 @@ def makePretrain(library, tmp_path, monkeypatch):
 
 
 def _jobsBelow(folder):
-    from kaf import jobs
+    from kaf.runs import start as jobs
 
     return jobs.find(folder)
 

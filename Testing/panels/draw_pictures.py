@@ -20,7 +20,7 @@ from PIL import Image, ImageOps  # noqa: E402
 from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan, run, segments  # noqa: E402
 from setup_fakes import Bench  # noqa: E402
 
-from kaf.phantom import cardiac_phantom  # noqa: E402
+from kaf.phantom.heart import cardiac_phantom  # noqa: E402
 
 ROOT = TESTING.parent
 TUTORIAL = ROOT / "Docs" / "tutorial"
@@ -82,7 +82,7 @@ def draw_question(wanted) -> None:
     """The one question of the set-up, as it stands in an empty Slicer."""
     if "question" not in wanted:
         return
-    from KAFSegmentationLib.SetupDialogs import SetupDialogs
+    from KAFSegmentationLib.setup.SetupDialogs import SetupDialogs
 
     plan = Bench(Path("/opt/Slicer/lib/Python"), extension=False).setup._plan()
     host.dialogs().answer(lambda box: take(box, "question", wanted))

@@ -24,7 +24,7 @@ from PIL import Image, ImageOps  # noqa: E402
 from pretrain_panel import look_into, open_panel, wait_for_end  # noqa: E402
 from segmentation_panel import PATIENCE  # noqa: E402
 
-from kaf import jobs  # noqa: E402
+from kaf.runs import start as jobs  # noqa: E402
 
 ROOT = TESTING.parent
 PICTURES = ROOT / "Docs" / "tutorial-pretraining"

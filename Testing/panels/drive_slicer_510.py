@@ -18,8 +18,8 @@ import slicer  # noqa: E402
 from segmentation_panel import MODULE  # noqa: E402
 from setup_fakes import GOOD, TORCH, FakeInterpreter, Installed, allGood  # noqa: E402
 
-from KAFSegmentationLib.PackageInstaller import PackageInstaller  # noqa: E402
-from KAFSegmentationLib.Setup import Setup  # noqa: E402
+from KAFSegmentationLib.setup.PackageInstaller import PackageInstaller  # noqa: E402
+from KAFSegmentationLib.setup.Setup import Setup  # noqa: E402
 
 
 def main(folder: str) -> None:

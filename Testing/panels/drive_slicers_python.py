@@ -22,7 +22,7 @@ import qt  # noqa: E402
 import slicer  # noqa: E402
 from segmentation_panel import MODULE, PATIENCE, ReadySetup, run, segment_array, segments  # noqa: E402
 
-from kaf import library  # noqa: E402
+from kaf.modelfile import library  # noqa: E402
 
 
 class OtherPython(ReadySetup):

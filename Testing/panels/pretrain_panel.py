@@ -7,7 +7,7 @@ import qt
 from segmentation_panel import PATIENCE, ReadySetup
 
 import host
-from kaf import jobs
+from kaf.runs import start as jobs
 
 MODULE = Path(__file__).resolve().parents[2] / "KAFPretrain"
 NETWORK = {"width": 4, "decoder_width": 8, "blocks": 1, "token_width": 8, "heads": 2, "diffusion_width": 4}
@@ -17,14 +17,14 @@ LAYOUTS = ("images and labels", "beside", "one folder per case")
 
 def heart(seed):
     """A small scan and its labels."""
-    from kaf.phantom import cardiac_phantom
+    from kaf.phantom.heart import cardiac_phantom
 
     return cardiac_phantom(seed, slices=4, size=48, spacing=4.0)
 
 
 def write_volume(volume, path):
     """A scan or label map of the backend as a file."""
-    from kaf.volume.write import write_labels, write_map
+    from kaf.imaging.write import write_labels, write_map
 
     path.parent.mkdir(parents=True, exist_ok=True)
     if volume.voxels.dtype.kind == "u" and volume.voxels.max() < 10:
@@ -177,7 +177,7 @@ def approve(path):
     """Writes onto a model's card that it has passed its check, which a run of some seconds does not."""
     from dataclasses import replace
 
-    from kaf.card import copy_with_card, read_card
+    from kaf.modelfile.card import copy_with_card, read_card
     from kaf.modelfile.verdict import Verdict
 
     card = read_card(path)

@@ -4,10 +4,10 @@ import importlib.metadata
 from pathlib import Path
 from types import SimpleNamespace
 
-from KAFSegmentationLib.Findings import Findings
-from KAFSegmentationLib.Packages import Packages
-from KAFSegmentationLib.Setup import REQUIREMENTS, Setup
-from KAFSegmentationLib.SetupSettings import SetupSettings
+from KAFSegmentationLib.setup.Findings import Findings
+from KAFSegmentationLib.setup.Packages import Packages
+from KAFSegmentationLib.setup.Setup import REQUIREMENTS, Setup
+from KAFSegmentationLib.setup.SetupSettings import SetupSettings
 
 GOOD = {
     "monai": "1.5.1", "safetensors": "0.6", "pydantic": "2.11", "pydantic-settings": "2.10",
@@ -147,7 +147,8 @@ class Store(dict):
 def allGood(path=""):
     """What a probe finds where everything is there."""
     return Findings(python="3.12.10", executable=path, machine="x86_64", device="cpu",
-                    versions={**GOOD, **TORCH, "numpy": "2.1", "scipy": "1.15", "SimpleITK": "2.5", "kaf.segment": ""})
+                    versions={**GOOD, **TORCH, "numpy": "2.1", "scipy": "1.15", "SimpleITK": "2.5",
+                              "kaf.verbs.segment": ""})
 
 
 class Bench:

@@ -58,7 +58,7 @@ def open_panel(scan: Path | None, model: str):
     from segmentation_panel import MODULE, ReadySetup, add_scan
 
     import host
-    from kaf.phantom import cardiac_phantom
+    from kaf.phantom.heart import cardiac_phantom
 
     module = host.load_module(MODULE / "KAFSegmentation.py")
     module.source.KAFSegmentationWidget.makeSetup = ReadySetup

@@ -167,7 +167,7 @@ def test_segments_drawn_by_hand_under_the_names_of_the_model(adapting, scan):
 
 
 def test_scripts_do_the_same_without_a_panel(panel, scan, library):
-    from kaf.errors import InputError
+    from kaf.runtime.errors import InputError
     from KAFSegmentationLib import AdaptationLogic
 
     logic = AdaptationLogic(backend=panel.logic.backend)

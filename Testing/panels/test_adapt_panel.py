@@ -12,9 +12,9 @@ from made_models import LABELS
 from segmentation_panel import PATIENCE, hold_worker, run, segment_array, segments
 
 import host
-from kaf.segment import segment
-from kaf.settings import SegmentSettings
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.settings.verbs import SegmentSettings
+from kaf.verbs.segment import segment
 
 
 def test_corrected_slices_are_found_learned_and_stay_as_drawn(adapting, scan, library, pictures):
@@ -99,7 +99,7 @@ def test_cancel_changes_nothing(adapting, scan, pictures):
 
 
 def test_progress_tells_the_time_left(adapting, scan):
-    from kaf.events import Progress
+    from kaf.runtime.events import Progress
 
     node = run(adapting)
     draw(node, scan, "LV cavity", [1])

@@ -14,7 +14,7 @@ from made_models import stored
 from segmentation_panel import add_scan, hold_worker, run, segment_array, wait_for_run
 
 import host
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
 
 
 @pytest.mark.parametrize(("order", "flips"), [((2, 1, 0), (False, False, True)), ((1, 0, 2), (True, True, False))])

@@ -13,7 +13,7 @@ GIGABYTE = 1e9
 
 @pytest.mark.parametrize(("free", "short"), [(2 * GIGABYTE, True), (64 * GIGABYTE, False), (None, False)])
 def test_memory_that_is_short_is_told_where_the_system_tells(monkeypatch, free, short):
-    module = importlib.import_module("KAFSegmentationLib.Forecast")  # Reload replaces it
+    module = importlib.import_module("KAFSegmentationLib.segment.Forecast")  # Reload replaces it
     monkeypatch.setattr(module, "free_memory", lambda: free)
     text = module.Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cpu", known=True).text()
     assert "5.0 GB of memory" in text

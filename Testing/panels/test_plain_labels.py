@@ -21,12 +21,12 @@ from pretrain_panel import look_into, write_volume
 from segmentation_panel import MODULE, add_scan, run, segments
 
 import host
-from kaf.card import Label
+from kaf.modelfile.card import Label
 
 HOSTILE = '<b>x</b><img src="nowhere.png">&lt;'
 FILE_NAME = "<b>x<img src=nowhere.png>"  # what a file system takes
 SOURCES = [path for module in (MODULE, pretrain_panel.MODULE) for path in [
-    module / f"{module.name}.py", *sorted((module / f"{module.name}Lib").glob("*.py"))]]
+    module / f"{module.name}.py", *sorted((module / f"{module.name}Lib").rglob("*.py"))]]
 PLAIN = "PlainText.py"  # the one file that may touch what all others go round
 RICH = {  # labels whose words are put together as rich text; what others wrote is escaped in it
     "KAFSegmentation": {"modelCardLabel"},
@@ -222,7 +222,7 @@ def test_the_section_correct_and_adapt(hostile):
 
 
 def test_what_set_up_says():
-    from KAFSegmentationLib.SetupDialogs import SetupDialogs, consentText
+    from KAFSegmentationLib.setup.SetupDialogs import SetupDialogs, consentText
 
     plan = SimpleNamespace(rows=lambda: [], downloadMegabytes=1, diskMegabytes=2, obstacle=f"No {HOSTILE}",
                            needsTorch=False, torchState="")
@@ -280,11 +280,11 @@ def test_cards_runs_and_questions_of_the_pretraining_panel(makePretrain, library
 
 
 def test_what_a_run_says_of_itself():
-    from kaf import jobs
-    from kaf.events import Message
-    from KAFPretrainLib.Inspection import FoundCase, Inspection
-    from KAFPretrainLib.RunStory import RunStory
-    from KAFPretrainLib.RunWords import statusWords
+    from kaf.runs import start as jobs
+    from kaf.runtime.events import Message
+    from KAFPretrainLib.data.Inspection import FoundCase, Inspection
+    from KAFPretrainLib.runs.RunStory import RunStory
+    from KAFPretrainLib.runs.RunWords import statusWords
 
     job = SimpleNamespace(note=HOSTILE, error=HOSTILE, can_resume=False, verb="pretrain", is_foreign=False)
     story = RunStory()
@@ -301,8 +301,8 @@ def test_what_a_run_says_of_itself():
 def test_what_was_taken_over_from_weights(tmp_path):
     import json
 
-    from KAFPretrainLib.TransferWords import transferWords
-    from KAFSegmentationLib.PlainText import tip
+    from KAFPretrainLib.runs.TransferWords import transferWords
+    from KAFSegmentationLib.widgets.PlainText import tip
 
     report = {"coverage": 0.5, "loaded": [HOSTILE], "skipped": [HOSTILE],
               **{kind: [] for kind in ("adapted", "missing", "unexpected")}}

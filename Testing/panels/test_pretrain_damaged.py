@@ -10,12 +10,12 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import kaf
-from kaf.card import copy_with_card, read_card
-from KAFPretrainLib.JobList import _seen
-from KAFPretrainLib.LibraryKeeper import libraryName
-from KAFPretrainLib.RunStory import RunStory
-from KAFPretrainLib.RunWords import entryWords, percentWords, statusWords
-from KAFPretrainLib.TransferWords import transferWords
+from kaf.modelfile.card import copy_with_card, read_card
+from KAFPretrainLib.models.LibraryKeeper import libraryName
+from KAFPretrainLib.runs.JobList import _seen
+from KAFPretrainLib.runs.RunStory import RunStory
+from KAFPretrainLib.runs.RunWords import entryWords, percentWords, statusWords
+from KAFPretrainLib.runs.TransferWords import transferWords
 
 pytestmark = pytest.mark.usefixtures("quietHost")
 VALUES = [None, True, -1, 1.5, 10 ** 400, float("nan"), float("inf"), "", "x", [], [[]], [1], {}, {"a": 1}]
@@ -42,7 +42,7 @@ def makeRun(folder):
 
 @pytest.mark.parametrize("name", SOUND)
 def test_the_others_are_listed(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("kaf.jobs.folder.time.sleep", lambda _: None)
+    monkeypatch.setattr("kaf.runs.job_folder.time.sleep", lambda _: None)
     makeRun(tmp_path / "sound")
     makeRun(tmp_path / "damaged")
     wrong = [json.dumps({**SOUND[name], key: value}) for key in SOUND[name] for value in VALUES]

@@ -14,7 +14,7 @@ from pretrain_panel import LAYOUTS, choose_folder, heart, look_into, settle, wri
 from segmentation_panel import PATIENCE, ReadySetup
 
 import host
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
 
 
 def cells(table, column):

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
-from kaf.errors import OutputError
-from KAFPretrainLib.Evaluation import layOut
+from kaf.runtime.errors import OutputError
+from KAFPretrainLib.evaluate.Evaluation import layOut
 
 pytestmark = pytest.mark.usefixtures("quietHost")
 

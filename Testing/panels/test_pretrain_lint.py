@@ -12,7 +12,7 @@ from pretrain_panel import MODULE
 import host
 
 UI = MODULE / "Resources" / "UI" / "KAFPretrain.ui"
-SOURCES = [MODULE / "KAFPretrain.py", *sorted((MODULE / "KAFPretrainLib").glob("*.py"))]
+SOURCES = [MODULE / "KAFPretrain.py", *sorted((MODULE / "KAFPretrainLib").rglob("*.py"))]
 NEEDS_TIP = {"QPushButton", "QToolButton", "QComboBox", "QSpinBox", "QDoubleSpinBox", "QLineEdit", "QCheckBox",
              "QTableWidget", "QListWidget", "QSlider", "QProgressBar", "QPlainTextEdit", "ctkPathLineEdit"}
 
@@ -29,7 +29,7 @@ def test_pythonqt_understands_the_code():
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_slicer_never_imports_torch(path):
     text = path.read_text(encoding="utf-8")
-    for word in ("torch", "pydantic", "kaf.settings", "kaf.pretrain", "kaf.finetune", "kaf.training"):
+    for word in ("torch", "pydantic", "kaf.settings.verbs", "kaf.verbs.pretrain", "kaf.verbs.finetune", "kaf.training"):
         assert f"from {word}" not in text
         assert f"import {word}" not in text
 
@@ -44,8 +44,8 @@ def test_what_is_repeated_from_the_backend_is_the_same():
     """The panel may not import torch or pydantic, so it states a few things again."""
     from kaf.settings.pretrain import METHODS, parse_method, preset_names
     from kaf.training import monitors
-    from KAFPretrainLib import Monitors, RunSettings
-    from KAFPretrainLib.MethodChoice import readPresets, weightsOf
+    from KAFPretrainLib.runs import Monitors, RunSettings
+    from KAFPretrainLib.runs.MethodChoice import readPresets, weightsOf
 
     assert RunSettings.METHODS == METHODS
     assert (Monitors.LEAST_SPREAD, Monitors.LEAST_RANK, Monitors.STEPS_BEFORE_ALARM) == (

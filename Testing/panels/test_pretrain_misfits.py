@@ -25,8 +25,8 @@ from pretrain_panel import (
 from segmentation_panel import PATIENCE
 
 import host
-from kaf import jobs
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.runs import start as jobs
 
 
 def test_a_patient_in_training_and_test_is_told(makePretrain, hearts, runs):

@@ -26,11 +26,11 @@ from segmentation_panel import PATIENCE
 from test_pretrain_data import cells
 
 import host
-from kaf import jobs
-from kaf.card import read_card
-from kaf.commands.submit import _split
-from kaf.commands.training import CompareCommand
-from kaf.flags import parse
+from kaf.cli.flags import parse
+from kaf.cli.submit import _split
+from kaf.cli.training import CompareCommand
+from kaf.modelfile.card import read_card
+from kaf.runs import start as jobs
 from kaf.settings.compare import CompareSettings
 
 

@@ -15,7 +15,7 @@ from pretrain_panel import look_into, start_pretraining, steps_in, tiny_pretrain
 from segmentation_panel import PATIENCE
 
 import host
-from kaf import jobs
+from kaf.runs import start as jobs
 
 
 def nodes(kind):
@@ -167,7 +167,7 @@ def test_two_runs_on_one_device_wait_for_each_other(pretrain, hearts, tmp_path):
 
 
 def test_two_runs_on_two_devices_run_side_by_side(pretrain, hearts, tmp_path, monkeypatch):
-    import KAFPretrainLib.JobList as source
+    import KAFPretrainLib.runs.JobList as source
 
     monkeypatch.setattr(source, "queueOf", lambda device: {"auto": "one device"}.get(device, "another"))
     look_into(pretrain, hearts)

@@ -34,7 +34,7 @@ def test_it_is_among_the_samples(pretrain, monkeypatch):
 
 
 def test_its_button_makes_the_folder_once_and_the_panel_has_it(pretrain, makePretrain):
-    from KAFPretrainLib.SampleFolder import SampleFolder
+    from KAFPretrainLib.data.SampleFolder import SampleFolder
 
     slicer.modules.sampleDataSources = {}
     SampleFolder(ReadySetup).register()
@@ -52,7 +52,7 @@ def test_its_button_makes_the_folder_once_and_the_panel_has_it(pretrain, makePre
 
 
 def test_before_the_set_up_it_says_what_to_do(pretrain, monkeypatch, tmp_path):
-    from KAFPretrainLib.SampleFolder import SampleFolder
+    from KAFPretrainLib.data.SampleFolder import SampleFolder
 
     cache = slicer.mrmlScene.GetCacheManager()
     before = cache.GetRemoteCacheDirectory()

@@ -24,7 +24,7 @@ from pretrain_panel import (
 from segmentation_panel import PATIENCE, ReadySetup
 
 import host
-from kaf import jobs
+from kaf.runs import start as jobs
 
 
 def test_a_run_that_diverges_says_so_and_what_to_do(pretrain, hearts, tmp_path, pictures):
@@ -136,7 +136,7 @@ def test_a_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_room(mak
 
 _GONE = """
 import os, sys
-if "kaf.jobs.child" in sys.orig_argv:
+if "kaf.cli.job_process" in sys.orig_argv:
     from kaf.training.loop import Loop
     step = Loop._step
     def broken(self, batch):

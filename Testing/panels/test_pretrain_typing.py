@@ -13,7 +13,7 @@ from disk_watch import disk_watch
 from pretrain_panel import look_into, settle
 
 import host
-from kaf import jobs
+from kaf.runs import start as jobs
 
 
 def change_all(pretrain):

@@ -12,22 +12,29 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import qt
 
 import host
-from kaf import jobs
-from kaf.commands import FinetuneCommand
-from kaf.commands.training import CompareCommand, PretrainCommand
+from kaf.cli.flags import parse
+from kaf.cli.training import CompareCommand, PretrainCommand
+from kaf.cli.verb_commands import FinetuneCommand
 from kaf.data.splits import Split
-from kaf.errors import InputError
-from kaf.events import Message, Metric, Picture, Result
-from kaf.flags import parse
-from kaf.settings import FinetuneSettings
+from kaf.runs import start as jobs
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message, Metric, Picture, Result
 from kaf.settings.pretrain import PretrainSettings
+from kaf.settings.verbs import FinetuneSettings
 from KAFPretrainLib import Curves, RunStory
-from KAFPretrainLib.Inspection import FoundCase, Inspection
-from KAFPretrainLib.Monitors import BAD, GOOD, LOOK, NONE, lights
-from KAFPretrainLib.PatientSplit import checkSplit, drawSplit
-from KAFPretrainLib.RunSettings import command, compareValues, finetuneValues, needsFile, pretrainValues, settingsFile
-from KAFPretrainLib.RunWords import statusWords
-from KAFPretrainLib.Weights import Weights, WeightsChoice
+from KAFPretrainLib.data.Inspection import FoundCase, Inspection
+from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit
+from KAFPretrainLib.models.Weights import Weights, WeightsChoice
+from KAFPretrainLib.runs.Monitors import BAD, GOOD, LOOK, NONE, lights
+from KAFPretrainLib.runs.RunSettings import (
+    command,
+    compareValues,
+    finetuneValues,
+    needsFile,
+    pretrainValues,
+    settingsFile,
+)
+from KAFPretrainLib.runs.RunWords import statusWords
 
 CHOICES = SimpleNamespace(
     preset="kaf-bim-compact", method="kaf+bim:0.5", pretrainMinutes=2.5, pretrainSeed=3, pretrainDevice="cpu",

@@ -19,9 +19,9 @@ host.start()
 import SampleData  # noqa: E402
 import slicer  # noqa: E402
 
-from kaf.errors import ResourceError  # noqa: E402
-from kaf.phantom import cardiac_phantom  # noqa: E402
-from KAFSegmentationLib.SampleDataSources import SampleDataSources, registerSampleData  # noqa: E402
+from kaf.phantom.heart import cardiac_phantom  # noqa: E402
+from kaf.runtime.errors import ResourceError  # noqa: E402
+from KAFSegmentationLib.scene.SampleDataSources import SampleDataSources, registerSampleData  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import slicer
 from segmentation_panel import add_scan, begin_held, let_go, press, run, segment_array, segments, wait_for_run
 
 import host
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_a_scene_that_mixed_them_up_is_asked_about(panel, scan, second, tmp_path
 
 
 def test_scripts_are_refused(panel, scan, second):
-    from kaf.errors import InputError
+    from kaf.runtime.errors import InputError
 
     logic, settings = panel.logic, {"model": "tiny", "threads": 1}
     first = logic.process(scan, settings).segmentationNode

@@ -11,7 +11,7 @@ from adapt_panel import adapt, begin, draw, look_at, marked, masks, same, text, 
 from segmentation_panel import add_scan, hold_worker, overlay, press, run, segments, settle
 
 import host
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
 
 
 @pytest.fixture

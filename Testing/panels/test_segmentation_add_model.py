@@ -16,8 +16,8 @@ from made_models import tiny_model
 from segmentation_panel import MODULE, hold_worker, run, segments, wait_for_run
 
 import host
-import kaf.library
-from kaf.errors import KafError
+import kaf.modelfile.library
+from kaf.runtime.errors import KafError
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_model_that_was_added_is_removed_after_a_question(panel, scan, file, l
 def test_what_comes_with_kaf_stays(panel, file, tmp_path, monkeypatch):
     (tmp_path / "bundled").mkdir()
     tiny_model(tmp_path / "bundled" / "brought.safetensors", seed=3, name="brought")
-    monkeypatch.setattr(kaf.library, "bundled_folder", lambda: tmp_path / "bundled")
+    monkeypatch.setattr(kaf.modelfile.library, "bundled_folder", lambda: tmp_path / "bundled")
     panel.leave()
     panel.show()
     host.choose(panel.ui.modelComboBox, "brought")

@@ -13,9 +13,9 @@ import slicer
 from segmentation_panel import add_scan, overlay, run, settle
 
 import host
-from kaf.explain import explain
-from kaf.settings import ExplainSettings
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
+from kaf.settings.verbs import ExplainSettings
+from kaf.verbs.explain import explain
 
 VIEWS = {"saliency": "Attention of the whole scan", "from": "Where a keypoint looks",
          "to": "Who looks at a keypoint", "uncertainty": "Uncertainty of the result", "off": "Nothing"}

@@ -30,7 +30,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
     """Two scans, one of them turned, and a text that calls itself a scan."""
-    from kaf.phantom import cardiac_phantom
+    from kaf.phantom.heart import cardiac_phantom
 
     folder = tmp_path_factory.mktemp("scans")
     for name, seed in (("anna", 1), ("ben", 2)):

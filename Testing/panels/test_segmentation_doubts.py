@@ -15,7 +15,7 @@ import slicer
 from segmentation_panel import MODULE, add_scan, press, run, wait_for_run
 
 import host
-from kaf.volume import Volume
+from kaf.imaging.volume import Volume
 
 LOOKS = "This scan looks like CT, but tiny was made for MR: do not trust the result."
 STATED = "This scan is CT, as its DICOM header says, but tiny was made for MR: do not trust the result."

@@ -166,7 +166,7 @@ def test_no_model_at_all(panel, scan, library):
     path = library / "tiny.safetensors"
     hidden = path.rename(path.with_suffix(".hidden"))
     try:
-        from kaf.library import list_models
+        from kaf.modelfile.library import list_models
 
         if list_models():
             pytest.skip("this copy ships models, so there is always one")
@@ -263,7 +263,7 @@ def test_a_python_that_is_not_there(make_panel, heart):
 
 
 def test_a_worker_that_never_answers(make_panel, heart, tmp_path, monkeypatch):
-    from kaf.client import Client
+    from kaf.worker.client import Client
 
     (tmp_path / "hanging_verbs.py").write_text(HANGS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -278,12 +278,12 @@ def test_a_worker_that_never_answers(make_panel, heart, tmp_path, monkeypatch):
 
 
 def test_a_full_disk(panel, scan, monkeypatch):
-    import kaf.handover
+    import kaf.worker.array_transfer
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kaf.handover.np, "save", full)
+    monkeypatch.setattr(kaf.worker.array_transfer.np, "save", full)
     run_badly(panel)
     assert "No space left on device" in panel.ui.messageLabel.text
     assert "Free space there" in panel.ui.messageLabel.text
@@ -316,7 +316,7 @@ def test_something_nobody_thought_of(panel, scan, monkeypatch):
     def broken(*_):
         raise RuntimeError("the moon is full")
 
-    monkeypatch.setattr(sys.modules["KAFSegmentationLib.SegmentationWriter"].SegmentationWriter, "write", broken)
+    monkeypatch.setattr(sys.modules["KAFSegmentationLib.scene.SegmentationWriter"].SegmentationWriter, "write", broken)
     run_badly(panel)
     assert "the moon is full" in panel.ui.messageLabel.text
     assert "report it with the log" in panel.ui.messageLabel.text

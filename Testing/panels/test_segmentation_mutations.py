@@ -128,7 +128,7 @@ def walk(module, heart):
     host.check_errors()
     assert ui.applyButton.text == "Cancel"
     host.pump(50)
-    from kaf.events import Progress
+    from kaf.runtime.events import Progress
 
     module.widget.segmentation._onEvent(Progress("segmenting", 1, 2, 3.0))
     assert ui.progressBar.value == 500
@@ -159,7 +159,7 @@ def walk(module, heart):
 
 def check(folder):
     """What the lints would say."""
-    sources = [folder / "KAFSegmentation.py", *sorted((folder / "KAFSegmentationLib").glob("*.py"))]
+    sources = [folder / "KAFSegmentation.py", *sorted((folder / "KAFSegmentationLib").rglob("*.py"))]
     assert host.lint_ui(folder / UI, folder) == []
     assert host.lint_keyword_arguments(sources) == []
     assert host.lint_dialect(sources) == []
@@ -174,7 +174,7 @@ def connections():
 def signals():
     """(file, line, signal) of every ``connect("signal(...)", ...)``."""
     found = []
-    for path in [MODULE / "KAFSegmentation.py", *sorted(LIBRARY.glob("*.py"))]:
+    for path in [MODULE / "KAFSegmentation.py", *sorted(LIBRARY.rglob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "connect" and node.args \
                     and isinstance(node.args[0], ast.Constant):
@@ -219,28 +219,29 @@ LIB = "KAFSegmentationLib"
 
 @pytest.mark.parametrize(("file", "old", "new"), [
     # a property called as a method
-    (f"{LIB}/MessageLine.py", "text == self._label.text and", "text == self._label.text() and"),
-    (f"{LIB}/RunControls.py", "if self._button.enabled:", "if self._button.enabled():"),
-    (f"{LIB}/ModelSelector.py", "else self._combo.count - 1)", "else self._combo.count() - 1)"),
-    (f"{LIB}/AttentionPanel.py", "range(comboBox.count)", "range(comboBox.count())"),
-    (f"{LIB}/Outlook.py", "bool(self._label.text)", "bool(self._label.text())"),
-    (f"{LIB}/ExampleList.py", "count = self.ui.exampleList.count", "count = self.ui.exampleList.count()"),
+    (f"{LIB}/widgets/MessageLine.py", "text == self._label.text and", "text == self._label.text() and"),
+    (f"{LIB}/widgets/RunControls.py", "if self._button.enabled:", "if self._button.enabled():"),
+    (f"{LIB}/segment/ModelSelector.py", "else self._combo.count - 1)", "else self._combo.count() - 1)"),
+    (f"{LIB}/attention/AttentionPanel.py", "range(comboBox.count)", "range(comboBox.count())"),
+    (f"{LIB}/segment/Outlook.py", "bool(self._label.text)", "bool(self._label.text())"),
+    (f"{LIB}/adapt/ExampleList.py", "count = self.ui.exampleList.count", "count = self.ui.exampleList.count()"),
     # a method written like a property
-    (f"{LIB}/MessageLine.py", "self._frame.visible = False", "self._frame.setVisible = False"),
-    (f"{LIB}/AttentionPanel.py", "self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))",
+    (f"{LIB}/widgets/MessageLine.py", "self._frame.visible = False", "self._frame.setVisible = False"),
+    (f"{LIB}/attention/AttentionPanel.py", "self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))",
      "self.ui.viewComboBox.setCurrentIndex = VIEWS.index(view)"),
     # a wrong name
-    (f"{LIB}/RunControls.py", "self._bar.maximum = 1000", "self._bar.maximun = 1000"),
-    (f"{LIB}/RunControls.py", "self._bar.format =", "self._bar.formatt ="),
-    (f"{LIB}/RunControls.py", "self._button.toolTip =", "self._button.tooltip ="),
+    (f"{LIB}/widgets/RunControls.py", "self._bar.maximum = 1000", "self._bar.maximun = 1000"),
+    (f"{LIB}/widgets/RunControls.py", "self._bar.format =", "self._bar.formatt ="),
+    (f"{LIB}/widgets/RunControls.py", "self._button.toolTip =", "self._button.tooltip ="),
     (f"{LIB}/SegmentationWidget.py", "self.ui.framesCheckBox.enabled", "self.ui.framesCheckbox.enabled"),
     (f"{LIB}/SegmentationWidget.py", "qt.Qt.WidgetWithChildrenShortcut", "qt.Qt.WidgetAndChildrenShortcut"),
-    (f"{LIB}/ModelSelector.py", "self._combo.addItem(known", "self._combo.appendItem(known"),
-    (f"{LIB}/StructureChoice.py", "segments.maximumHeight", "segments.maximalHeight"),
-    (f"{LIB}/EmbeddedEditor.py", "editor.setEffectNameOrder", "editor.setEffectNamesOrder"),
-    (f"{LIB}/ScanSlices.py", "manager.sliceViewNames", "manager.sliceViewsNames"),
+    (f"{LIB}/segment/ModelSelector.py", "self._combo.addItem(known", "self._combo.appendItem(known"),
+    (f"{LIB}/adapt/StructureChoice.py", "segments.maximumHeight", "segments.maximalHeight"),
+    (f"{LIB}/adapt/EmbeddedEditor.py", "editor.setEffectNameOrder", "editor.setEffectNamesOrder"),
+    (f"{LIB}/scene/ScanSlices.py", "manager.sliceViewNames", "manager.sliceViewsNames"),
     # arguments by name, which PythonQt does not take
-    (f"{LIB}/AttentionPanel.py", "ui.viewComboBox.addItem(NAMES[view])", "ui.viewComboBox.addItem(text=NAMES[view])"),
+    (f"{LIB}/attention/AttentionPanel.py", "ui.viewComboBox.addItem(NAMES[view])",
+     "ui.viewComboBox.addItem(text=NAMES[view])"),
     (f"{LIB}/SegmentationWidget.py", "shortcut.setContext(qt", "shortcut.setContext(context=qt"),
     # what PySide6 has and PythonQt has not
     (f"{LIB}/SegmentationWidget.py", "qt.Qt.WidgetWithChildren", "qt.Qt.ShortcutContext.WidgetWithChildren"),
@@ -251,7 +252,7 @@ LIB = "KAFSegmentationLib"
     # the module's own part in the dance
     ("KAFSegmentation.py", "uiWidget.setMRMLScene(slicer.mrmlScene)", "uiWidget.mrmlScene()"),
     ("KAFSegmentation.py", "self.segmentation.enter()\n\n", "pass\n\n"),
-    (f"{LIB}/RunControls.py", 'self._button.text = "Cancel"', "pass"),
+    (f"{LIB}/widgets/RunControls.py", 'self._button.text = "Cancel"', "pass"),
 ])  # fmt: skip
 def test_what_would_fail_in_slicer_fails_here(broken, file, old, new):
     assert old in (MODULE / file).read_text(encoding="utf-8"), "the code has changed: mutate what it says now"

@@ -26,10 +26,10 @@ from segmentation_panel import (
 )
 
 import host
-from kaf.segment import segment
-from kaf.settings import SegmentSettings
+from kaf.settings.verbs import SegmentSettings
+from kaf.verbs.segment import segment
 
-LIBRARY = sorted((MODULE / "KAFSegmentationLib").glob("*.py"))
+LIBRARY = sorted((MODULE / "KAFSegmentationLib").rglob("*.py"))
 
 
 def test_ui_file_and_code_belong_together():
@@ -43,7 +43,7 @@ def test_no_keyword_arguments_to_cpp():
 def test_slicer_never_imports_torch():
     for path in [MODULE / "KAFSegmentation.py", *LIBRARY]:
         assert "import pydantic" not in path.read_text(encoding="utf-8"), path
-        assert "kaf.settings" not in path.read_text(encoding="utf-8"), path
+        assert "kaf.settings.verbs" not in path.read_text(encoding="utf-8"), path
 
 
 def test_the_empty_panel_says_where_to_begin(panel, pictures):
@@ -89,7 +89,7 @@ def test_time_and_memory_are_told_before(panel, scan, pictures):
 
 
 def test_apply_gives_the_backends_labels(panel, scan, heart, library, pictures):
-    from KAFSegmentationLib.SegmentationLogic import workerThreads
+    from KAFSegmentationLib.segment.SegmentationLogic import workerThreads
 
     node = run(panel)
     settings = SegmentSettings(model=str(library / "tiny.safetensors"), threads=workerThreads())
@@ -123,7 +123,7 @@ def test_the_result_is_seen_in_the_slices(panel, scan, pictures):
 
 
 def test_progress_is_shown_with_the_time_left(panel, scan):
-    from kaf.events import Progress
+    from kaf.runtime.events import Progress
 
     host.click(panel.ui.applyButton)
     assert panel.ui.progressBar.isVisible()
@@ -281,10 +281,10 @@ def test_the_modules_own_test_passes(panel):
 def test_a_shipped_model_finds_the_heart(make_panel, monkeypatch, name):
     if not (MODULE / "kaf" / "models" / f"{name}.safetensors").is_file():
         pytest.skip(f"the model {name} does not ship with this copy")
-    import kaf.library
-    from kaf.phantom import cardiac_phantom
+    import kaf.modelfile.library
+    from kaf.phantom.heart import cardiac_phantom
 
-    monkeypatch.setattr(kaf.library, "bundled_folder", lambda: MODULE / "kaf" / "models")
+    monkeypatch.setattr(kaf.modelfile.library, "bundled_folder", lambda: MODULE / "kaf" / "models")
     panel = make_panel()
     image, truth = cardiac_phantom(1)
     node = add_scan(image, "Phantom")
@@ -299,7 +299,7 @@ def test_a_shipped_model_finds_the_heart(make_panel, monkeypatch, name):
 
 
 def test_a_core_is_left_to_slicer_where_there_are_more_than_two(monkeypatch):
-    from KAFSegmentationLib.SegmentationLogic import workerThreads
+    from KAFSegmentationLib.segment.SegmentationLogic import workerThreads
 
     for free, given, threads in ((8, None, 7), (3, None, 2), (2, None, 2), (1, None, 1), (5, "5", 5)):
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

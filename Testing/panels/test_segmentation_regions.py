@@ -13,10 +13,10 @@ from made_models import tiny_model
 from segmentation_panel import overlay, settle
 
 import host
-from kaf.segment import segment
-from kaf.settings import SegmentSettings
-from kaf.volume import Volume
-from KAFSegmentationLib.MapColors import lab, regionColors
+from kaf.imaging.volume import Volume
+from kaf.settings.verbs import SegmentSettings
+from kaf.verbs.segment import segment
+from KAFSegmentationLib.attention.MapColors import lab, regionColors
 
 REGIONS = "Regions that the model tells apart by itself"
 COUNT = 5

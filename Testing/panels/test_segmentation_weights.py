@@ -11,7 +11,7 @@ from made_models import tiny_model
 from segmentation_panel import PATIENCE, segment_array, segments
 
 import host
-from kaf.errors import KafError
+from kaf.runtime.errors import KafError
 
 LISTED = "bim (pretrained weights)"
 REGIONS = "Regions that the model tells apart by itself"

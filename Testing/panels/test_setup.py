@@ -18,9 +18,9 @@ host.start()
 
 from setup_fakes import GOOD, NO_METADATA, TORCH, Bench, Installed, allGood  # noqa: E402
 
-from kaf.errors import ResourceError  # noqa: E402
-from KAFSegmentationLib.Findings import Findings  # noqa: E402
-from KAFSegmentationLib.Setup import Setup  # noqa: E402
+from kaf.runtime.errors import ResourceError  # noqa: E402
+from KAFSegmentationLib.setup.Findings import Findings  # noqa: E402
+from KAFSegmentationLib.setup.Setup import Setup  # noqa: E402
 
 ALL = {**GOOD, **TORCH}
 

@@ -9,8 +9,8 @@ import qt
 import slicer
 
 import host
-from KAFSegmentationLib.SetupDialogs import SetupDialogs
-from KAFSegmentationLib.SetupPlan import SetupPlan
+from KAFSegmentationLib.setup.SetupDialogs import SetupDialogs
+from KAFSegmentationLib.setup.SetupPlan import SetupPlan
 
 PLAN = SetupPlan("missing", ("monai>=1.4", "opencv-python-headless>=4.8"), False, True)
 pytestmark = pytest.mark.usefixtures("quietHost")

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
-from KAFSegmentationLib.Backend import foreignEnvironment
-from KAFSegmentationLib.Interpreter import Interpreter
-from KAFSegmentationLib.Packages import Packages
+from KAFSegmentationLib.backend.Backend import foreignEnvironment
+from KAFSegmentationLib.setup.Interpreter import Interpreter
+from KAFSegmentationLib.setup.Packages import Packages
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="writes a shell script")
 pytestmark = pytest.mark.usefixtures("quietHost")

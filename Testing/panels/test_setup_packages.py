@@ -10,12 +10,12 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import host
-from kaf.errors import ResourceError
-from KAFSegmentationLib import PackageInstaller as installerFile
-from KAFSegmentationLib.PackageInstaller import SLICERS_OWN, PackageInstaller
-from KAFSegmentationLib.Packages import Packages
-from KAFSegmentationLib.Setup import REQUIREMENTS
-from KAFSegmentationLib.SetupPlan import _SIZES, SetupPlan, packageName
+from kaf.runtime.errors import ResourceError
+from KAFSegmentationLib.setup import PackageInstaller as installerFile
+from KAFSegmentationLib.setup.PackageInstaller import SLICERS_OWN, PackageInstaller
+from KAFSegmentationLib.setup.Packages import Packages
+from KAFSegmentationLib.setup.Setup import REQUIREMENTS
+from KAFSegmentationLib.setup.SetupPlan import _SIZES, SetupPlan, packageName
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = SetupPlan("missing", ("monai>=1.4", "opencv-python-headless>=4.8"), False, True)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("quietHost")
 
 
 def test_the_report_has_what_a_maintainer_asks_for(tmp_path, monkeypatch):
-    from KAFSegmentationLib import Models
+    from KAFSegmentationLib.backend import Models
 
     path = tmp_path / "mine.safetensors"
     path.write_bytes(b"weights")

@@ -85,7 +85,7 @@ def test_slicer_knows_the_names_when_it_has_started(monkeypatch):
 
 
 def test_a_slicer_without_terminologies_and_a_file_that_cannot_be_read(monkeypatch, tmp_path, caplog):
-    from KAFSegmentationLib import Terminology
+    from KAFSegmentationLib.scene import Terminology
 
     assert Terminology.loadTerminology() == CONTEXT
     monkeypatch.setattr(Terminology, "FILE", tmp_path / "not there.json")

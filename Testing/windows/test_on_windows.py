@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaf import cli, files, locks, scratch
+from kaf.cli import entry as cli
 from kaf.data.cache_folder import open_cache, remove_entry
-from kaf.environment import child_environment
-from kaf.errors import OutputError
-from kaf.files import atomic_write
+from kaf.runtime import files, locks
+from kaf.runtime import temporary as scratch
+from kaf.runtime.environment import child_environment
+from kaf.runtime.errors import OutputError
+from kaf.runtime.files import atomic_write
 
 pytestmark = pytest.mark.skipif("KAF_WINDOWS" not in os.environ, reason="runs under the stand-in for Windows only")
 

@@ -24,7 +24,7 @@ def main(arguments):
     options = parsed(arguments)
     if str(MODULE) not in sys.path:
         sys.path.insert(0, str(MODULE))
-    from kaf.errors import KafError
+    from kaf.runtime.errors import KafError
     from kaf.runtime.plain_text import plain_lines
 
     scans = found(options.scans)
@@ -115,7 +115,7 @@ def in_the_way(scans, options):
 
 def write(path, rows):
     """The table, all at once."""
-    from kaf.files import atomic_write
+    from kaf.runtime.files import atomic_write
     from kaf.runtime.plain_text import csv_table
 
     atomic_write(path, csv_table([("scan", "structure", "volume_ml", "problem"), *rows], "\r\n"))
@@ -142,7 +142,7 @@ class InSlicer:
         """Writes the segmentation; returns millilitres by structure, and what is doubtful about them."""
         import slicer
 
-        from kaf.errors import InputError, OutputError
+        from kaf.runtime.errors import InputError, OutputError
 
         volume = result = None
         try:
@@ -168,15 +168,15 @@ class Plain:
     """Without a scene: the worker alone. Voxels go to it and come back, files are read and written here."""
 
     def __init__(self, python):
-        from kaf.client import Client
+        from kaf.worker.client import Client
 
         self.client = Client(python=python or sys.executable)
 
     def segment(self, path, target, settings):
         """Writes the segmentation; returns millilitres by structure, and what is doubtful about them."""
-        from kaf.card import Label
-        from kaf.volume import Volume, read_volume
-        from kaf.volume.write import write_labels
+        from kaf.imaging.volume import Volume, read_volume
+        from kaf.imaging.write import write_labels
+        from kaf.modelfile.card import Label
 
         scan = read_volume(path)
         answer = self.client.request("segment", settings, {"image": (scan.voxels, scan.affine)})

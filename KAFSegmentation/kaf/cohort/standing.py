@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaf import json_files
 from kaf.data.folder import Case
-from kaf.errors import OutputError
-from kaf.files import atomic_write, file_digest
+from kaf.imaging.source import is_same
+from kaf.runtime import json_files
+from kaf.runtime.errors import OutputError
 from kaf.runtime.file_set import left_behind
-from kaf.volume.source import is_same
+from kaf.runtime.files import atomic_write, file_digest
 
 REPORT_ENDING = "-seg.json"
 _HOW = ("device", "threads", "precision", "batch", "model")  # settings that do not change what is found

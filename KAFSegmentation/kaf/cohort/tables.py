@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from kaf.errors import OutputError
-from kaf.files import check_output, open_regular
-from kaf.report import BEGINNING
+from kaf.report.parts import BEGINNING
+from kaf.runtime.errors import OutputError
+from kaf.runtime.files import check_output, open_regular
 
 _PAGE = BEGINNING.encode()
 _BEGINNINGS = {
@@ -24,8 +24,8 @@ def check_tables(paths: Iterable[Path], overwrite: bool) -> None:
     """Whether the files may be written.
 
     Raises:
-        OutputError: as :func:`kaf.files.check_output`; or ``overwrite`` is set, and a file is there that KAF did not
-            write.
+        OutputError: as :func:`kaf.runtime.files.check_output`; or ``overwrite`` is set, and a file is there that
+            KAF did not            write.
     """
     for path in paths:
         check_output(path, overwrite)

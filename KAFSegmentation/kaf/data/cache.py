@@ -21,14 +21,14 @@ import numpy as np
 from kaf.data.cache_folder import PARTS, new_entry, remove_entry
 from kaf.data.folder import Case
 from kaf.data.superpixels import find_superpixels
-from kaf.errors import InputError, OutputError
-from kaf.events import OnEvent, Ticker, ignore
-from kaf.files import replace_folder
-from kaf.keypoints import DESCRIPTOR_WIDTH, Keypoints
-from kaf.prepare import prepare
-from kaf.settings import KeypointSettings, NormalisationSettings
-from kaf.volume import Volume, read_labels, read_volume
-from kaf.volume.source import is_same, stamp_of
+from kaf.imaging.keypoints import DESCRIPTOR_WIDTH, Keypoints
+from kaf.imaging.prepare import prepare
+from kaf.imaging.source import is_same, stamp_of
+from kaf.imaging.volume import Volume, read_labels, read_volume
+from kaf.runtime.errors import InputError, OutputError
+from kaf.runtime.events import OnEvent, Ticker, ignore
+from kaf.runtime.files import replace_folder
+from kaf.settings.verbs import KeypointSettings, NormalisationSettings
 
 _FORMAT = 6
 _CHUNK = 1 << 20

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from kaf.errors import OutputError
-from kaf.events import Message, OnEvent, ignore
-from kaf.files import atomic_write
 from kaf.runtime import user_folders
+from kaf.runtime.errors import OutputError
+from kaf.runtime.events import Message, OnEvent, ignore
+from kaf.runtime.files import atomic_write
 
 PARTS = frozenset(("case.json", "image.npy", "labels.npy", "superpixels.npy", "counts.npy", "positions.npy",
                    "response.npy", "descriptors.npy"))

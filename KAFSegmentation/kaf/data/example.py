@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from kaf.errors import OutputError
-from kaf.events import OnEvent, Ticker, ignore
-from kaf.files import atomic_write, write_problem
-from kaf.phantom import cardiac_phantom
-from kaf.volume.write import write_labels, write_map
+from kaf.imaging.write import write_labels, write_map
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runtime.errors import OutputError
+from kaf.runtime.events import OnEvent, Ticker, ignore
+from kaf.runtime.files import atomic_write, write_problem
 
 LABELS = {1: "right ventricular cavity", 2: "myocardium", 3: "left ventricular cavity"}
 _FIRST_SEED = 500_000  # away from those that demonstrations, tests and training use

@@ -16,8 +16,8 @@ from pathlib import Path
 from kaf.data import names
 from kaf.data.pairing import Item, classify, count, distinct, first_channels, pair, some
 from kaf.data.walk import is_utf8, walk
-from kaf.errors import InputError
-from kaf.files import is_regular
+from kaf.runtime.errors import InputError
+from kaf.runtime.files import is_regular
 
 _DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima", ".dc3")
 _SCAN_MODALITIES = frozenset(("CT", "MR", "PT", "NM", "US", "XA", "OT", "CR", "DX", "MG", "RF", ""))
@@ -170,7 +170,7 @@ def _dicom_header(folder: Path) -> str | None:
     """PatientID (0010,0020) of a folder's first slice, "" where there is none; None without a slice."""
     import SimpleITK  # takes a quarter of a second, and only DICOM needs it
 
-    from kaf.volume.dicom_check import refuse_damage
+    from kaf.imaging.dicom_check import refuse_damage
 
     shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # GDCM warns about every odd tag

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from kaf import json_files
 from kaf.data.folder import Case, Dataset
 from kaf.data.pairing import count, some
-from kaf.errors import InputError
-from kaf.events import OnEvent, Ticker, ignore
+from kaf.imaging.volume import Volume, guess_modality, read_labels, read_volume
+from kaf.runtime import json_files
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import OnEvent, Ticker, ignore
 from kaf.runtime.plain_text import one_line
-from kaf.volume import Volume, guess_modality, read_labels, read_volume
 
 _OUTLIER = 2.0  # a spacing beyond this factor of the median is named
 _RARE = 0.05  # a label value in a smaller share of the cases is named

@@ -10,12 +10,12 @@ import numpy as np
 
 from kaf.data.folder import Case
 from kaf.data.plan3d import fit_network
-from kaf.errors import InputError, KafError
-from kaf.events import Message, OnEvent, Ticker, ignore
-from kaf.grid import Grid, canonical_grid
-from kaf.settings import FinetuneSettings, NetworkSettings, NormalisationSettings
+from kaf.imaging.grid import Grid, canonical_grid
+from kaf.imaging.volume import guess_modality, read_labels, read_volume
+from kaf.runtime.errors import InputError, KafError
+from kaf.runtime.events import Message, OnEvent, Ticker, ignore
 from kaf.settings.pretrain import PretrainSettings
-from kaf.volume import guess_modality, read_labels, read_volume
+from kaf.settings.verbs import FinetuneSettings, NetworkSettings, NormalisationSettings
 
 _ISOTROPIC = 1.2  # largest over smallest spacing up to which every plane is as sharp as the others
 _LOOK_AT = 12

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from kaf.errors import SettingsError
 from kaf.network.volumes import design, total_stride
-from kaf.settings import FinetuneSettings, NetworkSettings
+from kaf.runtime.errors import SettingsError
 from kaf.settings.pretrain import PretrainSettings
+from kaf.settings.verbs import FinetuneSettings, NetworkSettings
 
 R = TypeVar("R", FinetuneSettings, PretrainSettings)
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from kaf import json_files
-from kaf.errors import InputError
-from kaf.files import atomic_write
+from kaf.runtime import json_files
+from kaf.runtime.errors import InputError
+from kaf.runtime.files import atomic_write
 
 _PARTS = ("train", "validation", "test")
 

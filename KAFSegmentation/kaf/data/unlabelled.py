@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from kaf import ranks
 from kaf.data.cache import CachedCase, SliceSettings, load_case
 from kaf.data.cache_folder import open_cache
 from kaf.data.folder import Case, Dataset
 from kaf.data.plan import Plan
-from kaf.errors import InputError
-from kaf.events import Message, OnEvent, Ticker
+from kaf.runtime import ranks
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message, OnEvent, Ticker
 from kaf.settings.pretrain import ContrastSettings, PretrainSettings
 
 _SAID = 5  # so many of those left out are told one by one

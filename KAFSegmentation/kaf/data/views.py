@@ -20,9 +20,9 @@ from torch import Tensor
 from kaf.data.cache import CachedCase
 from kaf.data.geometry import Warp, sample_warp
 from kaf.data.intensity import change_intensity
-from kaf.keypoints import fallback_grid, match, pad_keypoints
-from kaf.prepare import stack_context
-from kaf.settings import AugmentationSettings
+from kaf.imaging.keypoints import fallback_grid, match, pad_keypoints
+from kaf.imaging.prepare import stack_context
+from kaf.settings.verbs import AugmentationSettings
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kaf.data.pairing import count, some
-from kaf.errors import InputError
+from kaf.runtime.errors import InputError
 
 _KERNEL = {"/proc", "/sys", "/dev"}
 """Folders of no files: what is read there is made while it is read, or waits for a device."""

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from kaf import json_files
 from kaf._version import __version__
-from kaf.card import Label
-from kaf.files import atomic_write
-from kaf.metrics import LabelMetrics, case_metrics
-from kaf.pairs import Pair, named_labels, require_same_grid
-from kaf.settings import EvaluateSettings
-from kaf.sharing import work_folder
-from kaf.volume import read_labels
-from kaf.volume.source import quick_stamp
+from kaf.cohort.work_queue import work_folder
+from kaf.evaluation.metrics import LabelMetrics, case_metrics
+from kaf.evaluation.pairing import Pair, named_labels, require_same_grid
+from kaf.imaging.source import quick_stamp
+from kaf.imaging.volume import read_labels
+from kaf.modelfile.card import Label
+from kaf.runtime import json_files
+from kaf.runtime.files import atomic_write
+from kaf.settings.verbs import EvaluateSettings
 
 
 @dataclass(frozen=True)

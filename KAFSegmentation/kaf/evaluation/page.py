@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from kaf import report
-from kaf.evaluation import CaseResult, Evaluation, LabelSummary
+from kaf.evaluation.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS, statistic
+from kaf.evaluation.pairing import GRID_TOLERANCE
 from kaf.evaluation.pictures import by_dice, worst_cases
-from kaf.events import OnEvent, ignore
-from kaf.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS, statistic
-from kaf.pairs import GRID_TOLERANCE
-from kaf.report import NOTHING, Cell, Column, amount, number, spread
+from kaf.evaluation.results import CaseResult, Evaluation, LabelSummary
+from kaf.report import parts as report
 from kaf.report.chart import Strip, strip_chart
+from kaf.report.parts import NOTHING, Cell, Column, amount, number, spread
+from kaf.runtime.events import OnEvent, ignore
 
 _WORST = 4  # cases with a picture
 _WIDE = 6  # so many labels get a column each in the table of cases

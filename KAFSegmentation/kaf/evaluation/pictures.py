@@ -6,16 +6,16 @@ import math
 
 import numpy as np
 
-from kaf import report
-from kaf.errors import InputError
-from kaf.evaluation import CaseResult, Evaluation
-from kaf.events import Message, OnEvent
-from kaf.grid import Grid, canonical_grid
-from kaf.metrics import NOT_CONTOURED
-from kaf.pairs import require_same_grid
-from kaf.picture import encode_png, slice_picture
-from kaf.report import number
-from kaf.volume import Volume, read_labels, read_volume
+from kaf.evaluation.metrics import NOT_CONTOURED
+from kaf.evaluation.pairing import require_same_grid
+from kaf.evaluation.results import CaseResult, Evaluation
+from kaf.imaging.grid import Grid, canonical_grid
+from kaf.imaging.volume import Volume, read_labels, read_volume
+from kaf.picture.overview import encode_png, slice_picture
+from kaf.report import parts as report
+from kaf.report.parts import number
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message, OnEvent
 
 _MARGIN = 0.25  # of the structures' size, shown around them
 _SMALLEST = 48  # rows of the slice that are shown at least

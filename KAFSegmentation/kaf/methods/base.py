@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.data.views import ViewBatch
 from kaf.network.kafunet import Depth, Features
 from kaf.network.volumes import widths
-from kaf.settings import NetworkSettings, Settings
+from kaf.runtime import ranks
+from kaf.settings.verbs import NetworkSettings, Settings
 
 
 @dataclass

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.data.views import View
 from kaf.methods.align import carried
 from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32
 from kaf.network.kafunet import Depth
-from kaf.settings import NetworkSettings
+from kaf.runtime import ranks
 from kaf.settings.pretrain import BimSettings
+from kaf.settings.verbs import NetworkSettings
 
 _EPS = 1e-5
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width, fp32, unit
-from kaf.settings import NetworkSettings
+from kaf.runtime import ranks
 from kaf.settings.pretrain import ContrastSettings
+from kaf.settings.verbs import NetworkSettings
 
 _PARTITIONS = 4
 

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width, fp32, mean_of_tokens
 from kaf.methods.contrast import ImageHead, contrast, standardised
 from kaf.methods.sinkhorn import log_transport
 from kaf.network.attention import TokenMLP
-from kaf.settings import NetworkSettings
+from kaf.runtime import ranks
 from kaf.settings.pretrain import KafSettings
+from kaf.settings.verbs import NetworkSettings
 
 _LEAST_LOG = -100.0
 _ROUNDS = 2  # of self- and cross-attention

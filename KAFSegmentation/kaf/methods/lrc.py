@@ -11,13 +11,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.data.views import View, hash_of
 from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32, unit
 from kaf.methods.contrast import supervised_contrast
 from kaf.network.kafunet import Depth
-from kaf.settings import NetworkSettings
+from kaf.runtime import ranks
 from kaf.settings.pretrain import LrcSettings
+from kaf.settings.verbs import NetworkSettings
 
 _REGIONS = 2 ** 16  # superpixels are uint16
 _SIMILAR = 0.25  # of the standard deviation of intensities

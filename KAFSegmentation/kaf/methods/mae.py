@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import nn
 
-from kaf import ranks
 from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32
 from kaf.network.kafunet import Depth
-from kaf.settings import NetworkSettings
+from kaf.runtime import ranks
 from kaf.settings.pretrain import MaeSettings
+from kaf.settings.verbs import NetworkSettings
 
 
 class Mae(Method):

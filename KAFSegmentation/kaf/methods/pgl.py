@@ -10,13 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.methods.align import overlap_points, overlap_share, sample
 from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width, unit
 from kaf.network.kafunet import SIZE_MULTIPLE
 from kaf.network.volumes import total_stride
-from kaf.settings import NetworkSettings
+from kaf.runtime import ranks
 from kaf.settings.pretrain import PglSettings
+from kaf.settings.verbs import NetworkSettings
 
 _LOOKED_AT = 256  # places, about, that the monitors get
 

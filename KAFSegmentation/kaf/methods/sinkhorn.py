@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kaf.device import in_double
+from kaf.runtime.device_choice import in_double
 
 _TOLERANCE = 1e-6
 _CHECK_EVERY = 5

@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kaf import locks
-from kaf.errors import ModelError, OutputError
-from kaf.files import write_problem
+from kaf.runtime import locks
+from kaf.runtime.errors import ModelError, OutputError
+from kaf.runtime.files import write_problem
 from kaf.runtime.plain_text import one_line
 
 SUFFIX = ".safetensors"
 _LOCK = ".lock"
 _PATIENCE = 30.0  # seconds to wait for another process that writes to the library
 _ABANDONED = 24 * 3600.0  # seconds after which a temporary file is nobody's, where the disk has no locks
-_TEMPORARY = re.compile(r"\.[0-9a-f]{8}-.*\.safetensors", re.DOTALL)  # as kaf.files names them
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}-.*\.safetensors", re.DOTALL)  # as kaf.runtime.files names them
 _LONGEST = 200  # bytes of a name; with the suffix and a temporary prefix it stays below 255
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # devices of Windows
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from kaf.card import Card
+from kaf.modelfile.card import Card
 
 PASSED, SHORT, UNTESTED, MISSED, NO_BETTER = "passed", "short", "untested", "missed", "no better"
 CODES = (PASSED, SHORT, UNTESTED, MISSED, NO_BETTER)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.network.sites import Sites
+from kaf.runtime import ranks
 
 
 def at_least_float(values: Tensor) -> Tensor:

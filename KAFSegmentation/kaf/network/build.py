@@ -7,10 +7,10 @@ from importlib.util import find_spec
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf.errors import ResourceError
 from kaf.network.kafunet import Features, KAFUNet
 from kaf.network.volumes import VolumeNetwork
-from kaf.settings import NetworkSettings
+from kaf.runtime.errors import ResourceError
+from kaf.settings.verbs import NetworkSettings
 
 _MULTIPLE = 32
 

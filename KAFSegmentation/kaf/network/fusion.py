@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.network.attention import (
     AttentionBlock,
     PositionalEncoder,
@@ -20,7 +19,8 @@ from kaf.network.attention import (
     to_keypoint_attention,
 )
 from kaf.network.sites import Sites
-from kaf.settings import NetworkSettings
+from kaf.runtime import ranks
+from kaf.settings.verbs import NetworkSettings
 
 
 class BatchNorm(nn.BatchNorm2d):

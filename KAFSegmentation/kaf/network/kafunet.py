@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kaf.network.fusion import KeypointFusion, norm2d
 from kaf.network.sites import find_sites
-from kaf.settings import NetworkSettings
+from kaf.settings.verbs import NetworkSettings
 
 STAGES = 4
 SIZE_MULTIPLE = 2 ** STAGES

@@ -13,11 +13,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from kaf.errors import OutputError
-from kaf.files import move
-from kaf.jobs.folder import NAME as JOB
-from kaf.jobs.foreign import LOCK
+from kaf.runs.cli_runs import LOCK
+from kaf.runs.job_folder import NAME as JOB
 from kaf.runs.layout import TRAINING, checkpoints, is_training
+from kaf.runtime.errors import OutputError
+from kaf.runtime.files import move
 from kaf.runtime.paths import relation
 
 _NAME = "kaf-earlier-run"

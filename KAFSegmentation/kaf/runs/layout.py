@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from kaf.files import remove
-from kaf.jobs.folder import read_json
+from kaf.runs.job_folder import read_json
+from kaf.runtime.files import remove
 
 _CHECKPOINT = re.compile(r"checkpoint-\d+\.safetensors")
 _TRAINING = (

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaf.errors import ModelError, OutputError
-from kaf.files import write_problem
+from kaf.runtime.errors import ModelError, OutputError
+from kaf.runtime.files import write_problem
 from kaf.runtime.plain_text import one_line
 
 _CHUNK = 1 << 16

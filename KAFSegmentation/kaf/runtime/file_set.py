@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from kaf.errors import OutputError
-from kaf.files import atomic_path, check_output, remove
+from kaf.runtime.errors import OutputError
+from kaf.runtime.files import atomic_path, check_output, remove
 
 
 @contextmanager

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.data.cache import CachedCase
-from kaf.errors import SettingsError
-from kaf.inference import SlicePredictor
+from kaf.inference.loaded_model import Ready
+from kaf.inference.slices import SlicePredictor
 from kaf.network import Features
 from kaf.network.kafunet import SIZE_MULTIPLE
-from kaf.ready import Ready
-from kaf.segment import entropy
+from kaf.runtime.errors import SettingsError
+from kaf.verbs.segment import entropy
 
 _TISSUE = 0.1  # of the range of intensities, as for their normalisation
 _FOREGROUND = 0.1  # least probability of not being background

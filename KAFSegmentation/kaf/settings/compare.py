@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from kaf.settings import RunSettings, Settings
 from kaf.settings.pretrain import parse_method
+from kaf.settings.verbs import RunSettings, Settings
 
 SCRATCH, PLAIN, PLAIN_LARGE = "scratch", "unet", "unet-large"
 

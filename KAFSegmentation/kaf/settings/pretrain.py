@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kaf import json_files
-from kaf.errors import SettingsError
-from kaf.settings import (
+from kaf.runtime import json_files
+from kaf.runtime.errors import SettingsError
+from kaf.settings.verbs import (
     AugmentationSettings,
     KeypointSettings,
     NetworkSettings,

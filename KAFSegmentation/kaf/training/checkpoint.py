@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kaf.errors import ModelError
-from kaf.events import Message, OnEvent, ignore
+from kaf.modelfile.weights_file import load_weights, save_weights
 from kaf.runs.layout import checkpoints
-from kaf.weights import load_weights, save_weights
+from kaf.runtime.errors import ModelError
+from kaf.runtime.events import Message, OnEvent, ignore
 
 _STATE_KEY = "kaf_state"
 _STATE_DIGEST = "kaf_state_digest"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kaf.data.cache import CachedCase
-from kaf.overlap import dice, overlap
+from kaf.evaluation.dice import dice, overlap
 
 _DEPTH = 16  # slices of the average
 _SIDE = 256  # pixels of its longest side; of larger slices every few pixels count

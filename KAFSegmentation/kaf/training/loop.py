@@ -12,16 +12,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.data.prefetch import Prefetch
-from kaf.device import Place, empty_caches
-from kaf.errors import InputError, OutputError, ResourceError
-from kaf.events import Message, Metric, OnEvent, Progress, ignore
+from kaf.runtime import ranks
+from kaf.runtime.defer_signals import or_not_at_all, whole
+from kaf.runtime.device_choice import Place, empty_caches
+from kaf.runtime.errors import InputError, OutputError, ResourceError
+from kaf.runtime.events import Message, Metric, OnEvent, Progress, ignore
 from kaf.runtime.out_of_memory import is_out_of_memory
-from kaf.training.average import Average
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
+from kaf.training.ema import Average
 from kaf.training.schedule import Schedule, learning_rate_at, make_optimiser
-from kaf.training.whole import or_not_at_all, whole
 
 _PATIENCE_WITH_NAN = 3
 _REPORT_EVERY = 10

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf import ranks
 from kaf.data.views import UnlabelledSlices, View, ViewBatch, hide_squares
 from kaf.data.views3d import VolumePairs
-from kaf.device import Place
-from kaf.events import Message, OnEvent, ignore
 from kaf.methods.base import Method, Scene
 from kaf.methods.bim import Bim
 from kaf.network.kafunet import Depth, Features
+from kaf.runtime import ranks
+from kaf.runtime.device_choice import Place
+from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.settings.pretrain import MaeSettings
 from kaf.training.monitors import collapse, embedding_figures
 

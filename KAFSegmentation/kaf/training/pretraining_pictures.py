@@ -14,18 +14,18 @@ import numpy as np
 import torch
 
 from kaf.data.views import UnlabelledSlices, View, hide_squares
-from kaf.device import Place
-from kaf.events import OnEvent, Picture
-from kaf.files import atomic_write
 from kaf.methods.base import Scene, fp32
 from kaf.methods.bim import Bim
 from kaf.methods.kaf import Kaf
 from kaf.methods.lrc import Lrc
 from kaf.methods.mae import Mae
 from kaf.network import Features
-from kaf.picture import encode_png
 from kaf.picture.draw import grey, window
-from kaf.picture.page import BACKGROUND, BRIGHT, QUIET, Colour, Page, rounded_corners
+from kaf.picture.overview import encode_png
+from kaf.picture.sheet import BACKGROUND, BRIGHT, QUIET, Colour, Page, rounded_corners
+from kaf.runtime.device_choice import Place
+from kaf.runtime.events import OnEvent, Picture
+from kaf.runtime.files import atomic_write
 from kaf.settings.pretrain import MaeSettings
 from kaf.training.pretraining import Pretrainer
 

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.data.cache import CachedCase
-from kaf.device import Place
-from kaf.inference import SlicePredictor
+from kaf.evaluation.dice import dice, overlap
+from kaf.inference.slices import SlicePredictor
 from kaf.network import Features
-from kaf.overlap import dice, overlap
+from kaf.runtime.device_choice import Place
 
 _STRIDE = 4
 _RIDGE = 1e-2

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
-from kaf.device import Place
+from kaf.runtime.device_choice import Place
 from kaf.training.validate import validate_cases
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from kaf.data.batches import Batch, split_batch
 from kaf.data.cache import CachedCase
 from kaf.data.patches3d import LabelledVolumes
-from kaf.device import Place
-from kaf.inference3d import VolumePredictor
-from kaf.settings import NetworkSettings
+from kaf.inference.volumes import VolumePredictor
+from kaf.runtime.device_choice import Place
+from kaf.settings.verbs import NetworkSettings
 from kaf.training.validate import score_cases
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from torch import nn
 
 from kaf.data.cache import CachedCase
-from kaf.device import Place
-from kaf.inference import SlicePredictor, fold_norms, labels_of
-from kaf.overlap import dice, overlap, pooled_dice
+from kaf.evaluation.dice import dice, overlap, pooled_dice
+from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
+from kaf.runtime.device_choice import Place
 
 
 def validate_cases(network: nn.Module, place: Place, cases: Sequence[CachedCase], context: int, batch: int = 8,

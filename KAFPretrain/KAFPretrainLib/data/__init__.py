@@ -1,0 +1,1 @@
+"""The Data tab: scans, patients, splits, and which scans to label first."""

@@ -1,0 +1,72 @@
+"""Dice of every case as bars in Slicer's plot view, one color per model."""
+
+import math
+
+import slicer
+import vtk
+
+from KAFPretrainLib.runs.Curves import COLORS, newChart
+
+
+class ScoreChart:
+    """One table, a series per model, one chart; made anew for each evaluation."""
+
+    def __init__(self):
+        self.chart, self._nodes = None, []
+
+    def show(self, cases, scores):
+        """Draws the cases in their order.
+
+        Args:
+            scores: a list of Scores.
+        """
+        self.remove()
+        table = self._add("vtkMRMLTableNode", "KAF Dice by case")
+        table.SetLocked(True)
+        names, index = vtk.vtkStringArray(), vtk.vtkDoubleArray()
+        names.SetName("case")
+        index.SetName("number")
+        for number, case in enumerate(cases, start=1):
+            names.InsertNextValue(case)
+            index.InsertNextValue(number)
+        table.AddColumn(names)
+        table.AddColumn(index)
+        self.chart = newChart("KAF Dice by case", "Dice of every case", "row of the table", "Dice")
+        self._nodes.append(self.chart)
+        self.chart.SetXAxisRangeAuto(False)
+        self.chart.SetXAxisRange(0, len(cases) + 1)
+        self.chart.SetYAxisRangeAuto(False)  # bars from 0 to 1, so that a small gain looks small
+        self.chart.SetYAxisRange(0, 1)
+        for place, found in enumerate(scores):
+            self._addSeries(table, cases, found, place)
+        self.chart.SetLegendVisibility(len(scores) > 1)
+        table.Modified()
+
+    def remove(self):
+        """Takes it out of the scene."""
+        for node in self._nodes:
+            if node.GetScene() is not None:
+                slicer.mrmlScene.RemoveNode(node)
+        self.chart, self._nodes = None, []
+
+    def _addSeries(self, table, cases, found, place):
+        column = vtk.vtkDoubleArray()
+        column.SetName(f"{found.name} ({place + 1})")
+        for case in cases:
+            value = found.dice.get(case)
+            column.InsertNextValue(0.0 if value is None or math.isnan(value) else value)
+        table.AddColumn(column)
+        series = self._add("vtkMRMLPlotSeriesNode", found.name)
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetPlotType(series.PlotTypeScatterBar)
+        series.SetXColumnName("number")
+        series.SetYColumnName(column.GetName())
+        series.SetLabelColumnName("case")
+        series.SetColor(*(part / 255 for part in COLORS[place]))
+        self.chart.AddAndObservePlotSeriesNodeID(series.GetID())
+
+    def _add(self, kind, name):
+        node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
+        node.SetSaveWithScene(False)
+        self._nodes.append(node)
+        return node

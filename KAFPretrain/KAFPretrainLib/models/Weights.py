@@ -1,0 +1,105 @@
+"""Weights to start from and models to evaluate: those of finished runs, and those of the library."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaf.modelfile.card import read_card
+from kaf.runs.job_folder import read_json
+from kaf.runtime.errors import InputError, ModelError
+from KAFSegmentationLib.backend.Models import listModels
+
+
+@dataclass(frozen=True)
+class Weights:
+    """``path``: the model file; ``run``: the folder of the run that made it, or None; ``recipe``: the settings of the
+    pretraining that made it, or None; ``segments``: whether it knows structures, or only features."""
+
+    name: str
+    path: str
+    card: object
+    run: Path | None = None
+    recipe: dict | None = None
+
+    @property
+    def segments(self):
+        return bool(self.card.labels)
+
+
+def findWeights(found):
+    """Those of the runs that were found, the newest first, and those of the library."""
+    weights = []
+    for job in found:
+        path = job.model
+        if job.verb not in ("pretrain", "finetune") or path is None:
+            continue
+        try:
+            card = read_card(path)
+            recipe = None if card.labels else _recipe(job.folder)
+            weights.append(Weights(f"run {job.folder.name}", str(path), card, job.folder, recipe))
+        except ModelError:
+            continue  # being written, or damaged: the run says so
+    return weights + [Weights(entry.name, str(entry.path), entry.card) for entry in listModels()]
+
+
+def _recipe(folder):
+    """The settings of a pretraining; None where its file is damaged."""
+    values = read_json(folder / "settings.json")
+    return values if isinstance(values.get("method"), str) else None
+
+
+def misfit(weights, kind):
+    """Why weights do not go with scans of this kind ("MR", "CT", others are not told apart), or None: told before hours
+    are spent."""
+    if weights is None or {weights.card.modality, kind} != {"MR", "CT"}:
+        return None
+    made = weights.card.modality
+    return InputError(f"The weights '{weights.name}'", f"were made on {made} scans, and these are {kind}",
+                      "Choose other weights.")
+
+
+class WeightsChoice:
+    """A combo box of weights.
+
+    Args:
+        comboBox: the widget of the .ui file.
+        none: the text of the entry that stands for no weights; without one there is no such entry.
+        wanted: which weights are offered.
+        onChosen: called when a person chooses.
+    """
+
+    def __init__(self, comboBox, none="", wanted=lambda weights: True, onChosen=lambda: None):
+        self._combo, self._none, self._wanted, self._onChosen = comboBox, none, wanted, onChosen
+        self._weights, self._filling, self._isByHand = [], False, False
+        comboBox.connect("currentIndexChanged(int)", self._onIndexChanged)
+
+    def offer(self, weights):
+        """Shows what there is now; what a person chose stays chosen, else it is the first: the newest run's."""
+        before = self.chosen if self._isByHand else None
+        self._weights = [None] * bool(self._none) + [item for item in weights if self._wanted(item)]
+        self._filling = True
+        self._combo.clear()
+        for item in self._weights:
+            self._combo.addItem(self._none if item is None else item.name)
+        if before is not None and before.path in (paths := [item.path if item else "" for item in self._weights]):
+            self._combo.setCurrentIndex(paths.index(before.path))
+        self._filling = False
+        self._combo.enabled = bool(self._weights)
+
+    @property
+    def chosen(self):
+        """The weights, or None."""
+        index = self._combo.currentIndex
+        return self._weights[index] if 0 <= index < len(self._weights) else None
+
+    def choose(self, path):
+        """Chooses by the file; whether it is there."""
+        paths = [item.path if item is not None else "" for item in self._weights]
+        if path not in paths:
+            return False
+        self._combo.setCurrentIndex(paths.index(path))
+        return True
+
+    def _onIndexChanged(self, index):
+        if not self._filling:
+            self._isByHand = True
+            self._onChosen()

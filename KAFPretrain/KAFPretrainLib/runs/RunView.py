@@ -1,0 +1,218 @@
+"""One run as the panel shows it: which one, how far it is, its curves, its monitors, its pictures.
+
+All of it comes from the folder of the run, so it makes no difference who started it, or when.
+"""
+
+from kaf.runs import start as jobs
+from kaf.runtime.errors import KafError
+from KAFPretrainLib.runs.Curves import GROUPS, Curves
+from KAFPretrainLib.runs.Monitors import lights
+from KAFPretrainLib.runs.MonitorView import MonitorView
+from KAFPretrainLib.runs.PictureView import PictureView
+from KAFPretrainLib.runs.RunMenu import RunMenu
+from KAFPretrainLib.runs.RunStory import RunStory
+from KAFPretrainLib.runs.RunWords import entryWords, lowerRate, percentWords, statusWords
+from KAFPretrainLib.widgets.PlotPanel import PlotPanel
+
+
+class RunView:
+    """The section "Run" of a tab.
+
+    Args:
+        ui, prefix: the widgets of the .ui file whose names begin with the prefix.
+        verbs: of the runs that are shown here.
+        panel: has ``jobs`` (a JobList), ``message`` and ``log``.
+        device: a function that gives the device for a run that goes on.
+        hasPictures: whether the section has a place for pictures.
+    """
+
+    def __init__(self, ui, prefix, verbs, panel, device, hasPictures=False):
+        self._verbs, self._panel, self._device = verbs, panel, device
+        self._combo, self._status = getattr(ui, f"{prefix}RunComboBox"), getattr(ui, f"{prefix}StatusLabel")
+        self._bar, self._chart = getattr(ui, f"{prefix}ProgressBar"), getattr(ui, f"{prefix}ChartComboBox")
+        self._stop, self._resume = getattr(ui, f"{prefix}StopButton"), getattr(ui, f"{prefix}ResumeButton")
+        self._section = getattr(ui, f"{prefix}RunSection")
+        self._plotFrame, self._viewsButton = getattr(ui, f"{prefix}PlotFrame"), getattr(ui, f"{prefix}ViewsButton")
+        self._plot = PlotPanel(getattr(ui, f"{prefix}PlotLayout"), self._viewsButton, prefix.capitalize())
+        self._monitors = MonitorView(getattr(ui, f"{prefix}MonitorsLayout"))
+        self._pictures = PictureView(*(getattr(ui, prefix + name) for name in (
+            "PicturesFrame", "PictureComboBox", "PictureSlider", "PictureButton", "PictureLabel"))) \
+            if hasPictures else None
+        self._menu = RunMenu(getattr(ui, f"{prefix}MoreButton"), self, panel)
+        self.job = self.story = self._curves = None
+        self.onChange = lambda: None
+        self._wantedChart = ""
+        self._place, self._state, self._filling, self._jobs, self._said = 0, "", False, [], 0
+        self._combo.connect("currentIndexChanged(int)", self._onChosen)
+        self._chart.connect("currentIndexChanged(int)", self._onChart)
+        self._stop.connect("clicked()", self.stop)
+        self._resume.connect("clicked()", self.resume)
+
+    def refresh(self, chosen=None):
+        """Shows the runs that there are now, and ``chosen`` or the one that was shown or the newest."""
+        self._jobs = [job for job in self._panel.jobs.all() if job.verb in self._verbs]
+        wanted = chosen or (self.job.folder if self.job is not None else None)
+        folders = [job.folder for job in self._jobs]
+        index = folders.index(wanted) if wanted in folders else 0
+        self._filling = True
+        self._combo.clear()
+        for job in self._jobs:
+            self._combo.addItem(entryWords(job))
+        self._combo.setCurrentIndex(index if self._jobs else -1)
+        self._combo.enabled = bool(self._jobs)
+        self._filling = False
+        self.show(self._jobs[index] if self._jobs else None)
+
+    def show(self, job):
+        """Shows a run from its beginning; the one that is shown goes on where it is."""
+        if job is not None and self.job is not None and job.folder == self.job.folder and self._isSound():
+            self.job = job
+        else:
+            self._dropCurves()
+            self.job, self.story, self._place, self._state, self._said = job, RunStory(), 0, "", 0
+            self._curves = Curves(job.folder.name) if job is not None else None
+        self.tick()
+
+    def tick(self):
+        """Takes in what the run has told since the last time."""
+        if self.job is None:
+            self._showNothing()
+            return
+        told, self._place = self.job.events(self._place)
+        for event in told:
+            self.story.take(event)
+            if hasattr(event, "values") and hasattr(event, "step"):
+                self._curves.add(event.step, event.values)
+        self._logNew()
+        state = self.job.state()
+        if told or state != self._state:
+            self._update(state)
+
+    def stop(self):
+        """Asks the run to stop; it keeps a checkpoint."""
+        self._do(lambda: self.job.stop())
+
+    def resume(self):
+        """Goes on with the run where its last checkpoint is, on the device that is chosen now."""
+        self._resumeWith({})
+
+    def resumeLower(self):
+        """The same with a tenth of the learning rate: the way out of a loss that is no number."""
+        self._resumeWith({"learning_rate": lowerRate(self.job)})
+
+    def _resumeWith(self, changes):
+        def go():
+            self.job = self._panel.jobs.resume(self.job, {**changes, "device": self._device()})
+            self._state = ""
+
+        self.story.error = ""
+        self._do(go)
+
+    def fitPictures(self):
+        """The tab is shown: its width is known now."""
+        if self._pictures is not None:
+            self._pictures.fit()
+
+    def forget(self):
+        """The scene is about to close: its curves go, and come back from the run's folder."""
+        self._plot.forget()
+        self._curves = None
+        self._place, self.story, self._said = 0, RunStory(), 0
+        self._state = ""
+
+    def restore(self):
+        """The scene was closed: the curves of the run are drawn anew."""
+        if self.job is not None:
+            self._curves = Curves(self.job.folder.name)
+        self._chart.clear()
+        self.tick()
+
+    def close(self):
+        """The panel is taken apart; the run goes on."""
+        self._plot.close()
+        self._dropCurves()
+
+    def _do(self, action):
+        try:
+            action()
+        except KafError as error:
+            self._panel.message.showError(error)
+        self.tick()
+
+    def _isSound(self):
+        return self._curves is not None and self._curves.isThere()
+
+    def _dropCurves(self):
+        self._plot.show(None) if self._curves is not None else None
+        if self._curves is not None:
+            self._curves.remove()
+        self._curves = None
+
+    def _logNew(self):
+        for message in self.story.messages[self._said:]:
+            prefix = "" if message.level == "info" else f"{message.level}: "
+            self._panel.log.add(f"{self.job.folder.name}: {prefix}{message.text}")
+        self._said = len(self.story.messages)
+
+    def _update(self, state):
+        ended = self._state in jobs.ALIVE and state not in jobs.ALIVE
+        self._state = state
+        self._curves.flush()
+        self._fillCharts()
+        self._status.text = statusWords(self.job, state, self.story)
+        alive = state in jobs.ALIVE
+        self._bar.visible = alive
+        done, words = percentWords(self.job, state, self.story)
+        self._bar.maximum = 1000 if done is not None else 0
+        if done is not None:
+            self._bar.value = round(1000 * done)
+        self._bar.format = words
+        self._stop.enabled = alive and state != jobs.STOPPING and not self.job.is_foreign
+        self._resume.enabled = self.job.can_resume
+        self._monitors.show(lights(self.story, self.job.verb) if self.job.verb != "compare" else [])
+        if self._pictures is not None:
+            self._pictures.show(self.story.pictures)
+        index = next((i for i, job in enumerate(self._jobs) if job.folder == self.job.folder), -1)
+        if index >= 0:
+            self._combo.setItemText(index, entryWords(self.job, state))
+        if ended:
+            self._panel.onRunEnded(self.job, state, self.story)
+        self.onChange()
+
+    def _fillCharts(self):
+        groups = self._curves.groups()
+        hasCurves = bool(groups)
+        for widget in (self._plotFrame, self._chart, self._viewsButton):
+            widget.visible = hasCurves
+        titles = [GROUPS[group][0] for group in groups]
+        if [self._chart.itemText(i) for i in range(self._chart.count)] != titles:
+            before = self._wantedChart
+            self._filling = True
+            self._chart.clear()
+            for title in titles:
+                self._chart.addItem(title)
+            self._chart.setCurrentIndex(titles.index(before) if before in titles else 0)
+            self._filling = False
+            self._onChart()
+
+    def _showNothing(self):
+        self._status.text = "No run yet: press Start above, or choose the folder of earlier runs in the tab Data."
+        for widget in (self._bar, self._plotFrame, self._chart, self._viewsButton):
+            widget.visible = False
+        self._stop.enabled = self._resume.enabled = False
+        self._monitors.show([])
+        if self._pictures is not None:
+            self._pictures.show({})
+
+    def _onChosen(self, index):
+        if not self._filling and 0 <= index < len(self._jobs):
+            self.show(self._jobs[index])
+
+    def _onChart(self, index=None):
+        if self._filling or self._curves is None:
+            return
+        if index is not None:  # a person chose it, and it stays when others come
+            self._wantedChart = self._chart.currentText
+        group = next((g for g in GROUPS if GROUPS[g][0] == self._chart.currentText), "")
+        self._plot.show(self._curves.chart(group))
+

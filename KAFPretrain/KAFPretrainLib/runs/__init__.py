@@ -1,0 +1,1 @@
+"""Trainings: settings, start, progress, curves, monitors."""

@@ -1,0 +1,53 @@
+"""Filling a QTableWidget, and finding the row that was clicked."""
+
+import qt
+
+from KAFSegmentationLib.widgets.PlainText import tip
+
+_LEAST, _MOST = 3, 10  # rows that a table has room for
+_ALARM, _WARN = "#c0392b", "#b9770e"
+
+
+def setUpTable(table, titles):
+    """Columns with these titles and no row."""
+    table.setColumnCount(len(titles))
+    table.setHorizontalHeaderLabels(list(titles))
+    table.setRowCount(0)
+    table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
+
+
+def fillTable(table, rows):
+    """Texts row by row; a cell may also be (text, tool tip) or (text, tool tip, level), level "warning" or "error"."""
+    table.setUpdatesEnabled(False)
+    table.setRowCount(len(rows))
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            text, words, level = (*cell, "", "")[:3] if isinstance(cell, tuple) else (cell, "", "")
+            item = qt.QTableWidgetItem(text)
+            if words:
+                item.setToolTip(tip(words))
+            if level:
+                item.setForeground(qt.QBrush(qt.QColor(_ALARM if level == "error" else _WARN)))
+            table.setItem(row, column, item)
+    table.setUpdatesEnabled(True)
+    _fitHeight(table, len(rows))
+
+
+def fitColumns(table, widest=220):
+    """Columns as wide as what they hold, within reason; the last one takes the rest. A table that breaks its lines
+    gets rows as high as those."""
+    if not table.wordWrap:
+        table.resizeColumnsToContents()
+    for column in range(table.columnCount - 1):
+        table.resizeColumnToContents(column)
+        table.setColumnWidth(column, min(widest, table.columnWidth(column)))
+    if table.wordWrap:
+        table.resizeRowsToContents()
+        _fitHeight(table, table.rowCount)
+
+
+def _fitHeight(table, count):
+    """Room for the rows that there are, from three to ten, the titles and a scroll bar."""
+    row = table.fontMetrics().height() + 6
+    rows = sum(table.rowHeight(index) for index in range(min(count, _MOST)))
+    table.setFixedHeight(max(rows, _LEAST * row) + 2 * row + 8)

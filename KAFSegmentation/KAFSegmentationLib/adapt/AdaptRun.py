@@ -1,0 +1,112 @@
+"""One adaptation: a person's slices go to the worker, the scan comes back segmented by what it learned from them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kaf.runtime.errors import InputError
+from KAFSegmentationLib.adapt.Review import Review
+from KAFSegmentationLib.adapt.Structures import Structures, labels
+from KAFSegmentationLib.backend.Models import Untaught, cardOf
+from KAFSegmentationLib.scene.ScanSlices import ScanSlices
+from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
+from KAFSegmentationLib.segment.SegmentationRun import SegmentationResult, SegmentationRun
+
+
+@dataclass
+class AdaptResult(SegmentationResult):
+    """``examples``: the slices that were learned, counted as the scan is stored, from 0; ``review``: which slices to
+    check next; ``modelFile``: the adapted model, in the worker's folder."""
+
+    examples: list = field(default_factory=list)
+    review: Review | None = None
+    modelFile: str = ""
+
+
+class AdaptRun(SegmentationRun):
+    """Learns from example slices of a segmentation and segments the others.
+
+    Args:
+        volumeNode: the scan.
+        settings: those of the verb ``adapt``, as a plain dictionary; without ``slices`` those that differ from the
+            last result are found.
+        segmentationNode: where the person drew, and where the result goes.
+        newSegments: ids of segments to learn from nothing; the model's own structures unless given.
+        memory: the ResultMemory of the segmentation, or None.
+        otherScan: whether a person has agreed that the segmentation may be another scan's.
+
+    Raises:
+        KafError: the scan, the model or the slices cannot be used; the words say what to do.
+    """
+
+    verb = "adapt"
+
+    def __init__(self, volumeNode, settings, segmentationNode, newSegments=(), memory=None, otherScan=False):
+        super().__init__(volumeNode, settings, segmentationNode, otherScan=otherScan)
+        card = cardOf(settings["model"])
+        if segmentationNode is None or segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
+            raise InputError("No segmentation", "was drawn yet",
+                             "Press Apply and correct the result, or press New structure and draw.")
+        if not (newSegments or card.labels):
+            raise Untaught(settings["model"])
+        SegmentationWriter(volumeNode, "", []).place(segmentationNode)
+        self._isNew = bool(newSegments)
+        if self._isNew:
+            self.structures = Structures.drawn(volumeNode, segmentationNode, newSegments)
+            self.settings["labels"] = self.structures.names
+        else:
+            self.structures = Structures.ofModel(volumeNode, segmentationNode, settings["model"], card)
+        self.slices = ScanSlices(volumeNode, card)
+        self._masks = self.structures.masks()
+        self.examples = self._examples(memory)
+        self.settings["slices"] = self.examples
+        self.result = AdaptResult(segmentationNode, examples=self.examples)
+        empty = self.structures.checkExamples(self._masks, self.slices.axis, self.examples)
+        if empty:
+            named = ", ".join(str(index + 1) for index in empty)
+            self._warn([f"Nothing is drawn in slice {named}: the model has learned that nothing is there."])
+
+    def volumes(self):
+        """The scan, and what is drawn on it."""
+        arrays, keys = super().volumes()
+        arrays["drawn"] = labels(self._masks), self.frames[0].affine()
+        return arrays, keys
+
+    def _examples(self, memory):
+        given = sorted(set(self.settings.get("slices", ())))
+        wrong = [index for index in given if not 0 <= index < self.slices.count]
+        if wrong:
+            raise InputError(f"Slice {wrong[0] + 1}", f"is not in the scan, which has {self.slices.count} slices",
+                             "Remove it from the examples.")
+        examples = given or self.structures.corrected(self._masks, memory, self.slices.axis)
+        if not examples:
+            raise InputError("No slice", "is marked as an example, and none was corrected since the last result",
+                             "Correct or draw some slices, then add them.")
+        return examples
+
+    def _write(self, answer):
+        """The labels, with what the person has drawn meanwhile left alone."""
+        arrays = answer["arrays"]
+        voxels = np.array(arrays["labels"][0])
+        uncertainty, _ = arrays.pop("uncertainty")
+        now, axis = self.structures.masks(), self.slices.axis
+        others = tuple(other for other in range(3) if other != axis)
+        edited = np.flatnonzero(sum((now[value] != self._masks[value]).any(axis=others) for value in now))
+        if edited.size:
+            place = tuple(edited if other == axis else slice(None) for other in range(3))
+            voxels[place] = labels(now)[place]
+            named = ", ".join(str(index + 1) for index in edited)
+            self._warn([f"Slice {named} was edited while the model was learning and stays as it is now."])
+        writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"])
+        if not self._isNew:
+            for value, segmentId in self.structures.segmentIds.items():
+                writer.claim(self.segmentationNode, value, segmentId)
+        writer.write(voxels, self.segmentationNode, self.structures.segmentIds)
+        self._segmentIds = writer.segmentIds
+        self.result.review = Review.of(uncertainty, reviewKey(self.frames[0], axis), axis)
+        self.result.modelFile = answer["model"]
+
+
+def reviewKey(geometry, axis):
+    """What an order of slices is true of: a scan as it is, along an axis."""
+    return geometry.key(), axis

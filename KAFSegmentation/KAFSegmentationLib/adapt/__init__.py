@@ -1,0 +1,1 @@
+"""Correcting slices, and models that learn from them."""

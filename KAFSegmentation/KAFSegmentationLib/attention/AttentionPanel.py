@@ -1,0 +1,289 @@
+"""The part of the panel that shows where the model looks, and what it sees there."""
+
+import numpy as np
+import qt
+import slicer
+
+from kaf.runtime.errors import Cancelled, KafError
+from KAFSegmentationLib.attention.AttentionOverlay import AttentionOverlay
+from KAFSegmentationLib.attention.AttentionQuestion import Question, isInside, middle, scaleCount
+from KAFSegmentationLib.attention.AttentionViews import ATTENTION, HINTS, NAMES, TITLES, VIEWS, obstacle
+from KAFSegmentationLib.attention.KeypointMarkups import KeypointMarkups
+from KAFSegmentationLib.attention.MapColors import REGIONS, SCALE
+from KAFSegmentationLib.attention.SliceClicks import SliceClicks
+from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
+from KAFSegmentationLib.segment.SegmentationLogic import knownDevice
+from KAFSegmentationLib.widgets.PlainText import tip
+
+_ENABLED = 33  # Qt's ItemIsSelectable and ItemIsEnabled
+
+
+class AttentionPanel:
+    """Overlays of attention, uncertainty and regions, and keypoints that can be asked.
+
+    Args:
+        ui: the widgets of the .ui file.
+        backend: a Backend.
+        message: the MessageLine that tells of trouble.
+    """
+
+    def __init__(self, ui, backend, message):
+        self.ui, self.backend, self.message = ui, backend, message
+        self.parameters = None
+        self.overlay, self.keypoints = AttentionOverlay(), KeypointMarkups()
+        self.clicks = SliceClicks(self.ask)
+        self._card = self._answer = None
+        self._point = self._asked = self._sent = self._ticket = self._shown = None
+        self._scan = None  # the volume that question, point and answer are of
+        self._isOpen = self._filling = self._isHidden = False
+        self._saving = []
+        for view in VIEWS:
+            ui.viewComboBox.addItem(NAMES[view])
+        ui.viewComboBox.connect("currentIndexChanged(int)", self._onViewChosen)
+        ui.scaleComboBox.connect("currentIndexChanged(int)", self._onScaleChosen)
+        ui.headComboBox.connect("currentIndexChanged(int)", self._onHeadChosen)
+        ui.exportButton.connect("clicked()", self.keep)
+
+    def enter(self):
+        """The panel is opened."""
+        self._isOpen = True
+        scene = slicer.mrmlScene
+        self._saving = [scene.AddObserver(scene.StartSaveEvent, lambda *_: self._hide()),
+                        scene.AddObserver(scene.EndSaveEvent, lambda *_: self._showAgain())]
+
+    def exit(self):
+        """Another module is opened: the views are the user's again."""
+        self._isOpen = False
+        for tag in self._saving:
+            slicer.mrmlScene.RemoveObserver(tag)
+        self._saving = []
+        self.clicks.stop()
+        self._hide()
+        self._isHidden = True
+
+    def close(self):
+        """Takes everything out of the scene and off the views."""
+        self.exit()
+        self._drop()
+        self.overlay.remove()
+        self.keypoints.remove()
+
+    def forget(self):
+        """The scene is closing."""
+        self._scan = None
+        self._drop()
+        self.clicks.stop()
+        self.overlay.forget()
+        self.keypoints.forget()
+
+    def update(self, card):
+        """Brings the views in line with the choices of the panel.
+
+        Args:
+            card: of the chosen model, or None.
+        """
+        if self.parameters is None or not self._isOpen:
+            return
+        self._card = card
+        self._followScan()
+        self._showChoices()
+        question = self._question()
+        if question is None:
+            self._drop()
+            self._takeOff()
+        elif question != self._asked:
+            self._ask(question)
+        self._style()
+        watching = question is not None and self._view() in ("from", "to")
+        if watching != bool(self.clicks._observers):
+            self.clicks.start() if watching else self.clicks.stop()
+
+    def ask(self, point):
+        """Asks about the keypoint nearest to a point of the world (RAS mm), as a click there does."""
+        if self.parameters is None or self.parameters.inputVolume is None:
+            return
+        local = VolumeGeometry(self.parameters.inputVolume).toLocal(point)
+        self._point = tuple(round(float(part), 3) for part in local)
+        self.update(self._card)
+
+    def keep(self):
+        """Keeps the map and the keypoints in the scene."""
+        kept = [node for node in (self.overlay.keep(), self.keypoints.keep()) if node is not None]
+        names = " and ".join(f"'{node.GetName()}'" for node in kept)
+        self.message.show(f"Kept as {names}, hidden until you show them in the Data module.", "done")
+
+    def _view(self):
+        """The chosen view; one that the model cannot show, or a word of another version, counts as off."""
+        view = self.parameters.attentionView
+        return "off" if view not in VIEWS or obstacle(self._card, view) else view
+
+    def _followScan(self):
+        """Nothing of one scan is shown on another, not even until the answer comes."""
+        if self.parameters.inputVolume is not self._scan:
+            self._scan = self.parameters.inputVolume
+            self._drop()
+            self._takeOff()
+        elif self._isHidden:
+            self._showAgain()
+        self._isHidden = False
+
+    def _question(self):
+        """What the choices ask for, or None: nothing chosen, or a scan or model that cannot be used."""
+        view, volume = self._view(), self.parameters.inputVolume
+        if view == "off" or self._card is None or volume is None:
+            return None
+        geometry = VolumeGeometry(volume)
+        try:
+            geometry.check()
+        except KafError:
+            return None  # the panel says so already
+        inside = self._point is not None and isInside(geometry, self._point)
+        point = (self._point if inside else middle(geometry)) if view in ("from", "to") else None
+        parameters, scales = self.parameters, scaleCount(self._card)
+        heads = self._card.network.get("heads", 0)
+        return Question(geometry.key(), view if inside or point is None else "saliency", parameters.modelName,
+                        knownDevice(parameters.device),
+                        parameters.attentionScale if parameters.attentionScale < scales else -1,
+                        parameters.attentionHead if parameters.attentionHead < heads else -1, point)
+
+    def _ask(self, question):
+        """Sends a question; one that is on its way is answered first, one that still waits is replaced."""
+        self._asked = question
+        if self._ticket is not None and self.backend.isRunning(self._ticket):
+            return  # its answer leads to the next
+        self._withdraw()
+        volume = self.parameters.inputVolume
+        geometry = VolumeGeometry(volume)
+
+        def volumes():
+            if not slicer.mrmlScene.IsNodePresent(volume):
+                raise Cancelled("Attention", "was not computed", "The scan is gone.")
+            return {"image": (geometry.voxels(), geometry.affine())}, {"image": geometry.key()}
+
+        self.ui.hintLabel.text = "Looking where the model looks…"
+        self._sent = question
+        verb, settings = question.request()
+        self._ticket = self.backend.submit(
+            verb, settings, volumes, lambda event: None,
+            lambda answer, error: self._onDone(question, volume, answer, error))
+
+    def _onDone(self, question, volume, answer, error):
+        if question is self._sent:
+            self._ticket = self._sent = None
+        if self.parameters is None or not slicer.mrmlScene.IsNodePresent(volume):
+            return
+        if question != self._asked:
+            if self._asked is not None:
+                self._ask(self._asked)
+            return
+        self._showChoices()
+        if error is None:
+            self._answer = answer
+            self._show(question, volume, answer)
+        elif not isinstance(error, Cancelled):
+            self._takeOff()  # it answers what was asked before
+            self.message.showError(error)
+
+    def _show(self, question, volume, answer):
+        with slicer.util.RenderBlocker():
+            isAttention = question.view in ATTENTION
+            array, affine = answer["arrays"]["attention" if isAttention else question.view]
+            self._shown = None
+            if question.view == "saliency" and self._view() != "saliency":
+                self.overlay.hide()  # only the keypoints that can be clicked
+            else:
+                self.overlay.show(np.asarray(array), affine, volume, TITLES[question.view],
+                                  REGIONS if question.view == "clusters" else SCALE)
+            if not isAttention:
+                self.keypoints.clear()
+            else:
+                arrays = answer["arrays"]
+                self._shown = [np.array(arrays[part][0]) for part in ("positions", "weights", "slices")], \
+                    answer["chosen"], volume
+            self._style()
+        self.ui.exportButton.enabled = True
+
+    def _style(self):
+        """Opacity, threshold, legend and number of keypoints, at once."""
+        parameters = self.parameters
+        self.overlay.style(parameters.opacity, parameters.hideBelow, parameters.showLegend)
+        if self._shown is not None:
+            (positions, weights, slices), chosen, volume = self._shown
+            self.keypoints.show(positions, weights, slices, chosen, volume, parameters.keypointCount)
+
+    def _showChoices(self):
+        """The combo boxes and the hint, for the model and the view that are chosen."""
+        self._filling = True
+        scales = scaleCount(self._card)
+        heads = self._card.network["heads"] if scales else 0
+        view = self._view()
+        self._allowViews()
+        self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))
+        _fill(self.ui.scaleComboBox, ["Mean of all"] + [_scaleName(i, scales) for i in range(scales)],
+              self.parameters.attentionScale)
+        _fill(self.ui.headComboBox, ["Mean of all"] + [f"Head {i + 1}" for i in range(heads)],
+              self.parameters.attentionHead)
+        for widget in (self.ui.scaleComboBox, self.ui.headComboBox, self.ui.keypointSlider):
+            widget.enabled = view in ATTENTION
+        for widget in (self.ui.hideSlider, self.ui.legendCheckBox):
+            widget.enabled = view not in ("off", "clusters")
+        self.ui.opacitySlider.enabled = view != "off"
+        self.ui.hintLabel.text = obstacle(self._card, self.parameters.attentionView) or HINTS[view]
+        self._filling = False
+
+    def _allowViews(self):
+        """Only what the model can show can be chosen; the others say why not."""
+        for index, view in enumerate(VIEWS):
+            why = obstacle(self._card, view)
+            self.ui.viewComboBox.setItemData(index, 0 if why else _ENABLED, qt.Qt.UserRole - 1)  # flags of the entry
+            self.ui.viewComboBox.setItemData(index, tip(why or HINTS[view]), qt.Qt.ToolTipRole)
+
+    def _onViewChosen(self, index):
+        if not self._filling and self.parameters is not None:
+            self.parameters.attentionView = VIEWS[index]
+
+    def _onScaleChosen(self, index):
+        if not self._filling and self.parameters is not None:
+            self.parameters.attentionScale = index - 1
+
+    def _onHeadChosen(self, index):
+        if not self._filling and self.parameters is not None:
+            self.parameters.attentionHead = index - 1
+
+    def _withdraw(self):
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None and not self.backend.isRunning(ticket):
+            self.backend.cancel(ticket)
+
+    def _drop(self):
+        """No question is open any more; an answer that still comes is not shown."""
+        self._asked = None
+        self._withdraw()
+        self._point = self._answer = self._shown = None
+
+    def _takeOff(self):
+        self.overlay.hide()
+        self.keypoints.clear()
+        self.ui.exportButton.enabled = False
+
+    def _hide(self):
+        self.overlay.hide()
+        self.keypoints.setVisible(False)
+
+    def _showAgain(self):
+        if self._shown is not None or self._answer is not None:
+            self.overlay.showAgain()
+            self.keypoints.setVisible(True)
+
+
+def _scaleName(index, count):
+    return {0: "1 (finest)", count - 1: f"{count} (coarsest)"}.get(index, str(index + 1))
+
+
+def _fill(comboBox, texts, chosen):
+    """The texts of a combo box, and which is chosen: one further than ``chosen``, whose -1 is the first."""
+    if [comboBox.itemText(index) for index in range(comboBox.count)] != texts:
+        comboBox.clear()
+        for text in texts:
+            comboBox.addItem(text)
+    comboBox.setCurrentIndex(chosen + 1 if 0 <= chosen + 1 < len(texts) else 0)

@@ -1,0 +1,1 @@
+"""Where the model looks: overlays, keypoints, clicks."""

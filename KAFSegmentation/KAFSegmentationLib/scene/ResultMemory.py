@@ -1,0 +1,45 @@
+"""What segments looked like when they were written, so that corrections are found by comparing."""
+
+import zlib
+
+import numpy as np
+import slicer
+import vtk
+
+from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
+
+
+class ResultMemory:
+    """Keeps a copy of segments, packed: a mask of 16 million voxels takes some kilobytes.
+
+    Args:
+        volumeNode: the scan on whose grid they are seen.
+        segmentationNode, segmentIds: the segments.
+    """
+
+    def __init__(self, volumeNode, segmentationNode, segmentIds):
+        self._place = _place(volumeNode)
+        self._node = vtk.vtkWeakReference()  # node ids come again in the next scene
+        self._node.Set(segmentationNode)
+        self._packed = {segmentId: zlib.compress(np.packbits(mask(segmentationNode, segmentId, volumeNode)), 1)
+                        for segmentId in segmentIds}
+
+    def recall(self, volumeNode, segmentationNode, segmentId):
+        """The mask (slice, row, column) of a segment as it was then, or None if that is not known."""
+        packed = self._packed.get(segmentId)
+        place = _place(volumeNode)
+        if packed is None or self._node.Get() is not segmentationNode or place != self._place:
+            return None
+        shape = place[1]
+        bits = np.frombuffer(zlib.decompress(packed), np.uint8)
+        return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
+
+
+def mask(segmentationNode, segmentId, volumeNode):
+    """A segment on the grid of a volume: bool (slice, row, column)."""
+    return slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode) > 0
+
+
+def _place(volumeNode):
+    geometry = VolumeGeometry(volumeNode)
+    return volumeNode.GetID(), geometry.shape(), geometry.affine().tobytes()

@@ -1,0 +1,1 @@
+"""MRML nodes in and out: volumes, sequences, segmentations, sample data."""

@@ -1,0 +1,254 @@
+"""Segmentation without any widget: for the panel, for batch mode and for other modules."""
+
+import os
+import traceback
+
+import slicer
+import vtk
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+from slicer.util import VTKObservationMixin
+
+from kaf.runtime.errors import Cancelled, InputError, KafError
+from kaf.runtime.threads import free_processors
+from KAFSegmentationLib.backend.Backend import Backend
+from KAFSegmentationLib.backend.Models import addModel, cardOf, findCard
+from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
+from KAFSegmentationLib.segment.ScanDoubts import ScanDoubts
+from KAFSegmentationLib.segment.SegmentationRun import SegmentationRun
+from KAFSegmentationLib.segment.SegmentationUndo import SegmentationUndo
+from KAFSegmentationLib.setup.PlainSetup import PlainSetup
+from KAFSegmentationLib.widgets.Parameters import Parameters
+
+
+class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
+    """Segments volumes; one run at a time.
+
+    Example::
+
+        logic = SegmentationLogic()
+        result = logic.process(volumeNode, {"model": "cardiac-mr-sax"})
+        result.segmentationNode, result.volumes
+
+    Args:
+        setup: tells the interpreter that has the packages; Slicer's own unless given.
+        backend: what talks to the worker (tests give their own).
+    """
+
+    def __init__(self, setup=None, backend=None):
+        ScriptedLoadableModuleLogic.__init__(self)
+        VTKObservationMixin.__init__(self)
+        self.moduleName = "KAFSegmentation"
+        self.backend = backend or Backend(setup or PlainSetup())
+        self.beforeWrite = []
+        """Functions that are called with an existing segmentation node before segments are written into it."""
+        self._run = self._ticket = None
+        self._onDone = lambda result, error: None
+        self._undo = None
+        self._undone = ()  # the scan and the segmentation of the last run
+        self._memories = {}  # node id -> ResultMemory
+        self._before = None
+
+    def getParameterNode(self):
+        """The panel's choices, kept in the scene."""
+        return Parameters(super().getParameterNode())
+
+    def settings(self, parameters):
+        """The settings of the verb ``segment`` for the panel's choices."""
+        settings = {"model": parameters.modelName, "device": knownDevice(parameters.device),
+                    "threads": workerThreads(), "flips": parameters.flips}
+        card = findCard(parameters.modelName)
+        if parameters.largestComponent and card is not None:
+            settings["largest_component"] = [label.value for label in card.labels]
+        return settings
+
+    def addModel(self, path):
+        """Adds a model file (.safetensors) to the models of this computer, without a question and without torch;
+        returns its Entry, whose name goes into the settings.
+
+        Raises:
+            KafError: it is no model of KAF (a pickle is never opened), is damaged, or the disk refuses.
+        """
+        return addModel(path)
+
+    def doubts(self, volumeNode, settings):
+        """Why a result of these settings on this scan may be wrong, in sentences; none where nothing is known against
+        it. The result has them among its warnings.
+
+        Raises:
+            KafError: the scan or the model cannot be used.
+        """
+        VolumeGeometry(volumeNode).check()
+        return ScanDoubts().of(volumeNode, cardOf(settings["model"]), bool(settings.get("flips")))
+
+    def process(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
+                onEvent=lambda event: None, otherScan=False):
+        """Segments and waits for it; returns a SegmentationResult. Needs no event loop.
+
+        Args:
+            settings: those of the verb ``segment``: ``{"model": name, ...}``, as in a settings file.
+            otherScan: write into a segmentation that belongs to another scan, which is refused otherwise.
+
+        Raises:
+            KafError: the words say what is wrong and what to do.
+        """
+        run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames, otherScan)
+        return self._wait(run, onEvent)
+
+    def start(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
+              onEvent=lambda event: None, onDone=lambda result, error: None, otherScan=False):
+        """Segments in the background; returns at once.
+
+        Args:
+            onEvent: called with every Progress and Message.
+            onDone: called once with (SegmentationResult, None) or (None, KafError).
+            otherScan: as for :meth:`process`.
+
+        Raises:
+            InputError: the volume cannot be segmented, the segmentation is another scan's, or a run is on its way.
+        """
+        self._checkIdle()
+        run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames, otherScan)
+        self._begin(run, onEvent, onDone)
+
+    def _wait(self, run, onEvent):
+        while not run.finished:
+            answer = self.backend.run(run.verb, run.settings, run.volumes, lambda e: onEvent(run.overall(e)),
+                                      run.options())
+            self._write(run, answer)
+        return run.result
+
+    def _checkIdle(self):
+        if self._run is not None:
+            raise InputError("KAF", "is busy already", "Wait for it, or press Cancel.")
+
+    def _begin(self, run, onEvent, onDone):
+        self._run, self._onDone = run, onDone
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeRemoved)
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneClose)
+        self._submit(onEvent)
+
+    def isRunning(self):
+        """True from :meth:`start` until ``onDone`` was called."""
+        return self._run is not None
+
+    def cancel(self, error=None):
+        """Stops the run; nothing is written. ``onDone`` gets ``error``, or Cancelled."""
+        if self._run is not None:
+            ticket, self._ticket = self._ticket, None
+            self._finish(None, error or Cancelled("Segmentation"))
+            self.backend.cancel(ticket)
+
+    def close(self):
+        """Ends the worker; a run on its way is dropped."""
+        self.cancel()
+        self.backend.close()
+        self.removeObservers()
+
+    def runningOn(self):
+        """The scan that a run is on its way for, or None."""
+        return self._run and self._run.volumeNode
+
+    def runningInto(self):
+        """The segmentation that a run is going to write into; None for a new one."""
+        return self._run and self._run.segmentationNode
+
+    def canUndo(self, *where):
+        """Whether the last run wrote into a segmentation that was there before and still is; not for sequences.
+
+        Args:
+            where: the scan and the segmentation that it must have been of; any unless given.
+        """
+        return self._undo is not None and self._undo.isPossible() and where in ((), self._undone)
+
+    def changedSinceRun(self):
+        """The names of the last run's segments that somebody has changed since: :meth:`undo` would undo that too."""
+        return self._undo.changedSince() if self.canUndo() else []
+
+    def undo(self):
+        """Puts the segments of the last run back to what they were before it; all others stay as they are."""
+        if not self.canUndo():
+            return
+        for function in self.beforeWrite:
+            function(self._undo.node)
+        self._undo.undo()
+        self._memories[self._undo.node.GetID()] = self._before
+        self._undo = None
+
+    def _submit(self, onEvent):
+        run = self._run
+        self._ticket = self.backend.submit(
+            run.verb, run.settings, run.volumes, lambda event: onEvent(run.overall(event)),
+            lambda answer, error: self._take(run, answer, error, onEvent), run.options())
+
+    def _take(self, run, answer, error, onEvent):
+        """The answer of the worker for one time point."""
+        if run is not self._run or self._ticket is None:
+            return  # cancelled meanwhile
+        if error is None:
+            try:
+                self._write(run, answer)
+            except KafError as problem:
+                error = problem
+            except Exception as problem:
+                self.backend.onLog(traceback.format_exc())
+                error = KafError("The result", f"could not be written ({problem})",
+                                 "Please report it with the log below.")
+        if error is None and not run.finished:
+            self._submit(onEvent)
+            return
+        self._finish(run.result if error is None else None, error)
+
+    def _finish(self, result, error):
+        self._run = self._ticket = None
+        self.removeObservers()
+        self._onDone(result, error)
+
+    def _write(self, run, answer):
+        """An answer becomes segments, and what is needed later is remembered."""
+        self._beforeWrite(run)
+        try:
+            run.take(answer)
+        finally:
+            if self._undo is not None:
+                self._undo.written()
+        if run.finished:
+            self._memories[run.segmentationNode.GetID()] = run.written()
+
+    def _beforeWrite(self, run):
+        """Remembers the state to undo to, here and wherever somebody asked to be told."""
+        node = run.segmentationNode
+        if run.frame > 0:
+            return
+        self._undo = None
+        if node is None or not slicer.mrmlScene.IsNodePresent(node):
+            return
+        for function in self.beforeWrite:
+            function(node)
+        if run.sequence is None:  # what a sequence held at each time point is not kept
+            self._undo, self._undone = SegmentationUndo(node), (run.volumeNode, node)
+        self._before = self._memories.get(node.GetID())
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeRemoved(self, caller, event, node):
+        if self._run is not None and any(node is needed for needed in self._run.nodes()):
+            self.cancel(InputError(node.GetName(), "was removed while the model was running",
+                                   "The run was stopped and nothing was written."))
+
+    def _onSceneClose(self, caller, event):
+        self.cancel(Cancelled("Segmentation", "was stopped because the scene was closed",
+                              "Load a scan and press Apply."))
+
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def knownDevice(name):
+    """The device, or "auto" for a word that another version may have written into the scene."""
+    return name if name in DEVICES else "auto"
+
+
+def workerThreads():
+    """All free processors but one, so that Slicer stays quick; both of two, and as many as OMP_NUM_THREADS says."""
+    free = free_processors()
+    return free - 1 if free > 2 and "OMP_NUM_THREADS" not in os.environ else free

@@ -1,0 +1,1 @@
+"""Segmentation: the logic without widgets, a run, its forecast, what is asked before it, undo."""

@@ -1,0 +1,299 @@
+"""Set-up inside Slicer: asks once, installs, verifies in another process, says in one sentence what is wrong.
+
+The panel asks ``isReady()`` often and calls ``run(parent)`` when a person presses Set up; a script calls
+``run(consent=True)``. Torch is never imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from kaf.runtime.errors import InputError, KafError, ResourceError
+from KAFSegmentationLib.setup.Packages import Packages
+from KAFSegmentationLib.setup.SetupPlan import SetupPlan, makePlan, megabytes
+from KAFSegmentationLib.setup.SetupSettings import SetupSettings
+
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
+INSTALL, FOLDER, OTHER_PYTHON = "install", "folder", "python"  # what the dialog answers; nothing declines
+_SPARE_MEGABYTES = 500
+_SECONDS_TO_VERIFY = 240.0  # a cold disk, and a virus scanner in the way of torch's thousands of files
+_SECONDS_PER_MODEL = 120.0
+
+
+class Setup:
+    """Which Python KAF runs in, and what it takes to make that so.
+
+    Every argument is made for Slicer unless given: ``packages`` knows what is there, ``installer`` changes it,
+    ``dialogs`` asks, ``settings`` remembers, ``interpreter(path)`` starts a Python to look at it.
+    """
+
+    def __init__(self, packages=None, installer=None, dialogs=None, settings=None, interpreter=None):
+        self._packages = packages or Packages(REQUIREMENTS)
+        self._madeInstaller, self._givenDialogs = installer, dialogs
+        self._settings = settings or SetupSettings()
+        self._interpreter = interpreter or _interpreterFor
+        self._running = self._ready = self._awaitsRestart = False
+        self._words = self._detail = ""
+
+    def isReady(self) -> bool:
+        """Whether KAF can run, as far as metadata and the last verification tell; takes milliseconds."""
+        if not self._ready:
+            external = self._settings.externalPython()
+            if external:
+                self._ready = bool(_stamp(external)) and self._settings.checkedPython() == _stamp(external)
+            else:
+                self._ready = not self._plan().isNeeded and not self._isKnownToFail()
+        return self._ready
+
+    def python(self) -> str:
+        """The interpreter for the worker: the one that the user chose, else Slicer's own."""
+        from KAFSegmentationLib.backend.Backend import slicerPython
+
+        return self._settings.externalPython() or slicerPython()
+
+    def statusText(self) -> str:
+        """One sentence for the panel."""
+        if self._words:
+            return self._words
+        external = self._settings.externalPython()
+        if self.isReady():
+            return f"Ready, in {external}." if external else f"Ready, with PyTorch {self._packages.version('torch')}."
+        if external:
+            return f"{external} has changed and must be checked: press Set up."
+        plan = self._plan()
+        return plan.summary() if plan.isNeeded else \
+            "PyTorch or another package is installed but cannot be loaded: press Diagnose for the reason."
+
+    def mustContinue(self) -> bool:
+        """True when Slicer was restarted in the middle of set-up, not while a person puts that restart off."""
+        return self._settings.isPending() and not self._awaitsRestart
+
+    def run(self, parent=None, consent: bool = False) -> bool:
+        """Asks (once), installs what is missing, verifies.
+
+        Args:
+            parent: widget that the dialogs belong to.
+            consent: for scripts: the question was answered elsewhere. Without it nothing is installed where
+                nobody can be asked (batch mode, tests).
+
+        Returns:
+            Whether KAF can run now; if not, ``statusText()`` says why and what to do.
+        """
+        return self._guarded(parent, lambda dialogs: self._provide(dialogs, consent))
+
+    def useOtherPython(self, parent=None) -> bool:
+        """Asks for a Python outside Slicer, checks it and remembers it; returns whether KAF can run now."""
+        return self._guarded(parent, self._choosePython)
+
+    def useSlicerPython(self) -> None:
+        """Goes back from another Python to Slicer's own."""
+        self._settings.setExternalPython("")
+        self._ready, self._words = False, ""
+
+    def diagnose(self) -> str:
+        """The report for the Diagnose button. Looks into the interpreter, which takes some seconds."""
+        from KAFSegmentationLib.backend.Models import listModels
+        from KAFSegmentationLib.setup import Diagnosis
+
+        dialogs = self._dialogs()
+        dialogs.showBusy("Looking at Python and its packages...")
+        try:
+            python, requirements = self.python(), self._packages.requirements()
+            findings = self._interpreter(python).probe(requirements, _SECONDS_TO_VERIFY)
+            installer = self._installer()
+            return Diagnosis.report(_slicerVersion(), python, findings, requirements, installer.sitePackages,
+                                    listModels(), installer.hasPyTorchExtension())
+        finally:
+            dialogs.hideBusy()
+
+    def _guarded(self, parent, provide) -> bool:
+        """Provides the packages, verifies them, and turns every failure into the status and one message."""
+        if self._running:  # Slicer draws itself while pip runs, so the button can be pressed again
+            return False
+        self._running, self._ready, self._words, self._detail = True, False, "", ""
+        dialogs = self._dialogs(parent)
+        try:
+            folder = provide(dialogs)
+            if folder is None:
+                return False
+            self._verify(dialogs)
+            self._addModels(folder, dialogs)
+            return True
+        except KafError as error:
+            self._words = str(error)
+            dialogs.hideBusy()
+            if dialogs.mayAsk():
+                dialogs.tell(self._words, self._detail)
+            return False
+        finally:
+            dialogs.hideBusy()
+            self._running = False
+
+    def _provide(self, dialogs, consent: bool) -> str | None:
+        """Makes the packages be there. Returns the folder they came from, or "" where it was none, or None: it
+        was declined, or Slicer has to restart first."""
+        consent = consent or self._settings.isPending()
+        self._settings.setPending(False)  # also where somebody else has installed everything meanwhile
+        plan = self._plan()
+        if self._settings.externalPython() or not plan.isNeeded:
+            return ""
+        answer = INSTALL
+        if not consent:
+            if not dialogs.mayAsk():
+                return self._stop("KAF is not set up, and nobody can be asked here: open KAF Segmentation in Slicer "
+                                  "and press Set up, or call Setup().run(consent=True).")
+            answer = dialogs.askConsent(plan, str(self._installer().sitePackages))
+        if answer == INSTALL:
+            return self._install(plan, dialogs)
+        if answer == FOLDER:
+            return self._installFromFolder(plan, dialogs)
+        if answer == OTHER_PYTHON:
+            return self._choosePython(dialogs)
+        return self._stop(f"Nothing was installed. {plan.summary()}")
+
+    def _install(self, plan: SetupPlan, dialogs) -> str | None:
+        if plan.obstacle:
+            raise ResourceError("PyTorch", plan.obstacle, "Press Set up and choose another Python.")
+        installer = self._installer()
+        self._checkDisk(plan)
+        if plan.needsTorch and not plan.hasExtension:
+            dialogs.showBusy("Installing the PyTorch extension...")
+            installer.installPyTorchExtension()
+            dialogs.hideBusy()
+            return self._restart(dialogs)
+        if plan.torchState == "broken":
+            dialogs.showBusy("Removing the broken PyTorch...")
+            installer.removeBrokenTorch()
+        if plan.needsTorch:
+            size = megabytes(plan.torchMegabytes)
+            dialogs.showBusy(f"Downloading and installing PyTorch, about {size}. This can take minutes...")
+            installer.installTorch(plan.torchRequirement)
+        dialogs.hideBusy()  # pip brings a window of its own
+        if plan.packages:
+            installer.installPackages(plan.packages)
+        return ""
+
+    def _restart(self, dialogs) -> str | None:
+        self._settings.setPending(True)
+        self._awaitsRestart = True
+        if dialogs.mayAsk() and dialogs.confirmRestart():
+            self._installer().restart()
+        return self._stop("The PyTorch extension is installed: restart Slicer, and set-up goes on in this panel.")
+
+    def _installFromFolder(self, plan: SetupPlan, dialogs) -> str | None:
+        folder = dialogs.chooseFolder()
+        if not folder:
+            return self._stop(f"Nothing was installed. {plan.summary()}")
+        if not any(Path(folder).glob("*.whl")):
+            raise InputError(folder, "holds no wheels (files that end in .whl)",
+                             "Choose the folder that `pip download` has filled.")
+        self._checkDisk(plan)
+        self._installer().installFromFolder(folder, plan)
+        return folder
+
+    def _choosePython(self, dialogs) -> str | None:
+        chosen = dialogs.choosePython()
+        if not chosen:
+            return self._stop("No Python was chosen.")
+        self._settings.setExternalPython(chosen)
+        return ""
+
+    def _checkDisk(self, plan: SetupPlan) -> None:
+        folder = self._installer().sitePackages
+        needed = plan.diskMegabytes + plan.downloadMegabytes + _SPARE_MEGABYTES
+        free = shutil.disk_usage(folder).free / 1e6
+        if free < needed:
+            raise ResourceError(folder, f"has {megabytes(free)} free, and set-up needs about {megabytes(needed)}",
+                                "Free some space and press Set up again.")
+
+    def _verify(self, dialogs) -> None:
+        """Loads everything once in the Python that the worker will have.
+
+        Raises:
+            ResourceError: it cannot; an external Python is forgotten then, so that Set up asks anew.
+        """
+        dialogs.showBusy("Checking PyTorch and the packages...")
+        python, requirements = self.python(), self._packages.requirements()
+        findings = self._interpreter(python).probe(requirements, _SECONDS_TO_VERIFY)
+        problem = findings.problem(requirements)
+        self._detail = findings.detail
+        external = self._settings.externalPython()
+        if not external:
+            self._settings.setFailedPackages(self._packages.fingerprint() if problem else "")
+        if not problem:
+            self._settings.setCheckedPython(_stamp(external) if external else "")
+            return
+        if not external:
+            raise ResourceError("Slicer's Python", problem,
+                                "Restart Slicer and press Set up again, or use another Python; Diagnose tells more.")
+        self._settings.setExternalPython("")
+        lacking = " ".join(f'"{name}{specifier}"' for name, specifier in findings.lacking(requirements))
+        install = f'There, run "{external}" -m pip install {lacking}' if findings.python and lacking \
+            else "Choose the program python (python.exe on Windows) of an environment with KAF's packages"
+        raise ResourceError(external, problem, f"{install}; then press Set up again.")
+
+    def _addModels(self, folder: str, dialogs) -> None:
+        """Model files that lie beside the wheels join the user's library; one that is there already stays."""
+        failures = []
+        for path in sorted(Path(folder).glob("*.safetensors")) if folder else []:
+            dialogs.showBusy(f"Adding the model {path.stem}...")
+            interpreter = self._interpreter(self.python())
+            failure = interpreter.run(["-m", "kaf", "models", "add", str(path)], _SECONDS_PER_MODEL)
+            if failure and "in the library already" not in failure:
+                failures.append(f"{path.name}: {failure}")
+        if failures:
+            self._detail = "\n".join(failures)
+            raise InputError(folder, f"{len(failures)} of its models could not be added ({failures[0]})",
+                             "The packages are installed; check the file and press Set up again.")
+
+    def _isKnownToFail(self) -> bool:
+        failed = self._settings.failedPackages()
+        return bool(failed) and failed == self._packages.fingerprint()
+
+    def _stop(self, words: str) -> str | None:
+        self._words = words
+        return None
+
+    def _plan(self) -> SetupPlan:
+        return makePlan(self._packages, self._installer().hasPyTorchExtension())
+
+    def _installer(self):
+        if self._madeInstaller is None:
+            from KAFSegmentationLib.setup.PackageInstaller import PackageInstaller
+
+            self._madeInstaller = PackageInstaller()
+        return self._madeInstaller
+
+    def _dialogs(self, parent=None):
+        if self._givenDialogs is not None:
+            return self._givenDialogs
+        from KAFSegmentationLib.setup.SetupDialogs import SetupDialogs
+
+        return SetupDialogs(parent)
+
+
+def _interpreterFor(path: str):
+    import slicer
+
+    from KAFSegmentationLib.backend.Backend import foreignEnvironment
+    from KAFSegmentationLib.setup.Interpreter import Interpreter
+
+    return Interpreter(path, foreignEnvironment(path), slicer.app.processEvents)
+
+
+def _slicerVersion() -> str:
+    import slicer
+
+    app = slicer.app
+    return f"{app.majorVersion}.{app.minorVersion}, revision {app.revision}"
+
+
+def _stamp(path: str) -> str:
+    """Changes when another program lies there; empty when none does."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{path};{found.st_size};{found.st_mtime_ns}"

@@ -1,0 +1,152 @@
+"""What set-up will do, in words and megabytes, before anybody is asked."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+
+from KAFSegmentationLib.setup.Packages import TORCH_TO_INSTALL, Packages
+
+# (to download, on disk) in MB, each with what it brings along; measured in wheels for Linux, Python 3.11.
+_SIZES = {
+    "monai": (2, 7),
+    "safetensors": (1, 2),
+    "pydantic": (3, 8),
+    "pydantic-settings": (1, 1),
+    "opencv-python-headless": (62, 160),
+    "scikit-image": (17, 39),
+    "pillow": (7, 20),
+    "tqdm": (1, 1),
+    "einops": (1, 1),
+    "filelock": (1, 1),
+    "psutil": (1, 1),
+}
+_TORCH_CPU = (200, 900)
+_TORCH_GPU = (3000, 7000)  # with the CUDA libraries of the wheels
+_WHAT_FOR = {
+    "torch": "runs the networks",
+    "monai": "losses for adapting models",
+    "safetensors": "reads model files",
+    "pydantic": "checks settings",
+    "pydantic-settings": "checks settings",
+    "opencv-python-headless": "finds keypoints",
+    "scikit-image": "superpixels for pretraining",
+    "pillow": "writes pictures",
+    "tqdm": "progress on the command line",
+    "einops": "part of the network SwinUNETR",
+    "filelock": "keeps two programs from one file",
+    "psutil": "tells how much memory is free",
+}
+_TORCH_WORDS = {
+    "missing": "PyTorch",
+    "old": "PyTorch (replaces an old one)",
+    "broken": "PyTorch (repairs a broken one)",
+}
+
+
+@dataclass(frozen=True)
+class SetupPlan:
+    """The steps that are left: torch's state, the packages that are missing, the extension that torch takes."""
+
+    torchState: str  # of Packages.torchState
+    packages: tuple[str, ...]  # requirement strings
+    hasExtension: bool
+    hasGpu: bool
+    torchRequirement: str = TORCH_TO_INSTALL
+    obstacle: str = ""
+    """Why torch cannot be installed here at all, a clause."""
+
+    @property
+    def isNeeded(self) -> bool:
+        return self.torchState != "ok" or bool(self.packages)
+
+    @property
+    def needsTorch(self) -> bool:
+        return self.torchState != "ok"
+
+    @property
+    def torchMegabytes(self) -> int:
+        """What torch alone takes to download."""
+        return (_TORCH_GPU if self.hasGpu else _TORCH_CPU)[0]
+
+    @property
+    def downloadMegabytes(self) -> int:
+        return sum(row[2] for row in self.rows())
+
+    @property
+    def diskMegabytes(self) -> int:
+        return sum(row[3] for row in self.rows())
+
+    def rows(self) -> list[tuple[str, str, int, int]]:
+        """(what, what for, MB to download, MB on disk), torch first."""
+        found = []
+        if self.needsTorch:
+            found.append((_TORCH_WORDS[self.torchState], _WHAT_FOR["torch"],
+                          *(_TORCH_GPU if self.hasGpu else _TORCH_CPU)))
+        for text in self.packages:
+            name = packageName(text)
+            found.append((name, _WHAT_FOR.get(name, ""), *_SIZES.get(name, (5, 15))))
+        return found
+
+    def summary(self) -> str:
+        """One sentence for the panel."""
+        if not self.isNeeded:
+            return "Nothing needs to be installed."
+        if self.obstacle and self.needsTorch:
+            return f"{self.obstacle}: press Set up and choose another Python."
+        parts = [_TORCH_WORDS[self.torchState]] if self.needsTorch else []
+        if self.packages:
+            count = len(self.packages)
+            parts.append(f"{count} Python package{'s' if count > 1 else ''}")
+        return f"Needs {' and '.join(parts)}: about {megabytes(self.downloadMegabytes)} to download."
+
+
+def makePlan(packages: Packages, hasExtension: bool) -> SetupPlan:
+    """The plan for this Python."""
+    return SetupPlan(
+        packages.torchState(), tuple(str(requirement) for requirement in packages.missing()), hasExtension,
+        hasNvidiaDriver(), TORCH_TO_INSTALL if hasLongPaths() else f"{TORCH_TO_INSTALL},<2.13",
+        torchObstacle(),
+    )
+
+
+def packageName(requirement: str) -> str:
+    """``opencv-python-headless`` of ``opencv-python-headless>=4.8``."""
+    from packaging.requirements import Requirement
+
+    return Requirement(requirement).name
+
+
+def megabytes(count: float) -> str:
+    return f"{count / 1000:.1f} GB" if count >= 1000 else f"{count:.0f} MB"
+
+
+def hasNvidiaDriver() -> bool:
+    """Whether an NVIDIA driver is there; asks the file system, not torch."""
+    return os.path.exists("/proc/driver/nvidia/version") or shutil.which("nvidia-smi") is not None
+
+
+def hasLongPaths() -> bool:
+    """False on a Windows where paths of over 260 characters fail.
+
+    torch 2.13 holds files that get longer than that below a user's AppData folder; pip then breaks off half way.
+    """
+    if sys.platform != "win32":
+        return True
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except OSError:
+        return False
+
+
+def torchObstacle() -> str:
+    """Why this Slicer's Python cannot have a torch that KAF runs on; empty where it can."""
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        return "PyTorch for Intel Macs ended with version 2.2, and this Slicer runs as an Intel program"
+    return ""

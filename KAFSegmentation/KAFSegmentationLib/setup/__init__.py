@@ -1,0 +1,1 @@
+"""Set-up inside Slicer: what is missing, installing it, checking it."""

@@ -1,0 +1,99 @@
+"""What a run says on a terminal: a bar with the time left, words on stderr; or JSON lines on stdout."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+from kaf.runtime.errors import KafError
+from kaf.runtime.events import Error, Event, Message, Metric, Picture, Progress, Result, to_json
+from kaf.runtime.plain_text import one_line, plain_lines
+
+
+def let_all_characters_pass() -> None:
+    """What a terminal or a pipe cannot show (a path in another alphabet on Windows, say) is printed as an escape.
+
+    Without it, printing such a path raises, after the work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class Console:
+    """The watcher of the command line; call it with events.
+
+    What it shows on a terminal (names of files and of structures come from others) holds nothing that one would obey.
+    ``events``: JSON lines on stdout, and nothing else there.
+    """
+
+    def __init__(self, events: bool = False):
+        self.events = events
+        self._bar: Any = None
+        self._stage = ""
+
+    def __call__(self, event: Event) -> None:
+        if self.events:
+            print(to_json(event), flush=True)
+        elif isinstance(event, Progress):
+            self._progress(event)
+        elif isinstance(event, Message):
+            self._say(("" if event.level == "info" else f"{event.level}: ") + event.text)
+        elif isinstance(event, Metric) and any(name.startswith("validation") for name in event.values):
+            self._say(f"step {event.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in event.values.items()))
+        elif isinstance(event, Metric) and self._bar is not None:
+            self._bar.set_postfix_str(f"loss {event.values.get('loss', float('nan')):.3f}", refresh=False)
+        elif isinstance(event, Picture):
+            self._say(f"{event.title}: {event.path}")
+
+    def result(self, values: dict[str, Any], words: str) -> None:
+        """The end of a command: a JSON line, or words on stdout."""
+        self.close()
+        if self.events:
+            print(to_json(Result(values)), flush=True)
+        elif words:
+            print(plain_lines(words), flush=True)
+
+    def fail(self, error: KafError, detail: str = "") -> None:
+        """One paragraph on stderr, and an error event, with the detail, where events were asked for."""
+        self.close()
+        if self.events:
+            print(to_json(Error(str(error), type(error).__name__, detail)), flush=True)
+        print(plain_lines(f"kaf: {error}"), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _say(self, words: str) -> None:
+        words = plain_lines(words)
+        if self._bar is not None:
+            self._bar.write(words, file=sys.stderr)
+        else:
+            print(words, file=sys.stderr, flush=True)
+
+    def _progress(self, event: Progress) -> None:
+        if not sys.stderr.isatty():
+            return
+        if event.stage != self._stage or self._bar is None:
+            from tqdm import tqdm
+
+            self.close()
+            self._stage = event.stage
+            self._bar = tqdm(total=event.total, desc=one_line(event.stage), leave=False, file=sys.stderr,
+                             bar_format="{desc}: {percentage:3.0f} % |{bar}| {postfix}")
+        self._bar.n = min(event.done, event.total)
+        if event.seconds_left is not None:
+            self._bar.set_postfix_str(f"{duration(event.seconds_left)} left", refresh=False)
+        self._bar.refresh()
+        if event.done >= event.total:
+            self.close()
+
+
+def duration(seconds: float) -> str:
+    """"1 h 5 min", "2 min 3 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,20 @@
+"""``kaf devices``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kaf.cli.console import Console
+from kaf.cli.flags import Command, parse
+
+
+class DevicesCommand(Command):
+    """The devices that a run can use, and which one --device auto takes and why."""
+
+
+def devices(arguments: Sequence[str], console: Console) -> None:
+    parse(DevicesCommand, arguments, "devices")
+    from kaf.runtime.device_list import find_devices
+
+    found = find_devices()
+    console.result(found.to_dict(), found.text())

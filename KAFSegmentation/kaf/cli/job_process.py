@@ -1,0 +1,195 @@
+"""The child that does a job: ``python -m kaf.cli.job_process FOLDER ATTEMPT``: what :mod:`kaf.runs.launch` wrote there.
+
+It waits for its turn, runs the command as the command line would, listens for the wish to stop, and leaves last
+words whatever happens.  Nothing heavy is imported before its turn has come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import IO, Any
+
+from kaf.cli import entry as cli
+from kaf.runs.command_line import positionals
+from kaf.runs.job_folder import JobFolder, process_start
+from kaf.runs.queue import Place
+from kaf.runtime import locks
+from kaf.runtime import processes as job_process
+from kaf.runtime.errors import Cancelled, KafError, OutputError
+from kaf.runtime.events import Error, Result, from_json, to_json
+from kaf.runtime.files import write_problem
+from kaf.runtime.plain_text import plain_lines
+
+_LOOK = 0.2  # seconds between two looks for the wish to stop
+
+
+class Mouth(io.TextIOBase):
+    """The stdout of the command: its lines go to the file of events; the last words are remembered too, because the
+    disk may be full."""
+
+    def __init__(self, path: Path):
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self._line = ""
+        self.last: Error | Result | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                event = from_json(line)
+                self.last = event if isinstance(event, (Error, Result)) else None
+        self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+class Listener(threading.Thread):
+    """Waits for the wish to stop: a Ctrl-C for the command, and, when its grace is over, the end by force."""
+
+    def __init__(self, work: Work):
+        super().__init__(name="kaf-stop", daemon=True)
+        self._work = work
+
+    def run(self) -> None:
+        while (grace := self._wish()) is None:
+            time.sleep(_LOOK)
+        if sys.platform == "win32":
+            signal.raise_signal(signal.SIGINT)  # which wakes the main thread there, interrupt_main() does not
+        else:
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(grace)
+        words = Cancelled(self._work.files.run, f"did not end within {grace:g} s of being asked and was ended by force",
+                          "Go on later with --resume, from the last checkpoint.")
+        self._work.end(1, Error(str(words), "Cancelled"))
+        job_process.end(os.getpid(), self._work.group)
+
+    def _wish(self) -> float | None:
+        """Seconds of grace, once somebody asks this attempt to stop."""
+        with contextlib.suppress(OSError, ValueError):
+            attempt, grace = self._work.files.wish()
+            if attempt == self._work.attempt:
+                return float(grace)
+        return None
+
+
+class Work:
+    """One attempt at a job.
+
+    Raises:
+        OutputError: another attempt has the folder, or has been asked for meanwhile.  Where the lock is not handed over
+            (Windows), somebody may start a job between the start of this process and its own lock; the last one counts.
+    """
+
+    def __init__(self, run: Path, attempt: str):
+        self.files = JobFolder(run)
+        self.attempt = attempt
+        self._lock = None if self._was_handed() else self._take_lock()
+        self.asked = self.files.read()
+        last = self.asked["attempts"][-1]
+        if last["id"] != attempt:
+            raise OutputError(run, "the job was started once more meanwhile", "Look at it again.")
+        self.started = float(last["started"])
+        self.group = os.getpid() if sys.platform == "win32" else os.getpgrp()
+        self._who = {"id": self.attempt, "pid": os.getpid(), "group": self.group, "host": socket.gethostname(),
+                     "began": process_start(os.getpid())}
+        self._over = threading.Lock()
+
+    def _was_handed(self) -> bool:
+        """Whether the lock came with the process, as it does but on Windows and through launchers that close files."""
+        with contextlib.suppress(OSError, ValueError):
+            number = int(os.environ.pop(job_process.LOCK, ""))
+            return locks.INHERITED and os.path.samestat(os.fstat(number), self.files.lock.stat())
+        return False
+
+    def _take_lock(self) -> IO[bytes]:
+        """The lock, which is this process's from here on."""
+        lock = locks.take(self.files.lock, wait=5.0)
+        if lock is None:
+            raise OutputError(self.files.run, "is being worked on by another process", "Stop that one, or wait for it.")
+        return lock
+
+    def say(self, phase: str, **more: Any) -> None:
+        """Write down how far it is."""
+        self.files.write_child(**self._who, phase=phase, **more)
+
+    def end(self, code: int, words: Error | Result | None) -> None:
+        """The last words; those that come first count."""
+        if self._over.acquire(blocking=False):
+            error = words if isinstance(words, Error) else None
+            self.say("ended", code=code, kind=error.kind if error else "", error=error.text if error else "")
+
+    def run(self) -> int:
+        """Do it; the exit code."""
+        mouth = None
+        try:
+            os.chdir(self.asked.get("place", "."))  # paths in the settings may be relative to where it was asked for
+            if self.asked["queue"]:
+                self.say("queued")
+                place = Place(self.asked["queue"], f"{self.started:017.3f}-{self.attempt}")
+                place.wait(lambda ahead: self.say("queued", ahead=ahead))
+            self.say("running")
+            mouth = Mouth(self.files.events)
+            with contextlib.redirect_stdout(mouth):
+                verb, values = self.asked["verb"], self.asked["values"]
+                code = cli.main([verb, *positionals(verb, values), "--settings", str(self.files.settings), "--events"],
+                                self.files.log)
+            words: Error | Result | None = mouth.last
+        except KeyboardInterrupt:
+            code, words = 1, _as_event(Cancelled())
+            if mouth is not None and isinstance(mouth.last, Result):  # it was over
+                code, words = 0, mouth.last
+        except OSError as error:
+            code, words = 1, _as_event(OutputError(error.filename or self.files.run, *write_problem(error)))
+        except BaseException as error:
+            traceback.print_exc()
+            code, words = 1, _as_event(KafError(
+                f"kaf {self.asked['verb']}", f"met an error that it does not know ({type(error).__name__}: {error})",
+                f"Please report it with the log {self.files.log}."))
+        if mouth is not None and code and isinstance(mouth.last, Error):
+            words = mouth.last
+        elif isinstance(words, Error):
+            with contextlib.suppress(OSError, ValueError), self.files.events.open("a", encoding="ascii") as file:
+                file.write(to_json(words) + "\n")
+        self.end(code, words)
+        return code
+
+
+def _as_event(error: KafError) -> Error:
+    print(plain_lines(f"kaf: {error}"), file=sys.stderr)
+    return Error(str(error), type(error).__name__)
+
+
+def main() -> None:
+    """Entry of the process."""
+    try:
+        work = Work(Path(sys.argv[1]), sys.argv[2])
+    except OutputError as error:  # which is another attempt's story
+        print(plain_lines(f"kaf: {error}"), file=sys.stderr)
+        sys.exit(error.exit_code)
+    work.say("starting")
+    stop = cli.Stop()
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    Listener(work).start()
+    code = work.run()
+    os._exit(code)  # tearing torch down takes half a second
+
+
+if __name__ == "__main__":
+    main()

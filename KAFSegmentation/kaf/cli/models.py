@@ -1,0 +1,162 @@
+"""``kaf models ...`` and ``kaf data ...``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from kaf.cli.console import Console
+from kaf.cli.flags import Command, parse
+from kaf.modelfile.card import Card, read_card
+from kaf.modelfile.library import add_model, export_model, find_model, list_models, refused_models, remove_model
+from kaf.runtime.download import Limits
+from kaf.runtime.errors import SettingsError
+from kaf.runtime.plain_text import one_line
+
+
+class ListCommand(Command):
+    """All models of the library."""
+
+
+class ShowCommand(Command):
+    """The card of a model."""
+
+    name: CliPositionalArg[str] = Field(description="name in the library, or a file")
+
+
+class AddCommand(Command):
+    """Add a model file to the library, or download one."""
+
+    source: CliPositionalArg[str] = Field(description="a .safetensors file, or an http(s) address")
+    name: str = Field("", description="name in the library; default: the card's")
+    digest: str = Field("", description="SHA-256 of the file; needed for a download")
+    overwrite: bool = Field(False, description="replace a model of that name that you added")
+    accept: bool = Field(False, description="also a model that did not beat doing nothing on its validation cases")
+    megabytes: float = Field(Limits.megabytes, gt=0, le=1e6, description="most that is downloaded")
+    minutes: float = Field(Limits.minutes, gt=0, le=1e4, description="longest that a download may take")
+
+
+class ExportCommand(Command):
+    """Copy a model of the library to a file."""
+
+    name: CliPositionalArg[str] = Field(description="name in the library")
+    target: CliPositionalArg[str] = Field(description="a file, or a folder")
+    overwrite: bool = Field(False, description="replace a file that exists")
+
+
+class RemoveCommand(Command):
+    """Remove a model that you added."""
+
+    name: CliPositionalArg[str] = Field(description="name in the library")
+
+
+class ScanCommand(Command):
+    """Say what a folder of scans holds: cases, patients, labels, spacings, problems."""
+
+    folder: CliPositionalArg[str] = Field(description="folder of scans")
+
+
+class ExampleCommand(Command):
+    """Make up a folder of hearts, some of them with labels, to try things out."""
+
+    folder: CliPositionalArg[str] = Field(description="a new or empty folder")
+    cases: int = Field(16, ge=2, le=1000, description="how many scans")
+    labelled: int = Field(10, ge=0, le=1000, description="how many of them have a label map")
+
+
+def models(arguments: Sequence[str], console: Console) -> None:
+    _dispatch("models", {"list": _list, "show": _show, "add": _add, "export": _export, "remove": _remove},
+              arguments, console)
+
+
+def data(arguments: Sequence[str], console: Console) -> None:
+    _dispatch("data", {"scan": _scan, "example": _example}, arguments, console)
+
+
+def _dispatch(name: str, actions: dict[str, Callable[[Sequence[str], Console], None]], arguments: Sequence[str],
+              console: Console) -> None:
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(f"usage: kaf {name} {{{','.join(actions)}}} ...\n\n"
+              f"kaf {name} ACTION --help tells the options of an action")
+        return
+    if not arguments or arguments[0] not in actions:
+        raise SettingsError(f"kaf {name}", f"needs one of: {', '.join(actions)}", f"See `kaf {name} --help`.")
+    actions[arguments[0]](arguments[1:], console)
+
+
+def _list(arguments: Sequence[str], console: Console) -> None:
+    parse(ListCommand, arguments, "models list")
+    entries = list_models()
+    refused = refused_models()
+    lines = [one_line(f"{e.name:24} {e.card.modality:4} {', '.join(e.card.label_names.values())}"
+                      + ("" if e.bundled else "   (added by you)")) for e in entries]
+    lines += [one_line(f"{name:24} cannot be used: see `kaf models show {name}`") for name in refused]
+    console.result({"models": [{"name": e.name, "path": str(e.path), "bundled": e.bundled, "modality": e.card.modality,
+                                "labels": e.card.label_names} for e in entries],
+                    "refused": {name: str(error) for name, error in refused.items()}},
+                   "\n".join(lines) or "no models; add one with `kaf models add FILE`")
+
+
+def _show(arguments: Sequence[str], console: Console) -> None:
+    card = read_card(find_model(parse(ShowCommand, arguments, "models show").name))
+    console.result(asdict(card), card_text(card))
+
+
+def card_text(card: Card) -> str:
+    """A model card as a person reads it."""
+    lines = [f"{card.name}, version {card.version}", card.description, "",
+             f"segments:      {', '.join(f'{v} {n}' for v, n in card.label_names.items())}",
+             f"made for:      {card.modality}, slices {card.slice_spacing:g} mm apart ({card.slicing_axis}), "
+             f"resampled to {card.spacing:g} mm",
+             f"trained on:    {card.training_data or 'unspecified'}",
+             f"licence:       {card.weights_licence} (weights)",
+             f"weights:       SHA-256 {card.digest}",
+             f"made with:     KAF {card.code_version}, seed {card.seed}"]
+    for name, value in card.metrics.items():
+        if isinstance(value, dict):
+            lines.append(f"{name}:")
+            lines += [f"  {key}: {item}" for key, item in value.items()]
+        else:
+            lines.append(f"{name}: {value}")
+    return "\n".join(line[:len(line) - len(line.lstrip(" "))] + one_line(line) for line in lines)
+
+
+def _add(arguments: Sequence[str], console: Console) -> None:
+    command = parse(AddCommand, arguments, "models add")
+    entry = add_model(command.source, command.name, command.digest, overwrite=command.overwrite,
+                      limits=Limits(command.megabytes, command.minutes), accept=command.accept)
+    console.result({"name": entry.name, "path": str(entry.path)}, f"added {entry.name} ({entry.card.weights_licence})")
+
+
+def _export(arguments: Sequence[str], console: Console) -> None:
+    command = parse(ExportCommand, arguments, "models export")
+    path = export_model(command.name, Path(command.target), overwrite=command.overwrite)
+    console.result({"path": str(path)}, f"written: {path}")
+
+
+def _remove(arguments: Sequence[str], console: Console) -> None:
+    name = parse(RemoveCommand, arguments, "models remove").name
+    remove_model(name)
+    console.result({"name": name}, f"removed {name}")
+
+
+def _scan(arguments: Sequence[str], console: Console) -> None:
+    folder = parse(ScanCommand, arguments, "data scan").folder
+    from kaf.data.folder import scan_folder
+    from kaf.data.inspect import inspect_dataset
+
+    inspection = inspect_dataset(scan_folder(folder), console)
+    console.result(inspection.to_dict(), inspection.text())
+
+
+def _example(arguments: Sequence[str], console: Console) -> None:
+    command = parse(ExampleCommand, arguments, "data example")
+    from kaf.data.example import make_example
+
+    folder = make_example(command.folder, command.cases, command.labelled, on_event=console)
+    console.result({"folder": str(folder)}, f"written: {folder} ({command.cases} made-up hearts)\n"
+                   f"look into it: kaf data scan {folder}")

@@ -1,0 +1,36 @@
+"""``kaf select``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from kaf.cli.console import Console
+from kaf.cli.flags import Command, parse
+from kaf.runtime.events import Result
+from kaf.settings.select import SelectSettings
+
+
+class SelectCommand(Command, SelectSettings):  # type: ignore[misc]
+    """Which cases to label first: kaf select FOLDER --model WEIGHTS.
+
+    With pretrained weights: scans that are unlike each other, so that few stand for all.  With a model that segments:
+    the unlabelled scans that it is least sure of.
+    """
+
+    data: CliPositionalArg[str] = Field(description="folder of scans")
+
+
+def select(arguments: Sequence[str], console: Console) -> None:
+    settings: SelectSettings = parse(SelectCommand, arguments, "select").only(SelectSettings)
+    from kaf.verbs.select import TABLE
+    from kaf.verbs.select import select as run
+
+    selection = run(settings, lambda event: None if isinstance(event, Result) else console(event))
+    lines = [f"{choice.rank:3}  {choice.case}: {choice.reason}" for choice in selection.choices]
+    table = f"{settings.output}/{TABLE}"
+    console.result({**selection.to_dict(), "table": table},
+                   "\n".join([f"of {selection.candidates} patients label first, by {selection.by}:", *lines,
+                              f"written: {table}"]))

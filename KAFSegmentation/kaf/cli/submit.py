@@ -1,0 +1,98 @@
+"""``kaf submit VERB ...``: a training as a job of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kaf.cli.console import Console
+from kaf.cli.flags import Command, parse
+from kaf.runs.earlier import check_replaceable, own_content
+from kaf.runs.submit import SubmitSettings, submit
+from kaf.runtime.errors import OutputError, ResourceError, SettingsError
+
+
+class SubmitCommand(Command, SubmitSettings):  # type: ignore[misc]
+    """Run `kaf pretrain ...`, `kaf finetune ...` or `kaf compare ...` as a SLURM job: kaf submit pretrain FOLDER
+    --output RUN --gpus 2.
+
+    The job is queued again, and goes on, when it is preempted or its time is over.  Flags that are not listed here
+    are those of the command that is submitted.
+    """
+
+
+def submit_command(arguments: Sequence[str], console: Console) -> None:
+    verb = arguments[0] if arguments else ""
+    if verb in ("-h", "--help", ""):
+        parse(SubmitCommand, ["--help"], "submit")
+    own, rest = _split(arguments[1:])
+    if "--help" in rest or "-h" in rest:
+        parse(SubmitCommand, ["--help"], f"submit {verb}")
+    settings: SubmitSettings = parse(SubmitCommand, own, "submit").only(SubmitSettings)
+    output = _checked(verb, rest, settings.world)
+    job = submit(verb, rest, output, settings)
+    log = str(job.paths.stderr)
+    values = {"job": job.job_id, "log": log, "output": output}
+    if settings.wait:
+        from submitit.core.utils import FailedJobError, UncompletedJobError
+
+        try:
+            job.result()
+        except (FailedJobError, UncompletedJobError) as error:
+            raise ResourceError(f"job {job.job_id}", "did not come to its end", f"Read its words in {log}.") from error
+    console.result(values, f"job {job.job_id} {'is done' if settings.wait else 'is submitted'}: {output}\nlog: {log}")
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags for the cluster, and those of the command that is submitted."""
+    own: list[str] = []
+    rest: list[str] = []
+    left = list(arguments)
+    names = {f"--{name.replace('_', '-')}": field.annotation for name, field in SubmitSettings.model_fields.items()}
+    while left:
+        argument = left.pop(0)
+        flag, equals, _ = argument.partition("=")
+        if flag not in names:
+            rest.append(argument)
+            continue
+        own.append(argument)
+        if not equals and names[flag] is not bool and left:
+            own.append(left.pop(0))
+    return own, rest
+
+
+def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
+    """The run folder of a command that can begin, as far as that can be told now and not hours later."""
+    settings: Any
+    if verb == "pretrain":
+        from kaf.cli.training import PretrainCommand
+
+        settings = parse(PretrainCommand, arguments, verb)
+        if settings.batch % world:
+            raise SettingsError("batch", f"{settings.batch} slices do not go into {world} processes",
+                                f"Choose a multiple of {world}.")
+    elif verb in ("finetune", "compare"):
+        settings = _one_process(verb, arguments, world)
+    else:
+        raise SettingsError(f"kaf submit {verb}".strip(), "is none of pretrain, finetune and compare",
+                            "For example: kaf submit pretrain FOLDER --output RUN --gpus 1.")
+    if verb == "compare":  # goes on with what is there
+        return str(settings.output)
+    if (Path(settings.output) / "settings.json").is_file() and not (settings.resume or settings.overwrite):
+        raise OutputError(settings.output, "already holds a run",
+                          "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
+    if settings.overwrite and Path(settings.output).is_dir() and own_content(Path(settings.output)):
+        check_replaceable(Path(settings.output), settings)
+    return str(settings.output)
+
+
+def _one_process(verb: str, arguments: Sequence[str], world: int) -> Any:
+    """The settings of a command that several processes cannot share."""
+    from kaf.cli.training import CompareCommand
+    from kaf.cli.verb_commands import FinetuneCommand
+
+    if world > 1:
+        raise SettingsError(f"kaf submit {verb}", f"this is one process, not {world}",
+                            "Ask for one GPU and one process.")
+    return parse(FinetuneCommand if verb == "finetune" else CompareCommand, arguments, verb)

@@ -1,0 +1,130 @@
+"""Segmentation of many scans into a folder: shared by processes, gone on with where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaf.cohort.case_files import report_of, result_paths, write_results
+from kaf.cohort.standing import DONE, Wanted, leftovers, of_others
+from kaf.cohort.work_queue import Outcome, clear_work, leads, share_work, try_alone, work_folder
+from kaf.data.folder import Case
+from kaf.imaging.source import stamp_of
+from kaf.imaging.volume import read_volume
+from kaf.inference.loaded_model import Ready, make_ready
+from kaf.runtime.errors import InputError, OutputError
+from kaf.runtime.events import Message, OnEvent, ignore
+from kaf.runtime.file_set import sweep
+from kaf.runtime.files import remove
+from kaf.runtime.paths import identity
+from kaf.settings.verbs import SegmentSettings
+from kaf.verbs.segment import segment
+
+_SAID = 3  # so many files are named
+
+
+def segment_many(cases: Sequence[Case], settings: SegmentSettings, output: Path, suffix: str = ".seg.nrrd",
+                 picture: bool = False, overwrite: bool = False, on_event: OnEvent = ignore) -> Outcome:
+    """Segment every case into the folder ``output`` as <name><suffix>, with a report <name>-seg.json each.
+
+    What the same model and settings have made of the same scan is kept; a scan that cannot be used is told and left
+    out.  With ``overwrite`` other results of KAF are replaced, all files of a case together, but never a file that
+    somebody else made or changed.
+
+    Raises:
+        OutputError: a result of another model, of other settings or of another scan is there and ``overwrite`` is not
+            set; a file is somebody's own; a result would replace a scan.
+        ModelError, ResourceError: as :func:`segment`.
+    """
+    job = _Job(settings, output, suffix, picture, overwrite, make_ready(settings, settings.model), on_event)
+    job.check(cases)
+    outcome = share_work(cases, lambda case: case.name, output, job.is_done, job.do, on_event, "segmenting scans")
+    if not outcome.elsewhere:
+        clear_work(output, [case.name for case in cases])
+    return outcome
+
+
+@dataclass
+class _Job:
+    settings: SegmentSettings
+    output: Path
+    suffix: str
+    picture: bool
+    overwrite: bool
+    ready: Ready
+    on_event: OnEvent
+
+    def check(self, cases: Sequence[Case]) -> None:
+        """Refuses before any work what would be found out in the middle of it."""
+        wanted = [self._wanted(case) for case in cases]
+        self._refuse_scans(wanted)
+        for item in wanted:
+            try:
+                item.standing().refuse(self.overwrite)
+            except OutputError:  # for good, unless another process is just writing it
+                with try_alone(self.output, item.case.name) as alone:
+                    if alone:
+                        item.standing().refuse(self.overwrite)
+        self._refuse_mixture(wanted)
+
+    def _refuse_scans(self, wanted: Sequence[Wanted]) -> None:
+        """No result may take the place of a scan, of a label map, or of another result."""
+        scans = {path for item in wanted for path in (item.case.image, item.case.label) if path is not None}
+        places = {place for scan in scans if (place := identity(scan))}
+        inside = next((place for place in self.output.absolute().resolve().parents if identity(place) in places), None)
+        if inside or identity(self.output) in places:
+            raise OutputError(self.output, "lies inside a scan", "Choose another folder for the results.")
+        makers: dict[str, str] = {}
+        for item in wanted:
+            for path in item.paths.values():
+                maker = makers.setdefault(path.name.casefold(), item.case.name)
+                if maker != item.case.name:
+                    raise OutputError(path, f"would be a result of both {maker} and {item.case.name}",
+                                      "Give one of the scans another name.")
+                if identity(path) in places:
+                    raise OutputError(path, "is a scan or a label map of the folder that is read",
+                                      "Choose another folder for the results.")
+
+    def _refuse_mixture(self, wanted: Sequence[Wanted]) -> None:
+        """A folder holds results of one model, with one set of settings, unless somebody asks for more."""
+        others = of_others(self.output, wanted)
+        if not others:
+            return
+        model = others[0][1]
+        names = ", ".join(path.name for path, _ in others[:_SAID])
+        names += f" and {len(others) - _SAID} more" * (len(others) > _SAID)
+        if not self.overwrite:
+            raise OutputError(self.output, f"holds results of another model ({model}) or of other settings: {names}",
+                              "Choose another folder, or pass --overwrite to have both in this one.")
+        if leads():
+            self.on_event(Message(f"{self.output} also holds results of another model or of other settings, which "
+                                  f"stay: {names}.", "warning"))
+
+    def do(self, case: Case) -> None:
+        wanted = self._wanted(case)
+        wanted.standing().refuse(self.overwrite)
+        sweep(wanted.paths.values())
+        try:
+            stamp = stamp_of(case.image)
+            series = self.settings.series if case.image.is_dir() else ""
+            volume = read_volume(case.image, self.settings.frame, series or None)
+            result = segment(volume, self.settings, ready=self.ready)
+        except InputError as error:
+            self.on_event(Message(f"Left out: {error}", "warning"))
+            raise
+        for warning in result.warnings:
+            self.on_event(Message(f"{case.name}: {warning}", "warning"))
+        report = report_of(str(case.image), result, wanted.paths, self.settings, stamp)
+        write_results(volume, result, wanted.paths, report, True, self.on_event, leftovers(wanted.paths),
+                      wanted.begin)
+        remove(wanted.mark)
+
+    def is_done(self, case: Case) -> bool:
+        """Whether all files are there, from this model with these settings and this scan."""
+        return self._wanted(case).standing().kind == DONE
+
+    def _wanted(self, case: Case) -> Wanted:
+        paths = result_paths(self.output / f"{case.name}{self.suffix}", self.settings, self.picture)
+        return Wanted(case, paths, self.ready.card.digest, self.settings.model_dump(mode="json"),
+                      work_folder(self.output) / f"{case.name}.started")

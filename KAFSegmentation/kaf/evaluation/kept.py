@@ -1,0 +1,91 @@
+"""What the networks of an experiment were made from, so that those that are kept are those that were asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kaf.data.folder import Case
+from kaf.imaging.source import is_same, stamp_of
+from kaf.runs.job_folder import read_json
+from kaf.runtime import json_files
+from kaf.runtime.errors import OutputError, SettingsError
+from kaf.runtime.files import atomic_write
+from kaf.settings.verbs import Settings, build
+
+_SAID = 3  # so many cases are named
+# Where and how it runs, what it starts from (another run of the experiment), and the scans, which have their stamps.
+_FREE = frozenset(("data", "output", "resume", "overwrite", "device", "threads", "precision", "cache", "cache_limit",
+                   "checkpoint_every", "init_from", "labelled"))
+_FOUND = frozenset(("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints", "batch"))
+
+
+def check_recipe(run: Path, wanted: Settings, said: Mapping[str, Any]) -> None:
+    """Whether the run in a folder, if there is one, was begun with these settings.
+
+    said: the settings that were given; others may have come from the weights that the run started from.
+
+    Raises:
+        OutputError: it was not.
+    """
+    found = read_json(run / "settings.json")
+    if not found:
+        return
+    try:
+        begun = build(type(wanted), found, run / "settings.json").model_dump(mode="json")
+    except SettingsError as error:
+        raise OutputError(run, f"was begun by another version of KAF, with settings that this one does not know "
+                          f"({error.reason})", "Choose another output folder, or go on in that version.") from error
+    asked = wanted.model_dump(mode="json")
+    for values in (begun, asked):
+        values["unlabelled"] = bool(values.get("unlabelled"))
+    changed = [name for name in asked if name not in _FREE and asked[name] != begun[name]
+               and (name in said or name not in _FOUND)]
+    if changed:
+        raise OutputError(run, f"was begun with other settings ({', '.join(changed)})",
+                          "Choose another output folder, or the settings of before.")
+
+
+def check_data(output: Path, groups: Mapping[str, Sequence[Case]]) -> None:
+    """Whether the scans and label maps of an experiment are those that it was begun with; keeps what they are.
+
+    groups: the labelled cases, and those that are only pretrained on.
+
+    Raises:
+        InputError: a file cannot be read.
+        OutputError: some are others.
+    """
+    path = output / "data.json"
+    try:
+        known = json_files.read(path)
+    except FileNotFoundError:
+        stamps = {group: {case.name: _stamps(case) for case in cases} for group, cases in groups.items()}
+        atomic_write(path, json.dumps(stamps, indent=1) + "\n")
+        return
+    except (OSError, ValueError) as error:
+        raise OutputError(path, f"cannot be read ({error})", "Choose another output folder.") from error
+    changed = []
+    for group, cases in groups.items():
+        was = known.get(group) if isinstance(known, dict) else None
+        was = was if isinstance(was, dict) else {}
+        changed += sorted(was.keys() - {case.name for case in cases})
+        changed += [case.name for case in cases if not _is_known(case, was.get(case.name))]
+    if changed:
+        more = f" and {len(changed) - _SAID} more" if len(changed) > _SAID else ""
+        raise OutputError(output, "holds an experiment on other files: since it was begun, these cases were replaced, "
+                          f"changed, added or removed: {', '.join(changed[:_SAID])}{more}",
+                          "Choose another output folder, or put the files of before back.")
+
+
+def _stamps(case: Case) -> dict[str, Any]:
+    return {name: stamp_of(path) for name, path in (("image", case.image), ("label", case.label)) if path is not None}
+
+
+def _is_known(case: Case, stamps: object) -> bool:
+    if not isinstance(stamps, dict):
+        return False
+    label = stamps.get("label")
+    return is_same(case.image, stamps.get("image")) and (
+        label is None if case.label is None else is_same(case.label, label))

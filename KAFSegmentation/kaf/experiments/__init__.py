@@ -1,0 +1,1 @@
+"""Experiments that run other verbs whole, such as a few-shot comparison."""

@@ -1,0 +1,1 @@
+"""Volume files in and out, DICOM, the canonical grid, keypoints."""

@@ -1,0 +1,1 @@
+"""Slices and volumes through a network; attention as numbers and maps."""

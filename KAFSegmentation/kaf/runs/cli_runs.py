@@ -1,0 +1,90 @@
+"""Run folders that no job made: those of the command line, of a cluster, of an older version.
+
+Only the standard library: Slicer's own process uses this file.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kaf._version import __version__
+from kaf.runs import record
+from kaf.runs.job_folder import read_json
+
+LOCK = ".lock"
+WORDS = "run.json"
+_FORMAT = 1
+
+
+def is_run(folder: Path) -> bool:
+    """Whether this is the folder of a run, or of a comparison."""
+    return all((folder / name).is_file() for name in ("settings.json", "events.jsonl")) \
+        or (folder / "folds.json").is_file()
+
+
+def verb_of(folder: Path) -> str:
+    """The command that wrote the folder: by its own words, or, where an older version left none, by its settings."""
+    if (folder / "folds.json").is_file():
+        return "compare"
+    words = read_json(folder / WORDS).get("verb")
+    if words and isinstance(words, str):
+        return words
+    return "pretrain" if "method" in read_json(folder / "settings.json") else "finetune"
+
+
+def values_of(folder: Path) -> dict[str, Any]:
+    """The settings of the run."""
+    table = read_json(folder / "comparison.json").get("settings")
+    values = table if isinstance(table, dict) else read_json(folder / "settings.json")
+    return values if record.is_plain(values) else {}
+
+
+def created(folder: Path) -> float:
+    """When the run began, as well as its files tell."""
+    words = read_json(folder / WORDS).get("created")
+    if record.is_time(words):
+        return float(words)
+    times = []
+    for path in folder.glob("*.json"):
+        with suppress(OSError):  # a link that leads nowhere
+            times.append(path.stat().st_mtime)
+    return min(filter(record.is_time, times), default=0.0)
+
+
+def version_of(folder: Path) -> Version:
+    """The version that made this run."""
+    if (folder / "folds.json").is_file():
+        return Version("", True)
+    words = read_json(folder / WORDS)
+    return version(words.get("version"), words.get("format", 0), _FORMAT)
+
+
+class Version(NamedTuple):
+    """A sentence where another version made a run, and whether this one can go on with it."""
+
+    note: str
+    usable: bool
+
+
+def version(name: Any, form: Any, own: int) -> Version:
+    """``name`` is that of the version, ``form`` the number of its format, ``own`` ours."""
+    if name and form == own:
+        return Version("" if name == __version__ else f"KAF {name} made this run; this is {__version__}.", True)
+    which = "A newer" if isinstance(form, int) and form > own else "An older"
+    return Version(f"{which} version of KAF{f' ({name}; this is {__version__})' if name else ''} made this run: it can "
+                   "be looked at; go on with it in that version, or start again in a new folder.", False)
+
+
+def run_words(verb: str, now: float) -> dict[str, Any]:
+    """What a run folder says of itself."""
+    return {"format": _FORMAT, "verb": verb, "version": __version__, "created": round(now, 3)}
+
+
+def compare_state(folder: Path) -> str:
+    """finished, or stopped: a comparison says nothing about who works on it."""
+    table = read_json(folder / "comparison.json")
+    facts = table.get("facts")
+    words = str(facts[0]).split() if isinstance(facts, list) and facts else []
+    return "finished" if len(words) == 4 and words[0] == words[2] else "stopped"

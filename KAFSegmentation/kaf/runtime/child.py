@@ -1,0 +1,234 @@
+"""The worker as a child process: pipes that never block the caller, an end that takes the whole tree, an
+obituary in words.
+
+Only the standard library: Slicer's own process uses this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kaf.runtime.errors import WorkerError
+
+_SHORT_OF_MEMORY = (
+    "Close other programs, crop the volume to the region you need or choose a smaller batch."
+)
+_AGAIN = "Run it again; a fresh worker is started. If it comes back, please report it with the log."
+# What each signal or Windows status usually means: (what happened, what to do).
+_DEATHS = {
+    "SIGKILL": ("was killed, most often by the system because memory ran out", _SHORT_OF_MEMORY),
+    "SIGBUS": (
+        "lost its memory-mapped voxels, most often because the temporary disk is full",
+        "Free space in the temporary folder (or point TMPDIR at a larger disk) and run it again.",
+    ),
+    "SIGILL": (
+        "met an instruction that this processor does not have",
+        "Install a build of torch (and of the other libraries in the log) that is made for this processor.",
+    ),
+    "SIGSEGV": ("crashed with a memory fault inside a compiled library", _AGAIN),
+    "SIGABRT": ("was aborted by a compiled library", _AGAIN),
+    "SIGTERM": ("was ended from outside", "Run it again; a fresh worker is started."),
+    "0xC0000005": ("crashed with a memory fault inside a compiled library", _AGAIN),
+    "0xC0000374": ("crashed with a memory fault inside a compiled library", _AGAIN),
+    "0xC0000017": ("ran out of memory", _SHORT_OF_MEMORY),
+    "0xC000012D": ("ran out of memory", _SHORT_OF_MEMORY),
+    "0xC000001D": (
+        "met an instruction that this processor does not have",
+        "Install a build of torch (and of the other libraries in the log) that is made for this processor.",
+    ),
+}
+
+
+class Child:
+    """One running worker.
+
+    A thread reads its stdout into :attr:`lines` (bytes without the line end; None after the last), another
+    writes what :meth:`send` was given, so that neither a full pipe nor a wedged worker ever holds the caller.
+
+    Args:
+        command: the program and its arguments.
+        environment: the whole environment of the process.
+        log: file that takes its stderr, appended to.
+
+    Raises:
+        WorkerError: the program cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path):
+        self.command, self.log = list(command), log
+        self.lines: queue.Queue[bytes | None] = queue.Queue()
+        self.ready = self._ended = False
+        self.started = self.heard = time.monotonic()
+        self._outbox: queue.Queue[bytes | None] = queue.Queue()
+        with log.open("ab") as errors:
+            errors.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {self.command}\n".encode())
+            errors.flush()
+            self._log_start = errors.tell()
+            try:
+                self._popen = subprocess.Popen(
+                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                    env=dict(environment), **_apart(),
+                )
+            except OSError as error:
+                raise WorkerError(
+                    self.command[0], f"cannot be started ({error.strerror or error})",
+                    "Give the path of a Python interpreter that has the packages KAF needs.",
+                ) from error
+        self._reader = threading.Thread(target=self._read, name="kaf-worker-reader", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._write, name="kaf-worker-writer", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of what was started: the worker, or the launcher in front of it."""
+        return self._popen.pid
+
+    def exited(self) -> bool:
+        """True once the process has ended."""
+        return self._popen.poll() is not None
+
+    def send(self, line: str) -> None:
+        """Hands over one line of ASCII; returns at once, also when the worker does not listen."""
+        self._outbox.put(line.encode("ascii") + b"\n")
+
+    def kill(self, patience: float = 0.0) -> None:
+        """Ends the process and everything it started; returns when it is gone.
+
+        Args:
+            patience: seconds that it is given to end by itself, when it is known to be ending.
+        """
+        if self._ended:  # its number may be somebody else's by now
+            return
+        if patience:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(patience)
+        if sys.platform == "win32":
+            if not self.exited():
+                subprocess.run(
+                    ["taskkill", "/F", "/T", "/PID", str(self.pid)], check=False, stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    creationflags=subprocess.CREATE_NO_WINDOW,
+                )
+        else:
+            # The group outlives a leader that has died, so it is ended even when the process has exited.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            self._popen.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(5)
+        self._ended = True
+        self._outbox.put(None)
+        self._reader.join(2)
+        if self._reader.is_alive():  # a descendant that left the group still holds the pipe
+            self.lines.put(None)
+
+    def note(self, words: str) -> None:
+        """Adds a line to the log."""
+        with contextlib.suppress(OSError), self.log.open("ab") as log:
+            log.write(words.encode("utf-8", "backslashreplace") + b"\n")
+
+    def obituary(self, subject: str) -> WorkerError:
+        """Why it died, in words; to be called when it is dead.
+
+        Args:
+            subject: what it was doing, for the head of the message.
+        """
+        code = self._popen.poll()
+        name = _death_name(code)
+        happened, remedy = _DEATHS.get(name, ("ended unexpectedly", _AGAIN))
+        if not self.ready:
+            happened = "could not start" if name not in _DEATHS else f"could not start: it {happened}"
+            last = self._last_words()
+            happened += f'; its last words were "{last}"' if last else ""
+            remedy = "Check that this Python works and has the packages KAF needs."
+        return WorkerError(subject, f"the worker {happened} ({name})", f"{remedy} The log is {self.log}.")
+
+    def _last_words(self) -> str:
+        """The last line of this process in the log, or nothing."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(self._log_start)
+                lines = log.read().decode("utf-8", "replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+    def _read(self) -> None:
+        assert self._popen.stdout is not None
+        with self._popen.stdout as pipe:
+            for line in pipe:
+                self.heard = time.monotonic()
+                self.lines.put(line.rstrip(b"\r\n"))
+        self.lines.put(None)
+
+    def _write(self) -> None:
+        assert self._popen.stdin is not None
+        pipe = self._popen.stdin
+        # A broken pipe is no news here: the reader sees the death and tells it.
+        with contextlib.suppress(OSError):
+            for line in iter(self._outbox.get, None):
+                pipe.write(line)
+                pipe.flush()
+        with contextlib.suppress(OSError):
+            pipe.close()
+
+
+def _apart() -> dict:
+    """Popen arguments that put the process into a group of its own (what ``kill`` ends), with no window."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def _death_name(code: int | None) -> str:
+    """``SIGKILL``, ``0xC0000005`` or ``exit code 3``; a launcher passes a signal on as 128 + signal."""
+    if code is None:
+        return "still ending"
+    if sys.platform == "win32":
+        return f"0x{code & 0xFFFFFFFF:08X}" if code < 0 or code > 0xFFFF else f"exit code {code}"
+    number = -code if code < 0 else code - 128
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"exit code {code}"
+
+
+def default_log() -> Path:
+    """``worker.log`` where this system keeps a user's logs."""
+    home = Path(os.path.expanduser("~"))
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "kaf" / "Logs"
+    elif sys.platform == "darwin":
+        folder = home / "Library" / "Logs" / "kaf"
+    else:
+        folder = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "kaf" / "log"
+    return folder / "worker.log"
+
+
+def open_log(path: Path, fallback: Path, rotate: bool) -> Path:
+    """Makes sure that a log can be written and returns where.
+
+    Args:
+        path: where it is wanted.
+        fallback: folder for it if it cannot be there.
+        rotate: move an existing one aside, to ``<name>.1<suffix>``.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if rotate and path.exists():
+            with contextlib.suppress(PermissionError):  # Windows, while another worker writes to it
+                path.replace(path.with_name(f"{path.stem}.1{path.suffix}"))
+        path.open("ab").close()
+    except OSError:
+        return fallback / path.name
+    return path

@@ -1,0 +1,94 @@
+"""Locks of the operating system on files: whoever holds one is alive, however it may end.
+
+Only the standard library: Slicer's own process uses this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+from kaf.runtime.files import open_regular
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_AT = 1 << 30  # Windows keeps others from reading what is locked: far behind the words in the file
+_BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+INHERITED = sys.platform != "win32"
+"""Whether a child that is given the open file holds the lock too."""
+
+
+def take(path: Path, wait: float = 0.0) -> IO[bytes] | None:
+    """The open file, locked until it is closed by everybody who has it; None where another holds it.
+
+    On a disk without locks it is given unlocked.  ``wait``: seconds to try again; somebody who looks whether it is
+    held, holds it for a moment.
+
+    Raises:
+        OSError: the file can be neither made nor opened.
+    """
+    end = time.monotonic() + wait
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            open_regular(path).close()  # not a named pipe, which would wait for a reader
+        file = path.open("ab")
+        busy = _lock(file)
+        if not busy and _is_same(file, path):
+            return file
+        file.close()
+        if busy and time.monotonic() >= end:
+            return None
+        time.sleep(0.01)
+
+
+def give_back(file: IO[bytes], path: Path) -> None:
+    """Unlock what :func:`take` gave, and take the file away."""
+    if sys.platform != "win32":  # while it is ours: the next one makes a new file
+        path.unlink(missing_ok=True)
+    file.close()
+    if sys.platform == "win32":
+        with contextlib.suppress(OSError):  # the next one has it open
+            path.unlink(missing_ok=True)
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether a process holds the lock; None on a disk without locks, which tells nothing."""
+    try:
+        with open_regular(path) as file:
+            return _lock(file, shared=True)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+
+
+def _lock(file: IO[bytes], shared: bool = False) -> bool | None:
+    """False: it is ours now; True: another's; None: there are no locks here.
+
+    ``shared``: several who only look do not take each other for the holder.
+    """
+    try:
+        if sys.platform == "win32":
+            file.seek(_AT)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        return True if error.errno in _BUSY else None
+    return False
+
+
+def _is_same(file: IO[bytes], path: Path) -> bool:
+    """Whether the open file is still the one of that name: another may have tidied it away before it was locked."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,56 @@
+"""What is looked at while pretraining runs: the probe beside an untrained twin, and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kaf.data.cache import CachedCase, SliceSettings, cache_cases
+from kaf.data.cache_folder import open_cache
+from kaf.data.folder import scan_folder
+from kaf.data.plan import Plan
+from kaf.data.views import UnlabelledSlices
+from kaf.network import build_network
+from kaf.runtime.device_choice import Place
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message, OnEvent
+from kaf.settings.pretrain import PretrainSettings
+from kaf.training.pretraining import Pretrainer
+from kaf.training.pretraining_pictures import Pictures
+from kaf.training.probe import probe
+
+
+class Looker:
+    """Figures of the averaged network: ``Dice`` of the probe, and of a twin that has learned nothing."""
+
+    def __init__(self, settings: PretrainSettings, plan: Plan, place: Place, slices: UnlabelledSlices, folder: Path,
+                 send: OnEvent):
+        self._context, self._place, self._send = settings.slice_context, place, send
+        self._pictures = Pictures(slices, settings.mae, place, folder / "pictures", send)
+        self.cases: list[CachedCase] = []
+        if settings.labelled:
+            labelled = [case for case in scan_folder(settings.labelled).labelled
+                        if not {case.name, case.patient} & set(settings.leave_out)]
+            if not labelled:
+                raise InputError(settings.labelled, "holds no labelled case that may be looked at",
+                                 "Give a folder with a few labelled cases of patients who are not left out, or none.")
+            wanted = SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints)
+            self.cases = cache_cases(labelled, wanted, open_cache(settings.cache), send)
+            torch.manual_seed(settings.seed)
+            twin = place.put(build_network(plan.network))
+            self._untrained = probe(twin, place, self.cases, self._context)
+
+    def look(self, network: nn.Module, step: int) -> dict[str, float]:
+        """Figures, and the pictures, of a network that has learned for ``step`` steps."""
+        assert isinstance(network, Pretrainer)
+        self._pictures.draw(network, step)
+        if not self.cases:
+            return {}
+        found = probe(network.network, self._place, self.cases, self._context)
+        better = found - self._untrained
+        words = "is helping" if better > 0.01 else "is not helping yet"
+        self._send(Message(f"Pretraining {words}: a linear reader reaches Dice {found:.3f} on the labelled cases, "
+                           f"{self._untrained:.3f} with untrained weights."))
+        return {"probe Dice": found, "untrained Dice": self._untrained}

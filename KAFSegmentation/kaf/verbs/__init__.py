@@ -1,0 +1,1 @@
+"""What KAF does, one public function per file."""

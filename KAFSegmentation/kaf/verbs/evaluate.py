@@ -1,0 +1,258 @@
+"""``kaf evaluate``: score segmentations against references, and write a table, the numbers and a report."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaf.cohort.tables import check_tables
+from kaf.cohort.work_queue import Outcome, clear_work, leads, share_work
+from kaf.evaluation.cases import Kept, Scored, score
+from kaf.evaluation.dice import pooled_dice
+from kaf.evaluation.metrics import (
+    ABSENT,
+    MISSED,
+    NOT_CONTOURED,
+    SCORED,
+    SPURIOUS,
+    LabelMetrics,
+    absent,
+    not_contoured,
+    statistic,
+)
+from kaf.evaluation.pairing import Pair, find_pairs
+from kaf.evaluation.results import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
+from kaf.modelfile.card import Label, plain_label
+from kaf.runtime.errors import InputError, OutputError
+from kaf.runtime.events import Message, Metric, OnEvent, ignore
+from kaf.runtime.file_set import write_set
+from kaf.runtime.plain_text import csv_table
+from kaf.settings.verbs import EvaluateSettings
+
+_SAID = 5  # so many things of a kind are said in messages; the report says all
+_STATISTICS = ("dice", "hd95", "assd", "nsd", "difference_ml", "relative_difference")
+
+
+def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluation:
+    """Scores every case and writes evaluation.csv, evaluation.json and report.html.
+
+    A case that cannot be scored (no partner, another grid, a damaged file) is an error with ``strict`` or
+    when nothing else remains; otherwise it is left out, with a warning here and a notice in the report.
+
+    Raises:
+        InputError: paths, names, grids or files as above.
+        OutputError: the folder cannot be written, or holds an evaluation and ``overwrite`` is not set.
+    """
+    output = _prepare_output(settings)
+    pairs, alone, outcome, kept = score_cases(settings, on_event)
+    catalogue = _Catalogue(settings.labels)
+    cases = [catalogue.take(pair, scored) for pair in pairs if (scored := kept.get(pair)) is not None]
+    not_scored = [*outcome.failed.values(), *alone]
+    evaluation = _gather(settings, cases, catalogue, not_scored)
+    _warn(not_scored, "files were left out", on_event)
+    _warn(evaluation.remarks, "remarks were made", on_event)
+    _write(evaluation, output, on_event)
+    clear_work(output, [pair.name for pair in pairs])
+    return evaluation
+
+
+def score_cases(settings: EvaluateSettings, on_event: OnEvent = ignore
+                ) -> tuple[list[Pair], list[str], Outcome, Kept]:
+    """Score the cases, of several processes (torchrun) those that no other one scores; what was scored is kept.
+
+    Returns the pairs, sentences about files without a partner, the outcome, and where the scores are.
+    """
+    began = time.time()
+    output = Path(settings.output)
+    pairs, alone = find_pairs(settings.prediction, settings.reference, settings.images)
+    if settings.strict and alone:
+        more = f" (and {len(alone) - _SAID} more)" if len(alone) > _SAID else ""
+        raise InputError(
+            settings.prediction,
+            f"not every case has a partner: {' '.join(alone[:_SAID]).rstrip('.')}{more}",
+            "Add the missing files, or leave `strict` out.",
+        )
+    import monai.metrics.utils  # noqa: F401 - seconds that would spoil the estimate of the time left
+
+    kept = Kept(output, settings)
+    problems = list[InputError]()
+
+    def is_done(pair: Pair) -> bool:
+        table = output / NUMBERS  # by then the first process has taken everything in
+        return kept.get(pair) is not None or (not leads() and table.exists() and table.stat().st_mtime >= began)
+
+    def do(pair: Pair) -> None:
+        try:
+            scored = score(pair, settings)
+        except InputError as error:
+            problems.append(error)
+            if settings.strict or len(problems) == len(pairs):
+                raise Refused(error) from error
+            raise
+        kept.put(pair, scored)
+        if math.isfinite(dice := CaseResult(pair, scored.metrics).dice):
+            on_event(Metric(pairs.index(pair) + 1, {"Dice": dice}))
+
+    try:
+        outcome = share_work(pairs, lambda pair: pair.name, output, is_done, do, on_event, "evaluate")
+    except Refused as refused:
+        clear_work(output, [pair.name for pair in pairs])
+        raise refused.error from None
+    return pairs, alone, outcome, kept
+
+
+class Refused(Exception):  # noqa: N818 - it never leaves this file
+    """Carries an InputError past those that only leave a case out."""
+
+    def __init__(self, error: InputError):
+        self.error = error
+        super().__init__(str(error))
+
+
+def _warn(texts: Sequence[str], what: str, on_event: OnEvent) -> None:
+    for text in texts[:_SAID]:
+        on_event(Message(text, "warning"))
+    if len(texts) > _SAID:
+        on_event(Message(f"{len(texts)} {what} in all; the report lists them.", "warning"))
+
+
+class _Catalogue:
+    """The labels met so far: what they are called, in which maps they occur, what is odd about them."""
+
+    def __init__(self, wanted: dict[int, str]):
+        self.wanted = wanted
+        self.labels = {value: plain_label(value, name) for value, name in wanted.items()}
+        self.in_references: set[int] = set()
+        self.remarks: dict[str, None] = {}  # an ordered set
+        self._named: dict[int, tuple[Label, Path]] = {}
+
+    def take(self, pair: Pair, scored: Scored) -> CaseResult:
+        """Learn names and values from a scored case."""
+        for file, labels in scored.names.items():
+            for label in labels:
+                self._learn(label, Path(file))
+        for warning in scored.warnings:
+            self.remark(warning)
+        self.in_references |= scored.found[1]
+        found = scored.found[0] | scored.found[1]
+        if not self.wanted:
+            self.labels.update({value: plain_label(value) for value in found})
+        elif others := sorted(found - self.wanted.keys()):
+            self.remark(f"Left out, as they are not among the labels asked for: values "
+                        f"{', '.join(map(str, others))}.")
+        return CaseResult(pair, scored.metrics)
+
+    def _learn(self, label: Label, path: Path) -> None:
+        known, source = self._named.setdefault(label.value, (label, path))
+        if known.name.casefold() != label.name.casefold():
+            self.remark(f"Value {label.value} is '{known.name}' in {source} and '{label.name}' in {path}. "
+                        "Labels are compared by value, so check that both mean the same structure.")
+
+    def remark(self, text: str) -> None:
+        self.remarks[text] = None
+
+    def resolved(self) -> list[Label]:
+        """All labels in order of value; names given in the settings win over those in the files."""
+        result = []
+        for value in sorted(self.labels):
+            named = self._named.get(value, (self.labels[value], None))[0]
+            name = self.wanted.get(value, named.name)
+            result.append(replace(named, name=name))
+        return result
+
+
+def _gather(settings: EvaluateSettings, cases: list[CaseResult], catalogue: _Catalogue,
+            not_scored: list[str]) -> Evaluation:
+    """Every case gets every label; labels get their statistics."""
+    labels = catalogue.resolved()
+    if not labels:
+        raise InputError(settings.reference, "no label occurs in any map", "Check that these are label maps.")
+    if not any(metrics.status != ABSENT for case in cases for metrics in case.metrics):
+        asked = ", ".join(f"{label.value} ({label.name})" for label in labels)
+        raise InputError(settings.reference, f"none of the labels asked for occurs in any map: {asked}",
+                         "Give the values that the maps have; `kaf data scan` lists them.")
+    if strangers := [label for label in labels if label.value not in catalogue.in_references]:
+        words = ", ".join(f"{label.value} ({label.name})" for label in strangers)
+        catalogue.remark(f"No reference has the label {words}: check that both sides number them alike.")
+    full = []
+    for case in cases:
+        known = {metrics.label: metrics for metrics in case.metrics}
+        row = [known.get(label.value) or absent(label.value) for label in labels]
+        if settings.ignore_missing:
+            row = [not_contoured(metrics) for metrics in row]
+        full.append(replace(case, metrics=tuple(row)))
+    summaries = [_summary(label, [case.metrics[i] for case in full]) for i, label in enumerate(labels)]
+    return Evaluation(settings, tuple(full), tuple(summaries), tuple(not_scored), tuple(catalogue.remarks),
+                      time.strftime("%Y-%m-%d %H:%M:%S %z"))
+
+
+def _summary(label: Label, column: list[LabelMetrics]) -> LabelSummary:
+    counted = [metrics for metrics in column if metrics.status != NOT_CONTOURED]
+    both = np.array([m.intersection_voxels for m in counted]).reshape(-1, 1)
+    sums = np.array([m.prediction_voxels + m.reference_voxels for m in counted]).reshape(-1, 1)
+    kinds = (SCORED, MISSED, SPURIOUS, ABSENT, NOT_CONTOURED)
+    present = [metrics for metrics in counted if metrics.status != ABSENT]
+    return LabelSummary(
+        label, {kind: sum(metrics.status == kind for metrics in column) for kind in kinds},
+        {name: statistic(getattr(metrics, name) for metrics in present) for name in _STATISTICS},
+        float(pooled_dice(both, sums)[0]),
+    )
+
+
+def _prepare_output(settings: EvaluateSettings) -> Path:
+    output = Path(settings.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"this folder cannot be made ({error.strerror})"
+        raise OutputError(output, reason, "Choose another folder.") from error
+    check_tables([output / name for name in (TABLE, NUMBERS, REPORT)], settings.overwrite)
+    return output
+
+
+def _write(evaluation: Evaluation, output: Path, on_event: OnEvent) -> None:
+    """All three together; the numbers, which others read, come last."""
+    from kaf.evaluation.page import evaluation_page
+
+    write_set({output / TABLE: to_csv(evaluation), output / REPORT: evaluation_page(evaluation, on_event),
+               output / NUMBERS: json.dumps(to_json(evaluation), indent=1, allow_nan=False)},
+              evaluation.settings.overwrite)
+
+
+def to_csv(evaluation: Evaluation) -> str:
+    """One row per case and label; an undefined number is an empty cell."""
+    units = {"hd95": "hd95_mm", "assd": "assd_mm"}
+    fields = list(LabelMetrics.__dataclass_fields__)
+    rows: list[Sequence[object]] = [
+        ("case", "name", *(units.get(field, field) for field in fields), "prediction", "reference")]
+    for case in evaluation.cases:
+        for metrics, summary in zip(case.metrics, evaluation.labels, strict=True):
+            values = [plain_numbers(value) for value in asdict(metrics).values()]
+            rows.append((case.pair.name, summary.label.name, *values, case.pair.prediction, case.pair.reference))
+    return csv_table(rows)
+
+
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything, JSON-ready; an undefined number is null."""
+    return plain_numbers({
+        "kaf_version": evaluation.code_version,
+        "created": evaluation.created,
+        "settings": evaluation.settings.model_dump(),
+        "mean_over_labels": {name: evaluation.mean(name) for name in _STATISTICS}
+        | {"pooled_dice": evaluation.pooled_dice},
+        "labels": [asdict(summary) for summary in evaluation.labels],
+        "cases": [
+            {"case": case.pair.name, "dice": case.dice, "prediction": str(case.pair.prediction),
+             "reference": str(case.pair.reference), "labels": [asdict(metrics) for metrics in case.metrics]}
+            for case in evaluation.cases
+        ],
+        "not_scored": list(evaluation.not_scored),
+        "remarks": list(evaluation.remarks),
+    })

@@ -1,0 +1,280 @@
+"""Fine-tuning: from labelled cases (and, if given, pretrained weights) to one model file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from kaf._version import __version__
+from kaf.data.batches import LabelledSlices
+from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
+from kaf.data.cache_folder import open_cache, prune_cache
+from kaf.data.folder import Case, scan_folder
+from kaf.data.patches3d import LabelledVolumes
+from kaf.data.plan import Plan, make_plan
+from kaf.data.plan3d import small_batches
+from kaf.data.splits import Split, few_shot, holdout
+from kaf.data.views import UnlabelledSlices
+from kaf.modelfile.card import Card, check_card, plain_label, read_card, tidy_card
+from kaf.modelfile.library import find_model
+from kaf.modelfile.licences import inherited
+from kaf.modelfile.model import load_tensors, save_model
+from kaf.modelfile.transfer import transfer
+from kaf.modelfile.verdict import Verdict, judge
+from kaf.network import build_network
+from kaf.phantom.heart import cardiac_phantom
+from kaf.runs.run_folder import RunFolder
+from kaf.runtime.device_choice import Place, choose_place
+from kaf.runtime.errors import Cancelled, InputError
+from kaf.runtime.events import Message, OnEvent, Result, ignore
+from kaf.settings.verbs import FinetuneSettings, NetworkSettings, build
+from kaf.training.constant_guess import constant_dice
+from kaf.training.loop import Loop
+from kaf.training.mixing import MixingTask
+from kaf.training.schedule import Schedule
+from kaf.training.task import SegmentationTask
+from kaf.training.task3d import VolumeTask
+
+_DEFAULT_MINUTES = 20.0
+_LEAST_COVERAGE = 0.9  # of the modules that the weights have learned
+
+
+def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
+    """Train on the labelled cases of a folder; returns the path of the finished model file.
+
+    The run folder holds settings.json, plan.json, split.json, events.jsonl, checkpoints and model.safetensors.
+
+    Raises:
+        InputError: nothing to train on, or a case that cannot be used.
+        ModelError: the weights to start from are not there or are unsound.
+        OutputError: the run folder is in use and neither resume nor overwrite was asked for.
+        ResourceError: the device is not there, or the loss is not a number.
+        Cancelled: stopped by the user; a checkpoint was kept.
+    """
+    place = choose_place(settings)
+    source = find_model(settings.init_from) if settings.init_from else None
+    base = read_card(source) if source is not None else None
+    settings = small_batches(inherit(settings, base) if base is not None else settings)
+    dataset = scan_folder(settings.data)
+    labelled = choose_cases(dataset.labelled, settings)
+    split = split_cases(labelled, settings)
+    if settings.resume:
+        _check_same_patients(Path(settings.output) / "split.json", split)
+    with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite) as run:
+        send = run.recording(on_event)
+        for problem in dataset.problems:
+            send(Message(problem, "warning"))
+        send(Message(f"{len(split.train)} patients for training, {len(split.validation)} for validation, on "
+                     f"{place.reason}."))
+        split.save(run.path / "split.json")
+        members = set(split.train) | set(split.validation)
+        used = [case for case in labelled if case.patient in members]
+        plan = make_plan(used, settings, send)
+        run.write_json("plan.json", plan.to_dict())
+        check_card(tidy_card(make_card(settings, plan, split, (), base)))  # not after hours of training
+        cache = open_cache(settings.cache)
+        cases = cache_cases(used, _slice_settings(settings, plan), cache, send)
+        training = [case for case in cases if case.patient in set(split.train)]
+        held_out = [case for case in cases if case.patient in set(split.validation)]
+        network = _start(settings, plan, source, run, send)
+        real = tuple(training)
+        training += _phantoms(settings, plan)
+        more = _unlabelled(settings, plan, members, cache, send) if settings.unlabelled else []
+        prune_cache(cache, settings.cache_limit, [case.entry for case in (*cases, *more)], send)
+        task = _task(settings, plan, place, network, training, held_out, more)
+        before = _dice_before(task, place, plan, base)
+        schedule = schedule_of(settings, len(task.slices))
+        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
+        try:
+            trained = loop.run()
+        except KeyboardInterrupt:
+            loop.save()
+            raise Cancelled(run.path, "training was stopped", "Go on later with --resume.") from None
+        epochs = (loop.state.step - loop.state.left_out) * settings.batch / len(task.slices)
+        card = make_card(settings, plan, split, loop.state.validations, base)
+        verdict = _verdict(epochs, card, split, real, held_out, loop.state.validations, before)
+        card = replace(card, metrics={**card.metrics, "verdict": verdict.to_dict()})
+        path = run.path / "model.safetensors"
+        card = save_model(path, trained.cpu(), card, overwrite=True)
+        send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
+                     "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
+                     "validation": loop.state.validations[-1:], "verdict": verdict.to_dict()}))
+    return path
+
+
+def _dice_before(task: SegmentationTask | VolumeTask, place: Place, plan: Plan, base: Card | None) -> float:
+    """Mean Dice on the validation cases of the model that the training starts from, where it segments the same
+    structures already; NaN elsewhere."""
+    if base is None or not task.validation or {label.value for label in base.labels} != set(plan.values):
+        return float("nan")
+    return task.validate(place.put(task.network)).get("Dice", float("nan"))
+
+
+def _verdict(epochs: float, card: Card, split: Split, training: Sequence[CachedCase], held_out: Sequence[CachedCase],
+             validations: Sequence[dict[str, float]], before: float) -> Verdict:
+    """What the last validation says about the model, beside what doing nothing is worth."""
+    tested = {int(value) for case in held_out if case.labels is not None for value in np.unique(case.labels)}
+    return judge(epochs, len(split.validation), card.label_names, tested, validations[-1] if validations else {},
+                 constant_dice(training, held_out, list(card.label_names)), before)
+
+
+def _task(settings: FinetuneSettings, plan: Plan, place: Place, network: nn.Module, training: Sequence[CachedCase],
+          held_out: Sequence[CachedCase], more: Sequence[CachedCase]) -> SegmentationTask | VolumeTask:
+    """What is trained: on slices, on slices of which some are unlabelled (those of ``more``), or on patches in 3-D."""
+    if plan.network.dimensions == 3:
+        assert plan.network.patch is not None
+        patches = LabelledVolumes(training, plan.network.patch, settings.augmentation, settings.seed)
+        return VolumeTask(network, plan.network, place, patches, settings.batch, held_out)
+    slices = LabelledSlices(training, (plan.patch, plan.patch), settings.slice_context, settings.augmentation,
+                            settings.seed)
+    supervised = (network, place, slices, settings.batch, held_out, settings.slice_context)
+    if not more:
+        return SegmentationTask(*supervised)
+    others = UnlabelledSlices(more, (plan.patch, plan.patch), settings.slice_context, settings.augmentation,
+                              settings.seed, names=())
+    return MixingTask(*supervised, others, settings.unlabelled_weight, settings.unlabelled_after)
+
+
+_INHERITED = ("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints")
+
+
+def inherit(settings: FinetuneSettings, card: Card) -> FinetuneSettings:
+    """Where nothing else was said, scans are made into what the weights have learned from, for the same network."""
+    said = {name for name in settings.model_fields_set if getattr(settings, name) is not None}
+    values = {name: getattr(card, name) for name in _INHERITED
+              if name not in said and getattr(card, name) not in ({}, None)}
+    return build(FinetuneSettings, {**settings.model_dump(exclude_unset=True), **values})
+
+
+def choose_cases(cases: Sequence[Case], settings: FinetuneSettings) -> list[Case]:
+    """The cases that the settings name, by case or by patient; all where they name none; never those left out."""
+    wanted, unwanted = set(settings.cases), set(settings.leave_out)
+    unknown = wanted - {c.name for c in cases} - {c.patient for c in cases}
+    if unknown:
+        raise InputError(settings.data, f"has no labelled case {', '.join(sorted(unknown))}",
+                         "See `kaf data scan` for the names of cases and patients.")
+    return [case for case in cases if (not wanted or wanted & {case.name, case.patient})
+            and not unwanted & {case.name, case.patient}]
+
+
+def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
+    """Training and validation patients of the settings; no patient is in both."""
+    patients = sorted({case.patient for case in cases})
+    if not patients:
+        raise InputError(settings.data, "holds no labelled case",
+                         "Put label maps beside the scans, or in a folder `labels`; `kaf data scan` explains.")
+    if settings.validation_cases:
+        unknown = set(settings.validation_cases) - set(patients)
+        if unknown:
+            raise InputError(settings.data, f"has no labelled patient {', '.join(sorted(unknown))}",
+                             "See `kaf data scan` for the names of patients.")
+        validation = sorted(settings.validation_cases)
+        train = [p for p in patients if p not in set(validation)]
+    elif settings.validation and len(patients) > 1:
+        train, validation = holdout(patients, settings.validation, settings.seed)
+    else:
+        train, validation = patients, []
+    if settings.few_shot:
+        train = few_shot(train, settings.few_shot, settings.seed)
+    if not train:
+        raise InputError(settings.data, "leaves no patient for training", "Keep fewer patients for validation.")
+    return Split(tuple(train), tuple(validation), (), settings.seed, "fine-tuning, by patient")
+
+
+def _check_same_patients(path: Path, split: Split) -> None:
+    """A resumed run keeps its patients: one who has trained must not validate."""
+    if path.is_file() and Split.load(path) != split:
+        raise InputError(path, "the run was started with other patients",
+                         "Resume with its data and settings, or start again with --overwrite.")
+
+
+def schedule_of(settings: FinetuneSettings, slices: int) -> Schedule:
+    steps = settings.steps
+    if settings.epochs:
+        steps = min(steps or sys.maxsize, max(1, round(settings.epochs * slices / settings.batch)))
+    minutes = settings.minutes or (None if steps else _DEFAULT_MINUTES)
+    return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema,
+                    settings.optimiser, steps, minutes and 60 * minutes, settings.patience,
+                    settings.validate_every, settings.checkpoint_every)
+
+
+def _slice_settings(settings: FinetuneSettings, plan: Plan) -> SliceSettings:
+    return SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints)
+
+
+def _phantoms(settings: FinetuneSettings, plan: Plan) -> list[CachedCase]:
+    """Procedural hearts with seeds far from those that demonstrations and tests use."""
+    made = []
+    for index in range(settings.phantoms):
+        volume, labels = cardiac_phantom(seed=1_000_000 + settings.seed * 10_000 + index)
+        made.append(as_case(f"phantom{index}", f"phantom{index}",
+                            *prepare_case(volume, labels, _slice_settings(settings, plan))))
+    return made
+
+
+def _unlabelled(settings: FinetuneSettings, plan: Plan, members: set[str], cache: Path, send: OnEvent
+                ) -> list[CachedCase]:
+    """The unlabelled scans, without any patient who trains with labels, validates or is left out."""
+    cases = [Case(case.name, case.patient, case.image) for case in scan_folder(settings.unlabelled).cases
+             if case.patient not in members and not {case.name, case.patient} & set(settings.leave_out)]
+    if not cases:
+        raise InputError(settings.unlabelled, "holds no scan of a patient who is not already used or left out",
+                         "Give a folder with other scans, or fine-tune without --unlabelled.")
+    send(Message(f"{len(cases)} unlabelled scans help."))
+    return cache_cases(cases, _slice_settings(settings, plan), cache, send)
+
+
+def _start(settings: FinetuneSettings, plan: Plan, source: Path | None, run: RunFolder, send: OnEvent) -> nn.Module:
+    torch.manual_seed(settings.seed)
+    network = build_network(plan.network)
+    if source is not None:
+        card, tensors = load_tensors(source)
+        report = transfer(network, tensors, source, card.trained_modules, least=_LEAST_COVERAGE)
+        run.write_json("transfer.json", {"source": str(source), "digest": card.digest, **report.to_dict()})
+        send(Message(f"Started from {card.name}: {report.text()}."))
+    return network
+
+
+def _modules(network: NetworkSettings) -> tuple[str, ...]:
+    """The parts of the network, all of which are trained."""
+    if network.kind != "kaf" and network.dimensions == 2:
+        return ("body",)
+    return ("encoder", "decoder", "head", *(("clusters",) if network.clusters else ()))
+
+
+def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations: Sequence[dict[str, float]],
+              base: Card | None = None) -> Card:
+    """The card of a model that was fine-tuned, from ``base`` if one is given, whose licence stays with the weights.
+
+    What nobody stated is said to be unspecified, not invented.
+    """
+    licence, training_data = inherited(settings.weights_licence, settings.training_data, base)
+    labels = tuple(plain_label(value, settings.labels.get(value, ""), settings.terminology.get(value, ""))
+                   for value in plan.values)
+    metrics: dict[str, Any] = {"training_patients": len(split.train)}
+    if min(plan.field_of_view) > 0:
+        metrics["training_field_of_view_mm"] = [round(side, 1) for side in plan.field_of_view]
+    if validations:
+        last = {name: round(value, 4) for name, value in validations[-1].items()}
+        metrics["validation"] = {"patients": len(split.validation), **last,
+                                 "protocol": "per-volume Dice on canonical slices of patients not trained on"}
+    # No private path and no patient's name travels with a model.
+    recipe = settings.model_dump(
+        exclude={"output", "resume", "overwrite", "cache", "cache_limit", "cases", "validation_cases", "leave_out"})
+    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from", "unlabelled")}
+    return Card(
+        name=settings.name, version="1", description=settings.description, labels=labels, modality=plan.modality,
+        spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
+        slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
+        network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
+        trained_modules=_modules(plan.network),
+        weights_licence=licence, training_data=training_data, metrics=metrics,
+        seed=settings.seed, code_version=__version__, recipe=json.loads(json.dumps(recipe)))

@@ -1,0 +1,204 @@
+"""Self-supervised pretraining: from unlabelled scans to a file of weights that fine-tuning starts from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import torch
+
+from kaf._version import __version__
+from kaf.data.cache import CachedCase
+from kaf.data.cache_folder import open_cache, prune_cache
+from kaf.data.folder import scan_folder
+from kaf.data.plan import Plan, make_image_plan
+from kaf.data.plan3d import small_batches
+from kaf.data.splits import Split
+from kaf.data.unlabelled import check_enough, choose_scans, prepared_cases
+from kaf.data.views import UnlabelledSlices
+from kaf.data.views3d import VolumePairs
+from kaf.methods.base import Method
+from kaf.methods.registry import make_method
+from kaf.modelfile.card import Card, check_card, tidy_card
+from kaf.modelfile.library import find_model
+from kaf.modelfile.model import load_tensors, save_model
+from kaf.modelfile.transfer import transfer
+from kaf.network import build_network
+from kaf.runs.run_folder import RunFolder
+from kaf.runtime import ranks
+from kaf.runtime.device_choice import Place, choose_place
+from kaf.runtime.errors import Cancelled, SettingsError
+from kaf.runtime.events import Message, OnEvent, Result, ignore
+from kaf.settings.pretrain import PretrainSettings
+from kaf.training.forecast import forecast
+from kaf.training.loop import Loop
+from kaf.training.pretraining import Pretrainer, PretrainingTask
+from kaf.training.preview import Looker
+from kaf.training.schedule import Schedule
+
+_DEFAULT_MINUTES = 30.0
+_IN_3D = {"pgl"}
+
+
+def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
+    """Learn from the scans of a folder without looking at labels; returns the path of the weights.
+
+    The run folder holds settings.json, plan.json, split.json, forecast.json, events.jsonl, pictures, checkpoints
+    and model.safetensors.  Under torchrun every process calls this and works on its part of each batch.
+
+    Raises:
+        InputError: no scan that can be used, or patients to leave out that are not there.
+        SettingsError: a method that does not go with the network, or a batch that does not go into the processes.
+        OutputError: the run folder is in use and neither resume nor overwrite was asked for.
+        ResourceError: the device is not there, memory does not suffice, or the loss is not a number.
+        Cancelled: stopped by the user; a checkpoint was kept.
+    """
+    with ranks.meeting():
+        place = choose_place(settings)
+        ranks.start(place.device)
+        return _pretrain(small_batches(settings), place, on_event)
+
+
+def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Path:
+    if settings.batch % ranks.world():
+        raise SettingsError("batch", f"{settings.batch} slices do not go into {ranks.world()} processes",
+                            f"Choose a multiple of {ranks.world()}.")
+    leads = ranks.rank() == 0
+    dataset = scan_folder(settings.data)
+    chosen = choose_scans(dataset, settings)
+    with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite, leads) as run:
+        send = run.recording(on_event)
+        for problem in dataset.problems:
+            send(Message(problem, "warning"))
+        plan = make_image_plan(chosen, settings, send)
+        run.write_json("plan.json", plan.to_dict())
+        cases, problems = prepared_cases(chosen, settings, plan, send)
+        if problems:
+            run.write_json("left_out.json", [str(problem) for problem in problems])
+        check_enough(cases, settings, send)
+        split = Split(tuple(sorted({case.patient for case in cases})), seed=settings.seed,
+                      note="pretraining, images only; left out: " + (", ".join(settings.leave_out) or "nobody"))
+        run.write_json("split.json", {**vars(split)})
+        count = sum(len(case.image) for case in cases)
+        send(Message(f"{len(split.train)} patients, {len(cases)} scans, {count} slices; method {settings.method}; on "
+                     f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}."))
+        pretrainer = make_pretrainer(settings, plan, run, send)
+        check_card(tidy_card(make_card(settings, plan, pretrainer, len(split.train), ())))  # not after hours
+        slices = views_of(cases, settings, plan, pretrainer)
+        place.put(pretrainer)
+        looker = Looker(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None
+        if leads:
+            used = [*cases, *(looker.cases if looker else ())]
+            prune_cache(open_cache(settings.cache), settings.cache_limit, [case.entry for case in used], send)
+        task = PretrainingTask(pretrainer, place, slices, settings.batch, settings.mae,
+                               looker.look if looker else None, send)
+        schedule = schedule_of(settings, len(slices))
+        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
+        if not settings.resume:
+            expected = forecast(loop)
+            run.write_json("forecast.json", vars(expected))
+            send(Message(expected.text()))
+        try:
+            trained = loop.run()
+        except KeyboardInterrupt:
+            loop.save()
+            raise Cancelled(run.path, "pretraining was stopped", "Go on later with --resume.") from None
+        assert isinstance(trained, Pretrainer)
+        path = run.path / "model.safetensors"
+        if leads:
+            network = plan.network.model_copy(update={"clusters": trained.keep_clusters()})
+            plan = replace(plan, network=network)
+            card = make_card(settings, plan, trained, len(split.train), loop.state.validations)
+            card = save_model(path, trained.network.cpu(), card, overwrite=True)
+            send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
+                         "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
+                         "probe": loop.state.validations[-1:]}))
+    return path
+
+
+def make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send: OnEvent) -> Pretrainer:
+    """Network and heads with random weights decided by the seed, or the network's from ``init_from``."""
+    if plan.network.dimensions == 3:
+        _check_3d(settings)
+    elif plan.network.kind != "kaf":
+        raise SettingsError("network.kind", f"{plan.network.kind} cannot be pretrained",
+                            "Use kind kaf; its fusion none or copy gives the plain U-Nets.")
+    torch.manual_seed(settings.seed)
+    network = build_network(plan.network)
+    if settings.init_from:
+        source = find_model(settings.init_from)
+        card, tensors = load_tensors(source)
+        report = transfer(network, tensors, source, card.trained_modules, least=0.9)
+        run.write_json("transfer.json", {"source": str(source), "digest": card.digest, **report.to_dict()})
+        send(Message(f"Started from {card.name}: {report.text()}."))
+    methods: dict[str, Method] = {}
+    for name in settings.weights:
+        try:
+            methods[name] = make_method(name, getattr(settings, name), plan.network)
+        except ValueError as error:
+            raise SettingsError(f"method {name}", str(error), "Choose another method, or another network.") from error
+    return Pretrainer(network, methods, settings.weights)
+
+
+def views_of(cases: Sequence[CachedCase], settings: PretrainSettings, plan: Plan, pretrainer: Pretrainer
+             ) -> UnlabelledSlices | VolumePairs:
+    if plan.network.dimensions == 3:
+        assert plan.network.patch is not None
+        return VolumePairs(cases, plan.network.patch, settings.augmentation, settings.seed, settings.pgl.least_overlap)
+    methods = [m for m in pretrainer.methods.values() if isinstance(m, Method)]
+    return UnlabelledSlices(
+        cases, (plan.patch, plan.patch), settings.slice_context, settings.augmentation, settings.seed,
+        names=pretrainer.names, aligned=any(m.aligned for m in methods),
+        radius=settings.kaf.radius if any(m.matches for m in methods) else 0.0,
+        regions=settings.lrc.regions if "lrc" in settings.weights else "",
+        neighbours=settings.neighbours, most_neighbours=settings.most_neighbours)
+
+
+def _in_2d(slices: UnlabelledSlices | VolumePairs) -> TypeGuard[UnlabelledSlices]:
+    return isinstance(slices, UnlabelledSlices)
+
+
+def _check_3d(settings: PretrainSettings) -> None:
+    others = sorted(set(settings.weights) - _IN_3D)
+    if others:
+        raise SettingsError("network.dimensions", f"is 3, and method {' and '.join(others)} looks at slices",
+                            "Use --method pgl, or leave network.dimensions out.")
+    if settings.labelled:
+        raise SettingsError("labelled", "asks for a look at labelled cases, which there is for slices only",
+                            "Leave it out with network.dimensions 3.")
+
+
+def schedule_of(settings: PretrainSettings, slices: int) -> Schedule:
+    steps = settings.steps
+    if settings.epochs:
+        steps = min(steps or sys.maxsize, max(1, round(settings.epochs * slices / settings.batch)))
+    minutes = settings.minutes or (None if steps else _DEFAULT_MINUTES)
+    return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
+                    steps, minutes and 60 * minutes, validate_every=60 * settings.probe_every,
+                    checkpoint_every=settings.checkpoint_every)
+
+
+def make_card(settings: PretrainSettings, plan: Plan, trained: Pretrainer, patients: int,
+              validations: Sequence[dict[str, float]]) -> Card:
+    """The card of pretrained weights: no labels, and which modules learned something."""
+    metrics: dict[str, Any] = {"pretraining_patients": patients}
+    if validations:
+        metrics["probe"] = {name: round(value, 4) for name, value in validations[-1].items()}
+    # No private path and no patient's name travels with a model.
+    recipe = settings.model_dump(
+        mode="json", exclude={
+            "output", "resume", "overwrite", "cache", "cache_limit", "cases", "leave_out", "labelled"})
+    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from")}
+    return Card(
+        name=settings.name, version="1", labels=(), modality=plan.modality,
+        description=f"Weights pretrained by {settings.method} on unlabelled scans; fine-tune them before use.",
+        spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
+        slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
+        network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
+        trained_modules=trained.trained_modules, weights_licence=settings.weights_licence,
+        training_data=settings.training_data, metrics=metrics, seed=settings.seed, code_version=__version__,
+        recipe=json.loads(json.dumps(recipe)))

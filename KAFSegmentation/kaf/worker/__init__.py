@@ -1,0 +1,1 @@
+"""The resident process that serves requests, its protocol and its client."""

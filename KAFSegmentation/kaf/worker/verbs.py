@@ -1,0 +1,72 @@
+"""The verbs as the worker serves them: volumes in memory or paths of scans in, arrays and words out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from kaf.imaging.volume import Volume
+from kaf.runtime.errors import InputError
+from kaf.runtime.events import OnEvent
+from kaf.settings.verbs import AdaptSettings, ExplainSettings, SegmentSettings, build
+from kaf.verbs.adapt import adapt as run_adapt
+from kaf.verbs.explain import explain as run_explain
+from kaf.verbs.segment import Segmentation
+from kaf.verbs.segment import segment as run_segment
+from kaf.worker.requests import Request
+
+
+def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
+    """Volume ``image`` -> arrays labels, uncertainty, attention, clusters; the labels' names, volumes, warnings."""
+    settings = build(SegmentSettings, request.settings)
+    return _segmentation(run_segment(_given(request, "image"), settings, on_event, request.cache))
+
+
+def adapt(request: Request, on_event: OnEvent) -> dict[str, Any]:
+    """Volumes ``image`` and ``drawn`` -> what ``segment`` gives, the adapted model's file in the request's folder,
+    and ``review``: the slices to check as the scan is stored, the most uncertain first."""
+    settings = build(AdaptSettings, request.settings)
+    result = run_adapt(_given(request, "image"), _given(request, "drawn"), settings, on_event, request.cache)
+    path = request.folder / "adapted.safetensors"
+    result.save(path, overwrite=True)
+    return {**_segmentation(result.segmentation), "model": str(path), "review": list(result.review),
+            "finished": list(result.finished)}
+
+
+def _segmentation(result: Segmentation) -> dict[str, Any]:
+    maps = {"labels": result.labels, "uncertainty": result.uncertainty, "attention": result.attention,
+            "clusters": result.clusters}
+    return {
+        "arrays": {name: volume for name, volume in maps.items() if volume is not None},
+        "labels": [asdict(label) for label in result.card.labels],
+        "volumes_ml": {str(value): millilitres for value, millilitres in result.volumes_ml.items()},
+        "warnings": list(result.warnings), "seconds": result.seconds, "place": result.place,
+    }
+
+
+def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:
+    """Volume ``image`` -> keypoints in RAS mm with their weights, and array attention: a volume of one slice
+    where a single slice was explained, else a map on the grid of the scan."""
+    settings = build(ExplainSettings, request.settings)
+    result = run_explain(_given(request, "image"), settings, on_event, request.cache)
+    return {
+        "arrays": {"attention": result.sheet() if len(result.explained) == 1 else result.attention,
+                   "positions": result.positions,
+                   "weights": result.weights.astype(np.float32), "slices": result.slices},
+        "chosen": result.chosen, "warnings": list(result.warnings),
+    }
+
+
+def _given(request: Request, name: str) -> Volume | str:
+    """The volume of this name, or the path that stands under this name in the options, for the verb to read."""
+    if name in request.volumes:
+        # DICOM's word for the kind of scan, which a client may know and voxels alone do not tell.
+        modality = request.options.get("modality", "")
+        return replace(request.volumes[name], modality=modality if isinstance(modality, str) else "")
+    path = request.options.get(name)
+    if not isinstance(path, str) or not path:
+        raise InputError(request.verb, f"got no volume `{name}`",
+                         "Hand the scan over under that name, or its path as an option of that name.")
+    return path
