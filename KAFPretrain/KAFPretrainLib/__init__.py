@@ -3,6 +3,6 @@
 from KAFPretrainLib.data.Inspection import Inspection
 from KAFPretrainLib.PretrainWidget import PretrainWidget
 from KAFPretrainLib.runs.Curves import Curves
-from KAFPretrainLib.runs.RunStory import RunStory
+from KAFPretrainLib.runs.RunSummary import RunSummary
 
-__all__ = ["Curves", "Inspection", "PretrainWidget", "RunStory"]
+__all__ = ["Curves", "Inspection", "PretrainWidget", "RunSummary"]

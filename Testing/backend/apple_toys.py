@@ -17,9 +17,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 
-APPLE = Place(torch.device("mps"), False, "test")
+APPLE = DeviceChoice(torch.device("mps"), False, "test")
 _DOUBLE = ("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64. Please use "
            "float32 instead.")
 

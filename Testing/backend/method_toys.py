@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kaf.data.views import View, ViewBatch
-from kaf.methods.base import Scene
+from kaf.methods.base import MethodInput
 from kaf.network import Features
 from kaf.settings.verbs import NetworkSettings
 
@@ -46,8 +46,8 @@ def make_features(bottleneck: Tensor | None = None, tokens: list[Tensor] | None 
 
 
 def make_scene(batch: ViewBatch, features: dict[str, Features], progress: float = 0.5,
-               teacher: dict[str, Features] | None = None) -> Scene:
-    return Scene(batch, features, progress, teacher)
+               teacher: dict[str, Features] | None = None) -> MethodInput:
+    return MethodInput(batch, features, progress, teacher)
 
 
 def decoder_maps(level: int, values: Tensor) -> list[Tensor]:

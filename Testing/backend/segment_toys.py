@@ -27,7 +27,7 @@ def segment_in(data: str, output: str, model: str, overwrite: str) -> None:
         extra = Volume(filled.voxels.astype(np.float32), volume.affine) if settings.uncertainty else None
         return Segmentation(filled, card, {1: 1.0}, uncertainty=extra)
 
-    many.make_ready = lambda *_: SimpleNamespace(card=card)
+    many.load_for_inference = lambda *_: SimpleNamespace(card=card)
     many.segment = segment
     settings = SegmentSettings(model=model, uncertainty=model == "1")
     many.segment_many(scan_folder(data).cases, settings, Path(output), overwrite=overwrite == "overwrite")

@@ -34,6 +34,6 @@ def test_elsewhere_names_of_another_case_are_others(monkeypatch):
 def test_a_child_finds_this_package_first(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "mine")
     home, *others = child_environment()["PYTHONPATH"].split(os.pathsep)
-    assert os.path.isfile(os.path.join(home, "kaf", "environment.py"))
+    assert os.path.isfile(os.path.join(home, "kaf", "runtime", "environment.py"))
     assert others == ["mine"]
     assert child_environment({"PYTHONPATH": None})["PYTHONPATH"] == home

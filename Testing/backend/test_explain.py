@@ -11,7 +11,7 @@ from made_models import RUN, STORAGES, stored, tiny_model, turned
 
 from kaf.imaging.volume import Volume
 from kaf.inference.attention_maps import combine, keypoint_weights, scaled, spot_map
-from kaf.inference.loaded_model import make_ready
+from kaf.inference.loaded_model import load_for_inference
 from kaf.modelfile.model import load_model
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError, OutputError, SettingsError
@@ -44,7 +44,7 @@ def run(model, volume, cache=None, on_event=lambda event: None, **more) -> Expla
 @pytest.fixture(scope="module")
 def seen(model, volume):
     """Per slice, one at a time: keypoints (N, 2), and the attention of each scale (blocks, heads, N, N)."""
-    prepared = make_ready(ExplainSettings(model=str(model), **RUN), str(model)).prepare(volume)
+    prepared = load_for_inference(ExplainSettings(model=str(model), **RUN), str(model)).prepare(volume)
     network, _ = load_model(model)
     found = []
     for pixels, points in zip(prepared.image, prepared.keypoints, strict=True):

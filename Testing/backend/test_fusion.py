@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from kaf.network.attention import TokenNorm
 from kaf.network.fusion import KeypointFusion, sparse_conv3x3
-from kaf.network.sites import find_sites
+from kaf.network.occupied_cells import find_occupied_cells
 from kaf.settings.verbs import NetworkSettings
 
 CHANNELS, WIDTH, HEADS, BLOCKS = 6, 16, 4, 2
@@ -146,7 +146,7 @@ def run_both(case, norm, training, dtype):
     features = torch.randn(len(sets), CHANNELS, height, width, dtype=dtype, requires_grad=True)
     twin = features.detach().clone().requires_grad_()
     keypoints, mask = padded(sets)
-    sites = find_sites(keypoints.to(dtype), mask, stride, height, width)
+    sites = find_occupied_cells(keypoints.to(dtype), mask, stride, height, width)
     dense, site_tokens, attention = layer(features, sites, capture=True)
     plain, _, uncaptured = layer.eval()(features, sites) if not training else (dense, None, None)
     assert uncaptured is None
@@ -213,7 +213,7 @@ def test_sparse_convolution_is_the_dense_one(height, width):
     keypoints = torch.rand(2, 6, 2, generator=generator, dtype=torch.float64)
     keypoints = keypoints * torch.tensor([height, width]) - 0.5
     mask = torch.tensor([[True] * 6, [True] * 2 + [False] * 4])
-    sites = find_sites(keypoints, mask, 1, height, width)
+    sites = find_occupied_cells(keypoints, mask, 1, height, width)
     tokens = torch.randn(*sites.cells.shape, 4, generator=generator, dtype=torch.float64)
     canvas = torch.zeros(2, 4, height, width, dtype=torch.float64)
     for b in range(2):
@@ -227,7 +227,7 @@ def test_sparse_convolution_is_the_dense_one(height, width):
 def test_sites_hold_every_keypoint_once():
     sets, stride, height, width = keypoint_sets("borders")
     keypoints, mask = padded(sets)
-    sites = find_sites(keypoints, mask, stride, height, width)
+    sites = find_occupied_cells(keypoints, mask, stride, height, width)
     assert sites.counts.sum(1).tolist() == [8.0, 3.0, 5.0]
     cells = sites.cells.gather(1, sites.inverse)
     assert cells[0, :8].tolist() == [0, 8, 63, 71, 71, 4 * 9 + 8, 2, 7 * 9 + 4]

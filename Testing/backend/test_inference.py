@@ -12,12 +12,12 @@ from kaf.imaging.keypoints import Keypoints
 from kaf.imaging.prepare import stack_context
 from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
 from kaf.network import Features, build_network
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.errors import ResourceError
 from kaf.runtime.events import Message
 from kaf.settings.verbs import NetworkSettings
 
-CPU = Place(torch.device("cpu"), False, "cpu (as asked)")
+CPU = DeviceChoice(torch.device("cpu"), False, "cpu (as asked)")
 SMALL = {"width": 4, "classes": 3, "blocks": 2, "token_width": 16, "heads": 4, "diffusion_width": 4}
 
 
@@ -154,7 +154,7 @@ def test_captured_attention_is_that_of_the_slice_as_it_is(flips):
 def test_bf16_gives_float_logits_close_to_fp32():
     network, (image, keypoints) = make_network(width=8), make_slices(2)
     exact = one_by_one(network, image, keypoints)
-    rough, _ = predict(network, image, keypoints, place=Place(torch.device("cpu"), True, "bf16"))
+    rough, _ = predict(network, image, keypoints, place=DeviceChoice(torch.device("cpu"), True, "bf16"))
     assert rough.dtype == torch.float32
     assert 0 < (rough - exact).abs().max() < 0.1 * exact.std()
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from kaf.inference.volumes import VolumePredictor, gaussian, layer_starts
 from kaf.network import Features
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.errors import ResourceError
 
-CPU = Place(torch.device("cpu"), False, "test")
+CPU = DeviceChoice(torch.device("cpu"), False, "test")
 PATCH = (4, 8, 6)
 
 

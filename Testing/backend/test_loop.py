@@ -14,7 +14,7 @@ from training_toys import CPU, Clock, Task, same, small_net
 from kaf.runtime.errors import ResourceError
 from kaf.runtime.events import Message, Metric, Progress
 from kaf.training import loop as loop_module
-from kaf.training.ema import Average
+from kaf.training.ema import EMA
 from kaf.training.loop import Loop
 from kaf.training.schedule import Schedule, learning_rate_at, make_optimiser
 
@@ -106,7 +106,7 @@ def test_a_run_is_the_plain_training_written_out(tmp_path, optimiser):
 
 def test_the_average_is_its_formula_and_stays_apart():
     network = small_net().train()
-    average = Average(network, 0.5)
+    average = EMA(network, 0.5)
     expected = {n: v.clone() for n, v in network.state_dict().items()}
     assert not average.network.training
     assert not any(p.requires_grad for p in average.network.parameters())

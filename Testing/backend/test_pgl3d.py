@@ -10,7 +10,7 @@ from volume_toys import trilinear
 
 from kaf.data.views import View, ViewBatch
 from kaf.methods.align import from_source, inside, overlap_points, overlap_share, sample, to_source
-from kaf.methods.base import Scene
+from kaf.methods.base import MethodInput
 from kaf.methods.pgl import Pgl
 from kaf.network import Features
 from kaf.network.volumes import total_stride, widths
@@ -52,7 +52,7 @@ def scene(anchor, again, maps, theirs=None):
                       torch.arange(count))
     features, teacher = ({name: Features(torch.zeros(0), [], values, []) for name, values in given.items()}
                          for given in (maps, theirs or maps))
-    return Scene(batch, features, 0.5, teacher)
+    return MethodInput(batch, features, 0.5, teacher)
 
 
 def random_maps(count, channels, seed):

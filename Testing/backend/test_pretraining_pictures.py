@@ -12,8 +12,8 @@ from pretrain_toys import small_pretrainer, some_cases, some_views
 from training_toys import CPU
 
 from kaf.data.views import hide_squares
-from kaf.methods.base import Scene
-from kaf.runtime.device_choice import Place
+from kaf.methods.base import MethodInput
+from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.events import Picture
 from kaf.settings.pretrain import MaeSettings
 from kaf.training import pretraining_pictures as pictures
@@ -25,12 +25,12 @@ def views():
 
 
 @pytest.fixture
-def scene(views) -> Scene:
+def scene(views) -> MethodInput:
     batch = views.batch(1, 4)
-    return Scene(batch, {name: SimpleNamespace(decoder=[]) for name in batch.views}, 1.0)
+    return MethodInput(batch, {name: SimpleNamespace(decoder=[]) for name in batch.views}, 1.0)
 
 
-@pytest.mark.parametrize("place", [CPU, Place(torch.device("cpu"), True, "bf16")])
+@pytest.mark.parametrize("place", [CPU, DeviceChoice(torch.device("cpu"), True, "bf16")])
 def test_every_sheet_is_a_file_and_an_event(tmp_path, views, place):
     heard = []
     book = pictures.Pictures(views, MaeSettings(block=8), place, tmp_path / "pictures", heard.append)

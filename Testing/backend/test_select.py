@@ -17,7 +17,7 @@ from small_models import write_volume
 from kaf.data.cache import CachedCase
 from kaf.data.folder import Case
 from kaf.imaging.keypoints import Keypoints
-from kaf.inference.loaded_model import make_ready
+from kaf.inference.loaded_model import load_for_inference
 from kaf.modelfile.card import read_card
 from kaf.modelfile.model import save_model
 from kaf.network import Features, build_network
@@ -153,7 +153,7 @@ def test_a_selection_is_not_replaced_unasked(settings, tmp_path):
 
 def test_the_embedding_is_the_mean_over_tissue_whatever_the_field_of_view(weights):
     """Against the plain formula; and air around the patient changes next to nothing."""
-    ready = make_ready(SelectSettings(data="", model=str(weights), **RUN), str(weights))
+    ready = load_for_inference(SelectSettings(data="", model=str(weights), **RUN), str(weights))
     random = np.random.default_rng(1)
     image = np.full((2, 64, 64), -1.0, np.float32)
     image[:, 16:48, 16:48] = random.normal(1, 0.3, (2, 32, 32))
@@ -179,7 +179,7 @@ def test_a_3d_network_is_looked_at_by_patches(tmp_path):
     base = read_card(tiny_model(tmp_path / "base.safetensors", labels=()))
     save_model(tmp_path / "solid.safetensors", build_network(network),
                replace(base, network=network.model_dump(), slice_context=0))
-    ready = make_ready(SelectSettings(data="", model="", **RUN), str(tmp_path / "solid.safetensors"))
+    ready = load_for_inference(SelectSettings(data="", model="", **RUN), str(tmp_path / "solid.safetensors"))
     random = np.random.default_rng(2).normal(size=(5, 40, 64)).astype(np.float32)
     found = embed(ready, CachedCase("a", "a", random, None, [], (2.0, 1.0, 1.0)), 8)
     assert (found.shape, bool(np.isfinite(found).all()), bool(found.any())) == ((16,), True, True)
@@ -213,7 +213,7 @@ def plain_entropy(p):
 @pytest.fixture
 def ready(tmp_path):
     path = tiny_model(tmp_path / "m.safetensors", network={"classes": 3}, labels=LABELS[:2])
-    return make_ready(SelectSettings(data="", model="", **RUN), str(path))
+    return load_for_inference(SelectSettings(data="", model="", **RUN), str(path))
 
 
 def test_doubt_is_the_mean_entropy_over_the_foreground(ready):

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 
-CPU = Place(torch.device("cpu"), False, "test")
+CPU = DeviceChoice(torch.device("cpu"), False, "test")
 
 
 class Clock(SimpleNamespace):

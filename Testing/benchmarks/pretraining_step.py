@@ -37,7 +37,7 @@ from kaf.methods.sinkhorn import marginals, with_dustbins
 from kaf.network import build_network
 from kaf.network.attention import AttentionBlock
 from kaf.network.fusion import KeypointFusion
-from kaf.network.sites import Sites
+from kaf.network.occupied_cells import OccupiedCells
 from kaf.settings.pretrain import KafSettings
 from kaf.settings.verbs import NetworkSettings
 from kaf.training.pretraining import Pretrainer
@@ -84,12 +84,12 @@ def attend(block: AttentionBlock, tokens: Tensor, source: Tensor, mask: Tensor) 
     return tokens + block.mlp(torch.cat([tokens, block.merge(message)], -1), mask.to(tokens.dtype))
 
 
-def plain_fusion(layer: KeypointFusion, features: Tensor, sites: Sites, capture: bool = False
+def plain_fusion(layer: KeypointFusion, features: Tensor, sites: OccupiedCells, capture: bool = False
                  ) -> tuple[Tensor, Tensor, None]:
     """The fusion layer on keypoints as they are, each by itself, and a dense map."""
     cells, mask = sites.to_keypoints(sites.cells[..., None]).squeeze(-1), sites.real
     places = sites.to_keypoints(sites.positions)
-    alone = Sites(cells, places, mask.to(features.dtype), sites.inverse, mask, sites.height, sites.width)
+    alone = OccupiedCells(cells, places, mask.to(features.dtype), sites.inverse, mask, sites.height, sites.width)
     batch, channels = features.shape[:2]
     gathered = features.flatten(2).gather(2, cells[:, None].expand(-1, channels, -1)).transpose(1, 2)
     first = second = layer.embed(gathered) + layer.position(alone)

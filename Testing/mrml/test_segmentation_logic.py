@@ -176,7 +176,8 @@ def test_a_time_point_lands_where_it_was_taken(logic, cine, heart):
 
 def test_a_result_that_cannot_be_written_leaves_no_empty_one(logic, heart, monkeypatch):
     node = volume_node(heart.voxels, heart.affine)
-    writer = sys.modules[type(logic).__module__.rpartition(".")[0] + ".SegmentationWriter"].SegmentationWriter
+    library = type(logic).__module__.partition(".")[0]
+    writer = sys.modules[f"{library}.scene.SegmentationWriter"].SegmentationWriter
 
     def full(*_):
         raise RuntimeError("no memory")

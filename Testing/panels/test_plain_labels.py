@@ -283,11 +283,11 @@ def test_what_a_run_says_of_itself():
     from kaf.runs import start as jobs
     from kaf.runtime.events import Message
     from KAFPretrainLib.data.Inspection import FoundCase, Inspection
-    from KAFPretrainLib.runs.RunStory import RunStory
-    from KAFPretrainLib.runs.RunWords import statusWords
+    from KAFPretrainLib.runs.RunMessages import statusWords
+    from KAFPretrainLib.runs.RunSummary import RunSummary
 
     job = SimpleNamespace(note=HOSTILE, error=HOSTILE, can_resume=False, verb="pretrain", is_foreign=False)
-    story = RunStory()
+    story = RunSummary()
     story.take(Message(f"3 patients {HOSTILE}", "info"))
     story.take(Message(f"Forecast {HOSTILE}", "info"))
     words = seen(statusWords(job, jobs.FAILED, story), qt.Qt.RichText)

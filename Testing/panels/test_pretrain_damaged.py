@@ -13,8 +13,8 @@ import kaf
 from kaf.modelfile.card import copy_with_card, read_card
 from KAFPretrainLib.models.LibraryKeeper import libraryName
 from KAFPretrainLib.runs.JobList import _seen
-from KAFPretrainLib.runs.RunStory import RunStory
-from KAFPretrainLib.runs.RunWords import entryWords, percentWords, statusWords
+from KAFPretrainLib.runs.RunMessages import entryWords, percentWords, statusWords
+from KAFPretrainLib.runs.RunSummary import RunSummary
 from KAFPretrainLib.runs.TransferWords import transferWords
 
 pytestmark = pytest.mark.usefixtures("quietHost")
@@ -56,7 +56,7 @@ def test_the_others_are_listed(tmp_path, monkeypatch, name):
             assert each.recipe is None or isinstance(each.recipe["method"], str)
         assert any(each.recipe == SOUND["settings.json"] for each in weights)
         for job in found:
-            story = RunStory()
+            story = RunSummary()
             for event in job.events()[0]:
                 story.take(event)
             words = [entryWords(job), statusWords(job, job.state(), story), percentWords(job, job.state(), story)[1],

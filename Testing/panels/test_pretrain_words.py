@@ -21,11 +21,12 @@ from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, Metric, Picture, Result
 from kaf.settings.pretrain import PretrainSettings
 from kaf.settings.verbs import FinetuneSettings
-from KAFPretrainLib import Curves, RunStory
+from KAFPretrainLib import Curves, RunSummary
 from KAFPretrainLib.data.Inspection import FoundCase, Inspection
 from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit
 from KAFPretrainLib.models.Weights import Weights, WeightsChoice
 from KAFPretrainLib.runs.Monitors import BAD, GOOD, LOOK, NONE, lights
+from KAFPretrainLib.runs.RunMessages import statusWords
 from KAFPretrainLib.runs.RunSettings import (
     command,
     compareValues,
@@ -34,7 +35,6 @@ from KAFPretrainLib.runs.RunSettings import (
     pretrainValues,
     settingsFile,
 )
-from KAFPretrainLib.runs.RunWords import statusWords
 
 CHOICES = SimpleNamespace(
     preset="kaf-bim-compact", method="kaf+bim:0.5", pretrainMinutes=2.5, pretrainSeed=3, pretrainDevice="cpu",
@@ -102,7 +102,7 @@ def test_a_drawn_split_puts_everybody_in_one_part():
 
 
 def story(*events):
-    told = RunStory()
+    told = RunSummary()
     for event in events:
         told.take(event)
     return told

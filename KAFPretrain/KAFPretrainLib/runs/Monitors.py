@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from kaf.modelfile.verdict import LEAST_DICE, MISSED, NO_BETTER
-from KAFPretrainLib.runs.RunWords import isDiverged, verdictOf
+from KAFPretrainLib.runs.RunMessages import isDiverged, verdictOf
 
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
 # As in kaf.training.monitors, which needs torch: below this a network has stopped telling slices apart.

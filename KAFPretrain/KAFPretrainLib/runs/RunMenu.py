@@ -6,7 +6,7 @@ from kaf.runs import start as jobs
 from kaf.runs.layout import RUN
 from kaf.runtime.errors import OutputError
 from kaf.runtime.files import write_problem
-from KAFPretrainLib.runs.RunWords import lowerRate
+from KAFPretrainLib.runs.RunMessages import lowerRate
 from KAFSegmentationLib.widgets.PlainText import confirm, tellError
 
 _LINES = 60

@@ -10,8 +10,8 @@ from KAFPretrainLib.runs.Monitors import lights
 from KAFPretrainLib.runs.MonitorView import MonitorView
 from KAFPretrainLib.runs.PictureView import PictureView
 from KAFPretrainLib.runs.RunMenu import RunMenu
-from KAFPretrainLib.runs.RunStory import RunStory
-from KAFPretrainLib.runs.RunWords import entryWords, lowerRate, percentWords, statusWords
+from KAFPretrainLib.runs.RunMessages import entryWords, lowerRate, percentWords, statusWords
+from KAFPretrainLib.runs.RunSummary import RunSummary
 from KAFPretrainLib.widgets.PlotPanel import PlotPanel
 
 
@@ -69,7 +69,7 @@ class RunView:
             self.job = job
         else:
             self._dropCurves()
-            self.job, self.story, self._place, self._state, self._said = job, RunStory(), 0, "", 0
+            self.job, self.story, self._place, self._state, self._said = job, RunSummary(), 0, "", 0
             self._curves = Curves(job.folder.name) if job is not None else None
         self.tick()
 
@@ -117,7 +117,7 @@ class RunView:
         """The scene is about to close: its curves go, and come back from the run's folder."""
         self._plot.forget()
         self._curves = None
-        self._place, self.story, self._said = 0, RunStory(), 0
+        self._place, self.story, self._said = 0, RunSummary(), 0
         self._state = ""
 
     def restore(self):

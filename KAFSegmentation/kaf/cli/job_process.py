@@ -32,7 +32,7 @@ from kaf.runtime.plain_text import plain_lines
 _LOOK = 0.2  # seconds between two looks for the wish to stop
 
 
-class Mouth(io.TextIOBase):
+class EventStream(io.TextIOBase):
     """The stdout of the command: its lines go to the file of events; the last words are remembered too, because the
     disk may be full."""
 
@@ -144,7 +144,7 @@ class Work:
                 place = Place(self.asked["queue"], f"{self.started:017.3f}-{self.attempt}")
                 place.wait(lambda ahead: self.say("queued", ahead=ahead))
             self.say("running")
-            mouth = Mouth(self.files.events)
+            mouth = EventStream(self.files.events)
             with contextlib.redirect_stdout(mouth):
                 verb, values = self.asked["verb"], self.asked["values"]
                 code = cli.main([verb, *positionals(verb, values), "--settings", str(self.files.settings), "--events"],

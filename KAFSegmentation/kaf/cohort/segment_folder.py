@@ -8,11 +8,11 @@ from pathlib import Path
 
 from kaf.cohort.case_files import report_of, result_paths, write_results
 from kaf.cohort.standing import DONE, Wanted, leftovers, of_others
-from kaf.cohort.work_queue import Outcome, clear_work, leads, share_work, try_alone, work_folder
+from kaf.cohort.work_queue import CaseOutcome, clear_work, leads, share_work, try_alone, work_folder
 from kaf.data.folder import Case
 from kaf.imaging.source import stamp_of
 from kaf.imaging.volume import read_volume
-from kaf.inference.loaded_model import Ready, make_ready
+from kaf.inference.loaded_model import LoadedModel, load_for_inference
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.runtime.file_set import sweep
@@ -25,7 +25,7 @@ _SAID = 3  # so many files are named
 
 
 def segment_many(cases: Sequence[Case], settings: SegmentSettings, output: Path, suffix: str = ".seg.nrrd",
-                 picture: bool = False, overwrite: bool = False, on_event: OnEvent = ignore) -> Outcome:
+                 picture: bool = False, overwrite: bool = False, on_event: OnEvent = ignore) -> CaseOutcome:
     """Segment every case into the folder ``output`` as <name><suffix>, with a report <name>-seg.json each.
 
     What the same model and settings have made of the same scan is kept; a scan that cannot be used is told and left
@@ -37,7 +37,7 @@ def segment_many(cases: Sequence[Case], settings: SegmentSettings, output: Path,
             set; a file is somebody's own; a result would replace a scan.
         ModelError, ResourceError: as :func:`segment`.
     """
-    job = _Job(settings, output, suffix, picture, overwrite, make_ready(settings, settings.model), on_event)
+    job = _Job(settings, output, suffix, picture, overwrite, load_for_inference(settings, settings.model), on_event)
     job.check(cases)
     outcome = share_work(cases, lambda case: case.name, output, job.is_done, job.do, on_event, "segmenting scans")
     if not outcome.elsewhere:
@@ -52,7 +52,7 @@ class _Job:
     suffix: str
     picture: bool
     overwrite: bool
-    ready: Ready
+    ready: LoadedModel
     on_event: OnEvent
 
     def check(self, cases: Sequence[Case]) -> None:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Outcome:
+class CaseOutcome:
     """Names of the cases that were done here, were done before or by others, are with others still; what failed."""
 
     written: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ def work_folder(output: Path) -> Path:
 
 
 def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_done: Callable[[T], bool],
-               do: Callable[[T], None], on_event: OnEvent, stage: str) -> Outcome:
+               do: Callable[[T], None], on_event: OnEvent, stage: str) -> CaseOutcome:
     """``do`` every case that is not done; one that raises InputError has failed, and the others go on.
 
     Raises:
@@ -62,7 +62,7 @@ def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_do
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(output, f"this folder cannot be made ({error.strerror})", "Choose another folder.") from error
-    outcome, busy = Outcome(), list[T]()
+    outcome, busy = CaseOutcome(), list[T]()
     ticker = Ticker(on_event, stage, len(cases))
 
     def visit(case: T, wait: bool) -> bool:

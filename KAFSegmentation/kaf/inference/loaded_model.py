@@ -16,18 +16,18 @@ from kaf.inference.volumes import VolumePredictor
 from kaf.modelfile.card import Card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_model
-from kaf.runtime.device_choice import Place, choose_place
+from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.events import OnEvent, ignore
 from kaf.settings.verbs import KeypointSettings, NormalisationSettings, RunSettings, build
 
 
 @dataclass(frozen=True)
-class Ready:
+class LoadedModel:
     """A network for inference and its card."""
 
     network: nn.Module
     card: Card
-    place: Place
+    place: DeviceChoice
 
     def prepare(self, volume: Volume, threads: int = 2, cache: dict[Any, Any] | None = None) -> Prepared:
         """The volume as the model sees it; ``cache`` keeps the last one."""
@@ -75,10 +75,10 @@ def _fingerprint(volume: Volume) -> tuple[Any, ...]:
     return volume.source, voxels.shape, voxels.dtype.str, volume.affine.tobytes(), zlib.crc32(voxels.reshape(-1).data)
 
 
-def make_ready(settings: RunSettings, model: str, cache: dict[Any, Any] | None = None) -> Ready:
+def load_for_inference(settings: RunSettings, model: str, cache: dict[Any, Any] | None = None) -> LoadedModel:
     """The model of this name or path, ready; taken from ``cache`` while its file is unchanged."""
     path = find_model(model)
-    place = choose_place(settings)
+    place = choose_device(settings)
     stamp = path.stat()
     key = ("model", str(path.resolve()), stamp.st_mtime_ns, stamp.st_size, str(place.device))
     if cache is not None and key in cache:
@@ -90,7 +90,7 @@ def make_ready(settings: RunSettings, model: str, cache: dict[Any, Any] | None =
             for old in [k for k in cache if isinstance(k, tuple) and k[0] == "model"]:
                 del cache[old]  # one warm model at a time
             cache[key] = network, card
-    return Ready(network, card, place)
+    return LoadedModel(network, card, place)
 
 
 def volumes_ml(labels: np.ndarray, affine: np.ndarray, card: Card) -> dict[int, float]:

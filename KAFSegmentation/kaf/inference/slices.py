@@ -15,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from kaf.imaging.keypoints import Keypoints, pad_keypoints
 from kaf.imaging.prepare import stack_context
 from kaf.network import Features
-from kaf.runtime.device_choice import Place, empty_caches
+from kaf.runtime.device_choice import DeviceChoice, empty_caches
 from kaf.runtime.errors import InputError, ResourceError
 from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
@@ -50,7 +50,7 @@ class SlicePredictor:
     """
 
     network: nn.Module
-    place: Place
+    place: DeviceChoice
     context: int = 0
     batch: int = 8
     flips: bool = False
@@ -142,6 +142,6 @@ class SlicePredictor:
             raise ResourceError("memory", "this computer ran out of memory",
                                 "Close other programs, or segment a smaller box of the scan.") from error
         self._left_the_gpu = True
-        self.place = Place(torch.device("cpu"), False, "cpu (the GPU ran out of memory)")
+        self.place = DeviceChoice(torch.device("cpu"), False, "cpu (the GPU ran out of memory)")
         self.place.put(self.network)
         self.on_event(Message("The GPU ran out of memory: going on with the processor.", "warning"))

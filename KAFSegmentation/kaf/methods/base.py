@@ -17,7 +17,7 @@ from kaf.settings.verbs import NetworkSettings, Settings
 
 
 @dataclass
-class Scene:
+class MethodInput:
     """What a method's loss looks at.
 
     batch: the views; features: the network's answer per view; progress: 0..1 of the run; teacher: the moving
@@ -31,7 +31,7 @@ class Scene:
 
 
 @dataclass
-class Outcome:
+class LossOutput:
     """A scalar loss, its named terms, and (V, B, D) embeddings of V views that monitors look at."""
 
     loss: Tensor
@@ -58,7 +58,7 @@ class Method(nn.Module):
     def __init__(self, settings: Settings, network: NetworkSettings):
         super().__init__()
 
-    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
         """The loss of a batch; ``teacher`` is the moving average of this method's heads."""
         raise NotImplementedError
 

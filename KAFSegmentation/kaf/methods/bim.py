@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kaf.data.views import View
 from kaf.methods.align import carried
-from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32
+from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
 from kaf.settings.pretrain import BimSettings
@@ -110,7 +110,7 @@ class Bim(Method):
         head = self.heads[0]
         return head if self.settings.level == 0 and isinstance(head, nn.Conv2d) else None
 
-    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
         s, views = self.settings, [scene.batch.views[name] for name in self.views]
         with torch.autocast(views[0].image.device.type, enabled=False):
             first, second = (self.posteriors([fp32(m) for m in scene.features[name].decoder]) for name in self.views)
@@ -134,7 +134,7 @@ class Bim(Method):
         if boundary:
             terms["boundary"] = torch.stack(boundary).mean().detach()
             loss = loss + s.boundary_weight * torch.stack(boundary).mean()
-        return Outcome(loss, terms)
+        return LossOutput(loss, terms)
 
 
 def _edges_at(view: View, stride: int, size: torch.Size, gamma: float) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width, fp32, unit
+from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, fp32, unit
 from kaf.runtime import ranks
 from kaf.settings.pretrain import ContrastSettings
 from kaf.settings.verbs import NetworkSettings
@@ -85,7 +85,7 @@ class SliceContrast(Method):
         self.settings = settings
         self.head = ImageHead(bottleneck_width(network), settings)
 
-    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
         first, second = self.head(torch.cat([scene.features[name].bottleneck for name in self.views])).chunk(2)
         loss = contrast(first, second, scene.batch.position, self.settings)
-        return Outcome(loss, {"contrast": loss.detach()}, torch.stack([first, second]).detach())
+        return LossOutput(loss, {"contrast": loss.detach()}, torch.stack([first, second]).detach())

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width, fp32, mean_of_tokens
+from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, fp32, mean_of_tokens
 from kaf.methods.contrast import ImageHead, contrast, standardised
 from kaf.methods.sinkhorn import log_transport
 from kaf.network.attention import TokenMLP
@@ -106,7 +106,7 @@ class Kaf(Method):
                                         nn.Linear(width, settings.width), standardised(settings))
         self.matcher = Matcher(width, network.resolved_token_norm)
 
-    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
         batch, s = scene.batch, self.settings
         views = [batch.views[name] for name in ("anchor", "neighbour")]
         features = [scene.features[name] for name in ("anchor", "neighbour")]
@@ -125,14 +125,14 @@ class Kaf(Method):
             loss = loss + s.local_weight * terms["matching"]
             terms |= _matching_figures(log_p, batch.matches, masks)
         terms = {name: value.detach() for name, value in terms.items()}
-        return Outcome(loss, terms, torch.stack(images).detach())
+        return LossOutput(loss, terms, torch.stack(images).detach())
 
-    def _joined(self, scene: Scene) -> list[Tensor]:
+    def _joined(self, scene: MethodInput) -> list[Tensor]:
         """Per view the tokens (B, N, token_width) of its keypoints, of all scales together."""
         features = [scene.features[name] for name in self.views]
         return [self.join(torch.cat([t.to(f.tokens[0].dtype) for t in f.tokens], -1)) for f in features]
 
-    def transport(self, scene: Scene, tokens: list[Tensor] | None = None) -> Tensor:
+    def transport(self, scene: MethodInput, tokens: list[Tensor] | None = None) -> Tensor:
         """(B, N + 1, M + 1) log of the transport plan from the anchor's keypoints to the neighbour's."""
         tokens = self._joined(scene) if tokens is None else tokens
         views = [scene.batch.views[name] for name in self.views]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kaf.data.views import View, hash_of
-from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32, unit
+from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32, unit
 from kaf.methods.contrast import supervised_contrast
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
@@ -73,7 +73,7 @@ class Lrc(Method):
         self.head = nn.Sequential(nn.Conv2d(decoder_width(network, settings.level), settings.hidden, 1), nn.ReLU(),
                                   nn.Conv2d(settings.hidden, settings.width, 1))
 
-    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
         s, stride = self.settings, 2 ** self.settings.level
         views = [scene.batch.views[name] for name in self.views]
         ids = [_ids(view, stride) for view in views]
@@ -92,9 +92,9 @@ class Lrc(Method):
             ignored = _look_alike(views[0], ids[0], len(slots), stride)[present][:, present]
             each = region_contrast(first, second, slots[present] // _REGIONS, ignored, s.temperature)
             loss = ranks.mean(each.sum(), each.new_tensor(len(each)))
-        return Outcome(loss, {"region contrast": loss.detach(), "regions": present.sum() / len(views[0].image)})
+        return LossOutput(loss, {"region contrast": loss.detach(), "regions": present.sum() / len(views[0].image)})
 
-    def _means(self, scene: Scene, name: str, ids: Tensor, slots: int, number: int) -> Tensor:
+    def _means(self, scene: MethodInput, name: str, ids: Tensor, slots: int, number: int) -> Tensor:
         """(slots, width) mean embedding of pixels drawn from every region of one view."""
         features = scene.features[name].decoder[-1 - self.settings.level]
         height, width = scene.batch.views[name].image.shape[2:]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from kaf.methods.base import Method, Outcome, Scene, decoder_width, fp32
+from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
 from kaf.settings.pretrain import MaeSettings
@@ -26,7 +26,7 @@ class Mae(Method):
         super().__init__(settings, network)
         self.head = nn.Conv2d(decoder_width(network, 0), network.in_channels, 1)
 
-    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
         target, masked = scene.batch.views["anchor"], scene.batch.views["masked"]
         assert masked.hidden is not None
         height, width = target.image.shape[2:]
@@ -34,4 +34,4 @@ class Mae(Method):
         asked = masked.hidden & target.valid
         error = ((drawn - target.image).square().mean(1) * asked).sum((1, 2)) / asked.sum((1, 2)).clamp(min=1)
         loss = ranks.mean(error.sum(), error.new_tensor(len(error)))
-        return Outcome(loss, {"reconstruction": loss.detach()})
+        return LossOutput(loss, {"reconstruction": loss.detach()})

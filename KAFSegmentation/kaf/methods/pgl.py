@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kaf.methods.align import overlap_points, overlap_share, sample
-from kaf.methods.base import BatchNorm, Method, Outcome, Scene, bottleneck_width, unit
+from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, unit
 from kaf.network.kafunet import SIZE_MULTIPLE
 from kaf.network.volumes import total_stride
 from kaf.runtime import ranks
@@ -48,7 +48,7 @@ class Pgl(Method):
         self.projector = PointHead(bottleneck_width(network), settings.hidden, settings.width)
         self.predictor = PointHead(settings.width, settings.hidden, settings.width)
 
-    def forward(self, scene: Scene, teacher: Method | None = None) -> Outcome:
+    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
         assert isinstance(teacher, Pgl)
         assert scene.teacher is not None
         views = [scene.batch.views[name] for name in self.views]
@@ -67,7 +67,7 @@ class Pgl(Method):
         loss = ranks.mean(total, total.new_tensor(sum(len(a) for a in apart)))
         terms = {"discrepancy": loss.detach(), "overlap": there.float().mean()}
         targets = torch.stack(theirs)
-        return Outcome(loss, terms, targets[:, ::max(1, targets.shape[1] // _LOOKED_AT)])
+        return LossOutput(loss, terms, targets[:, ::max(1, targets.shape[1] // _LOOKED_AT)])
 
     def _at(self, bottleneck: Tensor, places: Tensor, used: Tensor) -> Tensor:
         """(n, C) features at the points that are used."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf.network.sites import Sites
+from kaf.network.occupied_cells import OccupiedCells
 from kaf.runtime import ranks
 
 
@@ -78,7 +78,7 @@ class PositionalEncoder(TokenMLP):
     def __init__(self, width: int, norm: str):
         super().__init__([2, width // 8, width // 4, width // 2, width, width], norm)
 
-    def forward(self, sites: Sites) -> Tensor:  # type: ignore[override]
+    def forward(self, sites: OccupiedCells) -> Tensor:  # type: ignore[override]
         size = sites.positions.new_tensor([sites.height, sites.width])
         return super().forward((sites.positions - size / 2) / (0.7 * float(size.max())), sites.counts)
 
@@ -93,7 +93,7 @@ class AttentionBlock(nn.Module):
         self.merge = nn.Linear(width, width)
         self.mlp = TokenMLP([2 * width, 2 * width, width], norm)
 
-    def forward(self, tokens: Tensor, sites: Sites, bias: Tensor, capture: bool = False
+    def forward(self, tokens: Tensor, sites: OccupiedCells, bias: Tensor, capture: bool = False
                 ) -> tuple[Tensor, Tensor | None]:
         """(B, M, D) tokens -> the same, and the attention (B, heads, M, M) when it is captured."""
         batch, count, width = tokens.shape
@@ -117,7 +117,7 @@ class AttentionBlock(nn.Module):
         return attention @ v, attention
 
 
-def attention_bias(sites: Sites) -> Tensor:
+def attention_bias(sites: OccupiedCells) -> Tensor:
     """(B, 1, 1, M) added to the logits: log(count), so that a site weighs as its keypoints do; -inf on padding."""
     bias = sites.counts.log()
     empty = ~sites.mask.any(1)
@@ -126,7 +126,7 @@ def attention_bias(sites: Sites) -> Tensor:
     return bias[:, None, None, :]
 
 
-def to_keypoint_attention(attention: Tensor, sites: Sites) -> Tensor:
+def to_keypoint_attention(attention: Tensor, sites: OccupiedCells) -> Tensor:
     """(B, heads, M, M) between sites -> (B, heads, N, N) between keypoints; rows sum to one, padding gets 0."""
     share = attention / sites.counts.clamp(min=1)[:, None, None, :]
     heads, inverse = attention.shape[1], sites.inverse

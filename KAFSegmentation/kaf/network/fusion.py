@@ -18,7 +18,7 @@ from kaf.network.attention import (
     attention_bias,
     to_keypoint_attention,
 )
-from kaf.network.sites import Sites
+from kaf.network.occupied_cells import OccupiedCells
 from kaf.runtime import ranks
 from kaf.settings.verbs import NetworkSettings
 
@@ -51,7 +51,7 @@ def norm2d(kind: str, channels: int) -> nn.Module:
     return nn.GroupNorm(groups, channels)
 
 
-def sparse_conv3x3(tokens: Tensor, sites: Sites, weight: Tensor, bias: Tensor) -> Tensor:
+def sparse_conv3x3(tokens: Tensor, sites: OccupiedCells, weight: Tensor, bias: Tensor) -> Tensor:
     """3x3 convolution (padding 1) of the map that holds (B, M, D) tokens at their sites and zero elsewhere.
 
     weight: (C, D, 3, 3); bias: (C,).  Returns (B, C, H, W) in channels-last memory.
@@ -85,7 +85,7 @@ class KeypointFusion(nn.Module):
         self.spread_norm = norm2d(settings.norm, settings.diffusion_width)
         self.diffuse = nn.Conv2d(settings.diffusion_width, channels, 3, padding=1)
 
-    def forward(self, features: Tensor, sites: Sites, capture: bool = False
+    def forward(self, features: Tensor, sites: OccupiedCells, capture: bool = False
                 ) -> tuple[Tensor, Tensor, Tensor | None]:
         index = sites.cells[:, None].expand(-1, features.shape[1], -1)
         gathered = features.flatten(2).gather(2, index).transpose(1, 2)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.network.fusion import KeypointFusion, norm2d
-from kaf.network.sites import find_sites
+from kaf.network.occupied_cells import find_occupied_cells
 from kaf.settings.verbs import NetworkSettings
 
 STAGES = 4
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
         for scale, stage in enumerate(self.stages):
             features = stage(features if scale == 0 else F.max_pool2d(features, 2))
             if str(scale) in self.fusions and keypoints is not None and mask is not None:
-                sites = find_sites(keypoints, mask, 2 ** scale, *features.shape[2:])
+                sites = find_occupied_cells(keypoints, mask, 2 ** scale, *features.shape[2:])
                 dense, site_tokens, captured = self.fusions[str(scale)](features, sites, capture)
                 features = torch.cat([features, dense.to(features.dtype)], 1)
                 tokens.append(sites.to_keypoints(site_tokens))

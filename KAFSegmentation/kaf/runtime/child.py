@@ -1,5 +1,5 @@
 """The worker as a child process: pipes that never block the caller, an end that takes the whole tree, an
-obituary in words.
+last_log_lines in words.
 
 Only the standard library: Slicer's own process uses this file.
 """
@@ -137,7 +137,7 @@ class Child:
         with contextlib.suppress(OSError), self.log.open("ab") as log:
             log.write(words.encode("utf-8", "backslashreplace") + b"\n")
 
-    def obituary(self, subject: str) -> WorkerError:
+    def last_log_lines(self, subject: str) -> WorkerError:
         """Why it died, in words; to be called when it is dead.
 
         Args:

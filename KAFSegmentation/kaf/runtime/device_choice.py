@@ -16,7 +16,7 @@ from kaf.settings.verbs import RunSettings
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceChoice:
     """A device, the number type of the network's inner work, and why these."""
 
     device: torch.device
@@ -44,7 +44,7 @@ def native_bf16(device: torch.device) -> bool:
     return False
 
 
-def choose_place(settings: RunSettings) -> Place:
+def choose_device(settings: RunSettings) -> DeviceChoice:
     """The device of the settings; "auto" takes the first GPU, then Apple's, then the processor.
 
     Raises:
@@ -67,7 +67,7 @@ def choose_place(settings: RunSettings) -> Place:
     device = torch.device(name)
     torch.set_num_threads(threads_for(settings.threads))  # with a GPU they prepare the scans
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and native_bf16(device))
-    return Place(device, bf16, f"{name} ({reason}{', bf16' if bf16 else ''})")
+    return DeviceChoice(device, bf16, f"{name} ({reason}{', bf16' if bf16 else ''})")
 
 
 def _own_gpu() -> str:

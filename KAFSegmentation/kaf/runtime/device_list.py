@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kaf.runtime.device_choice import choose_place, native_bf16
+from kaf.runtime.device_choice import choose_device, native_bf16
 from kaf.runtime.threads import physical_cores
 from kaf.settings.verbs import RunSettings
 
@@ -54,7 +54,7 @@ def find_devices() -> Devices:
     cores = physical_cores()
     found.append(Device("cpu", f"processor with {cores} physical core{'s' * (cores > 1)}",
                         native_bf16(torch.device("cpu"))))
-    return Devices(tuple(found), choose_place(RunSettings()).reason, "" if gpu else _why_no_gpu())
+    return Devices(tuple(found), choose_device(RunSettings()).reason, "" if gpu else _why_no_gpu())
 
 
 def _why_no_gpu() -> str:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.data.cache import CachedCase
-from kaf.inference.loaded_model import Ready
+from kaf.inference.loaded_model import LoadedModel
 from kaf.inference.slices import SlicePredictor
 from kaf.network import Features
 from kaf.network.kafunet import SIZE_MULTIPLE
@@ -35,7 +35,7 @@ class _ToBottleneck(nn.Module):
         return features
 
 
-def embed(ready: Ready, case: CachedCase, batch: int) -> np.ndarray:
+def embed(ready: LoadedModel, case: CachedCase, batch: int) -> np.ndarray:
     """(C,) float64: the bottleneck's mean over the tissue of a slice, then over the slices that have any.
 
     Air does not count, so that neither the field of view nor the size of the scan does.
@@ -59,7 +59,7 @@ def embed(ready: Ready, case: CachedCase, batch: int) -> np.ndarray:
     return every[share > 0].mean(0) if (share > 0).any() else every.mean(0)
 
 
-def _in_2d(network: nn.Module, ready: Ready, case: CachedCase, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _in_2d(network: nn.Module, ready: LoadedModel, case: CachedCase, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(B, C, h, w) bottlenecks and (B, h, w) shares of tissue."""
     predictor = SlicePredictor(network, ready.place, ready.card.slice_context, batch)
     level = _tissue_level(case.image)
@@ -70,7 +70,7 @@ def _in_2d(network: nn.Module, ready: Ready, case: CachedCase, batch: int) -> It
         yield features.bottleneck, F.adaptive_avg_pool2d(tissue[:, None], (size[0], size[1]))[:, 0]
 
 
-def _in_3d(network: nn.Module, ready: Ready, case: CachedCase) -> Iterator[tuple[Tensor, Tensor]]:
+def _in_3d(network: nn.Module, ready: LoadedModel, case: CachedCase) -> Iterator[tuple[Tensor, Tensor]]:
     """(1, C, d, h, w) bottlenecks and (1, d, h, w) shares of tissue of patches side by side."""
     patch = ready.card.network.get("patch") or (16, 96, 96)
     level, border = _tissue_level(case.image), float(case.image.min())
@@ -102,7 +102,7 @@ class Doubt:
     share: float
 
 
-def doubt(ready: Ready, case: CachedCase, predictor: SlicePredictor) -> Doubt:
+def doubt(ready: LoadedModel, case: CachedCase, predictor: SlicePredictor) -> Doubt:
     """The mean predictive entropy over the foreground: a mean, so that a large scan is not more uncertain than a small
     one.  Where the model finds nothing at all the doubt is 1."""
     sums, counts = np.zeros(256), np.zeros(256)

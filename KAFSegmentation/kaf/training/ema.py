@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-class Average:
+class EMA:
     """Exponential moving average of a network's weights and buffers.
 
     The decay starts low and grows to ``decay``, min(decay, (1 + t) / (10 + t)), so that short runs are averaged

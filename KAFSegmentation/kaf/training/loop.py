@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from kaf.data.prefetch import Prefetch
 from kaf.runtime import ranks
 from kaf.runtime.defer_signals import or_not_at_all, whole
-from kaf.runtime.device_choice import Place, empty_caches
+from kaf.runtime.device_choice import DeviceChoice, empty_caches
 from kaf.runtime.errors import InputError, OutputError, ResourceError
 from kaf.runtime.events import Message, Metric, OnEvent, Progress, ignore
 from kaf.runtime.out_of_memory import is_out_of_memory
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
-from kaf.training.ema import Average
+from kaf.training.ema import EMA
 from kaf.training.schedule import Schedule, learning_rate_at, make_optimiser
 
 _PATIENCE_WITH_NAN = 3
@@ -71,12 +71,12 @@ class Loop:
     called after every checkpoint.
     """
 
-    def __init__(self, task: Task, schedule: Schedule, place: Place, checkpoints: Path | None,
+    def __init__(self, task: Task, schedule: Schedule, place: DeviceChoice, checkpoints: Path | None,
                  resume: bool = False, on_event: OnEvent = ignore, on_saved: Callable[[], None] = lambda: None):
         self.task, self.schedule, self.place = task, schedule, place
         self._checkpoints, self._send, self._on_saved = checkpoints, on_event, on_saved
         self.network = place.put(task.network)
-        self.average = Average(self.network, schedule.ema)
+        self.average = EMA(self.network, schedule.ema)
         self._optimiser = make_optimiser(self.network, schedule)
         self.state = State()
         if resume and checkpoints is not None:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from kaf.data.views import UnlabelledSlices, View, ViewBatch, hide_squares
 from kaf.data.views3d import VolumePairs
-from kaf.methods.base import Method, Scene
+from kaf.methods.base import Method, MethodInput
 from kaf.methods.bim import Bim
 from kaf.network.kafunet import Depth, Features
 from kaf.runtime import ranks
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.settings.pretrain import MaeSettings
 from kaf.training.monitors import collapse, embedding_figures
@@ -58,7 +58,7 @@ class Pretrainer(nn.Module):
         if average is not None and any(m.teacher for m in self._methods().values()):
             with torch.no_grad():
                 teacher = average.look(batch, [n for n in self.names if n != "masked"], "bottleneck")
-        scene = Scene(batch, self.look(batch, self.names, self.depth), progress, teacher)
+        scene = MethodInput(batch, self.look(batch, self.names, self.depth), progress, teacher)
         losses, terms, embedding = [], dict[str, Tensor](), None
         for name, method in self._methods().items():
             theirs = average._methods()[name] if average is not None else None
@@ -104,8 +104,8 @@ def _part(joint: Features, index: int, count: int, view: View) -> Features:
 class PretrainingTask:
     """What :class:`Loop` trains: ``look`` is asked from time to time for figures and pictures."""
 
-    def __init__(self, network: Pretrainer, place: Place, slices: UnlabelledSlices | VolumePairs, batch_size: int,
-                 mae: MaeSettings, look: Look | None = None, on_event: OnEvent = ignore):
+    def __init__(self, network: Pretrainer, place: DeviceChoice, slices: UnlabelledSlices | VolumePairs,
+                 batch_size: int, mae: MaeSettings, look: Look | None = None, on_event: OnEvent = ignore):
         self.network: nn.Module = network
         self._pretrainer, self._place, self._slices, self._count = network, place, slices, batch_size
         self._mae, self._look, self._send = mae, look, on_event

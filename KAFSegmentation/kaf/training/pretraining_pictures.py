@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from kaf.data.views import UnlabelledSlices, View, hide_squares
-from kaf.methods.base import Scene, fp32
+from kaf.methods.base import MethodInput, fp32
 from kaf.methods.bim import Bim
 from kaf.methods.kaf import Kaf
 from kaf.methods.lrc import Lrc
@@ -23,7 +23,7 @@ from kaf.network import Features
 from kaf.picture.draw import grey, window
 from kaf.picture.overview import encode_png
 from kaf.picture.sheet import BACKGROUND, BRIGHT, QUIET, Colour, Page, rounded_corners
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.events import OnEvent, Picture
 from kaf.runtime.files import atomic_write
 from kaf.settings.pretrain import MaeSettings
@@ -66,7 +66,7 @@ class Sheet:
 class Pictures:
     """Draws a sheet per method that has something to show, into ``folder``."""
 
-    def __init__(self, slices: UnlabelledSlices, mae: MaeSettings, place: Place, folder: Path, send: OnEvent):
+    def __init__(self, slices: UnlabelledSlices, mae: MaeSettings, place: DeviceChoice, folder: Path, send: OnEvent):
         self._mae, self._place, self._folder, self._send = mae, place, folder, send
         self._batch = slices.batch(_DRAWN_FROM, _LOOKED_AT)
 
@@ -94,14 +94,14 @@ class Pictures:
             written.append(path)
         return written
 
-    def _scene(self, network: Pretrainer) -> Scene:
+    def _scene(self, network: Pretrainer) -> MethodInput:
         views = self._batch.views
         if "masked" in network.names:
             views["masked"] = hide_squares(views["anchor"], self._mae.hidden, self._mae.block, self._batch.seeds)
         batch = self._batch.to(self._place.device)
         with self._place.autocast():
             features = network.eval().look(batch, network.names, network.depth)
-        return Scene(batch, {name: _widened(found) for name, found in features.items()}, 1.0)
+        return MethodInput(batch, {name: _widened(found) for name, found in features.items()}, 1.0)
 
 
 def _widened(features: Features) -> Features:
@@ -128,14 +128,14 @@ def _best(score: np.ndarray, count: int) -> list[int]:
     return sorted(np.argsort(-score, kind="stable")[:count].tolist())
 
 
-def _full(scene: Scene, count: int = _COLUMNS) -> list[int]:
+def _full(scene: MethodInput, count: int = _COLUMNS) -> list[int]:
     """The items that show the most of their slice and lie in the middle of their volume."""
     view = scene.batch.views["anchor"]
     middle = 1 - np.abs(scene.batch.position.cpu().numpy() - 0.55)
     return _best(view.valid.float().mean((1, 2)).cpu().numpy() + middle, count)
 
 
-def matched(method: Kaf, scene: Scene) -> Sheet:
+def matched(method: Kaf, scene: MethodInput) -> Sheet:
     """Pairs of neighbouring slices; lines join keypoints that match, in colour by whether the network finds it."""
     log_p = method.transport(scene)
     first, second = (scene.batch.views[name] for name in ("anchor", "neighbour"))
@@ -202,7 +202,7 @@ def palette(count: int) -> np.ndarray:
                      for hsv in zip(turns, pale, bright, strict=True)], np.uint8)
 
 
-def clusters(method: Bim, scene: Scene) -> Sheet:
+def clusters(method: Bim, scene: MethodInput) -> Sheet:
     """Slices above their clusters: a colour each, darker where the network is unsure."""
     view = scene.batch.views["anchor"]
     posterior = method.posteriors(scene.features["anchor"].decoder)[0]
@@ -226,7 +226,7 @@ def _slices(image: np.ndarray, chosen: list[int], size: tuple[int, int]) -> list
     return [grey(image[item], size, window(image[item])) for item in chosen]
 
 
-def drawn_again(method: Mae, scene: Scene) -> Sheet:
+def drawn_again(method: Mae, scene: MethodInput) -> Sheet:
     """Slices, what the network was shown of them, and the hidden squares as it draws them."""
     view, masked = scene.batch.views["anchor"], scene.batch.views["masked"]
     assert masked.hidden is not None
@@ -248,7 +248,7 @@ def drawn_again(method: Mae, scene: Scene) -> Sheet:
     return Sheet("drawn", "Hidden squares drawn again", rows, [])
 
 
-def regions(scene: Scene) -> Sheet:
+def regions(scene: MethodInput) -> Sheet:
     """Two views of each slice; a region has the same colour in both, and is where a pixel's likes are sought."""
     rows = []
     chosen = _full(scene)

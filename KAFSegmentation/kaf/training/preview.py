@@ -13,7 +13,7 @@ from kaf.data.folder import scan_folder
 from kaf.data.plan import Plan
 from kaf.data.views import UnlabelledSlices
 from kaf.network import build_network
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, OnEvent
 from kaf.settings.pretrain import PretrainSettings
@@ -22,11 +22,11 @@ from kaf.training.pretraining_pictures import Pictures
 from kaf.training.probe import probe
 
 
-class Looker:
+class Preview:
     """Figures of the averaged network: ``Dice`` of the probe, and of a twin that has learned nothing."""
 
-    def __init__(self, settings: PretrainSettings, plan: Plan, place: Place, slices: UnlabelledSlices, folder: Path,
-                 send: OnEvent):
+    def __init__(self, settings: PretrainSettings, plan: Plan, place: DeviceChoice, slices: UnlabelledSlices,
+                 folder: Path, send: OnEvent):
         self._context, self._place, self._send = settings.slice_context, place, send
         self._pictures = Pictures(slices, settings.mae, place, folder / "pictures", send)
         self.cases: list[CachedCase] = []

@@ -17,13 +17,13 @@ from kaf.data.cache import CachedCase
 from kaf.evaluation.dice import dice, overlap
 from kaf.inference.slices import SlicePredictor
 from kaf.network import Features
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 
 _STRIDE = 4
 _RIDGE = 1e-2
 
 
-def probe(network: nn.Module, place: Place, cases: Sequence[CachedCase], context: int) -> float:
+def probe(network: nn.Module, place: DeviceChoice, cases: Sequence[CachedCase], context: int) -> float:
     """Mean Dice, 0..1, of the linear reader over labels and cases; with one patient the odd and even slices are halves,
     and NaN where they are too few for that.
 
@@ -54,7 +54,7 @@ def probe(network: nn.Module, place: Place, cases: Sequence[CachedCase], context
     return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
 
 
-def _pixels(network: nn.Module, place: Place, case: CachedCase, context: int) -> tuple[Tensor, Tensor]:
+def _pixels(network: nn.Module, place: DeviceChoice, case: CachedCase, context: int) -> tuple[Tensor, Tensor]:
     """(S, P, D) features and (S, P) labels of the coarse grid of every slice."""
     assert case.labels is not None
     height, width = case.image.shape[1:]

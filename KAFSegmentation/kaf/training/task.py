@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 from kaf.training.validate import validate_cases
 
 
@@ -19,7 +19,7 @@ class SegmentationTask:
     """Dice + cross-entropy on labelled slices; the task that :class:`Loop` trains."""
 
     network: nn.Module
-    place: Place
+    place: DeviceChoice
     slices: LabelledSlices
     batch_size: int
     validation: Sequence[CachedCase]

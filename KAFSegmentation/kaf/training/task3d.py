@@ -12,7 +12,7 @@ from kaf.data.batches import Batch, split_batch
 from kaf.data.cache import CachedCase
 from kaf.data.patches3d import LabelledVolumes
 from kaf.inference.volumes import VolumePredictor
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 from kaf.settings.verbs import NetworkSettings
 from kaf.training.validate import score_cases
 
@@ -23,7 +23,7 @@ class VolumeTask:
 
     network: nn.Module
     settings: NetworkSettings
-    place: Place
+    place: DeviceChoice
     slices: LabelledVolumes
     batch_size: int
     validation: Sequence[CachedCase]

@@ -10,10 +10,10 @@ from torch import nn
 from kaf.data.cache import CachedCase
 from kaf.evaluation.dice import dice, overlap, pooled_dice
 from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
-from kaf.runtime.device_choice import Place
+from kaf.runtime.device_choice import DeviceChoice
 
 
-def validate_cases(network: nn.Module, place: Place, cases: Sequence[CachedCase], context: int, batch: int = 8,
+def validate_cases(network: nn.Module, place: DeviceChoice, cases: Sequence[CachedCase], context: int, batch: int = 8,
                    flips: bool = False) -> dict[str, float]:
     """"Dice": mean over cases and labels of the per-volume Dice; "pooled Dice": over all voxels of all cases
     (KAF's figure); "Dice <label>" for each label.  A label absent from both is left out of means."""

@@ -18,14 +18,14 @@ from kaf.evaluation.dice import dice, overlap
 from kaf.imaging.grid import Grid
 from kaf.imaging.prepare import Prepared
 from kaf.imaging.volume import Volume, read_labels, scan_of
-from kaf.inference.loaded_model import Ready, volumes_ml
+from kaf.inference.loaded_model import LoadedModel, volumes_ml
 from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
 from kaf.modelfile.card import Card, check_card, plain_label, tidy_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_tensors, save_model
 from kaf.modelfile.transfer import transfer
 from kaf.network import build_network
-from kaf.runtime.device_choice import Place, choose_place
+from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.settings.verbs import AdaptSettings, AugmentationSettings, NetworkSettings, SegmentSettings, build
@@ -78,7 +78,7 @@ def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: Ada
     if drawn.voxels.shape != volume.shape or not np.allclose(drawn.affine, volume.affine, atol=1e-2):
         raise InputError(drawn.source or "labels", "do not lie on the grid of the scan",
                          "Export the segmentation with the scan as reference geometry.")
-    place = choose_place(settings)
+    place = choose_device(settings)
     base, tensors = load_tensors(find_model(settings.model))
     if base.network.get("dimensions", 2) == 3:
         raise InputError(f"model {base.name}", "sees patches of the volume, and adapting teaches slices",
@@ -91,7 +91,7 @@ def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: Ada
         raise InputError(drawn.source or "labels", f"hold the value {foreign[0]}, which is no structure of {card.name}",
                          "Name the structures with `labels`, or use the model's own values.")
     network = _start(base, tensors, card, settings, on_event)
-    ready = Ready(network, card, place)
+    ready = LoadedModel(network, card, place)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)
     finished = finished_slices(prepared.grid, drawn.voxels, settings.slices)
     case = CachedCase(volume.source or "scan", "scan", prepared.image, prepared.grid.labels_to_canonical(drawn.voxels),
@@ -107,7 +107,7 @@ def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: Ada
     network = _learn(network, case, finished, guess, card.slice_context, settings, place, on_event)
     result = segment(volume, SegmentSettings(model=settings.model, uncertainty=True, device=settings.device,
                                              threads=settings.threads, precision=settings.precision),
-                     on_event, cache, Ready(place.put(fold_norms(network)), card, place))
+                     on_event, cache, LoadedModel(place.put(fold_norms(network)), card, place))
     labels = keep_drawn(result.labels.voxels, drawn.voxels, prepared.grid, finished)
     result = replace(result, labels=Volume(labels, volume.affine, volume.source),
                      volumes_ml=volumes_ml(labels, volume.affine, card))
@@ -182,7 +182,8 @@ class _Guess:
     meaning: tuple[int, ...] = ()
 
 
-def _guess(base: nn.Module, card: Card, case: CachedCase, finished: Sequence[int], place: Place, new: bool) -> _Guess:
+def _guess(base: nn.Module, card: Card, case: CachedCase, finished: Sequence[int], place: DeviceChoice,
+           new: bool) -> _Guess:
     """The base model's labels.  Where a structure is new to it, each of its own counts as the drawn one that most of
     its voxels on the finished slices lie in, or as none."""
     assert case.labels is not None
@@ -217,7 +218,7 @@ def _hand_over(base: nn.Module, network: nn.Module, meaning: Sequence[int]) -> N
 
 
 def _learn(network: nn.Module, case: CachedCase, finished: Sequence[int], guess: _Guess, context: int,
-           settings: AdaptSettings, place: Place, on_event: OnEvent) -> nn.Module:
+           settings: AdaptSettings, place: DeviceChoice, on_event: OnEvent) -> nn.Module:
     """Fine-tune; a correction then goes back part of the way to the base weights.
 
     Finished slices alone teach that every slice looks like them, and what the model knew about the others gets lost.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kaf.cohort.tables import check_tables
-from kaf.cohort.work_queue import Outcome, clear_work, leads, share_work
+from kaf.cohort.work_queue import CaseOutcome, clear_work, leads, share_work
 from kaf.evaluation.cases import Kept, Scored, score
 from kaf.evaluation.dice import pooled_dice
 from kaf.evaluation.metrics import (
@@ -64,7 +64,7 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
 
 
 def score_cases(settings: EvaluateSettings, on_event: OnEvent = ignore
-                ) -> tuple[list[Pair], list[str], Outcome, Kept]:
+                ) -> tuple[list[Pair], list[str], CaseOutcome, Kept]:
     """Score the cases, of several processes (torchrun) those that no other one scores; what was scored is kept.
 
     Returns the pairs, sentences about files without a partner, the outcome, and where the scores are.

@@ -14,7 +14,7 @@ from kaf.imaging.grid import Grid
 from kaf.imaging.keypoints import Keypoints
 from kaf.imaging.volume import Volume, scan_of
 from kaf.inference.attention_maps import combine, keypoint_weights, scaled, spot_map
-from kaf.inference.loaded_model import Ready, make_ready
+from kaf.inference.loaded_model import LoadedModel, load_for_inference
 from kaf.modelfile.card import Card
 from kaf.modelfile.suitability import doubts
 from kaf.runtime.errors import InputError, SettingsError
@@ -88,7 +88,7 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
         SettingsError: a scale or head that the network does not have, or a direction without a point.
     """
     volume = scan_of(volume, settings.frame, settings.series)
-    ready = make_ready(settings, settings.model, cache)
+    ready = load_for_inference(settings, settings.model, cache)
     _check(settings, ready)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)
     warnings = [*volume.warnings, *doubts(volume, ready.card)]
@@ -121,7 +121,7 @@ def nearest_keypoint(keypoints: Keypoints, position: np.ndarray) -> int:
     return int(((keypoints.positions - position) ** 2).sum(1).argmin())
 
 
-def _check(settings: ExplainSettings, ready: Ready) -> None:
+def _check(settings: ExplainSettings, ready: LoadedModel) -> None:
     if not ready.attended_scales:
         raise InputError(f"model {ready.card.name}", "has no keypoint attention",
                          "Choose a KAF model with keypoint fusion.")

@@ -32,7 +32,7 @@ from kaf.modelfile.verdict import Verdict, judge
 from kaf.network import build_network
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runs.run_folder import RunFolder
-from kaf.runtime.device_choice import Place, choose_place
+from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, InputError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
 from kaf.settings.verbs import FinetuneSettings, NetworkSettings, build
@@ -59,7 +59,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         ResourceError: the device is not there, or the loss is not a number.
         Cancelled: stopped by the user; a checkpoint was kept.
     """
-    place = choose_place(settings)
+    place = choose_device(settings)
     source = find_model(settings.init_from) if settings.init_from else None
     base = read_card(source) if source is not None else None
     settings = small_batches(inherit(settings, base) if base is not None else settings)
@@ -110,7 +110,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     return path
 
 
-def _dice_before(task: SegmentationTask | VolumeTask, place: Place, plan: Plan, base: Card | None) -> float:
+def _dice_before(task: SegmentationTask | VolumeTask, place: DeviceChoice, plan: Plan, base: Card | None) -> float:
     """Mean Dice on the validation cases of the model that the training starts from, where it segments the same
     structures already; NaN elsewhere."""
     if base is None or not task.validation or {label.value for label in base.labels} != set(plan.values):
@@ -126,8 +126,9 @@ def _verdict(epochs: float, card: Card, split: Split, training: Sequence[CachedC
                  constant_dice(training, held_out, list(card.label_names)), before)
 
 
-def _task(settings: FinetuneSettings, plan: Plan, place: Place, network: nn.Module, training: Sequence[CachedCase],
-          held_out: Sequence[CachedCase], more: Sequence[CachedCase]) -> SegmentationTask | VolumeTask:
+def _task(settings: FinetuneSettings, plan: Plan, place: DeviceChoice, network: nn.Module,
+          training: Sequence[CachedCase], held_out: Sequence[CachedCase], more: Sequence[CachedCase]
+          ) -> SegmentationTask | VolumeTask:
     """What is trained: on slices, on slices of which some are unlabelled (those of ``more``), or on patches in 3-D."""
     if plan.network.dimensions == 3:
         assert plan.network.patch is not None

@@ -30,14 +30,14 @@ from kaf.modelfile.transfer import transfer
 from kaf.network import build_network
 from kaf.runs.run_folder import RunFolder
 from kaf.runtime import ranks
-from kaf.runtime.device_choice import Place, choose_place
+from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
 from kaf.settings.pretrain import PretrainSettings
 from kaf.training.forecast import forecast
 from kaf.training.loop import Loop
 from kaf.training.pretraining import Pretrainer, PretrainingTask
-from kaf.training.preview import Looker
+from kaf.training.preview import Preview
 from kaf.training.schedule import Schedule
 
 _DEFAULT_MINUTES = 30.0
@@ -58,12 +58,12 @@ def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
         Cancelled: stopped by the user; a checkpoint was kept.
     """
     with ranks.meeting():
-        place = choose_place(settings)
+        place = choose_device(settings)
         ranks.start(place.device)
         return _pretrain(small_batches(settings), place, on_event)
 
 
-def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Path:
+def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent) -> Path:
     if settings.batch % ranks.world():
         raise SettingsError("batch", f"{settings.batch} slices do not go into {ranks.world()} processes",
                             f"Choose a multiple of {ranks.world()}.")
@@ -90,7 +90,7 @@ def _pretrain(settings: PretrainSettings, place: Place, on_event: OnEvent) -> Pa
         check_card(tidy_card(make_card(settings, plan, pretrainer, len(split.train), ())))  # not after hours
         slices = views_of(cases, settings, plan, pretrainer)
         place.put(pretrainer)
-        looker = Looker(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None
+        looker = Preview(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None
         if leads:
             used = [*cases, *(looker.cases if looker else ())]
             prune_cache(open_cache(settings.cache), settings.cache_limit, [case.entry for case in used], send)

@@ -17,7 +17,7 @@ from kaf.imaging.grid import Grid
 from kaf.imaging.keypoints import Keypoints
 from kaf.imaging.volume import Volume, scan_of
 from kaf.inference.attention_maps import combine, keypoint_weights, scaled, spot_map
-from kaf.inference.loaded_model import Ready, make_ready, volumes_ml
+from kaf.inference.loaded_model import LoadedModel, load_for_inference, volumes_ml
 from kaf.modelfile.card import Card
 from kaf.modelfile.suitability import doubts
 from kaf.network import Features
@@ -49,7 +49,7 @@ class Segmentation:
 
 
 def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: OnEvent = ignore,
-            cache: dict[Any, Any] | None = None, ready: Ready | None = None) -> Segmentation:
+            cache: dict[Any, Any] | None = None, ready: LoadedModel | None = None) -> Segmentation:
     """Segment a volume, or a file or DICOM folder.
 
     Args:
@@ -62,7 +62,7 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     start = time.monotonic()
     volume = scan_of(volume, settings.frame, settings.series)
     read = time.monotonic()
-    ready = ready or make_ready(settings, settings.model, cache)
+    ready = ready or load_for_inference(settings, settings.model, cache)
     loaded = time.monotonic()
     box = None if settings.roi is None else roi_box(volume, settings.roi)
     prepared = ready.prepare(volume, torch.get_num_threads(), cache)
@@ -159,7 +159,7 @@ def roi_box(volume: Volume, roi: Sequence[float]) -> np.ndarray:
     first, final = np.floor(ijk.min(0) + 0.5 + 1e-6), np.ceil(ijk.max(0) - 0.5 - 1e-6)
     if (first > last).any() or (final < 0).any():
         raise InputError("roi", f"the box {tuple(roi)} lies outside the scan",
-                         "Place the box on the scan; the numbers are RAS millimetres.")
+                         "DeviceChoice the box on the scan; the numbers are RAS millimetres.")
     return np.stack([first.clip(0, last), final.clip(0, last)]).astype(int)
 
 

@@ -15,7 +15,7 @@ from kaf.data.cache import CachedCase, SliceSettings, load_case
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import Case, scan_folder
 from kaf.evaluation.results import plain_numbers
-from kaf.inference.loaded_model import Ready, make_ready
+from kaf.inference.loaded_model import LoadedModel, load_for_inference
 from kaf.runtime.errors import InputError, OutputError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, Ticker, ignore
 from kaf.runtime.file_set import write_set
@@ -57,7 +57,7 @@ def select(settings: SelectSettings, on_event: OnEvent = ignore) -> Selection:
         OutputError: the folder cannot be written, or holds a selection and ``overwrite`` is not set.
     """
     output = _prepare_output(settings)
-    ready = make_ready(settings, settings.model)
+    ready = load_for_inference(settings, settings.model)
     by = _checked(settings, ready)
     done, free = _candidates(settings)
     wanted = [*done, *free] if by == "coverage" else free
@@ -80,7 +80,7 @@ def select(settings: SelectSettings, on_event: OnEvent = ignore) -> Selection:
     return selection
 
 
-def _checked(settings: SelectSettings, ready: Ready) -> str:
+def _checked(settings: SelectSettings, ready: LoadedModel) -> str:
     segments = bool(ready.card.labels)
     if settings.by == "uncertainty" and not segments:
         raise SettingsError("by", f"uncertainty needs a model that segments, and {ready.card.name} is pretrained "
@@ -107,7 +107,7 @@ def _candidates(settings: SelectSettings) -> tuple[list[Case], list[Case]]:
     return [case for case in cases if case.patient in done], free
 
 
-def _each(cases: Sequence[Case], ready: Ready, settings: SelectSettings, send: OnEvent,
+def _each(cases: Sequence[Case], ready: LoadedModel, settings: SelectSettings, send: OnEvent,
           look: Callable[[CachedCase], T]) -> tuple[list[tuple[Case, T]], list[str]]:
     """What ``look`` sees in each scan, and sentences about those that cannot be used.
 

@@ -106,7 +106,7 @@ class Job:
         """One line from the worker; None says that it is gone."""
         if line is None:
             self._child.kill(patience=1.0)  # its own exit code says more than that of a kill
-            self._end(error=self._child.obituary(self.verb))
+            self._end(error=self._child.last_log_lines(self.verb))
             return
         try:
             values = json_files.parse(line)

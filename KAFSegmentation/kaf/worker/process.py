@@ -245,14 +245,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     requests, answers = _claim_pipes()
     faulthandler.enable()
     Worker(requests, answers, verbs, options.own_group).serve(() if options.verbs else _AHEAD)
-
-
-if __name__ == "__main__":
-    # The module is imported under its own name, so that a verb that imports it meets this same one.
-    from kaf.worker import process as worker
-
-    try:
-        worker.main()
-    except KafError as wrong:
-        print(plain_lines(f"kaf worker: {wrong}"), file=sys.stderr)
-        sys.exit(wrong.exit_code)

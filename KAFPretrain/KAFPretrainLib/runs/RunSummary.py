@@ -8,7 +8,7 @@ _KEPT = 40  # reports that monitors look back on
 
 
 @dataclass
-class RunStory:
+class RunSummary:
     """Call :meth:`take` with events in their order.
 
     ``recent``: the last reports, oldest first, each (step, figures). ``looks``: the same of all validations.

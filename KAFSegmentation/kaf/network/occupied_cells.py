@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Sites:
+class OccupiedCells:
     """Occupied cells of a (H, W) map for a batch of B slices with N keypoints each, M sites at most.
 
     cells: (B, M) int64, row * W + column, 0 where padded; positions: (B, M, 2) float (row, column);
@@ -38,8 +38,8 @@ class Sites:
         return values.gather(1, self.inverse[..., None].expand(-1, -1, values.shape[-1]))
 
 
-def find_sites(keypoints: Tensor, mask: Tensor, stride: int, height: int, width: int) -> Sites:
-    """Sites of keypoints on the map that lies ``stride`` pixels apart.
+def find_occupied_cells(keypoints: Tensor, mask: Tensor, stride: int, height: int, width: int) -> OccupiedCells:
+    """OccupiedCells of keypoints on the map that lies ``stride`` pixels apart.
 
     Args:
         keypoints: (B, N, 2) float, (row, column) in pixels of the image; rounded to the nearest pixel, then
@@ -66,4 +66,4 @@ def find_sites(keypoints: Tensor, mask: Tensor, stride: int, height: int, width:
     inverse = torch.empty_like(rank).scatter_(1, order, rank).clamp_(max=count - 1)
     cells = torch.where(counts > 0, cells, 0)
     positions = torch.stack([torch.div(cells, width, rounding_mode="floor"), cells % width], -1)
-    return Sites(cells, positions.to(keypoints.dtype), counts, inverse, mask, height, width)
+    return OccupiedCells(cells, positions.to(keypoints.dtype), counts, inverse, mask, height, width)
