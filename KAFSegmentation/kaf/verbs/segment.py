@@ -159,7 +159,7 @@ def roi_box(volume: Volume, roi: Sequence[float]) -> np.ndarray:
     first, final = np.floor(ijk.min(0) + 0.5 + 1e-6), np.ceil(ijk.max(0) - 0.5 - 1e-6)
     if (first > last).any() or (final < 0).any():
         raise InputError("roi", f"the box {tuple(roi)} lies outside the scan",
-                         "DeviceChoice the box on the scan; the numbers are RAS millimetres.")
+                         "Place the box on the scan; the numbers are RAS millimetres.")
     return np.stack([first.clip(0, last), final.clip(0, last)]).astype(int)
 
 
