@@ -11,18 +11,18 @@ from KAFSegmentationLib.adapt.AdaptPanel import AdaptPanel
 from KAFSegmentationLib.attention.AttentionPanel import AttentionPanel
 from KAFSegmentationLib.backend.DeviceSelector import DeviceSelector
 from KAFSegmentationLib.backend.LogView import LogView
-from KAFSegmentationLib.backend.Models import Untaught
+from KAFSegmentationLib.backend.Models import PretrainedOnlyError
 from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
 from KAFSegmentationLib.scene.ShownScan import shownScan
 from KAFSegmentationLib.scene.VolumeSequence import VolumeSequence
 from KAFSegmentationLib.segment.EditorUndo import saveSegmentEditorState
-from KAFSegmentationLib.segment.Forecast import learnSpeed
+from KAFSegmentationLib.segment.Forecast import rememberSpeed
 from KAFSegmentationLib.segment.ModelButtons import ModelButtons
 from KAFSegmentationLib.segment.ModelSelector import ModelSelector
-from KAFSegmentationLib.segment.Outlook import Outlook
+from KAFSegmentationLib.segment.PreRunChecks import PreRunChecks
 from KAFSegmentationLib.segment.ResultChoice import ResultChoice
-from KAFSegmentationLib.segment.WriteGate import WriteGate
-from KAFSegmentationLib.setup.SetUpPart import SetUpPart
+from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
+from KAFSegmentationLib.setup.SetupControls import SetupControls
 from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
 from KAFSegmentationLib.widgets.PlainText import confirm
 from KAFSegmentationLib.widgets.RunControls import RunControls
@@ -49,13 +49,13 @@ class SegmentationWidget(VTKObservationMixin):
         self.modelButtons = ModelButtons(self.ui, self.models, self.message, self._onLibraryChanged)
         self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._onDeviceChosen)
         self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel)
-        self.gate, self._choice = WriteGate(uiWidget), ResultChoice()
-        self.setUp = SetUpPart(self.ui, uiWidget, self)
+        self.writeConfirmation, self._choice = WriteConfirmation(uiWidget), ResultChoice()
+        self.setUp = SetupControls(self.ui, uiWidget, self)
         self.attention = AttentionPanel(self.ui, logic.backend, self.message)
         self.adaptation = AdaptPanel(self.ui, logic, self)
         self.parameters = None
-        doubts = MessageLine(self.ui.doubtFrame, self.ui.doubtIcon, self.ui.doubtLabel, self.log.add)
-        self.outlook = Outlook(self.ui.forecastLabel, doubts, self.models, logic, self.gate)
+        doubts = MessageLine(self.ui.suitabilityFrame, self.ui.suitabilityIcon, self.ui.suitabilityLabel, self.log.add)
+        self.preRunChecks = PreRunChecks(self.ui.forecastLabel, doubts, self.models, logic, self.writeConfirmation)
         self._guiTag = self._said = None
         self._hasWorker = False
         logic.backend.onLog = self.log.add
@@ -114,20 +114,20 @@ class SegmentationWidget(VTKObservationMixin):
             return
         parameters = self.parameters
         scan, model = parameters.inputVolume, parameters.modelName
-        problem, forecast = self.outlook.update(parameters), self.outlook.forecast
+        problem, forecast = self.preRunChecks.update(parameters), self.preRunChecks.forecast
         if problem is not None:
             self.message.showError(problem)
             return
-        if not self.outlook.confirm(self._uiWidget, parameters):
+        if not self.preRunChecks.confirm(self._uiWidget, parameters):
             return
-        mayGoOn, result = self.gate.enter(parameters.outputSegmentation, scan, "Segment the scan")
+        mayGoOn, result = self.writeConfirmation.enter(parameters.outputSegmentation, scan, "Segment the scan")
         if not mayGoOn:
             return
         try:
             self.logic.start(
                 scan, self.logic.settings(parameters), result, parameters.roi,
                 parameters.allFrames and self._isSequence(), self._onEvent,
-                lambda *done: self._onDone(scan, model, forecast, *done), self.gate.isAgreed(result, scan))
+                lambda *done: self._onDone(scan, model, forecast, *done), self.writeConfirmation.isAgreed(result, scan))
         except KafError as error:
             self.message.showError(error)
             return
@@ -191,7 +191,7 @@ class SegmentationWidget(VTKObservationMixin):
             isShown = self.parameters is None or self.parameters.inputVolume in (scan, None)
             self.message.showError(error, "" if isShown else f"'{scan.GetName()}' was not segmented.")
         else:
-            learnSpeed(model, forecast.device, forecast.pixels, result.seconds.get("network", 0.0))
+            rememberSpeed(model, forecast.device, forecast.pixels, result.seconds.get("network", 0.0))
             self._showResult(scan, result)
         if self.parameters is not None:
             self.update()
@@ -201,14 +201,15 @@ class SegmentationWidget(VTKObservationMixin):
         parameters = self.parameters or self.logic.getParameterNode()  # the panel may be closed by now
         if parameters.showSurface:
             node.CreateClosedSurfaceRepresentation()
-        self.outlook.isWarm = True
+        self.preRunChecks.isWarm = True
         self.devices.showPlace(result.place)
         found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())
         seconds = f"{max(0.1, sum(result.seconds.values())):.1f} s"
         level = "warning" if result.warnings else "done"
         if parameters.inputVolume is scan:
             parameters.outputSegmentation = node
-            new = [text for text in result.warnings if text not in self.outlook.doubts]  # those stand above already
+            stated = self.preRunChecks.doubts  # they stand above already
+            new = [text for text in result.warnings if text not in stated]
             self.message.show(" ".join([f"Done in {seconds}: {found}.", *new]), level)
         else:
             self.log.add(f"{scan.GetName()}: {found}.")
@@ -231,7 +232,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.modelButtons.update(self.parameters.modelName, running)
         self.attention.update(card)
         self.adaptation.update(card)
-        problem = self.outlook.update(self.parameters)
+        problem = self.preRunChecks.update(self.parameters)
         if running:
             self.controls.allow(self.controls.running, "The model is learning: wait, or press Cancel below")
             return
@@ -239,7 +240,7 @@ class SegmentationWidget(VTKObservationMixin):
             self.controls.allow(False, "Choose a scan first")
         else:
             self.controls.allow(problem is None, sentence(problem) if problem else "Segment the scan (Ctrl+Return)")
-        self._tell(None if isinstance(problem, Untaught) else problem)  # they are of use all the same
+        self._tell(None if isinstance(problem, PretrainedOnlyError) else problem)  # they are of use all the same
         if problem is None and isReady and not self._hasWorker:
             self._hasWorker = True
             self.logic.backend.start()  # loads while the person still looks
@@ -285,7 +286,7 @@ class SegmentationWidget(VTKObservationMixin):
         """Every node is about to go."""
         if not self.logic.isRunning():
             self.message.clear()
-        for part in (self.attention, self.adaptation, self.gate, self.outlook, self._choice):
+        for part in (self.attention, self.adaptation, self.writeConfirmation, self.preRunChecks, self._choice):
             part.forget()
         self.setParameters(None)
 

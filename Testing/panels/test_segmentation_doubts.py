@@ -41,15 +41,15 @@ def results():
 
 
 def test_it_stands_there_before_apply_and_goes_with_the_scan(panel, ct, heart, pictures):
-    assert panel.ui.doubtFrame.isVisible()
-    assert panel.ui.doubtLabel.text == LOOKS
+    assert panel.ui.suitabilityFrame.isVisible()
+    assert panel.ui.suitabilityLabel.text == LOOKS
     assert panel.ui.applyButton.enabled
     pictures(panel, "segmentation-doubt")
     add_scan(heart)
     host.choose(panel.ui.inputSelector, "Heart")
-    assert not panel.ui.doubtFrame.isVisible()
+    assert not panel.ui.suitabilityFrame.isVisible()
     host.choose(panel.ui.inputSelector, "Thorax")
-    assert panel.ui.doubtLabel.text == LOOKS
+    assert panel.ui.suitabilityLabel.text == LOOKS
 
 
 def test_apply_asks_once(panel, ct, pictures):
@@ -94,7 +94,7 @@ def test_nobody_is_asked_in_tests(panel, ct):
     finally:
         host.set_testing(False)
     assert results() == [node]
-    assert panel.ui.doubtLabel.text == LOOKS
+    assert panel.ui.suitabilityLabel.text == LOOKS
 
 
 def tell_by_tree(node):
@@ -126,7 +126,7 @@ def test_what_the_scan_is_said_to_be_counts_more_than_its_voxels(panel, heart, t
     try:
         tell(node)
         host.choose(panel.ui.inputSelector, "Heart")
-        assert panel.ui.doubtLabel.text == STATED
+        assert panel.ui.suitabilityLabel.text == STATED
         host.dialogs().answer(press("Segment anyway"))
         answers = []
         write, logic = panel.logic._write, panel.logic
@@ -144,12 +144,12 @@ def test_all_that_is_doubtful_is_told(panel, heart):
     add_scan(Volume(thorax(heart).voxels, affine), "Far")
     host.choose(panel.ui.inputSelector, "Far")
     panel.ui.flipsCheckBox.checked = True
-    text = panel.ui.doubtLabel.text
+    text = panel.ui.suitabilityLabel.text
     assert LOOKS in text
     assert "mm apart; tiny was made for about 8.0 mm." in text
     assert "tiny has not learned from mirrored scans" in text
     panel.ui.flipsCheckBox.checked = False
-    assert "mirrored" not in panel.ui.doubtLabel.text
+    assert "mirrored" not in panel.ui.suitabilityLabel.text
 
 
 def test_scripts_can_ask(panel, ct, scan):
@@ -177,4 +177,4 @@ def test_the_batch_example_writes_it_into_the_table(library, heart, tmp_path):
 
 
 def test_a_line_of_doubt_is_read_as_it_is_written(panel, ct):
-    assert panel.ui.doubtLabel.textFormat == qt.Qt.PlainText
+    assert panel.ui.suitabilityLabel.textFormat == qt.Qt.PlainText

@@ -223,7 +223,7 @@ LIB = "KAFSegmentationLib"
     (f"{LIB}/widgets/RunControls.py", "if self._button.enabled:", "if self._button.enabled():"),
     (f"{LIB}/segment/ModelSelector.py", "else self._combo.count - 1)", "else self._combo.count() - 1)"),
     (f"{LIB}/attention/AttentionPanel.py", "range(comboBox.count)", "range(comboBox.count())"),
-    (f"{LIB}/segment/Outlook.py", "bool(self._label.text)", "bool(self._label.text())"),
+    (f"{LIB}/segment/PreRunChecks.py", "bool(self._label.text)", "bool(self._label.text())"),
     (f"{LIB}/adapt/ExampleList.py", "count = self.ui.exampleList.count", "count = self.ui.exampleList.count()"),
     # a method written like a property
     (f"{LIB}/widgets/MessageLine.py", "self._frame.visible = False", "self._frame.setVisible = False"),

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
-from KAFSegmentationLib.backend.Backend import foreignEnvironment
+from KAFSegmentationLib.backend.Backend import environmentFor
 from KAFSegmentationLib.setup.Interpreter import Interpreter
 from KAFSegmentationLib.setup.Packages import Packages
 
@@ -131,6 +131,6 @@ def test_a_foreign_python_on_windows_keeps_what_windows_itself_has_set(monkeypat
     monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: theirs)
     monkeypatch.setattr(os, "environ", ours)
     monkeypatch.setattr(sys, "platform", "win32")
-    changes = foreignEnvironment(str(tmp_path / "python.exe"))
+    changes = environmentFor(str(tmp_path / "python.exe"))
     assert {name for name, value in changes.items() if value is None} == {"PYTHONHOME", "PYTHONPATH", "SLICER_HOME"}
     assert {name.upper(): value for name, value in changes.items() if value is not None} == {"PATH": "C:\\Windows"}

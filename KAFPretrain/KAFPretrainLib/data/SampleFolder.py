@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from kaf.runtime.errors import KafError, ResourceError
 from KAFPretrainLib.widgets import Folders
-from KAFSegmentationLib.backend.Backend import foreignEnvironment
+from KAFSegmentationLib.backend.Backend import environmentFor
 from KAFSegmentationLib.scene.SampleDataSources import CATEGORY, RESOURCES
 from KAFSegmentationLib.setup.Interpreter import Interpreter
 from KAFSegmentationLib.widgets.PlainText import tellError
@@ -58,7 +58,7 @@ class SampleFolder:
                                 "Open the module KAF Pretrain and press Set up, then try again.")
         shutil.rmtree(folder, ignore_errors=True)
         python = setup.python()
-        failure = Interpreter(python, foreignEnvironment(python), slicer.app.processEvents).run(
+        failure = Interpreter(python, environmentFor(python), slicer.app.processEvents).run(
             ["-c", _MAKE, str(folder)], _SECONDS)
         if failure:
             raise ResourceError("The folder of hearts", f"could not be made ({failure})",

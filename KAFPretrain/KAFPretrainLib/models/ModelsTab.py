@@ -8,8 +8,8 @@ from KAFPretrainLib.data.Inspection import count
 from KAFPretrainLib.models.CardDialog import CardDialog
 from KAFPretrainLib.runs.ShortJob import ShortJob
 from KAFPretrainLib.widgets.FileDialogs import askOpen, askSave
+from KAFSegmentationLib.backend.ModelAcceptance import confirmAcceptance
 from KAFSegmentationLib.backend.Models import listModels
-from KAFSegmentationLib.backend.Proof import mayAdd
 from KAFSegmentationLib.segment.ModelSelector import cardText
 from KAFSegmentationLib.widgets.PlainText import confirm, rich
 
@@ -63,7 +63,7 @@ class ModelsTab:
         if not self._panel.makeReady():
             return
         path = askOpen(self.ui.modelsTab, "Import a model", "", "Models (*.safetensors)")
-        if not path or not mayAdd(path, self.ui.modelsTab):
+        if not path or not confirmAcceptance(path, self.ui.modelsTab):
             return
         self._panel.message.show(f"Checking {Path(path).name}…")
         self._job = ShortJob(self._panel.setup.python(), ["models", "add", path, "--accept"], lambda event: None,

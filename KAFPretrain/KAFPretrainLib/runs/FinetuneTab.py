@@ -10,7 +10,7 @@ from KAFPretrainLib.runs.RunView import RunView
 from KAFPretrainLib.runs.TrainedOn import names
 from KAFPretrainLib.runs.TransferWords import transferWords
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
-from KAFSegmentationLib.backend.Proof import mayAdd
+from KAFSegmentationLib.backend.ModelAcceptance import confirmAcceptance
 from KAFSegmentationLib.widgets.PlainText import problemWords, rich, tip
 
 
@@ -76,7 +76,7 @@ class FinetuneTab:
     def onKeep(self):
         """Puts the model of the run into the library, after a question where it did not beat doing nothing."""
         job = self.run.job
-        if mayAdd(job.model, self.ui.finetuneTab):
+        if confirmAcceptance(job.model, self.ui.finetuneTab):
             self._panel.keeper.keep(job)
 
     def update(self):

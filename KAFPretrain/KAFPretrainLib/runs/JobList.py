@@ -7,7 +7,7 @@ from KAFPretrainLib.models.Weights import findWeights
 from KAFPretrainLib.runs.TrainedOn import Lineage
 from KAFPretrainLib.widgets.Beside import Beside
 from KAFPretrainLib.widgets.Folders import newFolder, runsFolder
-from KAFSegmentationLib.backend.Backend import foreignEnvironment
+from KAFSegmentationLib.backend.Backend import environmentFor
 from KAFSegmentationLib.backend.DeviceSelector import likelyDevice
 
 
@@ -60,7 +60,7 @@ class JobList:
         folder = newFolder(runsFolder(), name)
         python = self._setup.python()
         job = jobs.start(python, verb, values, folder, queueOf(values.get("device", "auto")),
-                         foreignEnvironment(python))
+                         environmentFor(python))
         self._found.insert(0, job)
         return job
 
@@ -72,7 +72,7 @@ class JobList:
         """
         python = self._setup.python()
         job.values.update(changes)
-        again = job.resume(python, queueOf(str(job.values.get("device", "auto"))), foreignEnvironment(python))
+        again = job.resume(python, queueOf(str(job.values.get("device", "auto"))), environmentFor(python))
         self._found = [again if known.folder == again.folder else known for known in self._found]
         return again
 

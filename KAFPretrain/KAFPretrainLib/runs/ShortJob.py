@@ -14,7 +14,7 @@ from kaf.runtime import child, errors
 from kaf.runtime.environment import child_environment
 from kaf.runtime.errors import Cancelled, KafError, WorkerError
 from kaf.runtime.events import Error, Result, from_json
-from KAFSegmentationLib.backend.Backend import foreignEnvironment
+from KAFSegmentationLib.backend.Backend import environmentFor
 
 POLL_MILLISECONDS = 50
 _EVENTS_PER_TICK = 400  # a child that talks a lot must not hold Slicer
@@ -38,7 +38,7 @@ class ShortJob:
         self._timer.connect("timeout()", self._tick)
         try:
             self._child = child.Child([str(python), "-m", "kaf", *self.arguments, "--events"],
-                                      child_environment(foreignEnvironment(str(python))),
+                                      child_environment(environmentFor(str(python))),
                                       Path(self._folder) / "log.txt")
         except KafError as error:
             self._error = error

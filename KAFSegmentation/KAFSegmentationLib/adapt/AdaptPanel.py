@@ -6,8 +6,8 @@ from kaf.runtime.errors import Cancelled, KafError
 from kaf.runtime.events import Progress
 from KAFSegmentationLib.adapt.EmbeddedEditor import EmbeddedEditor
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
-from KAFSegmentationLib.adapt.LearnedPart import LearnedPart
-from KAFSegmentationLib.adapt.ReviewPart import ReviewPart
+from KAFSegmentationLib.adapt.NextSliceControls import NextSliceControls
+from KAFSegmentationLib.adapt.SaveModelControls import SaveModelControls
 from KAFSegmentationLib.adapt.StructureChoice import StructureChoice
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
@@ -29,10 +29,10 @@ class AdaptPanel:
         self.message = MessageLine(ui.adaptMessageFrame, ui.adaptMessageIcon, ui.adaptMessageLabel, panel.log.add)
         self.controls = RunControls(ui.adaptButton, ui.adaptProgressBar, self.adapt, self.cancel, "Adapt")
         self.editor = EmbeddedEditor(ui.editorFrame)
-        self.structures = StructureChoice(ui, self._onNewStructure, self.dress, panel.gate)
+        self.structures = StructureChoice(ui, self._onNewStructure, self.dress, panel.writeConfirmation)
         self.examples = ExampleList(ui, self._showExample)
-        self.learned = LearnedPart(ui, logic, self.message, self._onSaved)
-        self.review = ReviewPart(ui.nextSliceButton, logic, self.message, self)
+        self.learned = SaveModelControls(ui, logic, self.message, self._onSaved)
+        self.review = NextSliceControls(ui.nextSliceButton, logic, self.message, self)
         self._parameters = self.card = None
         ui.addExampleButton.connect("clicked()", self.addShown)
         ui.findExamplesButton.connect("clicked()", self.find)
@@ -114,7 +114,7 @@ class AdaptPanel:
             return
         parameters = self.parameters
         scan, result = parameters.inputVolume, parameters.outputSegmentation
-        mayGoOn, _ = self._panel.gate.enter(result, scan, "Learn from the examples", mayBeNew=False)
+        mayGoOn, _ = self._panel.writeConfirmation.enter(result, scan, "Learn from the examples", mayBeNew=False)
         if not mayGoOn:
             return
         settings = {**self.logic.adaptSettings(parameters), "slices": self.examples.slices()}
@@ -149,7 +149,7 @@ class AdaptPanel:
         self.examples.update(scan)
         self.structures.update()
         volume, result = self.parameters.inputVolume, self.parameters.outputSegmentation
-        isOpen = scan is not None and self._panel.gate.isOpen(result, volume)
+        isOpen = scan is not None and self._panel.writeConfirmation.isOpen(result, volume)
         if self.ui.adaptSection.collapsed or not isOpen:
             self.editor.close()
         else:
@@ -172,7 +172,7 @@ class AdaptPanel:
         ui.nextSliceButton.enabled = idle and not self.review.isAsking()
         ui.adaptUndoButton.enabled = self._panel.canUndo()
         self.learned.update(self.parameters.inputVolume, running)
-        owner = self._panel.gate.words(self.parameters.outputSegmentation, self.parameters.inputVolume)
+        owner = self._panel.writeConfirmation.words(self.parameters.outputSegmentation, self.parameters.inputVolume)
         words = (problem or self._forecast(), owner and f"{owner} Adapt will ask before writing to it.",
                  self.learned.words(self.parameters.inputVolume))
         ui.adaptForecastLabel.text = " ".join(text for text in words if text)
@@ -206,7 +206,7 @@ class AdaptPanel:
         return f"Will learn from {_slices(marked)} for {seconds}, then segment the other {scan.count - marked}."
 
     def _isAgreed(self):
-        return self._panel.gate.isAgreed(self.parameters.outputSegmentation, self.parameters.inputVolume)
+        return self._panel.writeConfirmation.isAgreed(self.parameters.outputSegmentation, self.parameters.inputVolume)
 
     def _scan(self):
         """The ScanSlices of the chosen scan and model, or None: the panel says why."""

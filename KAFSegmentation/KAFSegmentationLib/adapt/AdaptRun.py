@@ -7,7 +7,7 @@ import numpy as np
 from kaf.runtime.errors import InputError
 from KAFSegmentationLib.adapt.Review import Review
 from KAFSegmentationLib.adapt.Structures import Structures, labels
-from KAFSegmentationLib.backend.Models import Untaught, cardOf
+from KAFSegmentationLib.backend.Models import PretrainedOnlyError, cardOf
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
 from KAFSegmentationLib.segment.SegmentationRun import SegmentationResult, SegmentationRun
@@ -48,7 +48,7 @@ class AdaptRun(SegmentationRun):
             raise InputError("No segmentation", "was drawn yet",
                              "Press Apply and correct the result, or press New structure and draw.")
         if not (newSegments or card.labels):
-            raise Untaught(settings["model"])
+            raise PretrainedOnlyError(settings["model"])
         SegmentationWriter(volumeNode, "", []).place(segmentationNode)
         self._isNew = bool(newSegments)
         if self._isNew:

@@ -3,9 +3,9 @@
 import slicer
 
 from kaf.runtime.errors import Cancelled, InputError
+from KAFSegmentationLib.adapt.Adaptations import Adaptations, Learned
 from KAFSegmentationLib.adapt.AdaptedModel import AdaptedModel
 from KAFSegmentationLib.adapt.AdaptRun import AdaptRun, reviewKey
-from KAFSegmentationLib.adapt.LearnedModels import Learned, LearnedModels
 from KAFSegmentationLib.adapt.Review import Review
 from KAFSegmentationLib.backend.Models import cardOf
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
@@ -24,7 +24,7 @@ class AdaptationLogic(SegmentationLogic):
 
     def __init__(self, setup=None, backend=None):
         super().__init__(setup, backend)
-        self.learned = LearnedModels()
+        self.learned = Adaptations()
         """What was learned on each scan."""
         self._learnedBefore = None  # of the scan of the last run
 

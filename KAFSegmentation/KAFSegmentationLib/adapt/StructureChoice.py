@@ -17,12 +17,13 @@ class StructureChoice(VTKObservationMixin):
         ui: the widgets of the .ui file.
         onNew: called with the id of a segment that was made, to draw in.
         onChanged: called when segments came, went or were renamed.
-        gate: the WriteGate, which asks before a new one goes into another scan's segmentation.
+        writeConfirmation: the WriteConfirmation, which asks before a new one goes into another scan's segmentation.
     """
 
-    def __init__(self, ui, onNew, onChanged, gate):
+    def __init__(self, ui, onNew, onChanged, writeConfirmation):
         VTKObservationMixin.__init__(self)
-        self.ui, self._onNew, self._onChanged, self._gate = ui, onNew, onChanged, gate
+        self.ui, self._onNew, self._onChanged = ui, onNew, onChanged
+        self._writeConfirmation = writeConfirmation
         self.parameters = None
         self._segmentation = None
         self._ticked = {}  # id of a segmentation -> ids of its segments: those of two may be the same
@@ -59,7 +60,8 @@ class StructureChoice(VTKObservationMixin):
     def makeNew(self):
         """Adds an empty segment, in a new segmentation if there is none, to be drawn and learned."""
         parameters = self.parameters
-        mayGoOn, node = self._gate.enter(parameters.outputSegmentation, parameters.inputVolume, "New structure")
+        mayGoOn, node = self._writeConfirmation.enter(parameters.outputSegmentation, parameters.inputVolume,
+                                                      "New structure")
         if not mayGoOn:
             return
         if node is None:

@@ -126,7 +126,7 @@ class Backend:
             self._client = None
         if self._client is None:
             self._python = python
-            self._client = self._makeClient(python=python, env=foreignEnvironment(python))
+            self._client = self._makeClient(python=python, env=environmentFor(python))
         return self._client
 
     def _tick(self):
@@ -175,7 +175,7 @@ class Backend:
         ticket.onDone(result, error)
 
 
-def foreignEnvironment(python):
+def environmentFor(python):
     """What to change in the environment for an interpreter that is not Slicer's own: all that Slicer has set."""
     if python == sys.executable or Path(python).stem.lower() == "pythonslicer" or python == slicerPython():
         return {}

@@ -34,7 +34,7 @@ def isRefused(name):
     return name in library.refused_models()
 
 
-class Untaught(ModelError):
+class PretrainedOnlyError(ModelError):
     """These weights came out of pretraining: they know no structure and segment nothing yet."""
 
     def __init__(self, name):

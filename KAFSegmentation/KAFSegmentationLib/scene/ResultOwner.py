@@ -8,7 +8,7 @@ SCAN_ATTRIBUTE = "KAFSegmentation.Scan"
 """The name that the scan had: Slicer forgets the reference when the scan is removed."""
 
 
-class OtherScan(InputError):
+class OtherScanError(InputError):
     """The segmentation belongs to another scan than the one that is to be segmented."""
 
 
@@ -17,7 +17,7 @@ def scanOf(segmentationNode):
     return segmentationNode.GetNodeReference(segmentationNode.GetReferenceImageGeometryReferenceRole())
 
 
-def signOver(segmentationNode, volumeNode):
+def assignTo(segmentationNode, volumeNode):
     """Makes a segmentation a scan's own: its grid, and its place in the data tree."""
     segmentationNode.SetAttribute(SCAN_ATTRIBUTE, volumeNode.GetName())
     if scanOf(segmentationNode) is volumeNode and segmentationNode.GetSegmentation().GetNumberOfSegments():
@@ -45,9 +45,9 @@ def isForeign(segmentationNode, volumeNode):
     return owner is not volumeNode if owner is not None else segmentationNode.GetAttribute(SCAN_ATTRIBUTE) is not None
 
 
-def foreignError(segmentationNode, volumeNode):
-    """The OtherScan that says whose the segmentation is."""
-    return OtherScan(f"'{segmentationNode.GetName()}'", whose(segmentationNode, volumeNode),
+def otherScanError(segmentationNode, volumeNode):
+    """The OtherScanError that says whose the segmentation is."""
+    return OtherScanError(f"'{segmentationNode.GetName()}'", whose(segmentationNode, volumeNode),
                      "Select a segmentation of this scan, or a new one, under Result.")
 
 

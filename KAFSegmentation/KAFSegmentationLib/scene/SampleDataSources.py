@@ -118,7 +118,7 @@ def _makeSetup():
 
 
 def _makeInterpreter(path):
-    from KAFSegmentationLib.backend.Backend import foreignEnvironment
+    from KAFSegmentationLib.backend.Backend import environmentFor
     from KAFSegmentationLib.setup.Interpreter import Interpreter
 
-    return Interpreter(path, foreignEnvironment(path), slicer.app.processEvents)
+    return Interpreter(path, environmentFor(path), slicer.app.processEvents)

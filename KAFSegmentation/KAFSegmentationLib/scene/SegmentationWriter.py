@@ -5,7 +5,7 @@ import slicer
 import vtk
 
 from kaf.runtime.errors import InputError
-from KAFSegmentationLib.scene.ResultOwner import scanOf, signOver
+from KAFSegmentationLib.scene.ResultOwner import assignTo, scanOf
 
 MODEL_TAG = "KAFSegmentation.Model"
 VALUE_TAG = "KAFSegmentation.Label"
@@ -79,7 +79,7 @@ class SegmentationWriter:
         if empty:
             node.SetAndObserveTransformNodeID(self.volumeNode.GetTransformNodeID())
         if empty or scanOf(node) in (None, self.volumeNode):
-            signOver(node, self.volumeNode)
+            assignTo(node, self.volumeNode)
 
     def find(self, node, value):
         """The id of the segment that this model made for a value before, or None."""

@@ -68,7 +68,7 @@ def knownSpeed(model, device):
         return None
 
 
-def learnSpeed(model, device, pixels, seconds):
+def rememberSpeed(model, device, pixels, seconds):
     """Remembers the speed of a run on this computer."""
     if pixels > 0 and seconds > 0:
         qt.QSettings().setValue(_key(model, device), pixels / seconds)

@@ -4,8 +4,8 @@ import qt
 
 from kaf.modelfile import library
 from kaf.runtime.errors import KafError
+from KAFSegmentationLib.backend.ModelAcceptance import confirmAcceptance
 from KAFSegmentationLib.backend.Models import addModel
-from KAFSegmentationLib.backend.Proof import mayAdd
 from KAFSegmentationLib.widgets.PlainText import confirm, tip
 from KAFSegmentationLib.widgets.Questions import mayAsk
 
@@ -50,7 +50,7 @@ class ModelButtons:
         chosen = qt.QFileDialog.getOpenFileName(self.ui.addModelButton.window(), "Add a model", "",
                                                 "Models of KAF (*.safetensors);;All files (*)")
         path = chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the path alone
-        if not path or not mayAdd(path, self.ui.addModelButton.window()):
+        if not path or not confirmAcceptance(path, self.ui.addModelButton.window()):
             return
         try:
             entry = addModel(path)

@@ -2,7 +2,7 @@
 
 from math import isfinite, nan
 
-from KAFSegmentationLib.backend.Models import Untaught, isRefused, listModels, missingModel
+from KAFSegmentationLib.backend.Models import PretrainedOnlyError, isRefused, listModels, missingModel
 from KAFSegmentationLib.widgets.PlainText import rich, tip
 
 
@@ -56,7 +56,7 @@ class ModelSelector:
         """The ModelError that keeps this model from segmenting, or None."""
         if name not in self._entries:
             return missingModel(name)
-        return None if self._entries[name].card.labels else Untaught(name)
+        return None if self._entries[name].card.labels else PretrainedOnlyError(name)
 
     def _onIndexChanged(self, index):
         names = list(self._entries)

@@ -13,9 +13,9 @@ from kaf.runtime.threads import free_processors
 from KAFSegmentationLib.backend.Backend import Backend
 from KAFSegmentationLib.backend.Models import addModel, cardOf, findCard
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.ScanDoubts import ScanDoubts
 from KAFSegmentationLib.segment.SegmentationRun import SegmentationRun
 from KAFSegmentationLib.segment.SegmentationUndo import SegmentationUndo
+from KAFSegmentationLib.segment.SuitabilityCheck import SuitabilityCheck
 from KAFSegmentationLib.setup.PlainSetup import PlainSetup
 from KAFSegmentationLib.widgets.Parameters import Parameters
 
@@ -78,7 +78,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             KafError: the scan or the model cannot be used.
         """
         VolumeGeometry(volumeNode).check()
-        return ScanDoubts().of(volumeNode, cardOf(settings["model"]), bool(settings.get("flips")))
+        return SuitabilityCheck().of(volumeNode, cardOf(settings["model"]), bool(settings.get("flips")))
 
     def process(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
                 onEvent=lambda event: None, otherScan=False):

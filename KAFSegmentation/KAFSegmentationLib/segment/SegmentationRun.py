@@ -9,11 +9,11 @@ from kaf.runtime.events import Progress
 from KAFSegmentationLib.attention.MapColors import REGIONS
 from KAFSegmentationLib.attention.MapWriter import MapWriter
 from KAFSegmentationLib.scene.ResultMemory import ResultMemory
-from KAFSegmentationLib.scene.ResultOwner import foreignError, isForeign
+from KAFSegmentationLib.scene.ResultOwner import isForeign, otherScanError
 from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.scene.VolumeSequence import VolumeSequence
-from KAFSegmentationLib.segment.ScanDoubts import modalityOf
+from KAFSegmentationLib.segment.SuitabilityCheck import modalityOf
 
 
 @dataclass
@@ -41,7 +41,7 @@ class SegmentationRun:
         otherScan: whether a person has agreed that the segmentation may be another scan's.
 
     Raises:
-        OtherScan: the segmentation is known to be another scan's.
+        OtherScanError: the segmentation is known to be another scan's.
         InputError: the volume cannot be segmented; the words say what to do.
     """
 
@@ -134,7 +134,7 @@ class SegmentationRun:
     def _checkOwner(self):
         node = self.segmentationNode
         if node is not None and not self._otherScan and isForeign(node, self.volumeNode):
-            raise foreignError(node, self.volumeNode)
+            raise otherScanError(node, self.volumeNode)
 
     def _placeOf(self, geometry):
         """What the answer is true of. The voxels of a time point that is not shown stay, whatever the browser does."""

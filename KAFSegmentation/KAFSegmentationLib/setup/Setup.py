@@ -277,10 +277,10 @@ class Setup:
 def _interpreterFor(path: str):
     import slicer
 
-    from KAFSegmentationLib.backend.Backend import foreignEnvironment
+    from KAFSegmentationLib.backend.Backend import environmentFor
     from KAFSegmentationLib.setup.Interpreter import Interpreter
 
-    return Interpreter(path, foreignEnvironment(path), slicer.app.processEvents)
+    return Interpreter(path, environmentFor(path), slicer.app.processEvents)
 
 
 def _slicerVersion() -> str:

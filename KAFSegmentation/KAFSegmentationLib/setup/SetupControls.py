@@ -6,7 +6,7 @@ import slicer
 from kaf.runtime.errors import KafError
 
 
-class SetUpPart:
+class SetupControls:
     """Three buttons, and the line that says what is missing.
 
     Args:

@@ -3,7 +3,7 @@
 from kaf.runtime.errors import KafError
 
 
-class LearnedPart:
+class SaveModelControls:
     """A name and a button.
 
     Args:
@@ -39,8 +39,8 @@ class LearnedPart:
     def words(self, volumeNode):
         """Models that would be forgotten, a sentence, or nothing."""
         learned = self._logic.learned
-        if learned.of(volumeNode) is None and learned.leftOver() is not None:
-            name = learned.leftOver()[0]
+        if learned.of(volumeNode) is None and learned.unsavedOfRemovedScan() is not None:
+            name = learned.unsavedOfRemovedScan()[0]
             return f"The model adapted to '{name}', which is no longer in the scene, has not been saved yet."
         others = " and ".join(f"'{name}'" for name in learned.elsewhere(volumeNode))
         return f"The model adapted to {others} has not been saved. Select that scan to save it." if others else ""
@@ -57,8 +57,8 @@ class LearnedPart:
 
     def _learned(self):
         """What was learned on the scan, or else what was not saved before its scan left the scene."""
-        leftOver = self._logic.learned.leftOver()
-        return self._logic.learned.of(self._volumeNode) or (leftOver and leftOver[1])
+        unsavedOfRemovedScan = self._logic.learned.unsavedOfRemovedScan()
+        return self._logic.learned.of(self._volumeNode) or (unsavedOfRemovedScan and unsavedOfRemovedScan[1])
 
     def _dress(self):
         ui = self.ui

@@ -10,7 +10,7 @@ _HOUNSFIELD = "[hnsf'U]"  # UCUM's code, which Slicer sets for CT
 _MODALITY_TAG = "0008,0060"
 
 
-class ScanDoubts:
+class SuitabilityCheck:
     """Remembers its last answer: the panel asks at every change of a choice."""
 
     def __init__(self):

@@ -2,15 +2,15 @@
 what is doubtful about it."""
 
 from kaf.runtime.errors import KafError
-from KAFSegmentationLib.backend.Models import Untaught
+from KAFSegmentationLib.backend.Models import PretrainedOnlyError
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.Forecast import forecast
-from KAFSegmentationLib.segment.ScanDoubts import ScanDoubts
+from KAFSegmentationLib.segment.SuitabilityCheck import SuitabilityCheck
 from KAFSegmentationLib.widgets.MessageLine import sentence
 from KAFSegmentationLib.widgets.Questions import CANCEL, ask, mayAsk
 
 
-class Outlook:
+class PreRunChecks:
     """The lines between the choices and the Apply button.
 
     Args:
@@ -18,12 +18,13 @@ class Outlook:
         doubtLine: the MessageLine for what is doubtful.
         models: the ModelSelector.
         logic: a SegmentationLogic.
-        gate: the WriteGate.
+        writeConfirmation: the WriteConfirmation.
     """
 
-    def __init__(self, label, doubtLine, models, logic, gate):
-        self._label, self._doubtLine, self._models, self._logic, self._gate = label, doubtLine, models, logic, gate
-        self._scanDoubts = ScanDoubts()
+    def __init__(self, label, doubtLine, models, logic, writeConfirmation):
+        self._label, self._doubtLine, self._models, self._logic = label, doubtLine, models, logic
+        self._writeConfirmation = writeConfirmation
+        self._scanDoubts = SuitabilityCheck()
         self._accepted = set()
         self.doubts = ()
         """What is doubtful about the scan and the model that are chosen, in sentences."""
@@ -58,7 +59,7 @@ class Outlook:
     def forget(self):
         """The scene is closing."""
         self._accepted = set()
-        self._scanDoubts = ScanDoubts()
+        self._scanDoubts = SuitabilityCheck()
 
     def _showDoubts(self, parameters):
         card = self._models.card(parameters.modelName)
@@ -82,8 +83,8 @@ class Outlook:
         if parameters.inputVolume is None:
             return "Choose a scan to begin."
         if problem is not None:
-            return sentence(problem) if isinstance(problem, Untaught) else ""
-        owner = self._gate.words(parameters.outputSegmentation, parameters.inputVolume)
+            return sentence(problem) if isinstance(problem, PretrainedOnlyError) else ""
+        owner = self._writeConfirmation.words(parameters.outputSegmentation, parameters.inputVolume)
         return f"{self.forecast.text()} {owner} Apply will ask before writing to it." if owner else self.forecast.text()
 
     def _running(self, parameters):

@@ -6,7 +6,7 @@ from kaf.runtime.errors import ModelError, UnprovenModelError
 from KAFSegmentationLib.widgets.PlainText import confirm
 
 
-def mayAdd(path, parent):
+def confirmAcceptance(path, parent):
     """Whether this model file may enter the library: a person is asked where its own card says that it was not shown
     to be worth anything. What else is wrong with the file is said by whoever adds it."""
     try:

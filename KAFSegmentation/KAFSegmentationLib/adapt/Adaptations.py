@@ -18,7 +18,7 @@ class Learned:
     isSaved: bool = False
 
 
-class LearnedModels:
+class Adaptations:
     """One for each scan, until Slicer ends: a model that was not saved outlives its scan."""
 
     def __init__(self):
@@ -48,7 +48,7 @@ class LearnedModels:
         return [scan.Get().GetName() for scan, _, learned in self._kept
                 if _isThere(scan) and scan.Get() is not volumeNode and not learned.isSaved]
 
-    def leftOver(self):
+    def unsavedOfRemovedScan(self):
         """(name of the scan, Learned) of the newest that is not saved and whose scan has left the scene, or None."""
         gone = [(name, learned) for scan, name, learned in self._kept if not (_isThere(scan) or learned.isSaved)]
         return gone[-1] if gone else None

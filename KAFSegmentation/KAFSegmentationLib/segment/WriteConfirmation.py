@@ -6,7 +6,7 @@ from KAFSegmentationLib.widgets.Questions import CANCEL, ask, mayAsk
 _HERE, _NEW = "here", "new"
 
 
-class WriteGate:
+class WriteConfirmation:
     """Args:
         parent: the widget that questions belong to.
     """

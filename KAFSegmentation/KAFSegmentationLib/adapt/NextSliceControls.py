@@ -6,7 +6,7 @@ from kaf.runtime.errors import InputError
 from KAFSegmentationLib.adapt.AdaptRun import reviewKey
 
 
-class ReviewPart:
+class NextSliceControls:
     """Asks the model where it hesitates, unless it has said so while it learned.
 
     Args:
