@@ -3,7 +3,7 @@
 One module per verb, each with one public function of the same name; ``import kaf`` itself loads nothing heavy::
 
     from kaf.verbs.segment import segment
-    from kaf.settings.verbs import SegmentSettings
+    from kaf.settings.segment import SegmentSettings
 
     result = segment("scan.nii.gz", SegmentSettings(model="cardiac-mr-sax"))
 """

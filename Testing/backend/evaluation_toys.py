@@ -9,7 +9,7 @@ import numpy as np
 
 from kaf.imaging.volume import Volume
 from kaf.modelfile.card import Label
-from kaf.settings.verbs import EvaluateSettings
+from kaf.settings.evaluate import EvaluateSettings
 
 SPACING = (1.5, 1.5, 8.0)  # mm along (i, j, k)
 VOXEL_ML = 1.5 * 1.5 * 8.0 / 1000

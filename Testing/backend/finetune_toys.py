@@ -7,7 +7,8 @@ from typing import Any
 
 from small_models import PLAIN
 
-from kaf.settings.verbs import AugmentationSettings, FinetuneSettings
+from kaf.settings.augmentation import AugmentationSettings
+from kaf.settings.finetune import FinetuneSettings
 
 
 def small_run(folder: Path, data: Path, output: str = "run", **values: Any) -> FinetuneSettings:

@@ -18,7 +18,9 @@ from kaf.modelfile.model import save_model
 from kaf.network import build_network
 from kaf.runtime import user_folders
 from kaf.runtime.events import OnEvent, ignore
-from kaf.settings.verbs import NetworkSettings, NormalisationSettings, SegmentSettings
+from kaf.settings.network import NetworkSettings
+from kaf.settings.preparation import NormalisationSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import Segmentation, segment
 
 SPACING, SLICE_SPACING = 1.6, 8.0

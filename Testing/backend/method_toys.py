@@ -12,7 +12,7 @@ from torch import Tensor
 from kaf.data.views import View, ViewBatch
 from kaf.methods.base import MethodInput
 from kaf.network import Features
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 
 # The bottleneck has 64 channels, decoder maps 4, 8, 16 and 32 from fine to coarse, tokens 8 numbers at each scale.
 NETWORK = NetworkSettings(width=4, decoder_width=4, blocks=1, token_width=8, heads=2, diffusion_width=4)

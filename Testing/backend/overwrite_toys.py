@@ -9,7 +9,7 @@ from kill_toys import serve
 from kaf.runs.run_folder import RunFolder
 from kaf.runtime.events import Message
 from kaf.runtime.files import atomic_write
-from kaf.settings.verbs import FinetuneSettings
+from kaf.settings.finetune import FinetuneSettings
 
 
 def train_in(folder: str, how: str) -> None:

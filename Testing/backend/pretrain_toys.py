@@ -13,6 +13,8 @@ from kaf.data.views import UnlabelledSlices, hide_squares
 from kaf.methods.registry import make_method
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime import ranks
+from kaf.settings.augmentation import AugmentationSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 from kaf.settings.pretrain import (
     BimSettings,
     ContrastSettings,
@@ -22,7 +24,6 @@ from kaf.settings.pretrain import (
     PretrainSettings,
     parse_method,
 )
-from kaf.settings.verbs import AugmentationSettings, KeypointSettings, NormalisationSettings
 from kaf.training.pretraining import Pretrainer
 
 # "lrc-labels" is the supervised variant of lrc.

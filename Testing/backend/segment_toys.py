@@ -14,7 +14,7 @@ from small_models import CARD
 from kaf.cohort import segment_folder as many
 from kaf.data.folder import scan_folder
 from kaf.imaging.volume import Volume
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import Segmentation
 
 

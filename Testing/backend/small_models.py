@@ -18,7 +18,7 @@ from kaf.modelfile.card import Card, Label
 from kaf.modelfile.model import save_model
 from kaf.network import build_network
 from kaf.phantom.heart import cardiac_phantom
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 
 SMALL = NetworkSettings(classes=4, width=4, decoder_width=4, blocks=1, token_width=8, heads=2,
                         diffusion_width=4)

@@ -11,7 +11,8 @@ from kaf.imaging.volume import Volume
 from kaf.modelfile.model import load_model
 from kaf.phantom.heart import LV_CAVITY, cardiac_phantom
 from kaf.runtime.errors import InputError
-from kaf.settings.verbs import AdaptSettings, SegmentSettings
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs import adapt as adapt_module
 from kaf.verbs.adapt import adapt
 from kaf.verbs.segment import segment

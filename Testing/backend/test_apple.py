@@ -16,9 +16,10 @@ from training_toys import CPU
 
 from kaf.imaging.volume import Volume
 from kaf.modelfile.model import load_tensors
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.explain import ExplainSettings
 from kaf.settings.pretrain import MaeSettings
 from kaf.settings.select import SelectSettings
-from kaf.settings.verbs import AdaptSettings, ExplainSettings
 from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
 from kaf.training.schedule import Schedule

@@ -7,7 +7,7 @@ import pytest
 from kaf.data.batches import Batch, LabelledSlices, patch_keypoints
 from kaf.data.cache import CachedCase
 from kaf.imaging.keypoints import Keypoints, fallback_grid
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 SHAPE, SIZE = (80, 90), (64, 64)
 LEVELS = 6

@@ -16,7 +16,7 @@ from kaf.imaging.prepare import normalise
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Progress
 from kaf.runtime.files import file_digest
-from kaf.settings.verbs import KeypointSettings, NormalisationSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 
 TISSUE = NormalisationSettings()
 SETTINGS = SliceSettings(None, "axial", TISSUE, KeypointSettings(limit=20), describe=True)

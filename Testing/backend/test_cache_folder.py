@@ -20,7 +20,7 @@ from kaf.data.cache_folder import TAG, open_cache, prune_cache
 from kaf.data.folder import Case
 from kaf.runtime.errors import OutputError
 from kaf.runtime.events import Message
-from kaf.settings.verbs import KeypointSettings, NormalisationSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 from kaf.verbs.finetune import finetune
 
 SETTINGS = SliceSettings(None, "axial", NormalisationSettings(), KeypointSettings(limit=20))

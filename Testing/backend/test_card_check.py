@@ -27,7 +27,9 @@ from kaf.modelfile.library import add_model, adopt_model, keep_model, list_model
 from kaf.modelfile.model import load_model, load_tensors, save_model
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import ModelError
-from kaf.settings.verbs import AdaptSettings, KeypointSettings, NetworkSettings, NormalisationSettings
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.network import NetworkSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 from kaf.verbs.adapt import adapt
 from kaf.verbs.finetune import finetune
 

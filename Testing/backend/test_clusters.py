@@ -16,8 +16,10 @@ from kaf.modelfile.card import read_card
 from kaf.modelfile.model import load_tensors
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import BimSettings, PretrainSettings
-from kaf.settings.verbs import AdaptSettings, NetworkSettings, SegmentSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt
 from kaf.verbs.finetune import finetune
 from kaf.verbs.pretrain import pretrain

@@ -19,8 +19,9 @@ from kaf.network.build import count_parameters
 from kaf.runs.layout import RUN
 from kaf.runtime.errors import InputError, OutputError, SettingsError
 from kaf.runtime.events import Message
+from kaf.settings.base import build
 from kaf.settings.compare import CompareSettings
-from kaf.settings.verbs import NetworkSettings, build
+from kaf.settings.network import NetworkSettings
 
 TINY = {"width": 4, "decoder_width": 4, "blocks": 1, "token_width": 8, "heads": 2, "diffusion_width": 4}
 PATIENTS = tuple("abcdef")

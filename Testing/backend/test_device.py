@@ -7,7 +7,7 @@ import torch
 
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import ResourceError
-from kaf.settings.verbs import RunSettings
+from kaf.settings.run import RunSettings
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from kaf.imaging.write import write_map
 from kaf.modelfile.card import read_card
 from kaf.modelfile.suitability import doubts
 from kaf.phantom.heart import cardiac_phantom
-from kaf.settings.verbs import FinetuneSettings
+from kaf.settings.finetune import FinetuneSettings
 
 
 @pytest.fixture(scope="module")

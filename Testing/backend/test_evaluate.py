@@ -12,7 +12,7 @@ from kaf.imaging.write import write_labels
 from kaf.modelfile.card import Label
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Progress, to_json
-from kaf.settings.verbs import EvaluateSettings
+from kaf.settings.evaluate import EvaluateSettings
 from kaf.verbs.evaluate import evaluate
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "acdc" / "volumes"

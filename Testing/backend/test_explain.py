@@ -16,7 +16,7 @@ from kaf.modelfile.model import load_model
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError, OutputError, SettingsError
 from kaf.runtime.events import Message, Progress
-from kaf.settings.verbs import ExplainSettings
+from kaf.settings.explain import ExplainSettings
 from kaf.verbs.explain import Explanation, explain
 
 SLICE = 2

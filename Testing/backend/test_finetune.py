@@ -16,7 +16,7 @@ from kaf.modelfile.model import load_model, load_tensors, save_model
 from kaf.modelfile.weights_file import load_weights
 from kaf.runtime.errors import Cancelled, InputError, ModelError, OutputError
 from kaf.runtime.events import Message, Metric, Progress, Result, from_json
-from kaf.settings.verbs import FinetuneSettings
+from kaf.settings.finetune import FinetuneSettings
 from kaf.training.task import SegmentationTask
 from kaf.verbs.finetune import finetune
 

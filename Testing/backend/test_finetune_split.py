@@ -16,7 +16,9 @@ from kaf.modelfile.transfer import transfer
 from kaf.network import build_network
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Progress
-from kaf.settings.verbs import FinetuneSettings, NetworkSettings, NormalisationSettings
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
+from kaf.settings.preparation import NormalisationSettings
 from kaf.verbs.finetune import choose_cases, finetune, make_card, schedule_of, split_cases
 
 # Every patient was scanned twice, as in ACDC.

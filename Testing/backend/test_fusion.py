@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from kaf.network.attention import TokenNorm
 from kaf.network.fusion import KeypointFusion, sparse_conv3x3
 from kaf.network.occupied_cells import find_occupied_cells
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 
 CHANNELS, WIDTH, HEADS, BLOCKS = 6, 16, 4, 2
 

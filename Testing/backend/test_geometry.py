@@ -7,7 +7,7 @@ from scipy.ndimage import map_coordinates
 
 from kaf.data.geometry import Warp, elastic_field, sample_warp
 from kaf.data.intensity import change_intensity
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 STILL = {"rotation": 0, "scale": 1, "flips": (False, False), "elastic": 0}
 KINDS = {

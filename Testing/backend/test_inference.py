@@ -15,7 +15,7 @@ from kaf.network import Features, build_network
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.errors import ResourceError
 from kaf.runtime.events import Message
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 
 CPU = DeviceChoice(torch.device("cpu"), False, "cpu (as asked)")
 SMALL = {"width": 4, "classes": 3, "blocks": 2, "token_width": 16, "heads": 4, "diffusion_width": 4}

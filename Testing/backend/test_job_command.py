@@ -17,8 +17,9 @@ from kaf.runs.command_line import arguments, cluster_command, cluster_script, co
 from kaf.runs.submit import SubmitSettings
 from kaf.runtime.errors import SettingsError
 from kaf.settings.compare import CompareSettings
+from kaf.settings.evaluate import EvaluateSettings
+from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.settings.verbs import EvaluateSettings, FinetuneSettings
 
 RUNS = {
     "pretrain": (PretrainCommand, PretrainSettings, {

@@ -16,8 +16,8 @@ from kaf.runs import start as jobs
 from kaf.runs.run_folder import RunFolder
 from kaf.runtime.errors import Cancelled, InputError, KafError, OutputError
 from kaf.runtime.events import Message, Metric, Progress, Result, to_json
+from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.settings.verbs import FinetuneSettings
 
 
 def settings_of(folder: Path, **values) -> FinetuneSettings:

@@ -15,7 +15,7 @@ from kaf.imaging.keypoints import (
     space_apart,
     to_uint8,
 )
-from kaf.settings.verbs import KeypointSettings
+from kaf.settings.preparation import KeypointSettings
 
 CENTRES = np.array([[20, 30], [40.25, 80.5], [70.5, 25.75], [90, 95]], np.float32)
 

@@ -11,7 +11,7 @@ from kaf.network import build_network, count_parameters
 from kaf.network.attention import token_norm
 from kaf.network.kafunet import KAFUNet
 from kaf.runtime.errors import ResourceError
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 
 UNUSED = 4 * 65793  # the published counts include a projection and a score per scale that are never used
 SMALL = {"width": 4, "classes": 3, "blocks": 2, "token_width": 16, "heads": 4, "diffusion_width": 4}

@@ -12,8 +12,9 @@ from kaf.modelfile.model import load_model, save_model
 from kaf.network import build_network
 from kaf.network.volumes import design, total_stride, widths
 from kaf.runtime.errors import SettingsError
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.settings.verbs import FinetuneSettings, NetworkSettings
 
 TINY = {"dimensions": 3, "width": 4, "classes": 3}
 

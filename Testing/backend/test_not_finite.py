@@ -26,7 +26,9 @@ from kaf.modelfile.weights_file import digest_of, load_weights, save_weights
 from kaf.network import Features
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError, ModelError, ResourceError
-from kaf.settings.verbs import AdaptSettings, ExplainSettings, SegmentSettings
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.explain import ExplainSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.training import loop as loop_module
 from kaf.verbs.adapt import adapt
 from kaf.verbs.explain import explain

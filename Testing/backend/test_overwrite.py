@@ -15,8 +15,8 @@ from kaf.runs.layout import RUN, TRAINING
 from kaf.runtime import locks
 from kaf.runtime.errors import InputError, OutputError, ResourceError
 from kaf.runtime.events import Message
+from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.settings.verbs import FinetuneSettings
 from kaf.verbs import finetune as finetuning
 from kaf.verbs.finetune import finetune
 from kaf.verbs.pretrain import pretrain

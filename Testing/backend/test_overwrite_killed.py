@@ -19,7 +19,7 @@ from small_models import write_phantoms
 
 from kaf.runs.run_folder import RunFolder
 from kaf.runtime.errors import OutputError
-from kaf.settings.verbs import FinetuneSettings
+from kaf.settings.finetune import FinetuneSettings
 from kaf.verbs.finetune import finetune
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL")

@@ -9,7 +9,7 @@ from kaf.imaging.volume import Volume
 from kaf.imaging.write import write_labels, write_map
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message
-from kaf.settings.verbs import EvaluateSettings
+from kaf.settings.evaluate import EvaluateSettings
 from kaf.verbs.evaluate import evaluate
 
 pytestmark = pytest.mark.usefixtures("small_pictures")

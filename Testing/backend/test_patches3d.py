@@ -11,7 +11,7 @@ from kaf.data.geometry import Warp
 from kaf.data.geometry3d import VolumeWarp, place_box
 from kaf.data.patches3d import LabelledVolumes, darkest
 from kaf.data.views3d import VolumePairs, shared
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 SIZE = (6, 16, 12)
 STILL = AugmentationSettings(rotation=0, scale=1, elastic=0, intensity=0)

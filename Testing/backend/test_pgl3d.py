@@ -14,8 +14,8 @@ from kaf.methods.base import MethodInput
 from kaf.methods.pgl import Pgl
 from kaf.network import Features
 from kaf.network.volumes import total_stride, widths
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import PglSettings
-from kaf.settings.verbs import NetworkSettings
 from kaf.training.monitors import embedding_figures
 
 SIZE = (8, 24, 16)

@@ -12,7 +12,9 @@ from kaf.data.folder import Case
 from kaf.data.plan import make_plan
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Progress
-from kaf.settings.verbs import FinetuneSettings, NetworkSettings, NormalisationSettings
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
+from kaf.settings.preparation import NormalisationSettings
 
 WINDOW = NormalisationSettings(kind="window", low=-200, high=300)
 

@@ -9,7 +9,7 @@ from kaf.imaging.keypoints import detect
 from kaf.imaging.prepare import normalise, prepare, stack_context
 from kaf.imaging.volume import Volume
 from kaf.runtime.errors import InputError
-from kaf.settings.verbs import KeypointSettings, NormalisationSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 
 TISSUE = NormalisationSettings()
 

@@ -16,7 +16,8 @@ from kaf.imaging.write import write_map
 from kaf.modelfile.model import load_model
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Progress
-from kaf.settings.verbs import ExplainSettings, KeypointSettings
+from kaf.settings.explain import ExplainSettings
+from kaf.settings.preparation import KeypointSettings
 from kaf.verbs.explain import explain
 from kaf.verbs.segment import Segmentation, keep_largest
 

@@ -19,7 +19,7 @@ from kaf.data.folder import scan_folder
 from kaf.runtime.errors import OutputError
 from kaf.runtime.events import Message
 from kaf.runtime.files import file_digest
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from kaf.cohort import segment_folder as segment_many
 from kaf.cohort import work_queue as sharing
 from kaf.data.folder import scan_folder
 from kaf.runtime.errors import OutputError
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 
 NAMES = ("p1", "p2", "p3", "p4")
 

@@ -27,8 +27,8 @@ from kaf.runtime.events import Message, Result
 from kaf.selection.choices import by_coverage, by_uncertainty
 from kaf.selection.coverage import farthest_first, medoid
 from kaf.selection.embedding import Doubt, doubt, embed
+from kaf.settings.network import NetworkSettings
 from kaf.settings.select import SelectSettings
-from kaf.settings.verbs import NetworkSettings
 from kaf.verbs.select import select
 
 KINDS = {"plain": lambda v: v, "inverted": lambda v: v.max() - v, "striped": None}

@@ -17,7 +17,10 @@ from kaf.imaging.volume import Volume, read_labels, read_volume
 from kaf.imaging.write import write_labels, write_map
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError
-from kaf.settings.verbs import AdaptSettings, EvaluateSettings, ExplainSettings, SegmentSettings
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.evaluate import EvaluateSettings
+from kaf.settings.explain import ExplainSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt
 from kaf.verbs.evaluate import evaluate
 from kaf.verbs.explain import explain

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import pickle
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,26 +14,24 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-import kaf.settings.verbs
+import kaf.settings
 from kaf.runtime.errors import SettingsError
-from kaf.settings.verbs import (
-    AugmentationSettings,
-    FinetuneSettings,
-    NetworkSettings,
-    NormalisationSettings,
-    RunSettings,
-    SegmentSettings,
-    Settings,
-    build,
-    load_values,
-)
+from kaf.settings.augmentation import AugmentationSettings
+from kaf.settings.base import Settings, build, load_values
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
+from kaf.settings.preparation import NormalisationSettings
+from kaf.settings.run import RunSettings
+from kaf.settings.segment import SegmentSettings
 
 FOLDERS = {"data": "scans", "output": "run"}
 RECIPES = sorted((Path(kaf.__file__).parent / "recipes").glob("*.json"))
+MODULES = [f"kaf.settings.{found.name}" for found in pkgutil.iter_modules(kaf.settings.__path__)]
+KINDS = sorted({kind for module in MODULES for kind in vars(importlib.import_module(module)).values()
+                if isinstance(kind, type) and issubclass(kind, Settings)}, key=lambda kind: kind.__name__)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in vars(kaf.settings.verbs).values()
-                                  if isinstance(kind, type) and issubclass(kind, Settings)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_setting_says_what_it_is_in_words_of_its_user(kind):
     for name, item in kind.model_fields.items():
         words = item.description or ""
@@ -176,7 +176,7 @@ def test_there_are_recipes():
 
 
 def test_settings_and_events_need_no_torch():
-    code = ("import sys, kaf, kaf.settings.verbs, kaf.runtime.events, kaf.runtime.errors, kaf.modelfile.card; "
+    code = (f"import sys, {', '.join(MODULES)}, kaf.runtime.events, kaf.runtime.errors, kaf.modelfile.card; "
             "print([n for n in ('torch', 'monai', 'numpy', 'SimpleITK') if n in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={**os.environ, "PYTHONPATH": str(Path(kaf.__file__).parents[1])})

@@ -15,6 +15,9 @@ from kaf.data.plan import compact_network
 from kaf.methods.registry import make_method
 from kaf.network import build_network
 from kaf.runtime.errors import SettingsError
+from kaf.settings.augmentation import AugmentationSettings
+from kaf.settings.base import Settings, build
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import (
     METHODS,
     KafSettings,
@@ -23,7 +26,6 @@ from kaf.settings.pretrain import (
     preset_names,
     read_preset,
 )
-from kaf.settings.verbs import AugmentationSettings, NetworkSettings, Settings, build
 
 FOLDERS = {"data": "scans", "output": "run"}
 PRESETS = ("bim-acdc", "kaf-acdc", "kaf-bim-compact", "kaf-chd", "kaf-compact", "lrc", "mae-compact", "pcl-acdc")

@@ -8,7 +8,9 @@ from made_models import RUN
 
 from kaf.imaging.volume import Volume
 from kaf.runtime.errors import InputError
-from kaf.settings.verbs import AdaptSettings, ExplainSettings, SegmentSettings
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.explain import ExplainSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt
 from kaf.verbs.explain import explain
 from kaf.verbs.segment import segment

@@ -18,16 +18,14 @@ from kaf.modelfile.model import load_tensors
 from kaf.network import build_network
 from kaf.runtime.errors import InputError, SettingsError
 from kaf.runtime.events import Message
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.augmentation import AugmentationSettings
+from kaf.settings.base import build
+from kaf.settings.explain import ExplainSettings
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import PglSettings, PretrainSettings
-from kaf.settings.verbs import (
-    AdaptSettings,
-    AugmentationSettings,
-    ExplainSettings,
-    FinetuneSettings,
-    NetworkSettings,
-    SegmentSettings,
-    build,
-)
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt
 from kaf.verbs.explain import explain
 from kaf.verbs.finetune import finetune

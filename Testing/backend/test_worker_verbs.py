@@ -10,7 +10,8 @@ from kaf.imaging.volume import Volume
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError, ModelError, SettingsError
 from kaf.runtime.events import Message, Progress
-from kaf.settings.verbs import ExplainSettings, SegmentSettings
+from kaf.settings.explain import ExplainSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.explain import explain
 from kaf.verbs.segment import segment
 from kaf.worker.client import Client

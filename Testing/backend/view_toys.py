@@ -9,7 +9,7 @@ import numpy as np
 from kaf.data.cache import CachedCase
 from kaf.data.views import UnlabelledSlices
 from kaf.imaging.keypoints import Keypoints
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 SLICE, PATCH = (60, 74), (40, 48)
 MOVING = AugmentationSettings(rotation=180, scale=1.4, flips=(True, True), elastic=0, intensity=0)

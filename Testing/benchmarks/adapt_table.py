@@ -21,7 +21,8 @@ from kaf.data.splits import k_folds
 from kaf.evaluation.dice import dice, overlap
 from kaf.imaging.grid import canonical_grid
 from kaf.imaging.volume import Volume, read_labels, read_volume
-from kaf.settings.verbs import AdaptSettings, SegmentSettings
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt
 from kaf.verbs.segment import segment
 

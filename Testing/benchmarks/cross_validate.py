@@ -20,7 +20,8 @@ from kaf.data.splits import k_folds
 from kaf.evaluation.dice import dice, overlap, pooled_dice
 from kaf.imaging.volume import read_labels
 from kaf.runtime.events import Event, Message, Metric
-from kaf.settings.verbs import FinetuneSettings, SegmentSettings
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.finetune import finetune
 from kaf.verbs.segment import segment
 

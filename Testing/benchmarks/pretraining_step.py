@@ -38,8 +38,8 @@ from kaf.network import build_network
 from kaf.network.attention import AttentionBlock
 from kaf.network.fusion import KeypointFusion
 from kaf.network.occupied_cells import OccupiedCells
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import KafSettings
-from kaf.settings.verbs import NetworkSettings
 from kaf.training.pretraining import Pretrainer
 
 BATCH, SIZE, KEYPOINTS = 8, 192, 150

@@ -19,7 +19,7 @@ from kaf.data.folder import scan_folder
 from kaf.data.splits import few_shot
 from kaf.evaluation.dice import dice, overlap
 from kaf.imaging.volume import read_labels
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
 
 

@@ -30,7 +30,8 @@ from kaf.modelfile.card import Card, Label
 from kaf.modelfile.model import save_model
 from kaf.network import build_network
 from kaf.phantom.heart import cardiac_phantom
-from kaf.settings.verbs import KeypointSettings, NormalisationSettings, SegmentSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
 from kaf.worker.client import Client
 

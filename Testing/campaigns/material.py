@@ -100,7 +100,8 @@ def threshold_model(path: Path, spacing: float, fused: bool = False, axis: str =
     from kaf.modelfile.card import Card, Label
     from kaf.modelfile.model import save_model
     from kaf.network import build_network
-    from kaf.settings.verbs import NetworkSettings, NormalisationSettings
+    from kaf.settings.network import NetworkSettings
+    from kaf.settings.preparation import NormalisationSettings
 
     settings = NetworkSettings(classes=8, width=4, decoder_width=4, fusion="keypoints" if fused else "none", blocks=1,
                                token_width=8, heads=2, diffusion_width=4)

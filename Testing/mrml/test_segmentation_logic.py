@@ -15,7 +15,7 @@ from kaf.imaging.volume import Volume
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError, ModelError
 from kaf.runtime.events import Progress
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
 
 SETTINGS = {"model": "tiny", **RUN}

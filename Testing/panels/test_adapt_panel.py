@@ -13,7 +13,7 @@ from segmentation_panel import PATIENCE, hold_worker, run, segment_array, segmen
 
 import host
 from kaf.imaging.volume import Volume
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
 
 

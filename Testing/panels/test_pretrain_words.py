@@ -19,8 +19,8 @@ from kaf.data.splits import Split
 from kaf.runs import start as jobs
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, Metric, Picture, Result
+from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.settings.verbs import FinetuneSettings
 from KAFPretrainLib import Curves, RunSummary
 from KAFPretrainLib.data.Inspection import FoundCase, Inspection
 from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit

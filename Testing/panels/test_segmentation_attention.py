@@ -14,7 +14,7 @@ from segmentation_panel import add_scan, overlay, run, settle
 
 import host
 from kaf.imaging.volume import Volume
-from kaf.settings.verbs import ExplainSettings
+from kaf.settings.explain import ExplainSettings
 from kaf.verbs.explain import explain
 
 VIEWS = {"saliency": "Attention of the whole scan", "from": "Where a keypoint looks",

@@ -14,7 +14,7 @@ from segmentation_panel import overlay, settle
 
 import host
 from kaf.imaging.volume import Volume
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
 from KAFSegmentationLib.attention.MapColors import lab, regionColors
 

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
     from kaf.imaging.write import write_labels, write_map
     from kaf.modelfile.licences import notice
     from kaf.picture.overview import overview
-    from kaf.settings.verbs import SegmentSettings
+    from kaf.settings.segment import SegmentSettings
     from kaf.verbs.segment import segment
 
     settings = SegmentSettings(model=command.model, attention=True, uncertainty=True)

@@ -22,7 +22,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as CommandLineError
 
 from kaf.runtime.errors import SettingsError
-from kaf.settings.verbs import Settings, load_values, problems_of
+from kaf.settings.base import Settings, load_values, problems_of
 
 C = TypeVar("C", bound="Command")
 # Python's names for kinds of values, as a person reads them in the help.

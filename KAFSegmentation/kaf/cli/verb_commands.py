@@ -22,7 +22,11 @@ from kaf.runtime.errors import OutputError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
 from kaf.runtime.file_set import file_set
 from kaf.runtime.files import check_output
-from kaf.settings.verbs import AdaptSettings, EvaluateSettings, ExplainSettings, FinetuneSettings, SegmentSettings
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.evaluate import EvaluateSettings
+from kaf.settings.explain import ExplainSettings
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.segment import SegmentSettings
 
 
 class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from kaf.modelfile.card import plain_label
 from kaf.runtime.events import OnEvent, Picture
 from kaf.runtime.file_set import file_set
 from kaf.runtime.files import file_digest
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 
 if TYPE_CHECKING:
     from kaf.imaging.volume import Volume

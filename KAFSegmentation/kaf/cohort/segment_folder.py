@@ -18,7 +18,7 @@ from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.runtime.file_set import sweep
 from kaf.runtime.files import remove
 from kaf.runtime.paths import identity
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
 
 _SAID = 3  # so many files are named

@@ -12,7 +12,7 @@ from kaf.data.geometry import sample_warp
 from kaf.data.intensity import change_intensity
 from kaf.imaging.keypoints import fallback_grid, pad_keypoints
 from kaf.imaging.prepare import stack_context
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 
 @dataclass

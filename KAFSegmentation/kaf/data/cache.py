@@ -28,7 +28,7 @@ from kaf.imaging.volume import Volume, read_labels, read_volume
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import OnEvent, Ticker, ignore
 from kaf.runtime.files import replace_folder
-from kaf.settings.verbs import KeypointSettings, NormalisationSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 
 _FORMAT = 6
 _CHUNK = 1 << 20

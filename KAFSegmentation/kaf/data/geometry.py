@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 _FIXED_POINT_STEPS = 30
 

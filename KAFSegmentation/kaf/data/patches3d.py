@@ -11,7 +11,7 @@ from kaf.data.cache import CachedCase
 from kaf.data.geometry import sample_warp
 from kaf.data.geometry3d import VolumeWarp, place_box
 from kaf.data.intensity import change_intensity
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 _REMEMBERED = 2000  # places of each label and case, of which patches are drawn
 _LOOK_EVERY = 4

@@ -14,8 +14,10 @@ from kaf.imaging.grid import Grid, canonical_grid
 from kaf.imaging.volume import guess_modality, read_labels, read_volume
 from kaf.runtime.errors import InputError, KafError
 from kaf.runtime.events import Message, OnEvent, Ticker, ignore
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
+from kaf.settings.preparation import NormalisationSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.settings.verbs import FinetuneSettings, NetworkSettings, NormalisationSettings
 
 _ISOTROPIC = 1.2  # largest over smallest spacing up to which every plane is as sharp as the others
 _LOOK_AT = 12

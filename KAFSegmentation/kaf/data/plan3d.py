@@ -9,8 +9,9 @@ import numpy as np
 
 from kaf.network.volumes import design, total_stride
 from kaf.runtime.errors import SettingsError
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.settings.verbs import FinetuneSettings, NetworkSettings
 
 R = TypeVar("R", FinetuneSettings, PretrainSettings)
 

@@ -22,7 +22,7 @@ from kaf.data.geometry import Warp, sample_warp
 from kaf.data.intensity import change_intensity
 from kaf.imaging.keypoints import fallback_grid, match, pad_keypoints
 from kaf.imaging.prepare import stack_context
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 
 @dataclass

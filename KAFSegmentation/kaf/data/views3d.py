@@ -16,7 +16,7 @@ from kaf.data.geometry3d import VolumeWarp, place_box
 from kaf.data.intensity import change_intensity
 from kaf.data.patches3d import darkest
 from kaf.data.views import View, ViewBatch, hash_of
-from kaf.settings.verbs import AugmentationSettings
+from kaf.settings.augmentation import AugmentationSettings
 
 _BOX = (1.1, 1.4)  # sides of a crop, of the patch that it is resized to
 _TRIES = 50

@@ -19,7 +19,7 @@ from kaf.imaging.volume import read_labels
 from kaf.modelfile.card import Label
 from kaf.runtime import json_files
 from kaf.runtime.files import atomic_write
-from kaf.settings.verbs import EvaluateSettings
+from kaf.settings.evaluate import EvaluateSettings
 
 
 @dataclass(frozen=True)

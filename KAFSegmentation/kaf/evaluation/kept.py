@@ -13,7 +13,7 @@ from kaf.runs.job_folder import read_json
 from kaf.runtime import json_files
 from kaf.runtime.errors import OutputError, SettingsError
 from kaf.runtime.files import atomic_write
-from kaf.settings.verbs import Settings, build
+from kaf.settings.base import Settings, build
 
 _SAID = 3  # so many cases are named
 # Where and how it runs, what it starts from (another run of the experiment), and the scans, which have their stamps.

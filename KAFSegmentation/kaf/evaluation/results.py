@@ -11,7 +11,7 @@ from kaf._version import __version__
 from kaf.evaluation.metrics import LabelMetrics, Statistic, statistic
 from kaf.evaluation.pairing import Pair
 from kaf.modelfile.card import Label
-from kaf.settings.verbs import EvaluateSettings
+from kaf.settings.evaluate import EvaluateSettings
 
 TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"
 

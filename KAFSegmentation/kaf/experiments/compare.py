@@ -34,9 +34,12 @@ from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Message, OnEvent, Progress, Result, ignore
 from kaf.runtime.file_set import write_set
 from kaf.runtime.files import atomic_write
+from kaf.settings.base import build
 from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.settings.verbs import FinetuneSettings, NetworkSettings, SegmentSettings, build
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.finetune import finetune
 from kaf.verbs.pretrain import pretrain
 from kaf.verbs.segment import segment

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kaf.settings.verbs import KeypointSettings
+from kaf.settings.preparation import KeypointSettings
 
 DESCRIPTOR_WIDTH = 128
 

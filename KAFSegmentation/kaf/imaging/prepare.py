@@ -10,7 +10,7 @@ import numpy as np
 from kaf.imaging.grid import Grid, canonical_grid
 from kaf.imaging.keypoints import Keypoints, detect_slices
 from kaf.imaging.volume import Volume
-from kaf.settings.verbs import KeypointSettings, NormalisationSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 
 _SAMPLES = 1_500_000
 

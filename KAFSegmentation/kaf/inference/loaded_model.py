@@ -18,7 +18,9 @@ from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_model
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.events import OnEvent, ignore
-from kaf.settings.verbs import KeypointSettings, NormalisationSettings, RunSettings, build
+from kaf.settings.base import build
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
+from kaf.settings.run import RunSettings
 
 
 @dataclass(frozen=True)

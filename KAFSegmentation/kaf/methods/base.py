@@ -13,7 +13,8 @@ from kaf.data.views import ViewBatch
 from kaf.network.kafunet import Depth, Features
 from kaf.network.volumes import widths
 from kaf.runtime import ranks
-from kaf.settings.verbs import NetworkSettings, Settings
+from kaf.settings.base import Settings
+from kaf.settings.network import NetworkSettings
 
 
 @dataclass

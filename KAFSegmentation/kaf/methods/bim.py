@@ -14,8 +14,8 @@ from kaf.methods.align import carried
 from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import BimSettings
-from kaf.settings.verbs import NetworkSettings
 
 _EPS = 1e-5
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, fp32, unit
 from kaf.runtime import ranks
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import ContrastSettings
-from kaf.settings.verbs import NetworkSettings
 
 _PARTITIONS = 4
 

@@ -14,8 +14,8 @@ from kaf.methods.contrast import ImageHead, contrast, standardised
 from kaf.methods.sinkhorn import log_transport
 from kaf.network.attention import TokenMLP
 from kaf.runtime import ranks
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import KafSettings
-from kaf.settings.verbs import NetworkSettings
 
 _LEAST_LOG = -100.0
 _ROUNDS = 2  # of self- and cross-attention

@@ -16,8 +16,8 @@ from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp3
 from kaf.methods.contrast import supervised_contrast
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import LrcSettings
-from kaf.settings.verbs import NetworkSettings
 
 _REGIONS = 2 ** 16  # superpixels are uint16
 _SIMILAR = 0.25  # of the standard deviation of intensities

@@ -9,8 +9,8 @@ from torch import nn
 from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import MaeSettings
-from kaf.settings.verbs import NetworkSettings
 
 
 class Mae(Method):

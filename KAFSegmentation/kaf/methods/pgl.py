@@ -15,8 +15,8 @@ from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottlen
 from kaf.network.kafunet import SIZE_MULTIPLE
 from kaf.network.volumes import total_stride
 from kaf.runtime import ranks
+from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import PglSettings
-from kaf.settings.verbs import NetworkSettings
 
 _LOOKED_AT = 256  # places, about, that the monitors get
 

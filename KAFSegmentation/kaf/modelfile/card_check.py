@@ -3,7 +3,7 @@
 A card comes from somebody else, and its digest says only that nobody has changed it since.  So each field is checked
 here, before a list shows the model, a network is built from it or a scan is resampled by it.  Only the standard
 library: Slicer's own process uses this file.  The ranges of the network and of the keypoints are those of
-``kaf.settings.verbs``, which needs pydantic; a test compares them.
+``kaf.settings``, which needs pydantic; a test compares them.
 """
 
 from __future__ import annotations

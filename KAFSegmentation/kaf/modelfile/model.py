@@ -13,7 +13,8 @@ from kaf.modelfile.card import CARD_KEY, Card, card_from_json, check_card, read_
 from kaf.modelfile.weights_file import DIGEST_KEY, digest_of, load_weights, save_weights
 from kaf.network import build_network
 from kaf.runtime.errors import ModelError, SettingsError
-from kaf.settings.verbs import NetworkSettings, build
+from kaf.settings.base import build
+from kaf.settings.network import NetworkSettings
 
 
 def save_model(path: Path, network: nn.Module, card: Card, half: bool = True, overwrite: bool = False) -> Card:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kaf.network.kafunet import Features, KAFUNet
 from kaf.network.volumes import VolumeNetwork
 from kaf.runtime.errors import ResourceError
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 
 _MULTIPLE = 32
 

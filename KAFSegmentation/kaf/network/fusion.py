@@ -20,7 +20,7 @@ from kaf.network.attention import (
 )
 from kaf.network.occupied_cells import OccupiedCells
 from kaf.runtime import ranks
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kaf.network.fusion import KeypointFusion, norm2d
 from kaf.network.occupied_cells import find_occupied_cells
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 
 STAGES = 4
 SIZE_MULTIPLE = 2 ** STAGES

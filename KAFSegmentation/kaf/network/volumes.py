@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.network.kafunet import Depth, Features
-from kaf.settings.verbs import Axes, NetworkSettings
+from kaf.settings.network import Axes, NetworkSettings
 
 _STEPS = 4
 _LEAST_CELLS = 2  # along an axis at the bottom

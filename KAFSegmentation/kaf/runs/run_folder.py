@@ -16,7 +16,7 @@ from kaf.runtime import locks
 from kaf.runtime.errors import Cancelled, InputError, KafError, ModelError, OutputError, SettingsError
 from kaf.runtime.events import Error, Message, OnEvent, ignore, to_json
 from kaf.runtime.files import atomic_write, write_problem
-from kaf.settings.verbs import Settings
+from kaf.settings.base import Settings
 
 
 class RunFolder:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from kaf.runs.cli_runs import created
 from kaf.runtime.errors import KafError, ResourceError
-from kaf.settings.verbs import Settings
+from kaf.settings.base import Settings
 
 _REQUEUES = 100  # times that a job may run out of its time
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kaf.runtime.errors import ResourceError
 from kaf.runtime.threads import threads_for
-from kaf.settings.verbs import RunSettings
+from kaf.settings.run import RunSettings
 
 
 @dataclass(frozen=True)

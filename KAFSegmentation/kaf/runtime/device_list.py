@@ -9,7 +9,7 @@ import torch
 
 from kaf.runtime.device_choice import choose_device, native_bf16
 from kaf.runtime.threads import physical_cores
-from kaf.settings.verbs import RunSettings
+from kaf.settings.run import RunSettings
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from kaf.settings.base import Settings
 from kaf.settings.pretrain import parse_method
-from kaf.settings.verbs import RunSettings, Settings
+from kaf.settings.run import RunSettings
 
 SCRATCH, PLAIN, PLAIN_LARGE = "scratch", "unet", "unet-large"
 

@@ -11,15 +11,11 @@ from pydantic import Field, field_validator, model_validator
 
 from kaf.runtime import json_files
 from kaf.runtime.errors import SettingsError
-from kaf.settings.verbs import (
-    AugmentationSettings,
-    KeypointSettings,
-    NetworkSettings,
-    NormalisationSettings,
-    RunSettings,
-    Settings,
-    load_values,
-)
+from kaf.settings.augmentation import AugmentationSettings
+from kaf.settings.base import Settings, load_values
+from kaf.settings.network import NetworkSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
+from kaf.settings.run import RunSettings
 
 METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
 PRESETS = Path(__file__).parents[1] / "presets"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kaf.settings.verbs import RunSettings
+from kaf.settings.run import RunSettings
 
 
 class SelectSettings(RunSettings):

@@ -13,7 +13,7 @@ from kaf.data.cache import CachedCase
 from kaf.data.patches3d import LabelledVolumes
 from kaf.inference.volumes import VolumePredictor
 from kaf.runtime.device_choice import DeviceChoice
-from kaf.settings.verbs import NetworkSettings
+from kaf.settings.network import NetworkSettings
 from kaf.training.validate import score_cases
 
 

@@ -28,7 +28,11 @@ from kaf.network import build_network
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, OnEvent, ignore
-from kaf.settings.verbs import AdaptSettings, AugmentationSettings, NetworkSettings, SegmentSettings, build
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.augmentation import AugmentationSettings
+from kaf.settings.base import build
+from kaf.settings.network import NetworkSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.training.loop import Loop
 from kaf.training.schedule import Schedule
 from kaf.training.task import SegmentationTask

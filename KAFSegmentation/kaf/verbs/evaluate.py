@@ -34,7 +34,7 @@ from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Message, Metric, OnEvent, ignore
 from kaf.runtime.file_set import write_set
 from kaf.runtime.plain_text import csv_table
-from kaf.settings.verbs import EvaluateSettings
+from kaf.settings.evaluate import EvaluateSettings
 
 _SAID = 5  # so many things of a kind are said in messages; the report says all
 _STATISTICS = ("dice", "hd95", "assd", "nsd", "difference_ml", "relative_difference")

@@ -20,7 +20,7 @@ from kaf.modelfile.suitability import doubts
 from kaf.runtime.errors import InputError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Ticker, ignore
 from kaf.runtime.files import atomic_write
-from kaf.settings.verbs import ExplainSettings
+from kaf.settings.explain import ExplainSettings
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 

@@ -35,7 +35,9 @@ from kaf.runs.run_folder import RunFolder
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, InputError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
-from kaf.settings.verbs import FinetuneSettings, NetworkSettings, build
+from kaf.settings.base import build
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.network import NetworkSettings
 from kaf.training.constant_guess import constant_dice
 from kaf.training.loop import Loop
 from kaf.training.mixing import MixingTask

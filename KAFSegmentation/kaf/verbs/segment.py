@@ -23,7 +23,7 @@ from kaf.modelfile.suitability import doubts
 from kaf.network import Features
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, OnEvent, Ticker, ignore
-from kaf.settings.verbs import SegmentSettings
+from kaf.settings.segment import SegmentSettings
 
 _SPOT = 6.0
 

@@ -23,8 +23,9 @@ from kaf.runtime.files import write_problem
 from kaf.runtime.plain_text import csv_table
 from kaf.selection.choices import Choice, by_coverage, by_uncertainty
 from kaf.selection.embedding import doubt, embed
+from kaf.settings.base import build
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 from kaf.settings.select import SelectSettings
-from kaf.settings.verbs import KeypointSettings, NormalisationSettings, build
 
 TABLE, NUMBERS = "selection.csv", "selection.json"
 _SAID = 5  # so many scans that are left out are told one by one

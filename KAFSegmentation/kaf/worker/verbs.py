@@ -10,7 +10,10 @@ import numpy as np
 from kaf.imaging.volume import Volume
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import OnEvent
-from kaf.settings.verbs import AdaptSettings, ExplainSettings, SegmentSettings, build
+from kaf.settings.adapt import AdaptSettings
+from kaf.settings.base import build
+from kaf.settings.explain import ExplainSettings
+from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt as run_adapt
 from kaf.verbs.explain import explain as run_explain
 from kaf.verbs.segment import Segmentation

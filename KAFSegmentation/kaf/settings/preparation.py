@@ -1,0 +1,33 @@
+"""Settings of how scans are prepared: intensity normalisation and keypoints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kaf.settings.base import Settings
+
+
+class KeypointSettings(Settings):
+    """Detection of keypoints on a slice (SIFT)."""
+
+    limit: int = Field(128, ge=1, le=4096, description="keypoints kept per slice, the strongest ones")
+    spacing: float = Field(3.0, ge=0, le=64, description="least distance between two keypoints (pixels)")
+    contrast: float = Field(0.02, gt=0, le=1, description="SIFT's contrast threshold; lower finds more")
+
+
+class NormalisationSettings(Settings):
+    """Intensities: "tissue" clips to percentiles and standardises over tissue; "window" is fixed (CT, HU)."""
+
+    kind: Literal["tissue", "window"] = Field("tissue", description="by the scan's own tissue, or a fixed window")
+    low: float = Field(0.5, description="lower percentile, or lower end of the window")
+    high: float = Field(99.5, description="upper percentile, or upper end of the window")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NormalisationSettings:
+        if self.high <= self.low:
+            raise ValueError(f"normalisation: high {self.high} must be above low {self.low}")
+        if self.kind == "tissue" and not 0 <= self.low < self.high <= 100:
+            raise ValueError(f"normalisation: percentiles {self.low} and {self.high} must lie in 0..100")
+        return self
