@@ -12,7 +12,7 @@ from made_models import HERE, LABELS, RUN, command_line, tiny_model
 
 from kaf.data.folder import scan_folder
 from kaf.data.inspect import inspect_dataset
-from kaf.evaluation import results as kaf_evaluation
+from kaf.evaluation import pictures
 from kaf.imaging.volume import Volume, read_labels, read_volume
 from kaf.imaging.write import write_labels, write_map
 from kaf.phantom.heart import cardiac_phantom
@@ -158,7 +158,7 @@ def test_the_pictures_of_an_evaluation(folder, small_pictures, tmp_path, monkeyp
         seen.append((path.name, more["series"]))
         return read_volume(path, **more)
 
-    monkeypatch.setattr(kaf_evaluation.pictures, "read_volume", read)
+    monkeypatch.setattr(pictures, "read_volume", read)
     labels = str(tmp_path / "heart.seg.nrrd")
     write_labels(labels, Volume(TRUTH.voxels, TRUTH.affine), LABELS)
     for images, output in ((folder, "one"), (folder.parent, "many")):
