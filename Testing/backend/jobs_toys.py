@@ -12,8 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
-from kaf.cli import entry as cli
 from kaf.cli.console import Console
 from kaf.runtime import errors
 from kaf.runtime.errors import Cancelled
@@ -90,7 +90,10 @@ if __name__ == "__main__":
     assert sys.argv[1:3] == ["-m", "kaf.cli.job_process"], sys.argv
     sys.argv[:] = sys.argv[2:]
     sys.path.insert(0, str(HERE))
-    cli.COMMANDS["pretrain"] = ("jobs_toys:train", "")
+    import jobs_toys
+
     from kaf.cli import job_process as job_child
+
+    sys.modules["kaf.cli.pretrain"] = SimpleNamespace(main=jobs_toys.train)
 
     job_child.main()

@@ -13,8 +13,10 @@ from made_models import command_line, files_here
 from worker_toys import environment
 
 from kaf.cli.entry import COMMANDS
+from kaf.cli.explain import ExplainCommand
+from kaf.cli.finetune import FinetuneCommand
 from kaf.cli.flags import parse
-from kaf.cli.verb_commands import ExplainCommand, FinetuneCommand, SegmentCommand
+from kaf.cli.segment import SegmentCommand
 from kaf.runtime.errors import SettingsError
 
 HELPS = [[name] for name in COMMANDS] + [

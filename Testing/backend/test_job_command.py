@@ -9,10 +9,12 @@ import subprocess
 
 import pytest
 
+from kaf.cli.compare import CompareCommand
+from kaf.cli.evaluate import EvaluateCommand
+from kaf.cli.finetune import FinetuneCommand
 from kaf.cli.flags import parse
-from kaf.cli.submit import _split
-from kaf.cli.training import CompareCommand, PretrainCommand
-from kaf.cli.verb_commands import EvaluateCommand, FinetuneCommand
+from kaf.cli.pretrain import PretrainCommand
+from kaf.cli.submit import split_arguments
 from kaf.runs.command_line import arguments, cluster_command, cluster_script, command, save_settings
 from kaf.runs.submit import SubmitSettings
 from kaf.runtime.errors import SettingsError
@@ -90,7 +92,7 @@ def test_the_command_for_the_cluster_asks_what_kaf_submit_takes():
     values, asked = RUNS["pretrain"][2], {"gpus": 2, "hours": 1.5, "partition": "gpu long", "account": ""}
     words = shlex.split(cluster_command("pretrain", values, asked))
     assert words[:3] == ["kaf", "submit", "pretrain"]
-    own, rest = _split(words[3:])
+    own, rest = split_arguments(words[3:])
     assert rest == arguments("pretrain", values)
     assert SubmitSettings(gpus=2, hours=1.5, partition="gpu long") == \
         SubmitSettings(**dict(zip((flag.strip("-") for flag in own[::2]), own[1::2], strict=True)))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import kaf.settings.pretrain
 from kaf.cli.flags import parse
-from kaf.cli.training import PretrainCommand
+from kaf.cli.pretrain import PretrainCommand
 from kaf.data.plan import compact_network
 from kaf.methods.registry import make_method
 from kaf.network import build_network

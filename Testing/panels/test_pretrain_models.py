@@ -26,9 +26,9 @@ from segmentation_panel import PATIENCE
 from test_pretrain_data import cells
 
 import host
+from kaf.cli.compare import CompareCommand
 from kaf.cli.flags import parse
-from kaf.cli.submit import _split
-from kaf.cli.training import CompareCommand
+from kaf.cli.submit import split_arguments
 from kaf.modelfile.card import read_card
 from kaf.runs import start as jobs
 from kaf.settings.compare import CompareSettings
@@ -146,7 +146,7 @@ def test_folds_compare_with_training_from_scratch(makePretrain, hearts, runs, tm
     line = (tmp_path / "folds.sh").read_text().splitlines()[-1]
     words = shlex.split(line)
     assert words[:3] == ["kaf", "submit", "compare"]
-    own, rest = _split(words[3:])
+    own, rest = split_arguments(words[3:])
     assert own == ["--gpus", "1", "--hours", "24"]
     assert parse(CompareCommand, rest, "compare").only(CompareSettings) == \
         CompareSettings(**values, output=str(runs / name))

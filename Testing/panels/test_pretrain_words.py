@@ -12,9 +12,10 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import qt
 
 import host
+from kaf.cli.compare import CompareCommand
+from kaf.cli.finetune import FinetuneCommand
 from kaf.cli.flags import parse
-from kaf.cli.training import CompareCommand, PretrainCommand
-from kaf.cli.verb_commands import FinetuneCommand
+from kaf.cli.pretrain import PretrainCommand
 from kaf.data.splits import Split
 from kaf.runs import start as jobs
 from kaf.runtime.errors import InputError

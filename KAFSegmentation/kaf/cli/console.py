@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from kaf.runtime.errors import KafError
-from kaf.runtime.events import Error, Event, Message, Metric, Picture, Progress, Result, to_json
+from kaf.runtime.events import Error, Event, Message, Metric, OnEvent, Picture, Progress, Result, to_json
 from kaf.runtime.plain_text import one_line, plain_lines
 
 
@@ -90,6 +90,11 @@ class Console:
         self._bar.refresh()
         if event.done >= event.total:
             self.close()
+
+
+def without_result(console: Console) -> OnEvent:
+    """The console for a verb that sends its own result: the command sends the last one."""
+    return lambda event: None if isinstance(event, Result) else console(event)
 
 
 def duration(seconds: float) -> str:

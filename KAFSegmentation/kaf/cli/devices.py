@@ -1,4 +1,4 @@
-"""``kaf devices``."""
+"""``kaf devices``: what a run can use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class DevicesCommand(Command):
     """The devices that a run can use, and which one --device auto takes and why."""
 
 
-def devices(arguments: Sequence[str], console: Console) -> None:
+def main(arguments: Sequence[str], console: Console) -> None:
     parse(DevicesCommand, arguments, "devices")
     from kaf.runtime.device_list import find_devices
 

@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 _LONG_LOG = 1 << 20  # bytes of errors.log, which then begins anew
 
-# command -> (module:function, one line of help); "models" and "data" have commands of their own.
+# command -> one line of help. Its code is main() of the file of that name beside this one.
 COMMANDS = {
-    "segment": ("kaf.cli.verb_commands:segment", "segment a scan with a model"),
-    "explain": ("kaf.cli.verb_commands:explain", "show where the network looked"),
-    "adapt": ("kaf.cli.verb_commands:adapt", "learn from a few finished slices of a scan, and do the rest"),
-    "pretrain": ("kaf.cli.training:pretrain", "learn from unlabelled scans"),
-    "finetune": ("kaf.cli.verb_commands:finetune", "train a model on labelled scans"),
-    "compare": ("kaf.cli.training:compare", "compare ways to learn from few labels"),
-    "submit": ("kaf.cli.submit:submit_command", "run a training as a job of a SLURM cluster"),
-    "select": ("kaf.cli.select:select", "which cases to label first"),
-    "jobs": ("kaf.cli.jobs:jobs", "the runs in a folder, and how they go"),
-    "evaluate": ("kaf.cli.verb_commands:evaluate", "compare segmentations with references"),
-    "demo": ("kaf.cli.demo:main", "segment a scan, or a made-up heart, and draw what was found"),
-    "models": ("kaf.cli.models:models", "list, show, add, export and remove models"),
-    "data": ("kaf.cli.models:data", "data scan FOLDER: say what it holds; data example FOLDER: make one up"),
-    "devices": ("kaf.cli.devices:devices", "the devices of this computer, and which one is taken"),
-    "worker": ("kaf.cli.verb_commands:worker", "the resident process that programs talk to"),
+    "segment": "segment a scan with a model",
+    "explain": "show where the network looked",
+    "adapt": "learn from a few finished slices of a scan, and do the rest",
+    "pretrain": "learn from unlabelled scans",
+    "finetune": "train a model on labelled scans",
+    "compare": "compare ways to learn from few labels",
+    "submit": "run a training as a job of a SLURM cluster",
+    "select": "which cases to label first",
+    "jobs": "the runs in a folder, and how they go",
+    "evaluate": "compare segmentations with references",
+    "demo": "segment a scan, or a made-up heart, and draw what was found",
+    "models": "list, show, add, export and remove models",
+    "data": "data scan FOLDER: say what it holds; data example FOLDER: make one up",
+    "devices": "the devices of this computer, and which one is taken",
+    "worker": "the resident process that programs talk to",
 }
 
 
@@ -79,11 +79,10 @@ def _run(command: str, arguments: list[str], details: Path | None) -> int:
     from kaf.cli.console import Console
     from kaf.runtime.errors import Cancelled, KafError, OutputError, lost_device
 
-    module, _, function = COMMANDS[command][0].partition(":")
     console = Console("--events" in arguments)
     arguments = [argument for argument in arguments if argument != "--events"]
     try:
-        code = getattr(importlib.import_module(module), function)(arguments, console)
+        code = importlib.import_module(f"kaf.cli.{command}").main(arguments, console)
         sys.stdout.flush()
         return code or 0
     except KeyboardInterrupt:
@@ -163,7 +162,7 @@ def _speaks() -> bool:
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {words}" for name, (_, words) in COMMANDS.items()]
+    lines = [f"  {name:{width}}  {words}" for name, words in COMMANDS.items()]
     return "\n".join([
         f"kaf {__version__}: keypoint-augmented segmentation of medical scans", "",
         "usage: kaf COMMAND [options]; kaf COMMAND --help tells its options", "", *lines, "",

@@ -21,7 +21,7 @@ class JobsCommand(Command):
     folder: CliPositionalArg[str] = Field(description="where the run folders are")
 
 
-def jobs(arguments: Sequence[str], console: Console) -> None:
+def main(arguments: Sequence[str], console: Console) -> None:
     command = parse(JobsCommand, arguments, "jobs")
     top = Path(command.folder)
     rows = [_row(job) for job in find(top)]

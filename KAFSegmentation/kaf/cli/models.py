@@ -1,20 +1,20 @@
-"""``kaf models ...`` and ``kaf data ...``."""
+"""``kaf models``: list, show, add, export and remove models of the library."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
+from kaf.cli.actions import run_action
 from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
 from kaf.modelfile.card import Card, read_card
 from kaf.modelfile.library import add_model, export_model, find_model, list_models, refused_models, remove_model
 from kaf.runtime.download import Limits
-from kaf.runtime.errors import SettingsError
 from kaf.runtime.plain_text import one_line
 
 
@@ -54,38 +54,9 @@ class RemoveCommand(Command):
     name: CliPositionalArg[str] = Field(description="name in the library")
 
 
-class ScanCommand(Command):
-    """Say what a folder of scans holds: cases, patients, labels, spacings, problems."""
-
-    folder: CliPositionalArg[str] = Field(description="folder of scans")
-
-
-class ExampleCommand(Command):
-    """Make up a folder of hearts, some of them with labels, to try things out."""
-
-    folder: CliPositionalArg[str] = Field(description="a new or empty folder")
-    cases: int = Field(16, ge=2, le=1000, description="how many scans")
-    labelled: int = Field(10, ge=0, le=1000, description="how many of them have a label map")
-
-
-def models(arguments: Sequence[str], console: Console) -> None:
-    _dispatch("models", {"list": _list, "show": _show, "add": _add, "export": _export, "remove": _remove},
-              arguments, console)
-
-
-def data(arguments: Sequence[str], console: Console) -> None:
-    _dispatch("data", {"scan": _scan, "example": _example}, arguments, console)
-
-
-def _dispatch(name: str, actions: dict[str, Callable[[Sequence[str], Console], None]], arguments: Sequence[str],
-              console: Console) -> None:
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(f"usage: kaf {name} {{{','.join(actions)}}} ...\n\n"
-              f"kaf {name} ACTION --help tells the options of an action")
-        return
-    if not arguments or arguments[0] not in actions:
-        raise SettingsError(f"kaf {name}", f"needs one of: {', '.join(actions)}", f"See `kaf {name} --help`.")
-    actions[arguments[0]](arguments[1:], console)
+def main(arguments: Sequence[str], console: Console) -> None:
+    actions = {"list": _list, "show": _show, "add": _add, "export": _export, "remove": _remove}
+    run_action("models", actions, arguments, console)
 
 
 def _list(arguments: Sequence[str], console: Console) -> None:
@@ -142,21 +113,3 @@ def _remove(arguments: Sequence[str], console: Console) -> None:
     name = parse(RemoveCommand, arguments, "models remove").name
     remove_model(name)
     console.result({"name": name}, f"removed {name}")
-
-
-def _scan(arguments: Sequence[str], console: Console) -> None:
-    folder = parse(ScanCommand, arguments, "data scan").folder
-    from kaf.data.folder import scan_folder
-    from kaf.data.inspect import inspect_dataset
-
-    inspection = inspect_dataset(scan_folder(folder), console)
-    console.result(inspection.to_dict(), inspection.text())
-
-
-def _example(arguments: Sequence[str], console: Console) -> None:
-    command = parse(ExampleCommand, arguments, "data example")
-    from kaf.data.example import make_example
-
-    folder = make_example(command.folder, command.cases, command.labelled, on_event=console)
-    console.result({"folder": str(folder)}, f"written: {folder} ({command.cases} made-up hearts)\n"
-                   f"look into it: kaf data scan {folder}")

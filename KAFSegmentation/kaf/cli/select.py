@@ -1,4 +1,4 @@
-"""``kaf select``."""
+"""``kaf select``: which cases to label first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from kaf.cli.console import Console
+from kaf.cli.console import Console, without_result
 from kaf.cli.flags import Command, parse
-from kaf.runtime.events import Result
 from kaf.settings.select import SelectSettings
 
 
@@ -23,12 +22,12 @@ class SelectCommand(Command, SelectSettings):  # type: ignore[misc]
     data: CliPositionalArg[str] = Field(description="folder of scans")
 
 
-def select(arguments: Sequence[str], console: Console) -> None:
+def main(arguments: Sequence[str], console: Console) -> None:
     settings: SelectSettings = parse(SelectCommand, arguments, "select").only(SelectSettings)
     from kaf.verbs.select import TABLE
     from kaf.verbs.select import select as run
 
-    selection = run(settings, lambda event: None if isinstance(event, Result) else console(event))
+    selection = run(settings, without_result(console))
     lines = [f"{choice.rank:3}  {choice.case}: {choice.reason}" for choice in selection.choices]
     table = f"{settings.output}/{TABLE}"
     console.result({**selection.to_dict(), "table": table},

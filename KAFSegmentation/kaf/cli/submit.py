@@ -22,11 +22,11 @@ class SubmitCommand(Command, SubmitSettings):  # type: ignore[misc]
     """
 
 
-def submit_command(arguments: Sequence[str], console: Console) -> None:
+def main(arguments: Sequence[str], console: Console) -> None:
     verb = arguments[0] if arguments else ""
     if verb in ("-h", "--help", ""):
         parse(SubmitCommand, ["--help"], "submit")
-    own, rest = _split(arguments[1:])
+    own, rest = split_arguments(arguments[1:])
     if "--help" in rest or "-h" in rest:
         parse(SubmitCommand, ["--help"], f"submit {verb}")
     settings: SubmitSettings = parse(SubmitCommand, own, "submit").only(SubmitSettings)
@@ -44,7 +44,7 @@ def submit_command(arguments: Sequence[str], console: Console) -> None:
     console.result(values, f"job {job.job_id} {'is done' if settings.wait else 'is submitted'}: {output}\nlog: {log}")
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Flags for the cluster, and those of the command that is submitted."""
     own: list[str] = []
     rest: list[str] = []
@@ -66,7 +66,7 @@ def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
     """The run folder of a command that can begin, as far as that can be told now and not hours later."""
     settings: Any
     if verb == "pretrain":
-        from kaf.cli.training import PretrainCommand
+        from kaf.cli.pretrain import PretrainCommand
 
         settings = parse(PretrainCommand, arguments, verb)
         if settings.batch % world:
@@ -89,8 +89,8 @@ def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
 
 def _one_process(verb: str, arguments: Sequence[str], world: int) -> Any:
     """The settings of a command that several processes cannot share."""
-    from kaf.cli.training import CompareCommand
-    from kaf.cli.verb_commands import FinetuneCommand
+    from kaf.cli.compare import CompareCommand
+    from kaf.cli.finetune import FinetuneCommand
 
     if world > 1:
         raise SettingsError(f"kaf submit {verb}", f"this is one process, not {world}",

@@ -1,0 +1,19 @@
+"""What a command checks before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kaf.modelfile.library import find_model
+from kaf.runtime.errors import OutputError
+from kaf.runtime.files import check_output
+
+
+def check_paths(inputs: Sequence[str], outputs: Iterable[Path], overwrite: bool, model: str) -> None:
+    """What can be told before any work: results may be written, none is an input itself, the model exists."""
+    for path in outputs:
+        check_output(path, overwrite)
+        if path.exists() and any(Path(file).exists() and path.samefile(file) for file in inputs):
+            raise OutputError(path, "is read for this result itself", "Choose another name for the result.")
+    find_model(model)

@@ -1,0 +1,48 @@
+"""``kaf data``: say what a folder of scans holds, and make an example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from kaf.cli.actions import run_action
+from kaf.cli.console import Console
+from kaf.cli.flags import Command, parse
+
+
+class ScanCommand(Command):
+    """Say what a folder of scans holds: cases, patients, labels, spacings, problems."""
+
+    folder: CliPositionalArg[str] = Field(description="folder of scans")
+
+
+class ExampleCommand(Command):
+    """Make up a folder of hearts, some of them with labels, to try things out."""
+
+    folder: CliPositionalArg[str] = Field(description="a new or empty folder")
+    cases: int = Field(16, ge=2, le=1000, description="how many scans")
+    labelled: int = Field(10, ge=0, le=1000, description="how many of them have a label map")
+
+
+def main(arguments: Sequence[str], console: Console) -> None:
+    run_action("data", {"scan": _scan, "example": _example}, arguments, console)
+
+
+def _scan(arguments: Sequence[str], console: Console) -> None:
+    folder = parse(ScanCommand, arguments, "data scan").folder
+    from kaf.data.folder import scan_folder
+    from kaf.data.inspect import inspect_dataset
+
+    inspection = inspect_dataset(scan_folder(folder), console)
+    console.result(inspection.to_dict(), inspection.text())
+
+
+def _example(arguments: Sequence[str], console: Console) -> None:
+    command = parse(ExampleCommand, arguments, "data example")
+    from kaf.data.example import make_example
+
+    folder = make_example(command.folder, command.cases, command.labelled, on_event=console)
+    console.result({"folder": str(folder)}, f"written: {folder} ({command.cases} made-up hearts)\n"
+                   f"look into it: kaf data scan {folder}")

@@ -1,0 +1,38 @@
+"""``kaf evaluate``: compare segmentations with references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from kaf.cli.console import Console, without_result
+from kaf.cli.flags import Command, parse
+from kaf.cohort.work_queue import leads, one_voice
+from kaf.settings.evaluate import EvaluateSettings
+
+
+class EvaluateCommand(Command, EvaluateSettings):  # type: ignore[misc]
+    """Compare segmentations with references: Dice, surface distances, volumes; a table and a report."""
+
+    prediction: CliPositionalArg[str] = Field(description="a segmentation, or a folder of them")
+    reference: CliPositionalArg[str] = Field(description="the reference, or a folder of them")
+    output: str = Field("evaluation", description="folder for the table, the numbers and the report")
+
+
+def main(arguments: Sequence[str], console: Console) -> None:
+    command = parse(EvaluateCommand, arguments, "evaluate")
+    settings = EvaluateSettings(**{name: getattr(command, name) for name in EvaluateSettings.model_fields})
+    from kaf.verbs.evaluate import evaluate as run
+    from kaf.verbs.evaluate import score_cases
+
+    with one_voice():
+        if not leads():  # of the processes of torchrun the first one puts the table together
+            score_cases(settings)
+            return
+        overview = run(settings, without_result(console)).overview()
+    dice, pooled = ("undefined" if value is None else f"{value:.3f}" for value in
+                    (overview["dice"], overview["pooled_dice"]))
+    console.result(overview, f"mean Dice {dice} over {overview['cases']} cases (pooled {pooled})\n"
+                   f"report: {overview['report']}")

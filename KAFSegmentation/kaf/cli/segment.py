@@ -1,0 +1,111 @@
+"""``kaf segment``: a scan, or a folder of scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from kaf.cli.checks import check_paths
+from kaf.cli.console import Console
+from kaf.cli.flags import Command, parse
+from kaf.cohort.case_files import report_of, result_paths, write_results
+from kaf.cohort.work_queue import leads, one_voice
+from kaf.evaluation.pairing import case_name
+from kaf.modelfile.card import read_card
+from kaf.modelfile.library import find_model
+from kaf.modelfile.licences import notice
+from kaf.modelfile.suitability import doubts
+from kaf.runtime.errors import SettingsError
+from kaf.runtime.events import Message, OnEvent, ignore
+from kaf.settings.segment import SegmentSettings
+
+
+class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]
+    """Segment a scan: a NIfTI, NRRD or MHA file, or a folder of DICOM files; or a folder of many scans.
+
+    Writes the labels on exactly the grid of the scan, and a .json with the settings, volumes and warnings.  Of a
+    folder of scans, what is done already is kept; several processes (torchrun, or the same command twice) share it.
+    """
+
+    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder; or a folder of scans")
+    output: str = Field("", description="the segmentation: .seg.nrrd (Slicer), .nii.gz, .nrrd or .mha; "
+                        "default: the scan's name with -seg.seg.nrrd, in this folder; or a folder, for a folder of "
+                        "scans")
+    suffix: str = Field(".seg.nrrd", description="of the segmentations of a folder of scans")
+    picture: bool = Field(False, description="also draw a picture (.png) with outlines and attention")
+    overwrite: bool = Field(False, description="replace results that exist")
+
+
+def main(arguments: Sequence[str], console: Console) -> int:
+    command = parse(SegmentCommand, arguments, "segment")
+    settings: SegmentSettings = command.only(SegmentSettings)
+    if _is_folder_of_scans(command):
+        return _segment_folder(command, settings, console)
+    labels = Path(command.output) if command.output else Path(f"{case_name(command.input)}-seg.seg.nrrd")
+    from kaf.imaging.itk import name_of
+    from kaf.imaging.source import stamp_of
+    from kaf.imaging.volume import read_volume
+    from kaf.imaging.write import check_suffix
+
+    name_of(command.input)
+    check_suffix(labels)
+    outputs = result_paths(labels, settings, command.picture)
+    check_paths([command.input], outputs.values(), command.overwrite, settings.model)
+    from kaf.cohort.standing import check_beside, leftovers
+
+    check_beside(outputs)
+    stamp = stamp_of(command.input)
+    volume = read_volume(command.input, command.frame, command.series or None)
+    on_event = _told_before([*volume.warnings, *doubts(volume, read_card(find_model(settings.model)), settings.flips)],
+                            console)
+    from kaf.verbs.segment import segment as run  # torch: what is wrong or doubtful is told before it loads
+
+    result = run(volume, settings, on_event)
+    values = report_of(command.input, result, outputs, settings, stamp)
+    values = write_results(volume, result, outputs, values, command.overwrite, console, leftovers(outputs))
+    notice(result.card, console)
+    lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in values["volumes_ml"].items()]
+    console.result(values, "\n".join([*lines, f"written: {labels}"]))
+    return 0
+
+
+def _told_before(warnings: Sequence[str], console: Console) -> OnEvent:
+    """Says these, and gives a console that does not say them again when the verb does."""
+    told = [Message(text, "warning") for text in warnings]
+    for message in told:
+        console(message)
+    return lambda event: None if event in told else console(event)
+
+
+def _is_folder_of_scans(command: SegmentCommand) -> bool:
+    """A folder in, and a folder out: the name of the output is no file's that KAF writes."""
+    from kaf.imaging.write import is_writable
+
+    return Path(command.input).is_dir() and bool(command.output) and not is_writable(command.output)
+
+
+def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console: Console) -> int:
+    from kaf.data.folder import scan_folder
+    from kaf.imaging.write import check_suffix
+
+    check_suffix(command.suffix)
+    if command.frame is not None:
+        raise SettingsError("--frame", "goes with one scan", "Leave it out, or give a single scan.")
+    card = read_card(find_model(settings.model))
+    cases = scan_folder(command.input).cases
+    from kaf.cohort.segment_folder import segment_many
+
+    with one_voice():
+        outcome = segment_many(cases, settings, Path(command.output), command.suffix, command.picture,
+                               command.overwrite, console if leads() else ignore)
+    if not leads():
+        return 0
+    notice(card, console)
+    words = [f"{len(outcome.written)} of {len(cases)} scans segmented here, {len(outcome.kept)} were done "
+             "before or by others"]
+    words += [f"{len(outcome.failed)} cannot be used"] * bool(outcome.failed)
+    console.result({"output": command.output, **vars(outcome)}, f"{', '.join(words)}: {command.output}")
+    return 1 if outcome.failed else 0
