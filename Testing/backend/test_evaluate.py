@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from evaluation_toys import VENTRICLES, VOXEL_ML, boxes, settings, strict_json, volume
 
-from kaf.evaluation.pairing import case_name, named_labels
+from kaf.evaluation.pairing import named_labels
+from kaf.imaging.file_names import result_name
 from kaf.imaging.write import write_labels
 from kaf.modelfile.card import Label
 from kaf.runtime.errors import InputError, OutputError
@@ -87,7 +88,7 @@ def test_names_come_from_slicer_files_and_settings_win(folders):
     assert [summary.label.name for summary in renamed.labels] == ["LV cavity"]
     assert renamed.remarks == ("Left out, as they are not among the labels asked for: values 1.",)
     for file in prediction.iterdir():
-        write_labels(file.with_name(case_name(file) + ".nii.gz"), volume(boxes()), VENTRICLES)
+        write_labels(file.with_name(result_name(file) + ".nii.gz"), volume(boxes()), VENTRICLES)
         file.unlink()
     plain = evaluate(settings(folders, overwrite=True))
     assert [summary.label.name for summary in plain.labels] == ["label 1", "label 2"]
@@ -184,8 +185,8 @@ def test_real_cardiac_labels_against_shifted_copies(tmp_path):
         copy.CopyInformation(image)
         sitk.WriteImage(copy, str(predicted / file.name.replace("_gt", "")))
         masks = [(moved == value, truth == value) for value in (1, 2, 3)]
-        expected[case_name(file)] = [2 * (m & t).sum() / (m.sum() + t.sum()) for m, t in masks]
-        expected[case_name(file)].append(2 * image.GetSpacing()[0])
+        expected[result_name(file)] = [2 * (m & t).sum() / (m.sum() + t.sum()) for m, t in masks]
+        expected[result_name(file)].append(2 * image.GetSpacing()[0])
     found = evaluate(EvaluateSettings(
         prediction=str(predicted), reference=str(DATA), output=str(tmp_path / "out"), images=str(DATA),
         labels={1: "RV", 2: "Myo", 3: "LV"}))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from evaluation_toys import Outline, boxes, settings, volume
 
-from kaf.evaluation.pairing import case_name
 from kaf.evaluation.pictures import square_grid
+from kaf.imaging.file_names import result_name
 from kaf.imaging.volume import Volume
 from kaf.imaging.write import write_labels, write_map
 from kaf.report.chart import Strip, strip_chart
@@ -96,7 +96,7 @@ def test_file_names_are_text_and_never_markup(folders):
     prediction, reference, _ = folders
     for folder, ending in ((prediction, ".seg.nrrd"), (reference, "_gt.nii.gz")):
         for file in folder.iterdir():
-            file.rename(folder / ("<b>&x" + case_name(file) + ending))
+            file.rename(folder / ("<b>&x" + result_name(file) + ending))
     evaluate(settings(folders))
     text = (folders[2] / "report.html").read_text(encoding="utf-8")
     assert "<b>&x" not in text

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from evaluation_toys import VENTRICLES, boxes, settings, volume
 
-from kaf.evaluation.pairing import case_name, find_pairs, require_same_grid
+from kaf.evaluation.pairing import find_pairs, require_same_grid
+from kaf.imaging.file_names import result_name
 from kaf.imaging.volume import Volume
 from kaf.imaging.write import write_labels, write_map
 from kaf.runtime.errors import InputError
@@ -21,13 +22,13 @@ pytestmark = pytest.mark.usefixtures("small_pictures")
     ("gt.nii.gz", "gt"), ("seg_12.nii.gz", "seg_12"), ("weight.nrrd", "weight"), ("A_dseg.nii.gz", "A"),
 ])
 def test_case_names(file, name):
-    assert case_name(file) == name
+    assert result_name(file) == name
 
 
 def test_scans_and_labels_in_one_folder_are_told_apart(folders):
     prediction, reference, _ = folders
     for file in list(reference.iterdir()):
-        write_map(reference / f"{case_name(file)}.nii.gz", volume(boxes().astype(np.float32) * 3.5))
+        write_map(reference / f"{result_name(file)}.nii.gz", volume(boxes().astype(np.float32) * 3.5))
     pairs, unmatched = find_pairs(prediction, reference, reference)
     assert not unmatched
     assert [pair.name for pair in pairs] == ["case2", "case10"]

@@ -11,7 +11,7 @@ from pydantic_settings import CliPositionalArg
 from kaf.cli.checks import check_paths
 from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
-from kaf.evaluation.pairing import case_name
+from kaf.imaging.file_names import result_name
 from kaf.modelfile.card import read_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.licences import notice
@@ -35,7 +35,7 @@ class AdaptCommand(Command, AdaptSettings):  # type: ignore[misc]
 def main(arguments: Sequence[str], console: Console) -> None:
     command = parse(AdaptCommand, arguments, "adapt")
     settings: AdaptSettings = command.only(AdaptSettings)
-    output = Path(command.output or f"{case_name(command.input)}-adapted.seg.nrrd")
+    output = Path(command.output or f"{result_name(command.input)}-adapted.seg.nrrd")
     from kaf.imaging.itk import name_of
     from kaf.imaging.volume import read_labels, read_volume
     from kaf.imaging.write import check_suffix, write_labels

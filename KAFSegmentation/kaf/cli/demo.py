@@ -12,7 +12,7 @@ from pydantic import Field
 
 from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
-from kaf.evaluation.pairing import case_name
+from kaf.imaging.file_names import result_name
 from kaf.modelfile.library import find_model
 from kaf.runs.job_folder import read_json
 from kaf.runtime.errors import OutputError
@@ -108,7 +108,7 @@ def _scan(command: DemoCommand, folder: Path) -> tuple[Volume, Volume | None, st
 
     made = None if command.input else cardiac_phantom(command.seed)
     volume, truth = made or (read_volume(command.input, command.frame, command.series or None), None)
-    stem = case_name(command.input) if command.input else f"phantom{command.seed}"
+    stem = result_name(command.input) if command.input else f"phantom{command.seed}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

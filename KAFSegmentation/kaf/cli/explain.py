@@ -11,7 +11,7 @@ from pydantic_settings import CliPositionalArg
 from kaf.cli.checks import check_paths
 from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
-from kaf.evaluation.pairing import case_name
+from kaf.imaging.file_names import result_name
 from kaf.runtime.errors import OutputError
 from kaf.runtime.file_set import file_set
 from kaf.settings.explain import ExplainSettings
@@ -31,7 +31,7 @@ class ExplainCommand(Command, ExplainSettings):  # type: ignore[misc]
 def main(arguments: Sequence[str], console: Console) -> None:
     command = parse(ExplainCommand, arguments, "explain")
     settings: ExplainSettings = command.only(ExplainSettings)
-    output = Path(command.output or f"{case_name(command.input)}-attention.nrrd")
+    output = Path(command.output or f"{result_name(command.input)}-attention.nrrd")
     from kaf.imaging.itk import name_of
     from kaf.imaging.volume import read_volume
     from kaf.imaging.write import SEGMENTATION, check_suffix, write_map

@@ -13,7 +13,7 @@ from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
 from kaf.cohort.case_files import report_of, result_paths, write_results
 from kaf.cohort.work_queue import leads, one_voice
-from kaf.evaluation.pairing import case_name
+from kaf.imaging.file_names import result_name
 from kaf.modelfile.card import read_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.licences import notice
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str], console: Console) -> int:
     settings: SegmentSettings = command.only(SegmentSettings)
     if _is_folder_of_scans(command):
         return _segment_folder(command, settings, console)
-    labels = Path(command.output) if command.output else Path(f"{case_name(command.input)}-seg.seg.nrrd")
+    labels = Path(command.output) if command.output else Path(f"{result_name(command.input)}-seg.seg.nrrd")
     from kaf.imaging.itk import name_of
     from kaf.imaging.source import stamp_of
     from kaf.imaging.volume import read_volume

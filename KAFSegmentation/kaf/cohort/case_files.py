@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaf.evaluation.pairing import case_name
+from kaf.imaging.file_names import result_name
 from kaf.modelfile.card import plain_label
 from kaf.runtime.events import OnEvent, Picture
 from kaf.runtime.file_set import file_set
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def result_paths(labels: Path, settings: SegmentSettings, picture: bool = False) -> dict[str, Path]:
     """The files that belong to a segmentation at ``labels``; the report is the last one written."""
-    stem = labels.with_name(case_name(labels))
+    stem = labels.with_name(result_name(labels))
     paths = {"labels": labels, "report": Path(f"{stem}-seg.json")}
     if settings.attention:
         paths["attention"] = Path(f"{stem}-attention.nrrd")

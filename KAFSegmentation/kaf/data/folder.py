@@ -16,6 +16,7 @@ from pathlib import Path
 from kaf.data import names
 from kaf.data.pairing import Item, classify, count, distinct, first_channels, pair, some
 from kaf.data.walk import is_utf8, walk
+from kaf.imaging.file_names import split_extension, without_image_word
 from kaf.runtime.errors import InputError
 from kaf.runtime.files import is_regular
 
@@ -100,7 +101,7 @@ def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
         maybe_dicom: list[str] = []
         volumes = []
         for name in files:
-            stem, extension = names.split_extension(name)
+            stem, extension = split_extension(name)
             if extension:
                 volumes.append(Item(place / name, relative, stem, extension))
             elif _maybe_dicom(name):
@@ -198,7 +199,7 @@ def _cases(
 ) -> list[Case]:
     """Names that are unique, patients that keep the scans of one person together."""
     home = root.resolve().name
-    short = [names.case_name(item.stem) if item.key else (home, *item.relative)[-1] for item in images]
+    short = [without_image_word(item.stem) if item.key else (home, *item.relative)[-1] for item in images]
     times = Counter(name.casefold() for name in short)
     # The same few names in every folder: a folder is a case.
     per_case = len({item.stem.casefold() for item in images}) < len({item.relative for item in images})

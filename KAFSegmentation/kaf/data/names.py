@@ -1,31 +1,17 @@
-"""What file and folder names say: image or label map, which case, which patient.
+"""What the names of a data set say: a folder of scans or of label maps, which modality, which patient.
 
-Words only, nothing is opened.  The conventions are those of the Medical Segmentation Decathlon, nnU-Net,
-BIDS, BraTS, KiTS, LiTS, BTCV, MM-WHS, PROMISE12, SegTHOR, HVSMR and ACDC.
+Names only: no file is opened.  Which file is a label map: :mod:`kaf.imaging.file_names`.
 """
 
 from __future__ import annotations
 
 import re
 
-# In order of preference where the same image lies there twice.
-EXTENSIONS = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".seg.nhdr", ".nhdr", ".mha", ".mhd", ".hdr")
-# Most trusted first: where a case has both, a reference (gt) is meant and a mask is often the field of view.
-LABEL_WORDS = ("gt", "groundtruth", "ground_truth", "dseg", "labels", "label", "labelmap", "segmentation",
-               "segmentations", "seg", "manual", "annotation", "contour", "masks", "mask", "roi")
+from kaf.imaging.file_names import IMAGE_WORDS
+
 _MODALITIES = ("t1w", "t1", "t1n", "t1ce", "t1c", "t1gd", "t2w", "t2", "t2f", "flair", "t2star", "pdw", "pd",
                "ct", "cta", "cbct", "mr", "mri", "pet", "suv", "adc", "dwi", "bssfp", "lge", "cine", "unit1",
                "mp2rage")
-_IMAGES = ("image", "img", "imaging", "volume", "vol", "scan", "orig", "dicom", "dicom_anon", "dcm")
-_ANY_LABEL = "|".join(sorted(LABEL_WORDS, key=len, reverse=True))
-_LABEL_END = re.compile(rf"(?:^|[._ -])({_ANY_LABEL})$")
-_LABEL_START = re.compile(rf"^({_ANY_LABEL})(?:[._ -]+(?=.)|(?=\d+$))")
-LABEL_MIDDLE = re.compile(rf"^(.+?)[._ -]({_ANY_LABEL})[._ -].+$")
-_IMAGE_END = re.compile(rf"(?:^|[._ -])(?:{'|'.join(_IMAGES)})$")
-_IMAGE_START = re.compile(r"^(?:image|img|volume|vol|scan)(?:[._ -]+(?=.)|(?=\d+$))")
-# BIDS entities that a derivative has and its source has not.
-_DERIVED = re.compile(r"_(?:label|desc|space|res|den|atlas|seg)-[a-z0-9]+")
-
 _SPLITS = {"tr": "train", "train": "train", "training": "train", "ts": "test", "test": "test",
            "testing": "test", "va": "validation", "val": "validation", "validation": "validation"}
 _SPLIT = "|".join(sorted(_SPLITS, key=len, reverse=True))
@@ -38,15 +24,6 @@ def _role(words: str) -> re.Pattern[str]:
 _LABEL_FOLDER = _role(r"labels?|labelmaps?|masks?|segs?|segmentations?|gts?|ground[-_ ]?truths?|annotations?|"
                       r"contours?|dseg")
 _IMAGE_FOLDER = _role(r"images?|imgs?|imaging|scans?|volumes?|vols?")
-
-
-def split_extension(name: str) -> tuple[str, str]:
-    """("case01", ".nii.gz"); the extension is "" for a file that is no volume."""
-    lower = name.lower()
-    for extension in sorted(EXTENSIONS, key=len, reverse=True):
-        if lower.endswith(extension) and len(name) > len(extension):
-            return name[: -len(extension)], extension
-    return name, ""
 
 
 def folder_role(name: str) -> tuple[str, str]:
@@ -70,32 +47,6 @@ def is_modality(name: str) -> bool:
 def is_series(stem: str) -> bool:
     """ACDC and M&Ms name the whole cine ``patient001_4d``."""
     return stem.casefold().endswith(("_4d", "-4d"))
-
-
-def case_name(stem: str) -> str:
-    """The file name without an ending that only says "image"."""
-    match = _IMAGE_END.search(stem.casefold())
-    return stem[: match.start()] or stem if match else stem
-
-
-def label_word(stem: str, extension: str = "") -> str:
-    """The word that makes a file name a label map's (``gt`` of ``case01_gt``), or ""."""
-    lower = stem.casefold()
-    match = _LABEL_END.search(lower) or _LABEL_START.match(lower)
-    if match:
-        return match[1]
-    return "seg" if extension.startswith(".seg.") else ""
-
-
-def bare(stem: str) -> str:
-    """The name without words for "label" and "image", in lower case: ``t1w`` of ``T1w_seg-manual``."""
-    key = _DERIVED.sub("", stem.casefold())
-    before = None
-    while key != before:
-        before = key
-        for pattern in (_LABEL_END, _IMAGE_END, _LABEL_START, _IMAGE_START):
-            key = pattern.sub("", key, count=1)
-    return key
 
 
 def case_key(name: str) -> str:
@@ -122,7 +73,7 @@ _VISIT = re.compile(
     r"[-_ .](?:frame|fr|time|tp|t|ses|session|visit|v|phase|run|scan|series|fu|followup|day|week|month|m|"
     r"year|y)[-_ ]?\d+$|[-_ .](?:ed|es|sys|dia|pre|post|baseline|followup|left|right|l|r|lh|rh|sa|la|sax|lax|"
     r"art|ven|arterial|venous|portal|delayed|native|contrast|"
-    + "|".join((*_MODALITIES, *_IMAGES)) + r")$", re.IGNORECASE)
+    + "|".join((*_MODALITIES, *IMAGE_WORDS)) + r")$", re.IGNORECASE)
 _DATE = re.compile(r"[-_ .](?:19|20)\d\d[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01])$")
 _PATIENT_FOLDER = re.compile(rf"^(?:{_PERSON}|id|p|s)?[-_ ]?\d+$", re.IGNORECASE)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kaf.data import names
+from kaf.imaging import file_names
 
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 _MOST_CHANNELS = 16  # "_0000" to "_0015" may be channels; a higher number counts cases
@@ -71,20 +72,20 @@ def _described(item: Item, stems: set[tuple[tuple[str, ...], str]]) -> Item:
     """The item with its role, told by the innermost folder that speaks of one and by its name."""
     roles = [names.folder_role(part) for part in item.relative]
     role = next((role for role, _ in reversed(roles) if role), "")
-    word, stem = names.label_word(item.stem, item.extension), item.stem
-    middle = names.LABEL_MIDDLE.match(stem.casefold())
-    if not word and middle and (item.relative, middle[1]) in stems:  # ct_seg_heart beside ct
-        word, stem = middle[2], stem[: len(middle[1])]
+    word, stem = file_names.label_word(item.stem, item.extension), item.stem
+    scan, inside = file_names.label_word_inside(stem)
+    if not word and (item.relative, scan.casefold()) in stems:  # ct_seg_heart beside ct
+        word, stem = inside, scan
     if not item.extension:
         word = ""
     named = {role: part for part, (role, _) in zip(item.relative, roles, strict=True)}
     if role == "label":
-        word = word or names.label_word(named["label"]) or "label"
+        word = word or file_names.label_word(named["label"]) or "label"
     outside = [split if role else part for part, (role, split) in zip(item.relative, roles, strict=True)]
     # In BIDS a scan and its label map lie in different trees below the same folder.
     bids = (n for n, part in enumerate(outside) if part.startswith("sub-") or part == "derivatives")
     subject = next(bids, None)
-    full = names.bare(stem)
+    full = file_names.bare(stem)
     return replace(item, folder=tuple(part for part in outside[:subject] if part), label=word,
                    labels_folder=named.get("label", ""), images_folder=named.get("image", ""),
                    full=full, key=names.case_key(full))
@@ -117,7 +118,7 @@ def distinct(images: Iterable[Item], problems: list[str]) -> list[Item]:
 
 
 def _preference(item: Item) -> int:
-    return names.EXTENSIONS.index(item.extension) if item.extension else -1
+    return file_names.EXTENSIONS.index(item.extension) if item.extension else -1
 
 
 def first_channels(
@@ -142,7 +143,7 @@ def first_channels(
     result = []
     for (_, head), group in groups.items():
         first = min(group, key=lambda item: item.key)
-        result.append(replace(first, key=head, full=head, stem=names.case_name(first.stem)[:-5]))
+        result.append(replace(first, key=head, full=head, stem=file_names.without_image_word(first.stem)[:-5]))
     several = [head for (_, head), group in groups.items() if len(group) > 1]
     if several:
         problems.append(f"{count(several, 'case')} with several channels ({some(several)}): multi-channel is "
@@ -222,7 +223,7 @@ def _same_numbers(one: str, other: str) -> bool:
 
 def _chosen(found: dict[Path, list[Item]], problems: list[str]) -> dict[Path, Item]:
     """One label map per scan; none where several fit equally well, which means one per structure."""
-    rank = names.LABEL_WORDS.index
+    rank = file_names.LABEL_WORDS.index
     pairs: dict[Path, Item] = {}
     preferred, undecided = [], []
     structures: set[str] = set()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kaf.imaging.file_names import EXTENSIONS, is_segmentation, stem_of, without_label_words
 from kaf.modelfile.card import PALETTE, Label
 from kaf.runtime.errors import InputError
 from kaf.runtime.files import is_regular
@@ -22,11 +23,6 @@ from kaf.runtime.files import is_regular
 if TYPE_CHECKING:
     from kaf.imaging.volume import Volume
 
-_EXTENSIONS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-_ROLE = re.compile(
-    r"[-_. ](gt|d?seg|segmentation|labels?|labelmap|masks?|manual|pred|prediction|reference|groundtruth)$",
-    re.IGNORECASE,
-)
 _CHANNEL = re.compile(r"_0000$")  # first channel of a scan in nnU-Net's folders
 _LOOK_AT = 3  # files of a folder, which is one of DICOM files or is not
 _NAMED = 8  # how many files a message names before it only counts
@@ -44,14 +40,6 @@ class Pair:
     prediction: Path
     reference: Path
     image: Path | None = None
-
-
-def case_name(path: str | Path) -> str:
-    """The file's name without extension and without endings that only say that it is a segmentation."""
-    name = _stem(Path(path))
-    while (shorter := _ROLE.sub("", name)) and shorter != name:
-        name = shorter
-    return name
 
 
 def find_pairs(prediction: str | Path, reference: str | Path,
@@ -87,10 +75,15 @@ def find_pairs(prediction: str | Path, reference: str | Path,
     return [Pair(name, predictions[name], references[name], scans.get(name)) for name in common], unmatched
 
 
+def _case_of(path: Path) -> str:
+    """What the reference, the prediction and the scan of a case are all called."""
+    return without_label_words(stem_of(path))
+
+
 def _by_case(path: Path, scans: bool = False) -> dict[str, Path]:
     """Case name -> file.  In a folder of scans and labels together, the right one of the two is taken."""
     if path.is_file():
-        return {case_name(path): path}
+        return {_case_of(path): path}
     if not path.is_dir():
         raise InputError(path, "does not exist", "Check the path.")
     groups: dict[str, list[Path]] = {}
@@ -100,17 +93,17 @@ def _by_case(path: Path, scans: bool = False) -> dict[str, Path]:
         raise InputError(path, f"cannot be read ({error.strerror})", "Check its permissions.") from error
     for file in content:
         if scans and _holds_dicom(file):
-            groups.setdefault(case_name(file), []).append(file)
-        if not file.name.lower().endswith(_EXTENSIONS) or file.name.startswith(".") or not file.is_file():
+            groups.setdefault(_case_of(file), []).append(file)
+        if not file.name.lower().endswith(EXTENSIONS) or file.name.startswith(".") or not file.is_file():
             continue
-        name = case_name(file)
+        name = _case_of(file)
         if not scans:
             groups.setdefault(name, []).append(file)
-        elif not _says_segmentation(file):
+        elif not is_segmentation(file):
             groups.setdefault(_CHANNEL.sub("", name), []).append(file)
     if not groups:
         raise InputError(
-            path, "holds no image file", f"Put {', '.join(_EXTENSIONS)} files directly into the folder."
+            path, "holds no image file", f"Put {', '.join(EXTENSIONS)} files directly into the folder."
         )
     return {name: _choose(files) for name, files in groups.items()}
 
@@ -129,22 +122,13 @@ def _holds_dicom(path: Path) -> bool:
 
 def _choose(files: list[Path]) -> Path:
     """The only file of a case, or the only one whose name says that it is a segmentation."""
-    wanted = files if len(files) == 1 else [file for file in files if _says_segmentation(file)]
+    wanted = files if len(files) == 1 else [file for file in files if is_segmentation(file)]
     if len(wanted) != 1:
         raise InputError(
-            files[0].parent, f"several files could be the one meant for case {case_name(files[0])}: "
+            files[0].parent, f"several files could be the one meant for case {_case_of(files[0])}: "
             + ", ".join(file.name for file in files), "Keep one of them in the folder.",
         )
     return wanted[0]
-
-
-def _says_segmentation(file: Path) -> bool:
-    return file.name.lower().endswith(".seg.nrrd") or case_name(file) != _stem(file)
-
-
-def _stem(file: Path) -> str:
-    extension = next((e for e in _EXTENSIONS if file.name.lower().endswith(e)), file.suffix)
-    return file.name[: len(file.name) - len(extension)]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
