@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume
-from kaf.modelfile.card import Label
 from kaf.settings.evaluate import EvaluateSettings
 
 SPACING = (1.5, 1.5, 8.0)  # mm along (i, j, k)

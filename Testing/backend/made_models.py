@@ -12,8 +12,9 @@ import torch
 from small_models import listening
 
 from kaf.cli.entry import main
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume
-from kaf.modelfile.card import Card, Label
+from kaf.modelfile.card import Card
 from kaf.modelfile.model import save_model
 from kaf.network import build_network
 from kaf.runtime import user_folders

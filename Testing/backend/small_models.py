@@ -14,7 +14,8 @@ import SimpleITK
 import torch
 from torch import nn
 
-from kaf.modelfile.card import Card, Label
+from kaf.imaging.labels import Label
+from kaf.modelfile.card import Card
 from kaf.modelfile.model import save_model
 from kaf.network import build_network
 from kaf.phantom.heart import cardiac_phantom

@@ -18,7 +18,8 @@ import torch
 from small_models import CARD, change_card, model_file, put_together, taken_apart
 
 import kaf
-from kaf.modelfile.card import Card, Label, card_from_json, read_card, read_header
+from kaf.imaging.labels import Label
+from kaf.modelfile.card import Card, card_from_json, read_card, read_header
 from kaf.modelfile.library import add_model
 from kaf.modelfile.model import load_model
 from kaf.runtime.errors import ModelError

@@ -21,8 +21,9 @@ from small_models import (
 )
 
 import kaf.modelfile.library
+from kaf.imaging.labels import Label
 from kaf.modelfile import card_check
-from kaf.modelfile.card import Label, card_from_json, check_card, read_card, tidy_card
+from kaf.modelfile.card import card_from_json, check_card, read_card, tidy_card
 from kaf.modelfile.library import add_model, adopt_model, keep_model, list_models, refused_models
 from kaf.modelfile.model import load_model, load_tensors, save_model
 from kaf.phantom.heart import cardiac_phantom

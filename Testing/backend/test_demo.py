@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from made_models import LABELS, command_line, files_here, tiny_model
 
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import read_labels, read_volume
 from kaf.imaging.write import write_map
-from kaf.modelfile.card import Label
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.events import Message, Progress, from_json
 

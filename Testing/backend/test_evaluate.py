@@ -9,8 +9,8 @@ from evaluation_toys import VENTRICLES, VOXEL_ML, boxes, settings, strict_json, 
 
 from kaf.evaluation.pairing import named_labels
 from kaf.imaging.file_names import result_name
+from kaf.imaging.labels import Label
 from kaf.imaging.write import write_labels
-from kaf.modelfile.card import Label
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Progress, to_json
 from kaf.settings.evaluate import EvaluateSettings

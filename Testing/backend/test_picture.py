@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume
-from kaf.modelfile.card import Label
 from kaf.phantom.heart import cardiac_phantom
 from kaf.picture.overview import encode_png, overview, slice_picture
 from kaf.picture.sheet import Page, plain, shortened, width_of

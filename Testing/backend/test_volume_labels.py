@@ -12,9 +12,9 @@ import SimpleITK
 from scan_files import save, scan
 
 from kaf.evaluation.pairing import named_labels
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume, read_labels, read_volume
 from kaf.imaging.write import write_labels, write_map
-from kaf.modelfile.card import Label
 from kaf.runtime.errors import InputError, OutputError
 
 LABELS = (

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import kaf
-from kaf.modelfile.card import Label
+from kaf.imaging.labels import Label
 from kaf.modelfile.model import load_model, save_model
 
 LIMIT = 8 * 1024 * 1024

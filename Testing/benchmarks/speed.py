@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 from kaf.data.plan import compact_network
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume
 from kaf.imaging.write import write_map
-from kaf.modelfile.card import Card, Label
+from kaf.modelfile.card import Card
 from kaf.modelfile.model import save_model
 from kaf.network import build_network
 from kaf.phantom.heart import cardiac_phantom

@@ -97,7 +97,8 @@ def threshold_model(path: Path, spacing: float, fused: bool = False, axis: str =
     """
     import torch
 
-    from kaf.modelfile.card import Card, Label
+    from kaf.imaging.labels import Label
+    from kaf.modelfile.card import Card
     from kaf.modelfile.model import save_model
     from kaf.network import build_network
     from kaf.settings.network import NetworkSettings

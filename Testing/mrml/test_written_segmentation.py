@@ -9,9 +9,9 @@ pytest.importorskip("PySide6", reason="the test host is not installed")
 import slicer
 from scan_files import scan
 
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume
 from kaf.imaging.write import write_labels
-from kaf.modelfile.card import Label
 
 LABELS = (Label(1, "Aorta", (200, 30, 41)), Label(3, "Liver", (0, 128, 255)), Label(7, "Tumour: left", (255, 255, 0)))
 

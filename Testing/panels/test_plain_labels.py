@@ -21,7 +21,7 @@ from pretrain_panel import look_into, write_volume
 from segmentation_panel import MODULE, add_scan, run, segments
 
 import host
-from kaf.modelfile.card import Label
+from kaf.imaging.labels import Label
 
 HOSTILE = '<b>x</b><img src="nowhere.png">&lt;'
 FILE_NAME = "<b>x<img src=nowhere.png>"  # what a file system takes

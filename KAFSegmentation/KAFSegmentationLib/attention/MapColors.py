@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
-from kaf.modelfile.card import PALETTE
+from kaf.imaging.labels import PALETTE
 
 _STOPS = ((48, 18, 92), (130, 30, 120), (205, 60, 80), (245, 140, 50), (252, 240, 130))
 _COUNT = 256  # as many as the display of a volume tells apart

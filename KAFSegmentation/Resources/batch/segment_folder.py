@@ -174,9 +174,9 @@ class Plain:
 
     def segment(self, path, target, settings):
         """Writes the segmentation; returns millilitres by structure, and what is doubtful about them."""
+        from kaf.imaging.labels import Label
         from kaf.imaging.volume import Volume, read_volume
         from kaf.imaging.write import write_labels
-        from kaf.modelfile.card import Label
 
         scan = read_volume(path)
         answer = self.client.request("segment", settings, {"image": (scan.voxels, scan.affine)})

@@ -21,8 +21,8 @@ from kaf.runtime.file_set import file_set
 from kaf.runtime.files import file_digest
 
 if TYPE_CHECKING:
+    from kaf.imaging.labels import Label
     from kaf.imaging.volume import Volume
-    from kaf.modelfile.card import Label
 
 # The phantom's values, and how a model names such a structure; the muscle first, it is "left ventricular" too.
 _STRUCTURES = {2: r"myocard", 1: r"right ventric|\brv\b", 3: r"left ventric|\blv\b"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaf.imaging.file_names import result_name
-from kaf.modelfile.card import plain_label
+from kaf.imaging.labels import plain_label
 from kaf.runtime.events import OnEvent, Picture
 from kaf.runtime.file_set import file_set
 from kaf.runtime.files import file_digest

@@ -14,9 +14,9 @@ from kaf._version import __version__
 from kaf.cohort.work_queue import work_folder
 from kaf.evaluation.metrics import LabelMetrics, case_metrics
 from kaf.evaluation.pairing import Pair, named_labels, require_same_grid
+from kaf.imaging.labels import Label
 from kaf.imaging.source import quick_stamp
 from kaf.imaging.volume import read_labels
-from kaf.modelfile.card import Label
 from kaf.runtime import json_files
 from kaf.runtime.files import atomic_write
 from kaf.settings.evaluate import EvaluateSettings

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kaf._version import __version__
 from kaf.evaluation.comparison import Cell, differences, rows
-from kaf.modelfile.card import PALETTE
+from kaf.imaging.labels import PALETTE
 from kaf.report import parts as report
 from kaf.report.chart import Strip, strip_chart
 from kaf.report.parts import Column, amount, number, spread

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kaf.imaging.file_names import EXTENSIONS, is_segmentation, stem_of, without_label_words
-from kaf.modelfile.card import PALETTE, Label
+from kaf.imaging.labels import PALETTE, Label
 from kaf.runtime.errors import InputError
 from kaf.runtime.files import is_regular
 

@@ -10,7 +10,7 @@ from typing import Any
 from kaf._version import __version__
 from kaf.evaluation.metrics import LabelMetrics, Statistic, statistic
 from kaf.evaluation.pairing import Pair
-from kaf.modelfile.card import Label
+from kaf.imaging.labels import Label
 from kaf.settings.evaluate import EvaluateSettings
 
 TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"

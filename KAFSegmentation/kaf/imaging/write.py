@@ -14,8 +14,8 @@ from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.files import atomic_path
 
 if TYPE_CHECKING:
+    from kaf.imaging.labels import Label
     from kaf.imaging.volume import Volume
-    from kaf.modelfile.card import Label
 
 SEGMENTATION = ".seg.nrrd"
 _SUFFIXES = (SEGMENTATION, ".nrrd", ".nii.gz", ".nii", ".mha")

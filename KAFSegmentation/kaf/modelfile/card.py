@@ -14,38 +14,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kaf.imaging.labels import Label
 from kaf.modelfile import card_check
 from kaf.runtime.errors import InputError, ModelError
 from kaf.runtime.files import check_regular
 from kaf.runtime.plain_text import one_line, plain_lines
 
 CARD_KEY = "kaf_card"
-# Told apart on black, on white and with the common colour-vision deficiencies (after Okabe and Ito, 2008).
-PALETTE = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178),
-    (240, 228, 66), (148, 103, 189), (140, 180, 60), (127, 127, 127),
-)
 _MAX_HEADER = 64 * 1024 * 1024
 _MAX_CARD = 1024 * 1024
 _PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-
-@dataclass(frozen=True)
-class Label:
-    """One structure: its voxel value (1..255), its name, its colour (0..255) and its standard code.
-
-    ``terminology`` is Slicer's terminology entry string for the segment, or empty.
-    """
-
-    value: int
-    name: str
-    colour: tuple[int, int, int]
-    terminology: str = ""
-
-
-def plain_label(value: int, name: str = "", terminology: str = "") -> Label:
-    """A label with the palette's colour, and a name that says only its value where none is given."""
-    return Label(value, name or f"label {value}", PALETTE[(value - 1) % len(PALETTE)], terminology)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from kaf.modelfile.card import Label
+from kaf.imaging.labels import Label
 
 _FINE = 4  # outlines are drawn this many times larger and averaged down
 _SMOOTH = 0.7  # sigma in source pixels that takes the stairs off an outline

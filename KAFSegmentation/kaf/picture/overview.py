@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from kaf.imaging.grid import Grid, canonical_grid
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume
-from kaf.modelfile.card import Label
 from kaf.picture.draw import grey, heated, outlined, ramp, stretched, window
 from kaf.picture.sheet import BRIGHT, QUIET, Colour, Page, shortened
 from kaf.runtime.errors import InputError

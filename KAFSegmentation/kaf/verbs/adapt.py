@@ -16,11 +16,12 @@ from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase
 from kaf.evaluation.dice import dice, overlap
 from kaf.imaging.grid import Grid
+from kaf.imaging.labels import plain_label
 from kaf.imaging.prepare import Prepared
 from kaf.imaging.volume import Volume, read_labels, scan_of
 from kaf.inference.loaded_model import LoadedModel, volumes_ml
 from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
-from kaf.modelfile.card import Card, check_card, plain_label, tidy_card
+from kaf.modelfile.card import Card, check_card, tidy_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_tensors, save_model
 from kaf.modelfile.transfer import transfer

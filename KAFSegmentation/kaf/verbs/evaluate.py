@@ -29,7 +29,7 @@ from kaf.evaluation.metrics import (
 )
 from kaf.evaluation.pairing import Pair, find_pairs
 from kaf.evaluation.results import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
-from kaf.modelfile.card import Label, plain_label
+from kaf.imaging.labels import Label, plain_label
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Message, Metric, OnEvent, ignore
 from kaf.runtime.file_set import write_set

@@ -23,7 +23,8 @@ from kaf.data.plan import Plan, make_plan
 from kaf.data.plan3d import small_batches
 from kaf.data.splits import Split, few_shot, holdout
 from kaf.data.views import UnlabelledSlices
-from kaf.modelfile.card import Card, check_card, plain_label, read_card, tidy_card
+from kaf.imaging.labels import plain_label
+from kaf.modelfile.card import Card, check_card, read_card, tidy_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.licences import inherited
 from kaf.modelfile.model import load_tensors, save_model
