@@ -17,8 +17,8 @@ from KAFPretrainLib.runs.JobList import JobList
 from KAFPretrainLib.runs.PretrainTab import PretrainTab
 from KAFPretrainLib.runs.ShortJob import ShortJob
 from KAFPretrainLib.widgets.DeviceChoice import devicesOf
-from KAFPretrainLib.widgets.FittedTabs import fitTabs
 from KAFPretrainLib.widgets.Parameters import Parameters
+from KAFPretrainLib.widgets.TabHeights import fitTabHeights
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
 
@@ -51,7 +51,7 @@ class PretrainWidget(VTKObservationMixin):
         self.models = ModelsTab(self.ui, self)
         self._tabs = [self.pretraining, self.finetuning, self.evaluation]
         self._views = [self.pretraining.run, self.finetuning.run]
-        fitTabs(self.ui.tabs)
+        fitTabHeights(self.ui.tabs)
         self.ui.tabs.connect("currentChanged(int)", self._onTab)
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)

@@ -283,14 +283,14 @@ def test_what_a_run_says_of_itself():
     from kaf.runs import start as jobs
     from kaf.runtime.events import Message
     from KAFPretrainLib.data.Inspection import FoundCase, Inspection
-    from KAFPretrainLib.runs.RunMessages import statusWords
+    from KAFPretrainLib.runs.RunMessages import statusText
     from KAFPretrainLib.runs.RunSummary import RunSummary
 
     job = SimpleNamespace(note=HOSTILE, error=HOSTILE, can_resume=False, verb="pretrain", is_foreign=False)
     story = RunSummary()
     story.take(Message(f"3 patients {HOSTILE}", "info"))
     story.take(Message(f"Forecast {HOSTILE}", "info"))
-    words = seen(statusWords(job, jobs.FAILED, story), qt.Qt.RichText)
+    words = seen(statusText(job, jobs.FAILED, story), qt.Qt.RichText)
     assert words.count(HOSTILE) == 4
     case = FoundCase(HOSTILE, HOSTILE, "a.nii", None, modality=HOSTILE, problems=(HOSTILE,))
     found = Inspection("/d", HOSTILE, (case,), problems=(HOSTILE,), labelNames={})
@@ -301,12 +301,12 @@ def test_what_a_run_says_of_itself():
 def test_what_was_taken_over_from_weights(tmp_path):
     import json
 
-    from KAFPretrainLib.runs.TransferWords import transferWords
+    from KAFPretrainLib.runs.TransferReport import transferReport
     from KAFSegmentationLib.widgets.PlainText import tip
 
     report = {"coverage": 0.5, "loaded": [HOSTILE], "skipped": [HOSTILE],
               **{kind: [] for kind in ("adapted", "missing", "unexpected")}}
     (tmp_path / "transfer.json").write_text(json.dumps(report))
-    words, keys = transferWords(tmp_path)
+    words, keys = transferReport(tmp_path)
     assert HOSTILE.split(".")[0] in seen(words, qt.Qt.RichText)
     assert seen(tip(keys), qt.Qt.AutoText).count(HOSTILE) == 2

@@ -13,9 +13,9 @@ import kaf
 from kaf.modelfile.card import copy_with_card, read_card
 from KAFPretrainLib.models.LibraryKeeper import libraryName
 from KAFPretrainLib.runs.JobList import _seen
-from KAFPretrainLib.runs.RunMessages import entryWords, percentWords, statusWords
+from KAFPretrainLib.runs.RunMessages import progressText, runEntry, statusText
 from KAFPretrainLib.runs.RunSummary import RunSummary
-from KAFPretrainLib.runs.TransferWords import transferWords
+from KAFPretrainLib.runs.TransferReport import transferReport
 
 pytestmark = pytest.mark.usefixtures("quietHost")
 VALUES = [None, True, -1, 1.5, 10 ** 400, float("nan"), float("inf"), "", "x", [], [[]], [1], {}, {"a": 1}]
@@ -59,6 +59,6 @@ def test_the_others_are_listed(tmp_path, monkeypatch, name):
             story = RunSummary()
             for event in job.events()[0]:
                 story.take(event)
-            words = [entryWords(job), statusWords(job, job.state(), story), percentWords(job, job.state(), story)[1],
-                     *transferWords(job.folder), libraryName(job)]
+            words = [runEntry(job), statusText(job, job.state(), story), progressText(job, job.state(), story)[1],
+                     *transferReport(job.folder), libraryName(job)]
             assert all(isinstance(each, str) for each in words)

@@ -9,7 +9,7 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 from kaf.runtime.errors import OutputError
-from KAFPretrainLib.evaluate.Evaluation import layOut
+from KAFPretrainLib.evaluate.Evaluation import linkCases
 
 pytestmark = pytest.mark.usefixtures("quietHost")
 
@@ -38,7 +38,7 @@ def refuse(monkeypatch, *names):
 def test_the_commands_see_the_same_files(cases, tmp_path, monkeypatch, missing):
     refuse(monkeypatch, *missing)
     for _ in range(2):  # a second evaluation in the same folder
-        layOut(cases, tmp_path / "run")
+        linkCases(cases, tmp_path / "run")
     seen = {path.relative_to(tmp_path / "run").as_posix(): path.read_bytes().decode()
             for place in ("images", "labels", "images/ben") for path in (tmp_path / "run" / place).iterdir()
             if path.is_file()}
@@ -50,7 +50,7 @@ def test_the_commands_see_the_same_files(cases, tmp_path, monkeypatch, missing):
 
 def test_without_links_for_everybody_no_scan_is_copied(cases, tmp_path, monkeypatch):
     refuse(monkeypatch, "symlink")
-    layOut(cases, tmp_path / "run")
+    linkCases(cases, tmp_path / "run")
     assert (tmp_path / "run" / "images" / "anna.nii.gz").samefile(cases[0].image)
     assert (tmp_path / "run" / "images" / "ben" / "1.dcm").samefile(cases[1].image / "1.dcm")
 
@@ -60,5 +60,5 @@ def test_folders_of_somebody_are_left_as_they_are(cases, tmp_path):
     own.mkdir(parents=True)
     (own / "patient.nii.gz").write_bytes(b"the only copy")
     with pytest.raises(OutputError, match=r"run: is a folder with other files in it\. Move them away\."):
-        layOut(cases, tmp_path / "run")
+        linkCases(cases, tmp_path / "run")
     assert (own / "patient.nii.gz").read_bytes() == b"the only copy"

@@ -8,12 +8,12 @@ from kaf.data.splits import Split
 from kaf.runtime.errors import Cancelled, InputError, KafError
 from kaf.runtime.events import Progress
 from KAFPretrainLib.data.Inspection import Inspection
-from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit, patientTip, splitWords
+from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit, patientTip, splitSummary
 from KAFPretrainLib.data.ScanOpener import openCase
+from KAFPretrainLib.runs.Lineage import realFolder
 from KAFPretrainLib.runs.ShortJob import ShortJob
-from KAFPretrainLib.runs.TrainedOn import realFolder
 from KAFPretrainLib.widgets import Folders
-from KAFPretrainLib.widgets.Beside import Beside
+from KAFPretrainLib.widgets.BackgroundTask import BackgroundTask
 from KAFPretrainLib.widgets.FileDialogs import askFolder, askOpen, askSave
 from KAFPretrainLib.widgets.PathField import PathField
 from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
@@ -37,7 +37,7 @@ class DataTab:
         """The folder of scans itself, by whatever link it was named; None where it is not known yet."""
         self._job = self._loadedSplit = None
         self._filling = self._isForFolder = False
-        self._place, self._beside = _UNKNOWN, Beside()
+        self._place, self._background = _UNKNOWN, BackgroundTask()
         self._dataField = PathField(ui.dataPath, self._onPath, self._onTyped)
         self._runsField = PathField(ui.runsPath, self._onRunsPath)
         setUpTable(ui.caseTable, COLUMNS)
@@ -62,7 +62,7 @@ class DataTab:
     @property
     def isLooking(self):
         """Whether it is not known yet where the path leads."""
-        return self._beside.isAsking
+        return self._background.isRunning
 
     def enter(self):
         """The panel is opened: the folders of the last time stand there."""
@@ -78,7 +78,7 @@ class DataTab:
 
     def close(self):
         """The panel is taken apart."""
-        for part in (self._dataField, self._runsField, self._beside):
+        for part in (self._dataField, self._runsField, self._background):
             part.close()
         if self._job is not None:
             self._job.close()
@@ -161,7 +161,7 @@ class DataTab:
         self.ui.problemsLabel.visible = bool(warning)
         self.ui.caseTable.visible = known
         self.ui.splitSection.enabled = known
-        self.ui.splitLabel.text = splitWords(self.split, self.inspection.patients if known else ())
+        self.ui.splitLabel.text = splitSummary(self.split, self.inspection.patients if known else ())
         self.ui.splitLabel.toolTip = tip(patientTip(self.split))
 
     def _onExampleMade(self, folder, error):
@@ -219,7 +219,7 @@ class DataTab:
         if self._job is not None and self._isForFolder:
             self._job.close()
             self._job = None
-        self._beside.close()
+        self._background.close()
         self._place, self.realFolder = _UNKNOWN, None
         self.inspection = self.split = self._loadedSplit = None
         fillTable(self.ui.caseTable, [])
@@ -238,7 +238,7 @@ class DataTab:
     def _lookWhereItLeads(self):
         path = self.folder
         self._place = _UNKNOWN
-        self._beside.ask(lambda: (_place(path), realFolder(path)), self._onPlace)
+        self._background.start(lambda: (_place(path), realFolder(path)), self._onPlace)
         self.update()
 
     def _onPlace(self, seen):

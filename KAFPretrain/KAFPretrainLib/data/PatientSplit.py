@@ -36,7 +36,7 @@ def checkSplit(split, patients, source="The split"):
                          "Choose the split that was saved for these scans, or draw a new one.")
 
 
-def splitWords(split, patients):
+def splitSummary(split, patients):
     """Who is where, in a sentence or two."""
     if split is None:
         return "Look into a folder first: the split is drawn from its patients."

@@ -11,7 +11,7 @@ from KAFPretrainLib.data.ScanOpener import openCase
 from KAFPretrainLib.evaluate.Evaluation import Evaluation
 from KAFPretrainLib.evaluate.ScoreChart import ScoreChart
 from KAFPretrainLib.models.Weights import WeightsChoice, misfit
-from KAFPretrainLib.runs.TrainedOn import names
+from KAFPretrainLib.runs.Lineage import names
 from KAFPretrainLib.widgets import Folders
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
 from KAFPretrainLib.widgets.PlotPanel import PlotPanel

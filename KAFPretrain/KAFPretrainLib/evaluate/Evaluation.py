@@ -50,7 +50,7 @@ def readScores(name, folder):
 _MARK = ".laid-out-by-kaf"
 
 
-def layOut(cases, folder):
+def linkCases(cases, folder):
     """Links to scans in ``images`` and to label maps in ``labels``, named after the cases; copies where nothing else
     is possible.  What is there from before is removed, but only from a folder that was made here.
 
@@ -117,7 +117,7 @@ class Evaluation:
         # Another model, or one of the same name that was trained again, is another folder.
         self.folder = Path(folder) / f"{Path(weights.name.replace(' ', '-')).name}-{weights.card.digest[:8]}"
         place = Path(folder) / "cases"
-        layOut(cases, place)
+        linkCases(cases, place)
         self._images, self._labels = place / "images", place / "labels"
         self._job = ShortJob(python, ["segment", self._images, "--model", weights.path, "--output",
                                       self.folder / "predictions", "--overwrite", "--device", device], onEvent,

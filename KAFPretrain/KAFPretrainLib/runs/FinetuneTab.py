@@ -4,11 +4,11 @@ from kaf.runtime.errors import InputError, KafError
 from KAFPretrainLib.data.Inspection import count
 from KAFPretrainLib.models.LibraryKeeper import libraryName
 from KAFPretrainLib.models.Weights import WeightsChoice, misfit
-from KAFPretrainLib.runs.Elsewhere import Elsewhere
+from KAFPretrainLib.runs.Lineage import names
+from KAFPretrainLib.runs.RunExport import RunExport
 from KAFPretrainLib.runs.RunSettings import compareValues, finetuneValues, readMore
 from KAFPretrainLib.runs.RunView import RunView
-from KAFPretrainLib.runs.TrainedOn import names
-from KAFPretrainLib.runs.TransferWords import transferWords
+from KAFPretrainLib.runs.TransferReport import transferReport
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
 from KAFSegmentationLib.backend.ModelAcceptance import confirmAcceptance
 from KAFSegmentationLib.widgets.PlainText import problemWords, rich, tip
@@ -26,7 +26,7 @@ class FinetuneTab:
         self.devices = DeviceChoice(ui.finetuneDeviceComboBox, self._onDevice)
         self.run = RunView(ui, "finetune", ("finetune", "compare"), panel, self.devices.device)
         self.run.onChange = self._showRun
-        self.elsewhere = Elsewhere(ui, "finetune", self.settings, panel)
+        self.export = RunExport(ui, "finetune", self.settings, panel)
         ui.finetuneStartButton.connect("clicked()", self.onStart)
         ui.libraryButton.connect("clicked()", self.onKeep)
         ui.evaluateThisButton.connect("clicked()", lambda: panel.evaluate(str(self.run.job.model)))
@@ -83,7 +83,7 @@ class FinetuneTab:
         """What Start would do, and what is in the way."""
         problem = self._problem()
         self.ui.finetuneStartButton.enabled = problem is None
-        self.elsewhere.allow(problem is None)
+        self.export.allow(problem is None)
         self.ui.finetuneForecastLabel.text = rich(problemWords(problem)) \
             if problem is not None else self._forecast()
         folds = self._panel.parameters is not None and self._panel.parameters.folds > 1
@@ -143,7 +143,7 @@ class FinetuneTab:
     def _showRun(self):
         """What belongs to the chosen run only."""
         job = self.run.job
-        words, keys = transferWords(job.folder) if job is not None else ("", "")
+        words, keys = transferReport(job.folder) if job is not None else ("", "")
         self.ui.transferLabel.text, self.ui.transferLabel.toolTip = words, tip(keys)
         self.ui.transferLabel.visible = bool(words)
         hasModel = job is not None and job.verb == "finetune" and job.model is not None

@@ -4,8 +4,8 @@ from kaf.runs import start as jobs
 from kaf.runtime.errors import InputError
 from KAFPretrainLib.models.LibraryKeeper import isReady
 from KAFPretrainLib.models.Weights import findWeights
-from KAFPretrainLib.runs.TrainedOn import Lineage
-from KAFPretrainLib.widgets.Beside import Beside
+from KAFPretrainLib.runs.Lineage import Lineage
+from KAFPretrainLib.widgets.BackgroundTask import BackgroundTask
 from KAFPretrainLib.widgets.Folders import newFolder, runsFolder
 from KAFSegmentationLib.backend.Backend import environmentFor
 from KAFSegmentationLib.backend.DeviceSelector import likelyDevice
@@ -17,7 +17,7 @@ class JobList:
     """
 
     def __init__(self, setup):
-        self._setup, self._found, self._beside = setup, [], Beside()
+        self._setup, self._found, self._background = setup, [], BackgroundTask()
         self.weights = []
         """Those that the runs have made, and those of the library, when somebody last looked."""
         self.lineage = Lineage()
@@ -27,7 +27,7 @@ class JobList:
     @property
     def isLooking(self):
         """Whether runs are being looked for."""
-        return self._beside.isAsking
+        return self._background.isRunning
 
     def look(self, onFound):
         """Looks into the folder of runs again, beside the GUI thread; then calls ``onFound()``."""
@@ -37,11 +37,11 @@ class JobList:
             self._found, self.weights, self.lineage, self.ready = seen
             onFound()
 
-        self._beside.ask(lambda: _seen(folder), take)
+        self._background.start(lambda: _seen(folder), take)
 
     def close(self):
         """The panel is taken apart."""
-        self._beside.close()
+        self._background.close()
 
     def all(self):
         """The runs that were found last, the newest first."""

@@ -2,8 +2,8 @@
 
 from kaf.runtime.errors import InputError, KafError, SettingsError
 from KAFPretrainLib.data.Inspection import count
-from KAFPretrainLib.runs.Elsewhere import Elsewhere
 from KAFPretrainLib.runs.MethodChoice import MethodChoice
+from KAFPretrainLib.runs.RunExport import RunExport
 from KAFPretrainLib.runs.RunSettings import leaveOut, pretrainValues, readMore
 from KAFPretrainLib.runs.RunView import RunView
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
@@ -21,7 +21,7 @@ class PretrainTab:
         self.methods = MethodChoice(ui, self._onMethods)
         self.devices = DeviceChoice(ui.pretrainDeviceComboBox, self._onDevice)
         self.run = RunView(ui, "pretrain", ("pretrain",), panel, self.devices.device, True)
-        self.elsewhere = Elsewhere(ui, "pretrain", self.settings, panel)
+        self.export = RunExport(ui, "pretrain", self.settings, panel)
         ui.pretrainStartButton.connect("clicked()", self.onStart)
         ui.probeCheckBox.connect("toggled(bool)", lambda checked: self.update())
 
@@ -68,7 +68,7 @@ class PretrainTab:
         self.ui.probeCheckBox.enabled = hasLabels
         problem = self._problem()
         self.ui.pretrainStartButton.enabled = problem is None
-        self.elsewhere.allow(problem is None)
+        self.export.allow(problem is None)
         self.ui.pretrainForecastLabel.text = problemWords(problem) \
             if problem is not None else self._forecast()
 

@@ -12,7 +12,7 @@ _STATES = {jobs.QUEUED: "waits", jobs.STARTING: "starts", jobs.RUNNING: "runs", 
 _RED = "#cf3b2e"
 
 
-def entryWords(job, state=None):
+def runEntry(job, state=None):
     """One line for the list of runs."""
     made = time.localtime(job.created)
     today = made[:3] == time.localtime()[:3]
@@ -20,7 +20,7 @@ def entryWords(job, state=None):
     return f"{job.folder.name}: {_STATES.get(state or job.state(), '')}, {when}"
 
 
-def statusWords(job, state, story):
+def statusText(job, state, story):
     """How it stands, as rich text: with what to do where something is wrong."""
     lines = []
     if job.note:
@@ -47,7 +47,7 @@ def statusWords(job, state, story):
     return "<br>".join([*lines, *facts])
 
 
-def percentWords(job, state, story):
+def progressText(job, state, story):
     """(share that is done or None, text of the progress bar)."""
     progress = story.progress
     if state != jobs.RUNNING or progress is None or not 0 < progress.done < progress.total:

@@ -10,7 +10,7 @@ from KAFPretrainLib.runs.Monitors import lights
 from KAFPretrainLib.runs.MonitorView import MonitorView
 from KAFPretrainLib.runs.PictureView import PictureView
 from KAFPretrainLib.runs.RunMenu import RunMenu
-from KAFPretrainLib.runs.RunMessages import entryWords, lowerRate, percentWords, statusWords
+from KAFPretrainLib.runs.RunMessages import lowerRate, progressText, runEntry, statusText
 from KAFPretrainLib.runs.RunSummary import RunSummary
 from KAFPretrainLib.widgets.PlotPanel import PlotPanel
 
@@ -57,7 +57,7 @@ class RunView:
         self._filling = True
         self._combo.clear()
         for job in self._jobs:
-            self._combo.addItem(entryWords(job))
+            self._combo.addItem(runEntry(job))
         self._combo.setCurrentIndex(index if self._jobs else -1)
         self._combo.enabled = bool(self._jobs)
         self._filling = False
@@ -159,10 +159,10 @@ class RunView:
         self._state = state
         self._curves.flush()
         self._fillCharts()
-        self._status.text = statusWords(self.job, state, self.story)
+        self._status.text = statusText(self.job, state, self.story)
         alive = state in jobs.ALIVE
         self._bar.visible = alive
-        done, words = percentWords(self.job, state, self.story)
+        done, words = progressText(self.job, state, self.story)
         self._bar.maximum = 1000 if done is not None else 0
         if done is not None:
             self._bar.value = round(1000 * done)
@@ -174,7 +174,7 @@ class RunView:
             self._pictures.show(self.story.pictures)
         index = next((i for i, job in enumerate(self._jobs) if job.folder == self.job.folder), -1)
         if index >= 0:
-            self._combo.setItemText(index, entryWords(self.job, state))
+            self._combo.setItemText(index, runEntry(self.job, state))
         if ended:
             self._panel.onRunEnded(self.job, state, self.story)
         self.onChange()

@@ -8,7 +8,7 @@ import qt
 _POLL_MILLISECONDS = 20
 
 
-class Beside:
+class BackgroundTask:
     """Answers one question at a time; a newer question takes the place of an older one, whose answer is dropped."""
 
     def __init__(self):
@@ -18,11 +18,11 @@ class Beside:
         self._timer.connect("timeout()", self._tick)
 
     @property
-    def isAsking(self):
+    def isRunning(self):
         """Whether an answer is still to come."""
         return self._answers is not None
 
-    def ask(self, function, onAnswer):
+    def start(self, function, onAnswer):
         """Calls ``function()`` in a thread of its own, which must not touch Qt or the scene, and ``onAnswer(value)`` in
         this one; what it raises is raised here."""
         self._answers, self._onAnswer = queue.SimpleQueue(), onAnswer

@@ -14,7 +14,7 @@ _KINDS = (("adapted", "fitted to another number of input slices"),
 _ENOUGH = 0.98
 
 
-def transferWords(folder):
+def transferReport(folder):
     """(rich text, tool tip with every key) of the report in a run folder; nothing where it started from random weights.
     """
     try:

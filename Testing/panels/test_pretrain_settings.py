@@ -27,7 +27,7 @@ from KAFPretrainLib.data.Inspection import FoundCase, Inspection
 from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit
 from KAFPretrainLib.models.Weights import Weights, WeightsChoice
 from KAFPretrainLib.runs.Monitors import BAD, GOOD, LOOK, NONE, lights
-from KAFPretrainLib.runs.RunMessages import statusWords
+from KAFPretrainLib.runs.RunMessages import statusText
 from KAFPretrainLib.runs.RunSettings import (
     command,
     compareValues,
@@ -176,7 +176,7 @@ def test_a_model_that_does_not_beat_doing_nothing_gets_no_green_light(dice, verd
     if dice < 0.1:
         assert not any(light.level == GOOD for light in found.values())
     job = SimpleNamespace(verb="finetune", model="m", note="", is_foreign=False)
-    status = statusWords(job, jobs.FINISHED, told)
+    status = statusText(job, jobs.FINISHED, told)
     assert "after 1 step. " in status
     assert ("did not go into the library by itself" in status) == (verdict["code"] != "passed")
 

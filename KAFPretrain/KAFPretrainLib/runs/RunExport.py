@@ -11,7 +11,7 @@ from KAFPretrainLib.widgets.FileDialogs import askSave
 from KAFPretrainLib.widgets.Folders import newFolder, runsFolder
 
 
-class Elsewhere:
+class RunExport:
     """Three buttons.
 
     Args:

@@ -3,7 +3,7 @@
 import qt
 
 
-def fitTabs(tabs):
+def fitTabHeights(tabs):
     """Puts what is on each page of a QTabWidget into a widget of its own, which is hidden while another page is shown:
     Qt asks pages that are not shown for their height, too, but not what is hidden on them."""
     contents = [_inner(tabs.widget(index)) for index in range(tabs.count)]
