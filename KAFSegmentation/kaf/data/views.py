@@ -21,6 +21,7 @@ from kaf.data.cache import CachedCase
 from kaf.data.geometry import Warp, sample_warp
 from kaf.data.intensity import change_intensity
 from kaf.imaging.keypoints import fallback_grid, match, pad_keypoints
+from kaf.imaging.pixels import nearest_pixel
 from kaf.imaging.prepare import stack_context
 from kaf.settings.augmentation import AugmentationSettings
 
@@ -100,8 +101,7 @@ def hide_squares(view: View, share: float, block: int, seeds: Tensor) -> View:
     draws = np.stack([np.random.default_rng([int(seed), 7]).random((rows, columns)) for seed in seeds])
     coarse = torch.from_numpy(draws < share).to(view.image.device)
     hidden = coarse.repeat_interleave(block, 1).repeat_interleave(block, 2)[:, :height, :width]
-    at = (view.keypoints + 0.5).floor().long()  # the pixel in which the network sees it
-    row, column = at[..., 0].clamp(0, height - 1), at[..., 1].clamp(0, width - 1)
+    row, column = nearest_pixel(view.keypoints, (height, width)).unbind(-1)
     covered = hidden.flatten(1).gather(1, row * width + column)
     return replace(view, image=view.image * ~hidden[:, None], mask=view.mask & ~covered, hidden=hidden)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kaf.imaging.pixels import nearest_pixel
 from kaf.settings.preparation import KeypointSettings
 
 DESCRIPTOR_WIDTH = 128
@@ -56,9 +57,7 @@ def space_apart(positions: np.ndarray, minimum: float, shape: tuple[int, int], l
     if minimum <= 0 or len(positions) == 0:
         return np.arange(min(limit, len(positions)))
     reach = int(np.ceil(minimum)) - 1
-    cells = np.floor(positions + 0.5).astype(int)
-    cells[:, 0] = cells[:, 0].clip(0, shape[0] - 1)
-    cells[:, 1] = cells[:, 1].clip(0, shape[1] - 1)
+    cells = nearest_pixel(positions, shape)
     taken = np.zeros(shape, bool)
     kept = []
     for index, (row, column) in enumerate(cells):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kaf.data.views import View
+from kaf.imaging.pixels import nearest_pixel
 
 
 def to_source(matrix: Tensor, points: Tensor) -> Tensor:
@@ -45,9 +46,10 @@ def inside(view: View, points: Tensor) -> Tensor:
     """(B, P) bool: positions in pixels of the view that lie in it and in the scan."""
     size = view.valid.shape[1:]
     within = ((points >= -0.5) & (points <= points.new_tensor(size) - 0.5)).all(-1)
+    pixels = nearest_pixel(points, size)
     index = torch.zeros_like(within, dtype=torch.long)
     for axis, length in enumerate(size):
-        index = index * length + points[..., axis].round().long().clamp(0, length - 1)
+        index = index * length + pixels[..., axis]
     return within & view.valid.flatten(1).gather(1, index)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kaf.imaging.pixels import nearest_pixel
+
 
 @dataclass(frozen=True)
 class OccupiedCells:
@@ -48,9 +50,7 @@ def find_occupied_cells(keypoints: Tensor, mask: Tensor, stride: int, height: in
         stride: 1, 2, 4 or 8.
         height, width: size of the map.
     """
-    pixels = (keypoints + 0.5).floor().long()
-    row = torch.div(pixels[..., 0], stride, rounding_mode="floor").clamp(0, height - 1)
-    column = torch.div(pixels[..., 1], stride, rounding_mode="floor").clamp(0, width - 1)
+    row, column = (nearest_pixel(keypoints, (stride * height, stride * width)) // stride).unbind(-1)
     nowhere = height * width
     cell = torch.where(mask, row * width + column, nowhere)
     ordered, order = cell.sort(dim=1, stable=True)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from kaf.data.batches import Batch
 from kaf.data.views import UnlabelledSlices, View
+from kaf.imaging.pixels import nearest_pixel
 from kaf.training.task import SegmentationTask
 
 _SURE = 0.9  # the probability from which on a guess counts
@@ -116,8 +117,7 @@ def joined_keypoints(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
     """
     masks = []
     for (points, mask), seen in ((first, own), (second, ~own)):
-        row = points[..., 0].round().long().clamp(0, own.shape[1] - 1)
-        column = points[..., 1].round().long().clamp(0, own.shape[2] - 1)
+        row, column = nearest_pixel(points, own.shape[1:]).unbind(-1)
         masks.append(mask & seen.flatten(1).gather(1, row * own.shape[2] + column))
     return torch.cat([first[0], second[0]], 1), torch.cat(masks, 1)
 
