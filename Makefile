@@ -49,7 +49,7 @@ bench: setup
 
 campaign:
 	@Resources/scripts/setup.sh test
-	PYTHONPATH=Testing:Testing/backend .venv/bin/python -m campaigns --jobs $(JOBS) $(ARGS)
+	PYTHONPATH=Testing:Testing/helpers .venv/bin/python -m campaigns --jobs $(JOBS) $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info KAFSegmentation/*.egg-info demo-output screenshots

@@ -1,6 +1,6 @@
 """The campaign by hand: ``make campaign``, or
 
-    PYTHONPATH=Testing:Testing/backend .venv/bin/python -m campaigns --seed 7 --parts kills "bit flips" --most 50
+    PYTHONPATH=Testing:Testing/helpers .venv/bin/python -m campaigns --seed 7 --parts kills "bit flips" --most 50
 
 Prints every fault as it is found and a table in the end, writes Docs/reliability.md after a whole campaign, and ends
 with 1 where anything was wrong or unclear.
@@ -30,7 +30,7 @@ def main() -> int:
     from campaigns.page import table
     from campaigns.runner import is_clean, play_all
 
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "Testing"), str(ROOT / "Testing" / "backend")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "Testing"), str(ROOT / "Testing" / "helpers")])
     started = time.monotonic()
     rows = []
     folder = Path(tempfile.mkdtemp(prefix="kaf-campaign-"))

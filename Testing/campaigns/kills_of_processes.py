@@ -21,7 +21,7 @@ from campaigns.runs import COMMON, weights_of
 from campaigns.verdicts import Try, Verdict, fine, must, sound
 
 _PATIENCE = 60.0
-_TOYS = Path(__file__).resolve().parents[1] / "backend"
+_TOYS = Path(__file__).resolve().parents[1] / "helpers"
 _RUN = Path("runs/first")
 
 

@@ -70,7 +70,7 @@ NOT_TRIED = (
     "A computer that is switched off: SIGKILL leaves the page cache of the system as it is, so that what was never "
     "synced is not lost.",
     "Full disks, disks that report errors, network file systems without locks (full disks are in "
-    "`Testing/backend/test_bad_input.py`).",
+    "`Testing/backend/cli/test_bad_input.py`).",
     "The panels inside Slicer.",
     "Scans and models of real size: scans here have up to 64 voxels a side (one axis up to 300), networks a "
     "width of 4.",

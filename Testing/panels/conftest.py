@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 TESTING = Path(__file__).resolve().parents[1]
-for folder in (TESTING, TESTING / "backend", TESTING.parent / "KAFSegmentation"):
+for folder in (TESTING, TESTING / "helpers", TESTING.parent / "KAFSegmentation"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

@@ -9,5 +9,5 @@
 * Text is cp1252 where nobody says otherwise.
 
 What it cannot show: paths with backslashes and drives, other kinds of sharing, real process trees and job objects.
-``Testing/backend/test_windows.py`` runs tests under it.
+``Testing/backend/repository/test_windows.py`` runs tests under it.
 """

@@ -1,4 +1,4 @@
-"""What only happens on Windows; ``Testing/backend/test_windows.py`` runs this under the stand-in."""
+"""What only happens on Windows; ``Testing/backend/repository/test_windows.py`` runs this under the stand-in."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_what_is_mapped_when_a_temporary_folder_goes_goes_with_the_next_one(tmp_
 
 def test_results_and_scans_leave_no_files_behind(tmp_path, monkeypatch):
     """What is mapped cannot be deleted: results are read, and a scan that the worker still has goes a little later."""
-    sys.path.append(str(Path(__file__).resolve().parents[1] / "backend"))
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
     from worker_toys import clients
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

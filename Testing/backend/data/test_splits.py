@@ -16,7 +16,7 @@ from kaf.data.splits import Split, check_no_leak, few_shot, holdout, k_folds
 from kaf.runtime.errors import InputError, OutputError
 
 PATIENTS = [f"patient{number:03d}" for number in range(1, 24)]
-BACKEND = Path(__file__).resolve().parents[2] / "KAFSegmentation"
+BACKEND = Path(__file__).resolve().parents[3] / "KAFSegmentation"
 
 
 @pytest.mark.parametrize("seed", range(25))

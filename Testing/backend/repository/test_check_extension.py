@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "Resources" / "scripts" / "check_extension.py"
 sys.path.insert(0, str(SCRIPT.parent))
 

@@ -184,7 +184,7 @@ def test_it_is_said_before_torch_is_there(model, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, "segment", str(path), "--model", str(model)], capture_output=True, text=True,
         check=False, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "KAFSegmentation"),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3] / "KAFSegmentation"),
              "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)})
     assert done.returncode != 0
     assert "This scan looks like CT" in done.stderr
@@ -195,7 +195,7 @@ def test_slicers_own_process_needs_neither_torch_nor_pydantic():
     code = ("import sys, kaf.modelfile.suitability; "
             "print([m for m in ('torch', 'pydantic', 'cv2', 'SimpleITK') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=Path(__file__).resolve().parents[2] / "KAFSegmentation")
+                          cwd=Path(__file__).resolve().parents[3] / "KAFSegmentation")
     assert done.stdout.strip() == "[]"
 
 

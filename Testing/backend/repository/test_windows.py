@@ -10,26 +10,27 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stand-in looks into /proc")
-TESTING = Path(__file__).resolve().parents[1]
+TESTING = Path(__file__).resolve().parents[2]
 # File -> tests of it that are about another system, and why.
 FILES = {
     "windows/test_on_windows.py": {},
-    "backend/test_files.py": {},
-    "backend/test_file_set.py": {},
-    "backend/test_overwrite.py": {},
-    "backend/test_cache.py": {},
-    "backend/test_cache_folder.py": {},
-    "backend/test_library.py": {},
-    "backend/test_library_folder.py": {},
-    "backend/test_library_adopt.py": {},
-    "backend/test_scratch.py": {"test_folders_of_another_user_stay": "users have no numbers there"},
-    "backend/test_segment_many.py": {},
-    "backend/test_jobs.py": {
+    "backend/runtime/test_files.py": {},
+    "backend/runtime/test_file_set.py": {},
+    "backend/runs/test_overwrite.py": {},
+    "backend/data/test_cache.py": {},
+    "backend/data/test_cache_folder.py": {},
+    "backend/modelfile/test_library.py": {},
+    "backend/modelfile/test_library_folder.py": {},
+    "backend/modelfile/test_library_adopt.py": {},
+    "backend/runtime/test_scratch.py": {"test_folders_of_another_user_stay": "users have no numbers there"},
+    "backend/cohort/test_segment_many.py": {},
+    "backend/runs/test_jobs.py": {
         "test_a_number_that_another_process_has_now_is_not_taken_for_the_job": "only Linux tells when one began",
         "test_without_locks_a_job_is_known_by_its_number_and_start": "only Linux tells when one began",
         "test_of_two_starts_before_the_first_child_has_its_lock_the_last_one_counts": "its log keeps the second out"},
-    "backend/test_jobs_foreign.py": {},
-    "backend/test_worker.py": {"test_the_log_of_the_client_before_is_kept": "a log that is written to keeps its name"},
+    "backend/runs/test_jobs_foreign.py": {},
+    "backend/worker/test_worker.py": {
+        "test_the_log_of_the_client_before_is_kept": "a log that is written to keeps its name"},
 }
 
 

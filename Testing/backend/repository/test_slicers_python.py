@@ -15,7 +15,7 @@ from small_models import write_phantoms
 
 from slicers_python import KAFS, environment, other_python
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PLACES = ("KAFSegmentation/KAFSegmentation.py", "KAFSegmentation/KAFSegmentationLib", "KAFSegmentation/Resources",
           "KAFPretrain/KAFPretrain.py", "KAFPretrain/KAFPretrainLib")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the other Python is a shell script")

@@ -27,14 +27,14 @@ from campaigns.stored_scans import Scan
 from campaigns.verdicts import Found, Try, fine, must, paragraph, refused, sound, succeeded
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the campaign forks and reads /proc")
-TESTING = Path(__file__).resolve().parents[1]
+TESTING = Path(__file__).resolve().parents[2]
 WELL = "scan.nii: is damaged at its end. Copy or export it again."
 AFFINE = np.diag([-1.5, -1.5, 4.0, 1.0])
 
 
 def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A Python of its own, which has loaded nothing that must not be forked."""
-    found = os.pathsep.join(str(TESTING / name) for name in ("", "backend", "../KAFSegmentation"))
+    found = os.pathsep.join(str(TESTING / name) for name in ("", "helpers", "../KAFSegmentation"))
     return subprocess.run([sys.executable, *arguments], env={**os.environ, "PYTHONPATH": found}, text=True,
                           capture_output=True, check=False)
 

@@ -16,7 +16,7 @@ from kaf.runtime.events import Progress, to_json
 from kaf.settings.evaluate import EvaluateSettings
 from kaf.verbs.evaluate import evaluate
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "acdc" / "volumes"
+DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "acdc" / "volumes"
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
 
