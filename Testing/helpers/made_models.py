@@ -14,6 +14,7 @@ from small_models import listening
 from kaf.cli.entry import main
 from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume
+from kaf.inference.segmentation import Segmentation
 from kaf.modelfile.card import Card
 from kaf.modelfile.model import save_model
 from kaf.network import build_network
@@ -22,7 +23,7 @@ from kaf.runtime.events import OnEvent, ignore
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import NormalisationSettings
 from kaf.settings.segment import SegmentSettings
-from kaf.verbs.segment import Segmentation, segment
+from kaf.verbs.segment import segment
 
 SPACING, SLICE_SPACING = 1.6, 8.0
 RUN = {"device": "cpu", "threads": 1, "precision": "fp32"}

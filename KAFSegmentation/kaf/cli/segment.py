@@ -96,11 +96,11 @@ def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console:
         raise SettingsError("--frame", "goes with one scan", "Leave it out, or give a single scan.")
     card = read_card(find_model(settings.model))
     cases = scan_folder(command.input).cases
-    from kaf.cohort.segment_folder import segment_many
+    from kaf.verbs.segment_folder import segment_folder
 
     with one_voice():
-        outcome = segment_many(cases, settings, Path(command.output), command.suffix, command.picture,
-                               command.overwrite, console if leads() else ignore)
+        outcome = segment_folder(cases, settings, Path(command.output), command.suffix, command.picture,
+                                 command.overwrite, console if leads() else ignore)
     if not leads():
         return 0
     notice(card, console)

@@ -16,7 +16,7 @@ from kaf.settings.segment import SegmentSettings
 
 if TYPE_CHECKING:
     from kaf.imaging.volume import Volume
-    from kaf.verbs.segment import Segmentation
+    from kaf.inference.segmentation import Segmentation
 
 
 def result_paths(labels: Path, settings: SegmentSettings, picture: bool = False) -> dict[str, Path]:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from kaf.data.cache import CachedCase
 from kaf.inference.loaded_model import LoadedModel
 from kaf.inference.slices import SlicePredictor
+from kaf.inference.uncertainty import entropy
 from kaf.network import Features
 from kaf.network.kafunet import SIZE_MULTIPLE
 from kaf.runtime.errors import SettingsError
-from kaf.verbs.segment import entropy
 
 _TISSUE = 0.1  # of the range of intensities, as for their normalisation
 _FOREGROUND = 0.1  # least probability of not being background

@@ -20,6 +20,7 @@ from kaf.imaging.labels import plain_label
 from kaf.imaging.prepare import Prepared
 from kaf.imaging.volume import Volume, read_labels, scan_of
 from kaf.inference.loaded_model import LoadedModel, volumes_ml
+from kaf.inference.segmentation import Segmentation, segment_volume
 from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
 from kaf.modelfile.card import Card, check_card, tidy_card
 from kaf.modelfile.library import find_model
@@ -37,7 +38,6 @@ from kaf.settings.segment import SegmentSettings
 from kaf.training.loop import Loop
 from kaf.training.schedule import Schedule
 from kaf.training.task import SegmentationTask
-from kaf.verbs.segment import Segmentation, segment
 
 _OTHERS = 0.5  # largest share of draws from slices that the person has not finished
 _BACK = 0.35  # largest share of the base weights in those of a correction
@@ -110,9 +110,9 @@ def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: Ada
         if new and guess.right > _KNOWN:
             _hand_over(known, network, guess.meaning)
     network = _learn(network, case, finished, guess, card.slice_context, settings, place, on_event)
-    result = segment(volume, SegmentSettings(model=settings.model, uncertainty=True, device=settings.device,
-                                             threads=settings.threads, precision=settings.precision),
-                     on_event, cache, LoadedModel(place.put(fold_norms(network)), card, place))
+    wanted = SegmentSettings(model=settings.model, uncertainty=True, device=settings.device, threads=settings.threads,
+                             precision=settings.precision)
+    result = segment_volume(volume, LoadedModel(place.put(fold_norms(network)), card, place), wanted, on_event, cache)
     labels = keep_drawn(result.labels.voxels, drawn.voxels, prepared.grid, finished)
     result = replace(result, labels=Volume(labels, volume.affine, volume.source),
                      volumes_ml=volumes_ml(labels, volume.affine, card))

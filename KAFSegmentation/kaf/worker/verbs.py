@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kaf.imaging.volume import Volume
+from kaf.inference.segmentation import Segmentation
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import OnEvent
 from kaf.settings.adapt import AdaptSettings
@@ -16,7 +17,6 @@ from kaf.settings.explain import ExplainSettings
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt as run_adapt
 from kaf.verbs.explain import explain as run_explain
-from kaf.verbs.segment import Segmentation
 from kaf.verbs.segment import segment as run_segment
 from kaf.worker.requests import Request
 

@@ -14,12 +14,12 @@ from made_models import HERE, RUN, tiny_model
 from small_models import write_phantoms
 
 from kaf.cli import entry as cli
-from kaf.cohort.segment_folder import segment_many
 from kaf.data.folder import scan_folder
 from kaf.runtime.errors import OutputError
 from kaf.runtime.events import Message
 from kaf.runtime.files import file_digest
 from kaf.settings.segment import SegmentSettings
+from kaf.verbs.segment_folder import segment_folder
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def output(tmp_path) -> Path:
 def run(data: Path, output: Path, model: Path, overwrite: bool = False, suffix: str = ".seg.nrrd", on_event=None,
         **more):
     heard: list = []
-    return segment_many(scan_folder(data).cases, SegmentSettings(model=str(model), **RUN, **more), output,
+    return segment_folder(scan_folder(data).cases, SegmentSettings(model=str(model), **RUN, **more), output,
                         suffix=suffix, overwrite=overwrite, on_event=on_event or heard.append)
 
 

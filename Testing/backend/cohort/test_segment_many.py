@@ -14,11 +14,11 @@ from made_models import HERE, RUN, tiny_model
 from small_models import write_phantoms
 
 from kaf.cli import entry as cli
-from kaf.cohort import segment_folder as segment_many
 from kaf.cohort import work_queue as sharing
 from kaf.data.folder import scan_folder
 from kaf.runtime.errors import OutputError
 from kaf.settings.segment import SegmentSettings
+from kaf.verbs import segment_folder as verb
 
 NAMES = ("p1", "p2", "p3", "p4")
 
@@ -63,14 +63,14 @@ def test_the_command_writes_every_case_once(tmp_path, data, model, capsys):
 
 def test_results_of_another_kind_are_not_mixed_or_replaced_unasked(tmp_path, cases, model):
     output = tmp_path / "done"
-    segment_many.segment_many(cases[:1], settings(model), output)
+    verb.segment_folder(cases[:1], settings(model), output)
     (output / "p2.seg.nrrd").write_bytes(b"drawn by hand")
     before = stamps(output)
     for overwrite in (False, True):
         with pytest.raises(OutputError, match=r"p2\.seg\.nrrd: is not known to be KAF's: there is no report"):
-            segment_many.segment_many(cases, settings(model), output, overwrite=overwrite)
+            verb.segment_folder(cases, settings(model), output, overwrite=overwrite)
     with pytest.raises(OutputError, match=r"p1-seg\.json: was made with other settings \(flips\)"):
-        segment_many.segment_many(cases[:1], settings(model, flips=True), output)
+        verb.segment_folder(cases[:1], settings(model, flips=True), output)
     assert stamps(output) == before
     assert (output / "p2.seg.nrrd").read_bytes() == b"drawn by hand"
 
@@ -83,11 +83,11 @@ def test_a_case_that_a_killed_process_left_half_written_is_done_again(tmp_path, 
         (output / ".0123abcd-p1.txt").write_bytes(b"mine")
         raise SystemExit
 
-    monkeypatch.setattr(segment_many, "write_results", killed)
+    monkeypatch.setattr(verb, "write_results", killed)
     with pytest.raises(SystemExit):
-        segment_many.segment_many(cases[:1], settings(model), output)
+        verb.segment_folder(cases[:1], settings(model), output)
     monkeypatch.undo()
-    assert segment_many.segment_many(cases[:1], settings(model), output).written == ["p1"]
+    assert verb.segment_folder(cases[:1], settings(model), output).written == ["p1"]
     assert {file.name for file in output.iterdir()} == {"p1.seg.nrrd", "p1-seg.json", ".0123abcd-p1.txt"}
 
 
@@ -105,21 +105,21 @@ def test_a_scan_that_cannot_be_used_is_told_and_the_others_are_done(tmp_path, mo
 def work(rank: int, data: Path, model: Path, output: Path) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
     cases = scan_folder(data).cases
-    write = segment_many.write_results
+    write = verb.write_results
 
     def noted(volume, result, paths, *rest):
         with (output.parent / "log").open("a") as log:
             log.write(f"{paths['labels'].name} {rank}\n")
         write(volume, result, paths, *rest)
 
-    segment_many.write_results = noted
-    segment_many.segment_many(cases, settings(model), output)
+    verb.write_results = noted
+    verb.segment_folder(cases, settings(model), output)
 
 
 def test_two_processes_share_the_cases_and_write_none_twice(tmp_path, data, model):
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
-        context.set_forkserver_preload(["kaf.cohort.segment_folder"])
+        context.set_forkserver_preload(["kaf.verbs.segment_folder"])
     output = tmp_path / "done"
     both = [context.Process(target=work, args=(rank, data, model, output)) for rank in (0, 1)]
     for process in both:

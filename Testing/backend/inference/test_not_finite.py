@@ -13,7 +13,6 @@ from made_models import HERE, RUN, command_line, files_here, run, tiny_model, ti
 from small_models import write_phantoms, write_volume
 from training_toys import CPU
 
-from kaf.cohort.segment_folder import segment_many
 from kaf.imaging.keypoints import Keypoints
 from kaf.imaging.volume import Volume
 from kaf.imaging.write import write_map
@@ -33,6 +32,7 @@ from kaf.training import loop as loop_module
 from kaf.verbs.adapt import adapt
 from kaf.verbs.explain import explain
 from kaf.verbs.finetune import finetune
+from kaf.verbs.segment_folder import segment_folder
 from kaf.worker.client import Client
 
 NAN, INF = float("nan"), float("inf")
@@ -165,7 +165,7 @@ def test_of_a_folder_of_scans_each_is_reported(scan, tmp_path):
     (tmp_path / "scans").mkdir()
     for name in ("a", "b"):
         write_volume(tmp_path / "scans" / f"{name}.nii.gz", scan.voxels, scan.spacing)
-    found = segment_many(scan_folder(tmp_path / "scans").cases,
+    found = segment_folder(scan_folder(tmp_path / "scans").cases,
                          SegmentSettings(model=str(overflowing(tmp_path)), **RUN), tmp_path / "out")
     assert sorted(found.failed) == ["a", "b"]
     assert not list((tmp_path / "out").glob("*.nrrd"))

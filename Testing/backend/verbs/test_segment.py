@@ -13,13 +13,14 @@ from kaf.imaging.grid import Grid
 from kaf.imaging.keypoints import detect
 from kaf.imaging.volume import Volume
 from kaf.imaging.write import write_map
+from kaf.inference.region import keep_largest
+from kaf.inference.segmentation import Segmentation
 from kaf.modelfile.model import load_model
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Progress
 from kaf.settings.explain import ExplainSettings
 from kaf.settings.preparation import KeypointSettings
 from kaf.verbs.explain import explain
-from kaf.verbs.segment import Segmentation, keep_largest
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
-"""Segmentation of many scans into a folder: shared by processes, gone on with where it stopped."""
+"""Segmentation of many scans into a folder: processes share them, and a run that was stopped goes on."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kaf.cohort.case_files import report_of, result_paths, write_results
@@ -13,19 +14,19 @@ from kaf.data.folder import Case
 from kaf.imaging.source import stamp_of
 from kaf.imaging.volume import read_volume
 from kaf.inference.loaded_model import LoadedModel, load_for_inference
+from kaf.inference.segmentation import segment_volume
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.runtime.file_set import sweep
 from kaf.runtime.files import remove
 from kaf.runtime.paths import identity
 from kaf.settings.segment import SegmentSettings
-from kaf.verbs.segment import segment
 
 _SAID = 3  # so many files are named
 
 
-def segment_many(cases: Sequence[Case], settings: SegmentSettings, output: Path, suffix: str = ".seg.nrrd",
-                 picture: bool = False, overwrite: bool = False, on_event: OnEvent = ignore) -> CaseOutcome:
+def segment_folder(cases: Sequence[Case], settings: SegmentSettings, output: Path, suffix: str = ".seg.nrrd",
+                   picture: bool = False, overwrite: bool = False, on_event: OnEvent = ignore) -> CaseOutcome:
     """Segment every case into the folder ``output`` as <name><suffix>, with a report <name>-seg.json each.
 
     What the same model and settings have made of the same scan is kept; a scan that cannot be used is told and left
@@ -35,7 +36,7 @@ def segment_many(cases: Sequence[Case], settings: SegmentSettings, output: Path,
     Raises:
         OutputError: a result of another model, of other settings or of another scan is there and ``overwrite`` is not
             set; a file is somebody's own; a result would replace a scan.
-        ModelError, ResourceError: as :func:`segment`.
+        ModelError, ResourceError: as :func:`kaf.verbs.segment.segment`.
     """
     job = _Job(settings, output, suffix, picture, overwrite, load_for_inference(settings, settings.model), on_event)
     job.check(cases)
@@ -108,13 +109,16 @@ class _Job:
         try:
             stamp = stamp_of(case.image)
             series = self.settings.series if case.image.is_dir() else ""
+            start = time.monotonic()
             volume = read_volume(case.image, self.settings.frame, series or None)
-            result = segment(volume, self.settings, ready=self.ready)
+            read = time.monotonic() - start
+            result = segment_volume(volume, self.ready, self.settings)
         except InputError as error:
             self.on_event(Message(f"Left out: {error}", "warning"))
             raise
         for warning in result.warnings:
             self.on_event(Message(f"{case.name}: {warning}", "warning"))
+        result = replace(result, seconds={"read": read, "load": 0.0, **result.seconds})
         report = report_of(str(case.image), result, wanted.paths, self.settings, stamp)
         write_results(volume, result, wanted.paths, report, True, self.on_event, leftovers(wanted.paths),
                       wanted.begin)
