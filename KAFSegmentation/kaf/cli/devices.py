@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
+from kaf.settings.run import RunSettings
 
 
 class DevicesCommand(Command):
@@ -16,5 +17,5 @@ def main(arguments: Sequence[str], console: Console) -> None:
     parse(DevicesCommand, arguments, "devices")
     from kaf.runtime.device_list import find_devices
 
-    found = find_devices()
+    found = find_devices(RunSettings())
     console.result(found.to_dict(), found.text())

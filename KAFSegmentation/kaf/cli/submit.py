@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaf.cli.console import Console
+from kaf.cli.entry import main as run_command
 from kaf.cli.flags import Command, parse
 from kaf.runs.earlier import check_replaceable, own_content
 from kaf.runs.submit import SubmitSettings, submit
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
         parse(SubmitCommand, ["--help"], f"submit {verb}")
     settings: SubmitSettings = parse(SubmitCommand, own, "submit").only(SubmitSettings)
     output = _checked(verb, rest, settings.world)
-    job = submit(verb, rest, output, settings)
+    job = submit(run_command, verb, rest, output, settings)
     log = str(job.paths.stderr)
     values = {"job": job.job_id, "log": log, "output": output}
     if settings.wait:

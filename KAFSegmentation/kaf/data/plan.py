@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -14,10 +14,8 @@ from kaf.imaging.grid import Grid, canonical_grid
 from kaf.imaging.volume import guess_modality, read_labels, read_volume
 from kaf.runtime.errors import InputError, KafError
 from kaf.runtime.events import Message, OnEvent, Ticker, ignore
-from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import NormalisationSettings
-from kaf.settings.pretrain import PretrainSettings
 
 _ISOTROPIC = 1.2  # largest over smallest spacing up to which every plane is as sharp as the others
 _LOOK_AT = 12
@@ -26,6 +24,38 @@ _LEAST_PATCH = 112  # of a slice that is larger: around small structures, so tha
 _AROUND = 4 / 3  # a patch over the extent of all structures together
 _PLANES = ("axial", "coronal", "sagittal")
 _CT_WINDOW = (-200.0, 300.0)
+
+
+class PlanSettings(Protocol):
+    """What the settings of a training say about its plan; None and "auto" leave it open."""
+
+    @property
+    def data(self) -> str:
+        """Folder of the scans."""
+
+    @property
+    def modality(self) -> Literal["CT", "MR", "any"]: ...
+
+    @property
+    def spacing(self) -> float | None:
+        """Width of a pixel in mm."""
+
+    @property
+    def slicing_axis(self) -> str: ...
+
+    @property
+    def slice_context(self) -> int:
+        """Neighbouring slices on each side that are channels too."""
+
+    @property
+    def patch(self) -> int | None:
+        """Rows and columns of a patch."""
+
+    @property
+    def normalisation(self) -> NormalisationSettings | None: ...
+
+    @property
+    def network(self) -> NetworkSettings | None: ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +87,7 @@ def compact_network(classes: int, context: int) -> NetworkSettings:
                            token_norm="layer")
 
 
-def make_plan(cases: Sequence[Case], settings: FinetuneSettings, on_event: OnEvent = ignore) -> Plan:
+def make_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent = ignore) -> Plan:
     """Look at the labels of all cases and the images of some, and choose what the settings leave open."""
     # The cache reads these label maps once more, when it prepares a case: 6 to 10 % of that time (119 ms of 2.1 s
     # for a short-axis heart, 36 ms of 0.35 s for a hippocampus), once per case; handing them over would hold all
@@ -84,7 +114,7 @@ def make_plan(cases: Sequence[Case], settings: FinetuneSettings, on_event: OnEve
     return _resolve(settings, grids, modalities, together, tuple(sorted(values)), boxes)
 
 
-def make_image_plan(cases: Sequence[Case], settings: PretrainSettings, on_event: OnEvent = ignore) -> Plan:
+def make_image_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent = ignore) -> Plan:
     """The plan of pretraining: from the images of some cases; labels are not looked at."""
     sample = sorted({round(i) for i in np.linspace(0, len(cases) - 1, min(_LOOK_AT, len(cases)))})
     ticker = Ticker(on_event, "looking at the scans", len(sample))
@@ -111,7 +141,7 @@ def make_image_plan(cases: Sequence[Case], settings: PretrainSettings, on_event:
     return _resolve(settings, grids, modalities, dict.fromkeys(_PLANES, 0.0), ())
 
 
-def _resolve(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tuple[tuple[int, int, int], np.ndarray]],
+def _resolve(settings: PlanSettings, grids: Sequence[tuple[tuple[int, int, int], np.ndarray]],
              modalities: Sequence[str], together: dict[str, float], values: tuple[int, ...],
              boxes: Sequence[np.ndarray] = ()) -> Plan:
     """The settings where they say something, else what the scans and the ``boxes`` around their structures say."""
@@ -168,7 +198,7 @@ def _labels_per_slice(labels: np.ndarray, affine: np.ndarray, plane: str) -> flo
     return float(np.mean(counts)) if counts else 0.0
 
 
-def _slicing_axis(settings: FinetuneSettings | PretrainSettings, grids: Sequence[tuple[tuple[int, ...], np.ndarray]],
+def _slicing_axis(settings: PlanSettings, grids: Sequence[tuple[tuple[int, ...], np.ndarray]],
                   together: dict[str, float]) -> str:
     """Thick slices stay as they are; of equally sharp planes the one that shows the most structures at once,
     so that the network sees where one ends and the next begins."""

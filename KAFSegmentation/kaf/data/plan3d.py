@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 
 from kaf.network.volumes import design, total_stride
-from kaf.runtime.errors import SettingsError
-from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import PretrainSettings
-
-R = TypeVar("R", FinetuneSettings, PretrainSettings)
 
 _VOXELS = 16 * 96 * 96  # of the published patch (PGL 4.2)
-_FEW = 4  # patches in a batch where nothing was said; 16 slices hold as many pixels as 4 patches or fewer
 
 
 def fit_network(network: NetworkSettings, shapes: Sequence[tuple[int, int, int]], spacing: Sequence[float],
@@ -47,22 +40,3 @@ def fit_patch(shapes: Sequence[tuple[int, int, int]], spacing: Sequence[float]) 
         longest *= 0.98
     fitted = np.maximum(np.minimum(sizes, longest / np.array(spacing)), 4.0)
     return float(fitted[0]), float(fitted[1]), float(fitted[2])
-
-
-def small_batches(settings: R) -> R:
-    """For a 3-D network fewer patches at a time than slices, where nothing was said; and what does not go with it.
-
-    Raises:
-        SettingsError: neighbouring slices as channels, which patches hold already, or unlabelled slices.
-    """
-    if settings.network is None or settings.network.dimensions == 2:
-        return settings
-    if settings.slice_context:
-        raise SettingsError("slice_context", "is for networks that see slices; a 3-D network sees patches",
-                            "Leave it out with network.dimensions 3.")
-    if isinstance(settings, FinetuneSettings) and settings.unlabelled:
-        raise SettingsError("unlabelled", "mixes slices, and a 3-D network sees patches",
-                            "Leave it out with network.dimensions 3; pretrain on these scans with --method pgl.")
-    if "batch" in settings.model_fields_set:
-        return settings
-    return settings.model_copy(update={"batch": _FEW})

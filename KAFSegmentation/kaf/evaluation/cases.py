@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from kaf._version import __version__
-from kaf.cohort.work_queue import work_folder
 from kaf.evaluation.metrics import LabelMetrics, case_metrics
 from kaf.evaluation.pairing import Pair, named_labels, require_same_grid
 from kaf.imaging.labels import Label
@@ -59,9 +58,9 @@ def _values(labels: np.ndarray) -> frozenset[int]:
 
 @dataclass(frozen=True)
 class Kept:
-    """The scored cases of an evaluation into ``output``, a file each; those of changed files or settings are none."""
+    """The scored cases of an evaluation in ``folder``, a file each; those of changed files or settings are none."""
 
-    output: Path
+    folder: Path
     settings: EvaluateSettings
 
     def put(self, pair: Pair, scored: Scored) -> None:
@@ -83,7 +82,7 @@ class Kept:
         return None
 
     def _path(self, pair: Pair) -> Path:
-        return work_folder(self.output) / f"{pair.name}.json"
+        return self.folder / f"{pair.name}.json"
 
     def _key(self, pair: Pair) -> list[Any]:
         files = (pair.prediction, pair.reference)

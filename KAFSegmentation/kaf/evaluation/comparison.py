@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kaf.evaluation.dice import dice, pooled_dice
-from kaf.evaluation.metrics import Statistic, statistic
+from kaf.report.statistics import Statistic, statistic
 from kaf.runtime.plain_text import csv_table
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from kaf.evaluation.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS, statistic
+from kaf.evaluation.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS
 from kaf.evaluation.pairing import GRID_TOLERANCE
 from kaf.evaluation.pictures import by_dice, worst_cases
 from kaf.evaluation.results import CaseResult, Evaluation, LabelSummary
 from kaf.report import parts as report
 from kaf.report.chart import Strip, strip_chart
 from kaf.report.parts import NOTHING, Cell, Column, amount, number, spread
+from kaf.report.statistics import statistic
 from kaf.runtime.events import OnEvent, ignore
 
 _WORST = 4  # cases with a picture

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kaf._version import __version__
-from kaf.evaluation.metrics import LabelMetrics, Statistic, statistic
+from kaf.evaluation.metrics import LabelMetrics
 from kaf.evaluation.pairing import Pair
 from kaf.imaging.labels import Label
+from kaf.report.statistics import Statistic, statistic
 from kaf.settings.evaluate import EvaluateSettings
 
 TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"

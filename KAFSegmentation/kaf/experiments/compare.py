@@ -22,9 +22,9 @@ from kaf.data.splits import Split, few_shot, k_folds
 from kaf.evaluation.comparison import Cell, as_csv, differences, rows
 from kaf.evaluation.comparison_page import comparison_page
 from kaf.evaluation.dice import overlap
-from kaf.evaluation.kept import check_data, check_recipe
 from kaf.evaluation.metrics import case_metrics
 from kaf.evaluation.results import plain_numbers
+from kaf.experiments.kept import check_data, check_recipe
 from kaf.imaging.volume import read_labels
 from kaf.network import build_network
 from kaf.network.build import count_parameters

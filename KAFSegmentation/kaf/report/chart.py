@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from kaf.evaluation.metrics import statistic
 from kaf.report.parts import hexadecimal, number
+from kaf.report.statistics import statistic
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 500.0, 10.0, 10.0, 62.0, 26.0
 _RADIUS = 3.0

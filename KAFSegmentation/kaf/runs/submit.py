@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -43,9 +43,11 @@ class SubmitSettings(Settings):
 class Job:
     """``kaf <verb> <arguments>`` on the cluster; picked up again it resumes the run in ``output``.
 
-    ``replaces``: when the run began that was in ``output`` before, 0 for none.
+    main: runs such a command line and returns its exit code; a function of a module, which the job imports.
+    replaces: when the run began that was in ``output`` before, 0 for none.
     """
 
+    main: Callable[[Sequence[str]], int]
     verb: str
     arguments: tuple[str, ...]
     output: str
@@ -54,14 +56,12 @@ class Job:
     replaces: float = 0.0
 
     def __call__(self) -> str:
-        from kaf.cli import entry as cli
-
         if self.world > 1:
             from submitit.helpers import TorchDistributedEnvironment
 
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         again = self.again or int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
-        if code := cli.main([self.verb, *(self.resumed() if again else self.arguments)]):
+        if code := self.main([self.verb, *(self.resumed() if again else self.arguments)]):
             raise RuntimeError(f"kaf {self.verb} ended with exit code {code}; its words are in the log")
         return self.output
 
@@ -85,10 +85,12 @@ def _created(folder: Path) -> float:
     return created(folder) if (folder / "settings.json").is_file() else 0.0
 
 
-def submit(verb: str, arguments: Sequence[str], output: str, settings: SubmitSettings) -> Any:
+def submit(main: Callable[[Sequence[str]], int], verb: str, arguments: Sequence[str], output: str,
+           settings: SubmitSettings) -> Any:
     """Submit ``kaf <verb> <arguments>``, which writes the run folder ``output``; returns submitit's job.
 
-    Logs and submitit's own files are written to ``<output>-job``.
+    ``main`` runs a command line of KAF and returns its exit code.  Logs and submitit's own files are written to
+    ``<output>-job``.
 
     Raises:
         KafError: submitit is not installed.
@@ -101,7 +103,7 @@ def submit(verb: str, arguments: Sequence[str], output: str, settings: SubmitSet
                        "Install it: pip install 'kaf-segmentation[cluster]', or pip install submitit.") from error
     folder = Path(output).absolute()
     flags = {argument.partition("=")[0] for argument in arguments}
-    job = Job(verb, tuple(arguments), str(folder), settings.world,
+    job = Job(main, verb, tuple(arguments), str(folder), settings.world,
               replaces=_created(folder) if "--overwrite" in flags else 0.0)
     try:
         executor = submitit.AutoExecutor(folder=folder.with_name(f"{folder.name}-job"), cluster=settings.cluster,

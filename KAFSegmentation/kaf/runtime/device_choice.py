@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from kaf.runtime.errors import ResourceError
 from kaf.runtime.threads import threads_for
-from kaf.settings.run import RunSettings
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,23 @@ def native_bf16(device: torch.device) -> bool:
     return False
 
 
-def choose_device(settings: RunSettings) -> DeviceChoice:
+class DeviceSettings(Protocol):
+    """What a verb's settings say about where its network runs."""
+
+    @property
+    def device(self) -> str:
+        """auto, cpu, mps, cuda or cuda:N."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads; 0: one per physical core."""
+
+    @property
+    def precision(self) -> str:
+        """auto, fp32 or bf16."""
+
+
+def choose_device(settings: DeviceSettings) -> DeviceChoice:
     """The device of the settings; "auto" takes the first GPU, then Apple's, then the processor.
 
     Raises:

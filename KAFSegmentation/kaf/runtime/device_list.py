@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from kaf.runtime.device_choice import choose_device, native_bf16
+from kaf.runtime.device_choice import DeviceSettings, choose_device, native_bf16
 from kaf.runtime.threads import physical_cores
-from kaf.settings.run import RunSettings
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,11 @@ class Devices:
         return "\n".join([*lines, f"auto takes {self.auto}", *([self.lacking] if self.lacking else [])])
 
 
-def find_devices() -> Devices:
-    """All devices that this torch can use.  The number of torch's threads is set, as by every run."""
+def find_devices(settings: DeviceSettings) -> Devices:
+    """All devices that this torch can use, and the one that these settings take.
+
+    The number of torch's threads is set, as by every run.
+    """
     found = []
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
@@ -54,7 +56,7 @@ def find_devices() -> Devices:
     cores = physical_cores()
     found.append(Device("cpu", f"processor with {cores} physical core{'s' * (cores > 1)}",
                         native_bf16(torch.device("cpu"))))
-    return Devices(tuple(found), choose_device(RunSettings()).reason, "" if gpu else _why_no_gpu())
+    return Devices(tuple(found), choose_device(settings).reason, "" if gpu else _why_no_gpu())
 
 
 def _why_no_gpu() -> str:

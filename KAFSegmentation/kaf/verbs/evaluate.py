@@ -13,23 +13,14 @@ from typing import Any
 import numpy as np
 
 from kaf.cohort.tables import check_tables
-from kaf.cohort.work_queue import CaseOutcome, clear_work, leads, share_work
+from kaf.cohort.work_queue import CaseOutcome, clear_work, leads, share_work, work_folder
 from kaf.evaluation.cases import Kept, Scored, score
 from kaf.evaluation.dice import pooled_dice
-from kaf.evaluation.metrics import (
-    ABSENT,
-    MISSED,
-    NOT_CONTOURED,
-    SCORED,
-    SPURIOUS,
-    LabelMetrics,
-    absent,
-    not_contoured,
-    statistic,
-)
+from kaf.evaluation.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS, LabelMetrics, absent, not_contoured
 from kaf.evaluation.pairing import Pair, find_pairs
 from kaf.evaluation.results import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
 from kaf.imaging.labels import Label, plain_label
+from kaf.report.statistics import statistic
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Message, Metric, OnEvent, ignore
 from kaf.runtime.file_set import write_set
@@ -81,7 +72,7 @@ def score_cases(settings: EvaluateSettings, on_event: OnEvent = ignore
         )
     import monai.metrics.utils  # noqa: F401 - seconds that would spoil the estimate of the time left
 
-    kept = Kept(output, settings)
+    kept = Kept(work_folder(output), settings)
     problems = list[InputError]()
 
     def is_done(pair: Pair) -> bool:

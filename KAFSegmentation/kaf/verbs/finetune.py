@@ -20,7 +20,6 @@ from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import Case, scan_folder
 from kaf.data.patches3d import LabelledVolumes
 from kaf.data.plan import Plan, make_plan
-from kaf.data.plan3d import small_batches
 from kaf.data.splits import Split, few_shot, holdout
 from kaf.data.views import UnlabelledSlices
 from kaf.imaging.labels import plain_label
@@ -37,6 +36,7 @@ from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, InputError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
 from kaf.settings.base import build
+from kaf.settings.dimensions import small_batches
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.network import NetworkSettings
 from kaf.training.constant_guess import constant_dice

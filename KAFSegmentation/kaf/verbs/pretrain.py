@@ -16,7 +16,6 @@ from kaf.data.cache import CachedCase
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import scan_folder
 from kaf.data.plan import Plan, make_image_plan
-from kaf.data.plan3d import small_batches
 from kaf.data.splits import Split
 from kaf.data.unlabelled import check_enough, choose_scans, prepared_cases
 from kaf.data.views import UnlabelledSlices
@@ -33,6 +32,7 @@ from kaf.runtime import ranks
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
+from kaf.settings.dimensions import small_batches
 from kaf.settings.pretrain import PretrainSettings
 from kaf.training.forecast import forecast
 from kaf.training.loop import Loop

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from kaf.evaluation.metrics import ABSENT, MISSED, SCORED, SPURIOUS, case_metrics, statistic
+from kaf.evaluation.metrics import ABSENT, MISSED, SCORED, SPURIOUS, case_metrics
+from kaf.report.statistics import statistic
 from kaf.runtime.errors import InputError
 
 ANISOTROPIC = (8.0, 1.25, 1.5)  # mm along (slice, row, column)

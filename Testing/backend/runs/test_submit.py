@@ -31,7 +31,8 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
     settings = small_pretraining(tmp_path, data, method="simclr", epochs=20, checkpoint_every=1e-6)
     file = tmp_path / "settings.json"
     file.write_text(json.dumps(settings.model_dump(mode="json", exclude={"data", "output", "resume"})))
-    job = submit("pretrain", [str(data), "--output", settings.output, "--settings", str(file)], settings.output,
+    arguments = [str(data), "--output", settings.output, "--settings", str(file)]
+    job = submit(cli.main, "pretrain", arguments, settings.output,
                  SubmitSettings(cluster="local", hours=1))
     checkpoints, end = Path(settings.output) / "checkpoints", time.monotonic() + 300
     while not list(checkpoints.glob("checkpoint-*")):
@@ -48,12 +49,12 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
 
 
 def test_a_job_that_is_picked_up_again_resumes_only_what_had_begun(tmp_path):
-    job = Job("pretrain", ("scans", "--overwrite", "--batch", "4"), str(tmp_path))
+    job = Job(cli.main, "pretrain", ("scans", "--overwrite", "--batch", "4"), str(tmp_path))
     assert job.resumed() == job.arguments
     (tmp_path / "settings.json").touch()
     assert job.resumed() == ("scans", "--batch", "4", "--no-overwrite", "--resume")
     assert job.checkpoint().function.again
-    again = Job("compare", ("scans", "--folds", "2"), str(tmp_path), again=True)
+    again = Job(cli.main, "compare", ("scans", "--folds", "2"), str(tmp_path), again=True)
     assert again.resumed() == again.arguments  # it goes on by itself
 
 
@@ -64,12 +65,12 @@ def test_a_job_that_is_picked_up_before_it_replaced_a_run_still_replaces_it(tmp_
     (tmp_path / "settings.json").write_text("{}")
     (tmp_path / "run.json").write_text('{"created": 1000.0}')
     arguments = ["scans", "--overwrite", "--batch", "4"]
-    submit("pretrain", arguments, str(tmp_path), SubmitSettings(cluster="local"))
+    submit(cli.main, "pretrain", arguments, str(tmp_path), SubmitSettings(cluster="local"))
     job, = submitted
     assert job.resumed() == tuple(arguments)
     (tmp_path / "run.json").write_text('{"created": 2000.0}')
     assert job.resumed() == ("scans", "--batch", "4", "--no-overwrite", "--resume")
-    submit("pretrain", ["scans", "--resume"], str(tmp_path), SubmitSettings(cluster="local"))
+    submit(cli.main, "pretrain", ["scans", "--resume"], str(tmp_path), SubmitSettings(cluster="local"))
     assert submitted[1].resumed() == ("scans", "--no-overwrite", "--resume")
 
 
@@ -104,10 +105,10 @@ def test_a_run_that_is_there_is_not_submitted_over(no_job, tmp_path, capsys):
 def test_without_submitit_the_words_say_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(KafError, match=r"submitit: is not installed.*pip install .*cluster"):
-        submit("pretrain", [], str(tmp_path / "run"), SubmitSettings())
+        submit(cli.main, "pretrain", [], str(tmp_path / "run"), SubmitSettings())
 
 
 def test_without_slurm_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ResourceError, match=r"cluster slurm: the job was not taken .*login node"):
-        submit("pretrain", [], str(tmp_path / "run"), SubmitSettings())
+        submit(cli.main, "pretrain", [], str(tmp_path / "run"), SubmitSettings())

@@ -11,6 +11,7 @@ from made_models import command_line
 
 from kaf.runtime.device_list import find_devices
 from kaf.runtime.events import from_json
+from kaf.settings.run import RunSettings
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def two_gpus(monkeypatch):
 
 
 def test_all_gpus_are_listed_and_auto_takes_the_first(two_gpus):
-    found = find_devices()
+    found = find_devices(RunSettings())
     assert [(d.name, d.description, d.memory_gb, d.bf16) for d in found.found] == [
         ("cuda:0", "Card 0", 8.0, False), ("cuda:1", "Card 1", 16.0, True),
         ("cpu", "processor with 3 physical cores", None, False)]
@@ -57,7 +58,7 @@ def test_why_there_is_no_gpu(monkeypatch, built, words):
     for name in {"cuda", "hip"} & set(built):
         monkeypatch.setattr(torch.version, name, built[name], raising=False)
     monkeypatch.setattr(torch.backends.mps, "is_built", lambda: "mps" in built)
-    found = find_devices()
+    found = find_devices(RunSettings())
     assert [device.name for device in found.found] == ["cpu"]
     assert found.auto == "cpu (no GPU was found)"
     assert re.search(words, found.lacking)
@@ -65,7 +66,7 @@ def test_why_there_is_no_gpu(monkeypatch, built, words):
 
 def test_an_apple_gpu_is_found(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    found = find_devices()
+    found = find_devices(RunSettings())
     assert [device.name for device in found.found] == ["mps", "cpu"]
     assert (found.auto, found.lacking) == ("mps (an Apple GPU is there)", "")
 

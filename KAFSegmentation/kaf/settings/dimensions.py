@@ -1,0 +1,32 @@
+"""What a network that sees patches of a volume changes in the settings of its training."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from kaf.runtime.errors import SettingsError
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.pretrain import PretrainSettings
+
+S = TypeVar("S", FinetuneSettings, PretrainSettings)
+
+_FEW = 4  # patches in a batch where nothing was said; 16 slices hold as many pixels as 4 patches or fewer
+
+
+def small_batches(settings: S) -> S:
+    """For a 3-D network fewer patches at a time than slices, where nothing was said; and what does not go with it.
+
+    Raises:
+        SettingsError: neighbouring slices as channels, which patches hold already, or unlabelled slices.
+    """
+    if settings.network is None or settings.network.dimensions == 2:
+        return settings
+    if settings.slice_context:
+        raise SettingsError("slice_context", "is for networks that see slices; a 3-D network sees patches",
+                            "Leave it out with network.dimensions 3.")
+    if isinstance(settings, FinetuneSettings) and settings.unlabelled:
+        raise SettingsError("unlabelled", "mixes slices, and a 3-D network sees patches",
+                            "Leave it out with network.dimensions 3; pretrain on these scans with --method pgl.")
+    if "batch" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"batch": _FEW})
