@@ -27,7 +27,7 @@ def scan_tries(material: Material) -> Iterator[Try]:
     """All of them, for ``kaf segment``."""
     def one(group: str, name: str, make: Make, path: str = "scan.nii.gz", expect: str = REFUSE) -> Try:
         command = ["segment", path, "--model", material.model, "--output", "out.nrrd", *HERE]
-        return bad(group, name, make, command, [Path(path).name.partition(".")[0]], expect, ("out",))
+        return bad(group, name, make, command, [_as_shown(path)], expect, ("out",))
 
     for name, path, make in _cut_short():
         yield one("scans cut short", name, make, path)
@@ -57,6 +57,13 @@ def scan_tries(material: Material) -> Iterator[Try]:
         yield bad("what is asked of a scan", " ".join(more), lambda: _write("scan.nii.gz"),
                   ["segment", "scan.nii.gz", "--model", material.model, "--output", "out.nrrd", *more],
                   ["scan", more[0].partition("=")[0].lstrip("-"), "cuda:9"])
+
+
+def _as_shown(path: str) -> str:
+    """What an error has to name: the file without its suffix, a byte that is no UTF-8 by its number, as ``\\xff``; half
+    a surrogate pair, which is how Python holds such a byte, is no character that a terminal can show."""
+    stem = Path(path).name.partition(".")[0]
+    return "".join(f"\\x{ord(c) - 0xdc00:02x}" if "\udc80" <= c <= "\udcff" else c for c in stem)
 
 
 def _write(path: str) -> None:

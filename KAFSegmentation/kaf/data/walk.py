@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kaf.data.pairing import count, some
 from kaf.runtime.errors import InputError
+from kaf.runtime.plain_text import plain_lines
 
 _KERNEL = {"/proc", "/sys", "/dev"}
 """Folders of no files: what is read there is made while it is read, or waits for a device."""
@@ -26,11 +27,6 @@ def is_utf8(name: str) -> bool:
     return True
 
 
-def shown(name: str) -> str:
-    """A name with escapes for what is no text in it."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def walk(root: Path, problems: list[str]) -> Iterator[tuple[Path, tuple[str, ...], list[str]]]:
     """Each folder from ``root`` on, its parts below ``root``, and the names of its files, sorted; hidden ones are not
     looked at.  Sentences about what was left out are added to ``problems`` in the end.
@@ -39,7 +35,7 @@ def walk(root: Path, problems: list[str]) -> Iterator[tuple[Path, tuple[str, ...
         InputError: ``root`` cannot be read, or ITK could read nothing in it.
     """
     if not is_utf8(str(root)):
-        raise InputError(shown(str(root)), "its name is not valid UTF-8", "Rename the folder.")
+        raise InputError(plain_lines(root), "its name is not valid UTF-8", "Rename the folder.")
     walker = _Walker(root)
     yield from walker.below(root, ())
     problems += walker.problems()
@@ -76,7 +72,7 @@ class _Walker:
                     kind = self._kind(entry)
                     if kind == "folder" and entry.name.startswith(("$", "__MACOSX")):
                         continue
-                    path = "/".join((*relative, shown(entry.name)))
+                    path = "/".join((*relative, plain_lines(entry.name)))
                     if kind == "":
                         self._special.append(path)
                     elif not is_utf8(entry.name):

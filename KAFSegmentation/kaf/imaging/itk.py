@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kaf.runtime.errors import InputError
+from kaf.runtime.plain_text import plain_lines
 
 COPY_AGAIN = "Copy or export it again."
 MEND_GEOMETRY = "Open it in Slicer, mend spacing and axes in the Volumes module, and save it again."
@@ -29,8 +30,8 @@ def name_of(path: str | Path) -> str:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
-        shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
-        raise InputError(shown, "its name, or that of a folder above it, is not valid UTF-8", "Rename it.") from error
+        raise InputError(plain_lines(name), "its name, or that of a folder above it, is not valid UTF-8",
+                         "Rename it.") from error
     return name
 
 

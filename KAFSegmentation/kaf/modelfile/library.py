@@ -6,6 +6,7 @@ All but :func:`add_model` needs nothing that Slicer does not ship: its own proce
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,9 @@ from kaf.runtime.temporary import Scratch
 __all__ = ["SUFFIX", "Entry", "add_model", "adopt_model", "bundled_folder", "change_card", "check_proven",
            "export_model", "find_model", "free_model_name", "keep_model", "list_models", "refused_models",
            "remove_model", "user_folder"]
+
+_DOWNLOADED = ("http://", "https://")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: "C://" begins a path
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,10 @@ def add_model(source: str, name: str = "", digest: str = "", folder: Path | None
         OutputError: the disk refuses.
     """
     folder, digest = folder or user_folder(), digest.strip().lower().removeprefix("sha256:")
-    if not source.lower().startswith(("http://", "https://")):
+    if _ADDRESS.match(source) and not source.lower().startswith(_DOWNLOADED):
+        raise ModelError(source, "is an address, but not one that KAF downloads from",
+                         "Give an address that begins with https:// or http://, or the path of a file.")
+    if not source.lower().startswith(_DOWNLOADED):
         path = find_model(source, folder)
         found = file_digest(path) if digest else ""
         if found != digest:

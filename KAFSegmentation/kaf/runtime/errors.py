@@ -6,10 +6,11 @@ No torch, no heavy import: the panels and ``--help`` use this file.
 from __future__ import annotations
 
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
+from kaf.runtime.plain_text import shortened
 
 
 class KafError(Exception):
-    """One paragraph a person can act on.
+    """One paragraph a person can act on; a part of it that repeats something endless is shortened in the middle.
 
     Args:
         subject: the file, folder, setting or device concerned, as the user named it.
@@ -20,7 +21,7 @@ class KafError(Exception):
     exit_code = 1
 
     def __init__(self, subject: object, reason: str, remedy: str):
-        self.subject, self.reason, self.remedy = str(subject), reason, remedy
+        self.subject, self.reason, self.remedy = shortened(str(subject)), shortened(reason), shortened(remedy)
         super().__init__(f"{self.subject}: {self.reason}. {self.remedy}")
 
     def __reduce__(self):

@@ -19,6 +19,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?")
 _DIRECTIONS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}  # turn the order of the letters around
 _STARTS_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: their full-width forms
+_LONGEST, _HEAD, _TAIL = 4096, 800, 200  # characters; PATH_MAX of Linux is 4096 bytes
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?|[+-]?(inf|nan)")
 
 
@@ -35,6 +36,12 @@ def one_line(text: object) -> str:
     """Text for one line: as :func:`plain_lines`, and a run of white space with a line's end in it is one space."""
     return re.sub(r"\s*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", plain_lines(
         re.sub(r"[\r\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", str(text)))).strip()
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning and end where it is longer than any path can be."""
+    left_out = len(text) - _HEAD - _TAIL
+    return text if len(text) <= _LONGEST else f"{text[:_HEAD]}[... {left_out:,} characters ...]{text[-_TAIL:]}"
 
 
 def is_control(character: str) -> bool:

@@ -10,5 +10,5 @@ if __name__ == "__main__":
     try:
         main()
     except KafError as wrong:
-        print(plain_lines(f"kaf worker: {wrong}"), file=sys.stderr)
+        print(plain_lines(f"kaf: {wrong}"), file=sys.stderr)
         sys.exit(wrong.exit_code)

@@ -35,10 +35,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from kaf._version import __version__
-from kaf.runtime.errors import InputError, KafError, ResourceError, WorkerError
+from kaf.runtime.errors import InputError, KafError, ResourceError, SettingsError, WorkerError
 from kaf.runtime.events import Error, Event, Message, OnEvent, Result
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
 from kaf.runtime.plain_text import one_line, plain_lines
@@ -234,8 +234,15 @@ def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, answers
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is an error in words, as that of every other command."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError("kaf worker", message, "See `kaf worker --help`.")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m kaf.worker", description=__doc__.split("\n")[0])
+    parser = _Parser(prog="python -m kaf.worker", description=__doc__.split("\n")[0])
     parser.add_argument("--verbs", metavar="MODULE:TABLE",
                         help="a dictionary of more verbs, for tests and extensions; torch then loads on use")
     parser.add_argument("--own-group", action="store_true",

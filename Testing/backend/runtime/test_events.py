@@ -121,3 +121,13 @@ def test_an_error_is_one_paragraph_and_travels_between_processes(kind):
 def test_stopping_needs_no_words():
     assert str(errors.Cancelled()) == (
         "run: stopped on request. Start it again when you want it; nothing was half-written.")
+
+
+def test_an_error_about_something_endless_ends():
+    error = errors.InputError("x" * 2_000_000, "y" * 2_000_000, "Check it.")
+    assert len(str(error)) < 3000
+    assert str(error).startswith("xxx")
+    assert "x[... 1,999,000 characters ...]x" in error.subject
+    assert str(error).endswith("y. Check it.")
+    longest = "/" + "p" * 4095  # which a path on Linux may be
+    assert errors.InputError(longest, "is empty", "Check it.").subject == longest

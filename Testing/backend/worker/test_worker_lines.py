@@ -86,9 +86,12 @@ def test_a_request_that_cannot_be_served(worker, name):
 
 
 @pytest.mark.parametrize(("table", "words"), [
-    ("os:nope", "'os:nope' names no table of verbs (AttributeError"), ("nobody_has_this:TABLE", "ModuleNotFoundError"),
-    ("os", "names no table"), (":", "ValueError"), ("os:sep", "is no dictionary"),
-    ("os:environ", "is no dictionary"), ("worker_toys:HERE", "is no dictionary"), ("worker_toys.nope:x", "names no"),
+    ("os:nope", "--verbs: the module 'os' has nothing called 'nope'. Give MODULE:TABLE, "),
+    ("nobody_has_this:TABLE", "--verbs: Python finds no module 'nobody_has_this'. Give MODULE:TABLE, "),
+    ("os", "--verbs: 'os' is not of the form MODULE:TABLE. Give "), (":", "':' is not of the form MODULE:TABLE"),
+    (":TABLE", "':TABLE' is not of the form MODULE:TABLE"), (".os:path", "the module '.os' fails when imported"),
+    ("os:sep", "'os:sep' is not a dictionary"), ("os:environ", "'os:environ' is not a dictionary"),
+    ("worker_toys:HERE", "is not a dictionary"), ("worker_toys.nope:x", "finds no module 'worker_toys.nope'"),
 ], ids=str)
 @pytest.mark.parametrize("start", [["-m", "kaf.worker"], ["-m", "kaf", "worker"]], ids=["module", "command"])
 def test_verbs_that_are_not_there(table, words, start):
@@ -99,3 +102,12 @@ def test_verbs_that_are_not_there(table, words, start):
     assert done.stderr.startswith(b"kaf")
     assert done.stderr.count(b"\n") == 1
     assert words in done.stderr.decode()
+
+
+@pytest.mark.parametrize("start", [["-m", "kaf.worker"], ["-m", "kaf", "worker"]], ids=["module", "command"])
+def test_wrong_usage_is_told_as_by_every_command(start):
+    done = subprocess.run([sys.executable, *start, "--nothing"], input=b"", capture_output=True, check=False,
+                          env=environment())
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [
+        "kaf: kaf worker: unrecognized arguments: --nothing. See `kaf worker --help`."]
