@@ -31,15 +31,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 from small_models import listening
 
 from kaf.data.views import View, ViewBatch
-from kaf.methods import kaf as kaf_method
-from kaf.methods.registry import make_method
-from kaf.methods.sinkhorn import marginals, with_dustbins
+from kaf.methods.kaf import method as kaf_method
+from kaf.methods.kaf.settings import KafSettings
+from kaf.methods.kaf.sinkhorn import marginals, with_dustbins
+from kaf.methods.registry import method_class
 from kaf.network import build_network
 from kaf.network.attention import AttentionBlock
 from kaf.network.fusion import KeypointFusion
 from kaf.network.occupied_cells import OccupiedCells
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import KafSettings
 from kaf.training.pretraining import Pretrainer
 
 BATCH, SIZE, KEYPOINTS = 8, 192, 150
@@ -48,7 +48,7 @@ BATCH, SIZE, KEYPOINTS = 8, 192, 150
 def pretrainer(blocks: int = 16) -> Pretrainer:
     torch.manual_seed(0)
     settings = NetworkSettings(width=32, blocks=blocks)
-    method = make_method("kaf", KafSettings(standardise=False), settings)
+    method = method_class("kaf")(KafSettings(standardise=False), settings)
     network = listening(build_network(settings))
     return Pretrainer(network, {"kaf": method}, {"kaf": 1.0}).to(memory_format=torch.channels_last)
 

@@ -10,20 +10,17 @@ from small_models import SMALL, listening
 
 from kaf.data.cache import CachedCase, SliceSettings, as_case, prepare_case
 from kaf.data.views import UnlabelledSlices, hide_squares
-from kaf.methods.registry import make_method
+from kaf.methods.bim.settings import BimSettings
+from kaf.methods.contrast_settings import ContrastSettings
+from kaf.methods.kaf.settings import KafSettings
+from kaf.methods.lrc.settings import LrcSettings
+from kaf.methods.pgl.settings import PglSettings
+from kaf.methods.registry import method_class
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime import ranks
 from kaf.settings.augmentation import AugmentationSettings
 from kaf.settings.preparation import KeypointSettings, NormalisationSettings
-from kaf.settings.pretrain import (
-    BimSettings,
-    ContrastSettings,
-    KafSettings,
-    LrcSettings,
-    PglSettings,
-    PretrainSettings,
-    parse_method,
-)
+from kaf.settings.pretrain import PretrainSettings, parse_method
 from kaf.training.pretraining import Pretrainer
 
 # "lrc-labels" is the supervised variant of lrc.
@@ -75,10 +72,10 @@ def small_pretrainer(method: str, **network: Any) -> Pretrainer:
         if method == "lrc-labels":
             own = own.model_copy(update={"regions": "labels"})
         if name == "mae":
-            from kaf.settings.pretrain import MaeSettings
+            from kaf.methods.mae.settings import MaeSettings
 
             own = MaeSettings(block=8)
-        heads[name] = make_method(name, own, settings)
+        heads[name] = method_class(name)(own, settings)
     return Pretrainer(net, heads, weights)
 
 

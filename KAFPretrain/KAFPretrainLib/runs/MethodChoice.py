@@ -1,18 +1,15 @@
 """Which methods learn, with which weights, and the presets that choose them."""
 
 import json
-from pathlib import Path
 
-import kaf
-from KAFPretrainLib.runs.RunSettings import METHODS
+from kaf.settings.methods import method_names, preset_files
 
 OWN = ""  # no preset
 
 
 def readPresets():
     """Name -> settings of every preset; ``about`` says what it is."""
-    folder = Path(kaf.__file__).parent / "presets"
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in preset_files().items()}
 
 
 class MethodChoice:
@@ -25,8 +22,8 @@ class MethodChoice:
 
     def __init__(self, ui, onChanged):
         self._combo, self._about, self._onChanged = ui.presetComboBox, ui.presetLabel, onChanged
-        self._boxes = {name: getattr(ui, f"{name}CheckBox") for name in METHODS}
-        self._weights = {name: getattr(ui, f"{name}WeightSpinBox") for name in METHODS}
+        self._boxes = {name: getattr(ui, f"{name}CheckBox") for name in method_names()}
+        self._weights = {name: getattr(ui, f"{name}WeightSpinBox") for name in method_names()}
         self._presets = readPresets()
         # Those for a processor first: whoever has none of the papers' GPUs is not led to a run of days.
         self._names = sorted(self._presets, key=lambda name: ("compact" not in name, name))
@@ -36,7 +33,7 @@ class MethodChoice:
             self._combo.addItem(name or "none: only what is said here")
         self._filling = False
         self._combo.connect("currentIndexChanged(int)", self._onPreset)
-        for name in METHODS:
+        for name in method_names():
             self._boxes[name].connect("toggled(bool)", self._onMethod)
             self._weights[name].connect("valueChanged(double)", self._onMethod)
         self.show(OWN, "kaf")
@@ -49,7 +46,7 @@ class MethodChoice:
     @property
     def method(self):
         """What `kaf pretrain --method` takes; nothing where no method is chosen."""
-        chosen = [(name, round(self._weights[name].value, 2)) for name in METHODS if self._boxes[name].checked]
+        chosen = [(name, round(self._weights[name].value, 2)) for name in method_names() if self._boxes[name].checked]
         return "+".join(name if weight == 1 else f"{name}:{weight:g}" for name, weight in chosen)
 
     def minutes(self):
@@ -61,7 +58,7 @@ class MethodChoice:
         self._filling = True
         self._combo.setCurrentIndex(self._names.index(preset if preset in self._names else OWN))
         weights = weightsOf(method) or {"kaf": 1.0}
-        for name in METHODS:
+        for name in method_names():
             self._boxes[name].checked = name in weights
             self._weights[name].value = weights.get(name, 1.0)
             self._weights[name].enabled = name in weights
@@ -82,7 +79,7 @@ class MethodChoice:
     def _onMethod(self, value):
         if self._filling:
             return
-        for name in METHODS:
+        for name in method_names():
             self._weights[name].enabled = self._boxes[name].checked
         self._onChanged(False)
 
@@ -94,4 +91,4 @@ def weightsOf(method):
         weights = {name.strip(): float(weight or 1) for name, _, weight in pairs}
     except ValueError:
         return {}
-    return weights if set(weights) <= set(METHODS) else {}
+    return weights if set(weights) <= set(method_names()) else {}

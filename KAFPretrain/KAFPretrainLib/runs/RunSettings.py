@@ -6,8 +6,6 @@ from kaf.runs import start as jobs
 from kaf.runtime import json_files
 from kaf.runtime.errors import SettingsError
 
-METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
-
 
 def readMore(path):
     """The settings in a file that lies beneath what the panel says; nothing without one.

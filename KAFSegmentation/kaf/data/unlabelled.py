@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,15 @@ import numpy as np
 from kaf.data.cache import CachedCase, SliceSettings, load_case
 from kaf.data.cache_folder import open_cache
 from kaf.data.folder import Case, Dataset
+from kaf.data.needs import Needs
 from kaf.data.plan import Plan
 from kaf.runtime import ranks
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, OnEvent, Ticker
-from kaf.settings.pretrain import ContrastSettings, PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 
 _SAID = 5  # so many of those left out are told one by one
 _FLAT = 0.7  # so many pixels inside structures equal their neighbour only in label maps
-_COMPARES = ("kaf", "pcl", "simclr")  # slices with each other
 
 
 def choose_scans(dataset: Dataset, settings: PretrainSettings) -> list[Case]:
@@ -37,28 +37,25 @@ def choose_scans(dataset: Dataset, settings: PretrainSettings) -> list[Case]:
     return chosen
 
 
-def slice_settings(settings: PretrainSettings, plan: Plan) -> SliceSettings:
-    """What slices are made of: keypoints are described for kaf, superpixels found for lrc."""
-    superpixels = None
-    if "lrc" in settings.weights and settings.lrc.regions == "superpixels":
-        superpixels = (settings.lrc.scale, settings.lrc.sigma, settings.lrc.smallest)
+def slice_settings(settings: PretrainSettings, plan: Plan, needs: Needs) -> SliceSettings:
+    """How slices are prepared: keypoints with descriptors where they are matched, superpixels where they are needed."""
     return SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints,
-                         "kaf" in settings.weights, superpixels)
+                         needs.match_radius > 0, needs.superpixels)
 
 
-def prepared_cases(cases: Sequence[Case], settings: PretrainSettings, plan: Plan, send: OnEvent
+def prepared_cases(cases: Sequence[Case], settings: PretrainSettings, plan: Plan, needs: Needs, send: OnEvent
                    ) -> tuple[list[CachedCase], list[InputError]]:
     """The scans in slices, and what is wrong with those that cannot be used; one such is an error when strict.
 
     Several processes share the work through the cache.
     """
-    labels = "lrc" in settings.weights and settings.lrc.regions == "labels"
-    wanted, folder = slice_settings(settings, plan), open_cache(settings.cache)
+    labels = needs.regions == "labels"
+    wanted, folder = slice_settings(settings, plan, needs), open_cache(settings.cache)
 
     def prepared(case: Case) -> CachedCase:
         if labels and case.label is None:
-            raise InputError(case.image, "has no labels, which lrc.regions = labels asks for",
-                             "Leave it out with --cases, or use superpixels.")
+            raise InputError(case.image, f"has no labels, which --method {settings.method} needs here",
+                             "Leave it out with --cases, or set the method's regions to superpixels.")
         made = load_case(case if labels else Case(case.name, case.patient, case.image), wanted, folder)
         if looks_like_labels(made.image):
             raise InputError(case.image, "looks like a label map, which is no scan to learn from",
@@ -107,26 +104,27 @@ def looks_like_labels(image: np.ndarray) -> bool:
     return bool(inside.any()) and float(np.mean(np.abs(here - before)[inside] < 1e-4)) > _FLAT
 
 
-def check_enough(cases: Sequence[CachedCase], settings: PretrainSettings, send: OnEvent) -> None:
-    """Whether the methods can learn anything from so many slices.
+def check_enough(cases: Sequence[CachedCase], settings: PretrainSettings, needs: Mapping[str, Needs], send: OnEvent
+                 ) -> None:
+    """Whether the methods, each with its ``needs``, can learn anything from so many slices.
 
     Raises:
-        InputError: fewer slices than a method needs, or nowhere more than one slice where their place counts.
+        InputError: fewer slices than a method needs, or nowhere more than one slice where their position counts.
     """
     single = [case.name for case in cases if len(case.image) == 1]
     slices = sum(len(case.image) for case in cases)
-    for name in [name for name in settings.weights if name in _COMPARES]:
-        own: ContrastSettings = getattr(settings, name)
-        if slices < 2:
-            raise InputError(settings.data, f"holds a single slice, and method {name} compares slices with each other",
-                             "Add scans, or learn with --method mae.")
-        if len(single) == len(cases) and own.positives != "view":
+    for name, own in needs.items():
+        if slices < own.slices:
+            raise InputError(settings.data, f"has a single slice, and method {name} compares slices with each other",
+                             "Add scans, or use --method mae.")
+        if len(single) == len(cases) and own.several_per_scan:
+            alone = f", or --{name}.positives view" if hasattr(settings.of(name), "positives") else ""
             raise InputError(
-                settings.data, f"every scan is a single slice, and method {name} compares places within a volume",
-                f"Use --method simclr, or --{name}.positives view.")
-    if single and "kaf" in settings.weights:
+                settings.data, f"every scan is a single slice, and method {name} compares positions within a volume",
+                f"Use --method simclr{alone}.")
+    if single and any("neighbour" in own.views for own in needs.values()):
         send(Message(f"{len(single)} of {len(cases)} scans are a single slice, which is its own neighbour: "
                      f"{', '.join(single[:_SAID])}.", "warning"))
     if slices < settings.batch:
-        send(Message(f"There are {slices} slices for batches of {settings.batch}: the same slice is taken several "
-                     "times, in other views.", "warning"))
+        send(Message(f"There are {slices} slices for batches of {settings.batch}: the same slice is used several times "
+                     "per batch, in different views.", "warning"))

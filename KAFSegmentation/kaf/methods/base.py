@@ -1,28 +1,32 @@
-"""What a self-supervised method is: the views it wants, how deep it looks, its heads and its loss."""
+"""What a self-supervised method is: the views it needs, how deep it looks, its heads, its loss, its picture."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kaf.data.needs import Needs
 from kaf.data.views import ViewBatch
+from kaf.methods.sheet import Sheet
 from kaf.network.kafunet import Depth, Features
 from kaf.network.volumes import widths
 from kaf.runtime import ranks
+from kaf.runtime.events import Message
 from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
 
 
 @dataclass
 class MethodInput:
-    """What a method's loss looks at.
+    """What a method's loss is computed from.
 
-    batch: the views; features: the network's answer per view; progress: 0..1 of the run; teacher: the moving
-    average's answer per view, without gradient, for methods that want one.
+    batch: the views; features: of the student network, per view; progress: of the run, 0..1; teacher: features of the
+    EMA teacher, per view and without gradient, for methods that need them.
     """
 
     batch: ViewBatch
@@ -33,7 +37,7 @@ class MethodInput:
 
 @dataclass
 class LossOutput:
-    """A scalar loss, its named terms, and (V, B, D) embeddings of V views that monitors look at."""
+    """A scalar loss, its named terms, and (V, B, D) embeddings of V views for the monitors."""
 
     loss: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
@@ -41,27 +45,55 @@ class LossOutput:
 
 
 class Method(nn.Module):
-    """Base of the methods.
+    """Base of the methods; what one needs is declared on its class.
 
-    views: those that the network must see; depth: how far it must compute; trains: the modules of the network that
-    get a gradient, which is what fine-tuning takes over; aligned, matches, teacher: what else it needs; splits: the
+    views: those that the network must see; depth: how far it must compute; trains: the top-level modules of the
+    network that get a gradient, which is what fine-tuning takes over; dimensions: of the networks that it can train;
+    aligned: ``anchor`` and ``again`` need exact geometry; teacher: features of the EMA teacher are needed; splits: the
     loss is a mean over slices, so that a batch may be taken in parts when memory is short.
+
+    Args:
+        settings: those of the method.
+        network: those of the network, for the widths of the heads.
+
+    Raises:
+        ValueError: the method does not go with this network.
     """
 
     views: ClassVar[tuple[str, ...]] = ()
     depth: ClassVar[Depth] = "bottleneck"
     trains: ClassVar[tuple[str, ...]] = ("encoder",)
+    dimensions: ClassVar[tuple[int, ...]] = (2,)
     aligned: ClassVar[bool] = False
-    matches: ClassVar[bool] = False
     teacher: ClassVar[bool] = False
     splits: ClassVar[bool] = False
 
-    def __init__(self, settings: Settings, network: NetworkSettings):
+    def __init__(self, settings: Any, network: NetworkSettings):
         super().__init__()
 
-    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
-        """The loss of a batch; ``teacher`` is the moving average of this method's heads."""
+    @classmethod
+    def needs(cls, settings: Settings) -> Needs:
+        """What it needs of the data, with these settings."""
+        return Needs(cls.views, cls.aligned)
+
+    def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
+        """The loss of a batch; ``teacher`` holds the EMA of this method's heads."""
         raise NotImplementedError
+
+    def add_views(self, batch: ViewBatch) -> None:
+        """Put views that the method makes itself into the batch; called in a background thread, on the CPU."""
+
+    def warning(self, terms: Mapping[str, float]) -> Message | None:
+        """A warning where the method's own loss terms show a collapse, besides that of the embeddings."""
+        return None
+
+    def picture(self, given: MethodInput) -> Sheet | None:
+        """What the network has learned, for a person to look at."""
+        return None
+
+    def kept_clusters(self) -> nn.Conv2d | None:
+        """A head over the finest decoder map that stays with the network, as its clusters."""
+        return None
 
 
 class BatchNorm(nn.BatchNorm1d):

@@ -7,10 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from kaf.data.needs import Needs
 from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, fp32, unit
+from kaf.methods.contrast_settings import ContrastSettings
 from kaf.runtime import ranks
+from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import ContrastSettings
 
 _PARTITIONS = 4
 
@@ -71,6 +73,11 @@ class ImageHead(nn.Sequential):
         return super().forward(bottleneck.mean((2, 3)))
 
 
+def needs_of_contrast(views: tuple[str, ...], settings: ContrastSettings) -> Needs:
+    """Two slices at least, and where their position decides what is alike, two of one scan."""
+    return Needs(views, slices=2, several_per_scan=settings.positives != "view")
+
+
 class SliceContrast(Method):
     """PCL (Zeng et al., MICCAI 2021) and, with the other view as the only positive, SimCLR (Chen et al., 2020).
 
@@ -85,7 +92,12 @@ class SliceContrast(Method):
         self.settings = settings
         self.head = ImageHead(bottleneck_width(network), settings)
 
-    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
-        first, second = self.head(torch.cat([scene.features[name].bottleneck for name in self.views])).chunk(2)
-        loss = contrast(first, second, scene.batch.position, self.settings)
+    @classmethod
+    def needs(cls, settings: Settings) -> Needs:
+        assert isinstance(settings, ContrastSettings)
+        return needs_of_contrast(cls.views, settings)
+
+    def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
+        first, second = self.head(torch.cat([given.features[name].bottleneck for name in self.views])).chunk(2)
+        loss = contrast(first, second, given.batch.position, self.settings)
         return LossOutput(loss, {"contrast": loss.detach()}, torch.stack([first, second]).detach())

@@ -1,107 +1,29 @@
-"""Settings of self-supervised pretraining: the methods, what they are made of, and the run.  No torch here."""
+"""Settings of `kaf pretrain`: the run, the methods, and a field for the settings of every registered method.
+
+No torch here.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from kaf.runtime import json_files
 from kaf.runtime.errors import SettingsError
 from kaf.settings.augmentation import AugmentationSettings
 from kaf.settings.base import Settings, load_values
+from kaf.settings.methods import method_names, preset_files, registry
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 from kaf.settings.run import RunSettings
 
-METHODS = ("kaf", "pcl", "simclr", "pgl", "lrc", "bim", "mae")
-PRESETS = Path(__file__).parents[1] / "presets"
 BUDGETS = ("epochs", "minutes", "steps")
-Positives = Literal["position", "partition", "view"]
 
 
-class ContrastSettings(Settings):
-    """Contrast of whole slices (methods PCL and SimCLR, and KAF's global terms)."""
-
-    temperature: float = Field(0.1, gt=0, le=10, description="softness of the contrast, tau")
-    theta: float = Field(0.35, gt=0, le=1, description="slices closer than this in normalised position are positives")
-    positives: Positives = Field("position", description="position: within theta; partition: the same of 4 parts of "
-                                 "the volume; view: only the other view of the same slice")
-    width: int = Field(512, ge=2, le=4096, description="length of the embedding")
-    standardise: bool = Field(True, description="every number of the embedding gets mean 0 and variance 1 over the "
-                              "batch, without which small batches collapse; the papers do not")
-
-
-class KafSettings(ContrastSettings):
-    """KAF: global contrast on the image and on pooled keypoints, local matching of keypoints (equations 1-3)."""
-
-    image_weight: float = Field(1.0, ge=0, description="w1, contrast of the image embedding")
-    keypoint_weight: float = Field(1.0, ge=0, description="w2, contrast of the pooled keypoints")
-    local_weight: float = Field(0.01, ge=0, description="w3, matching of keypoints")
-    matched_share: float = Field(0.45, ge=0, description="weight of matched keypoints inside the matching loss")
-    unmatched_share: float = Field(1.0, ge=0, description="weight of unmatched keypoints inside the matching loss")
-    radius: float = Field(30.0, gt=0, description="keypoints match within this Manhattan distance (pixels)")
-    token_width: int = Field(256, ge=8, le=1024, multiple_of=4, description="width of the joined keypoint tokens, a "
-                             "multiple of 4")
-    sinkhorn: int = Field(100, ge=1, le=1000, description="most Sinkhorn iterations; fewer where it has converged")
-
-
-class PglSettings(Settings):
-    """PGL: the same anatomy has the same features in two crops, point by point, against a moving average."""
-
-    hidden: int = Field(512, ge=2, le=8192, description="width inside projector and predictor (paper: 4096)")
-    width: int = Field(256, ge=2, le=4096, description="length of a voxel's embedding")
-    points: int = Field(12, ge=2, le=64, description="points along each side of the grid laid over the overlap")
-    least_overlap: float = Field(0.1, ge=0, le=1, description="least share that two crops have in "
-                                 "common, and of the points that lie inside both")
-
-
-class LrcSettings(Settings):
-    """LRC: pixels of one region are alike in two views and unlike those of other regions (our reading)."""
-
-    regions: Literal["superpixels", "labels"] = Field("superpixels", description="labels: the supervised variant")
-    temperature: float = Field(0.1, gt=0, le=10, description="softness of the contrast, tau")
-    samples: int = Field(24, ge=1, le=512, description="pixels drawn from each region and view at every step")
-    width: int = Field(128, ge=2, le=1024, description="length of a pixel's embedding")
-    hidden: int = Field(256, ge=2, le=2048, description="width inside the projector")
-    level: int = Field(1, ge=0, le=3, description="decoder map that is looked at, 0 finest")
-    scale: float = Field(200.0, gt=0, description="Felzenszwalb's scale: larger makes larger regions")
-    sigma: float = Field(0.8, ge=0, description="smoothing before the regions are found (pixels)")
-    smallest: int = Field(80, ge=1, description="pixels of the smallest region")
-
-
-class BimSettings(Settings):
-    """BIM: clusters of a decoder map that agree under transforms and end where the image has edges."""
-
-    clusters: int = Field(20, ge=2, le=255, description="clusters that each pixel is shared among")
-    heads: int = Field(3, ge=1, le=16, description="independent clusterings whose losses are averaged")
-    alpha: float = Field(0.5, ge=0, le=1, description="0: mutual information; 1: balanced and consistent clusters")
-    balance: float = Field(1.5, gt=0, description="lambda, weight of the marginal entropies")
-    boundary_weight: float = Field(0.1, ge=0, description="weight of the cross-correlation with image edges")
-    boundary_after: float = Field(0.1, ge=0, lt=1, description="share of the run before the edges count")
-    gamma: float = Field(0.75, gt=0, le=4, description="exponent of the edge map")
-    window: int = Field(5, ge=3, le=15, description="side of the window of the correlation (pixels, odd)")
-    level: int = Field(0, ge=0, le=3, description="decoder map that is clustered, 0 finest")
-
-    @field_validator("window")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError(f"a window needs a middle: {value} is not odd")
-        return value
-
-
-class MaeSettings(Settings):
-    """MAE: what was hidden from the network is drawn again."""
-
-    hidden: float = Field(0.6, gt=0, lt=1, description="share of the slice that is hidden")
-    block: int = Field(16, ge=2, le=64, description="side of a hidden square (pixels)")
-
-
-class PretrainSettings(RunSettings):
+class _PretrainSettings(RunSettings):
     """Learn from unlabelled scans; the result is a file of weights that fine-tuning starts from."""
 
     data: str = Field(description="folder of scans; labels in it are not looked at")
@@ -109,14 +31,6 @@ class PretrainSettings(RunSettings):
     name: str = Field("pretrained", min_length=1, max_length=80, description="name of the weights")
     preset: str = Field("", description="settings of a paper, or compact ones: see `kaf pretrain --presets`")
     method: str = Field("kaf", description="methods joined by +, each with a weight if wanted: kaf+bim:0.1, or JSON")
-    kaf: KafSettings = Field(KafSettings(), description="contrast of slices and of keypoints, matching of keypoints")
-    pcl: ContrastSettings = Field(ContrastSettings(), description="contrast of slices by their place in the body")
-    simclr: ContrastSettings = Field(ContrastSettings(positives="view"), description="contrast of slices, each for "
-                                     "itself")
-    pgl: PglSettings = Field(PglSettings(), description="the same features at the same place of two crops")
-    lrc: LrcSettings = Field(LrcSettings(), description="contrast of the regions of a slice")
-    bim: BimSettings = Field(BimSettings(), description="clusters that agree, with borders on edges")
-    mae: MaeSettings = Field(MaeSettings(), description="drawing again what was hidden")
     neighbours: float = Field(0.18, ge=0, le=1, description="how far a neighbouring slice may be, as a share of the "
                               "volume's slices")
     most_neighbours: int = Field(2, ge=1, le=100, description="and at most so many slices")
@@ -176,7 +90,7 @@ class PretrainSettings(RunSettings):
         return "+".join(name if weight == 1 else f"{name}:{weight!r}" for name, weight in weights.items())
 
     @model_validator(mode="after")
-    def _consistent(self) -> PretrainSettings:
+    def _consistent(self) -> _PretrainSettings:
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
         return self
@@ -185,6 +99,34 @@ class PretrainSettings(RunSettings):
     def weights(self) -> dict[str, float]:
         """Method -> weight in the sum of losses."""
         return parse_method(self.method)
+
+    def of(self, method: str) -> Any:
+        """The settings of a method."""
+        return getattr(self, method)
+
+
+def _fields_of_methods() -> dict[str, Any]:
+    """The field of every method: its settings and their defaults.  A method whose settings fail is not registered."""
+    fields = dict[str, Any]()
+    for name, method in list(registry().methods.items()):
+        try:
+            if name in _PretrainSettings.model_fields or hasattr(_PretrainSettings, name):
+                raise ValueError("pretraining has another setting of this name")
+            defaults = method.settings()
+            if not isinstance(defaults, Settings):
+                raise TypeError("SETTINGS is not a settings object")
+            fields[name] = (type(defaults), Field(defaults, description=method.info.description))
+        except Exception as error:  # whatever another package raises
+            registry().refuse(name, f"{method.package} cannot be used ({type(error).__name__}: {error})")
+    return fields
+
+
+if TYPE_CHECKING:
+    class PretrainSettings(_PretrainSettings):
+        """The settings of pretraining, with those of every method in a field of the method's name."""
+else:
+    PretrainSettings = create_model("PretrainSettings", __base__=_PretrainSettings, __module__=__name__,
+                                    __doc__=_PretrainSettings.__doc__, **_fields_of_methods())
 
 
 def parse_method(value: Any) -> dict[str, float]:
@@ -208,8 +150,10 @@ def parse_method(value: Any) -> dict[str, float]:
         raise ValueError("names no method")
     weights: dict[str, float] = {}
     for name, weight in pairs:
-        if name not in METHODS:
-            raise ValueError(f"unknown method '{name}'; {_hint(name, METHODS)}")
+        if name in registry().broken:
+            raise ValueError(f"method '{name}' cannot be used: {registry().broken[name]}")
+        if name not in registry().methods:
+            raise ValueError(f"unknown method '{name}'; {_hint(name, method_names())}")
         if name in weights:
             raise ValueError(f"method '{name}' is named twice")
         try:
@@ -223,15 +167,16 @@ def parse_method(value: Any) -> dict[str, float]:
 
 def preset_names() -> dict[str, str]:
     """Name -> what it is, of every preset."""
-    return {file.stem: str(load_values(file)["about"]) for file in sorted(PRESETS.glob("*.json"))}
+    return {name: str(load_values(file)["about"]) for name, file in preset_files().items()}
 
 
 def read_preset(name: str) -> dict[str, Any]:
     """The settings of a preset."""
-    if name not in (file.stem for file in PRESETS.glob("*.json")):  # not asked of the disk: "../x" would leave it
-        hint = _hint(name, list(preset_names()))
+    files = preset_files()
+    if name not in files:  # not asked of the disk: "../x" would leave it
+        hint = _hint(name, list(files))
         raise SettingsError(f"preset {name}", "is not known", f"{hint[0].upper()}{hint[1:]}.".replace("?.", "?"))
-    values = load_values(PRESETS / f"{name}.json")
+    values = load_values(files[name])
     del values["about"]
     return values
 

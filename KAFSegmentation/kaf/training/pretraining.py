@@ -1,4 +1,4 @@
-"""Self-supervised pretraining as the loop trains it: a network, the heads of its methods, a weighted sum of losses."""
+"""Self-supervised pretraining as the loop trains it: student, EMA teacher, heads of the methods, sum of losses."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaf.data.views import UnlabelledSlices, View, ViewBatch, hide_squares
+from kaf.data.needs import DRAWN_VIEWS
+from kaf.data.views import UnlabelledSlices, View, ViewBatch
 from kaf.data.views3d import VolumePairs
 from kaf.methods.base import Method, MethodInput
-from kaf.methods.bim import Bim
 from kaf.network.kafunet import Depth, Features
+from kaf.runs.collapse import STEPS_BEFORE_ALARM, embedding_collapse
 from kaf.runtime import ranks
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.events import Message, OnEvent, ignore
-from kaf.settings.pretrain import MaeSettings
-from kaf.training.monitors import collapse, embedding_figures
+from kaf.training.monitors import embedding_figures
 
 _DEPTHS: tuple[Depth, ...] = ("bottleneck", "decoder", "logits")
-# Looks at a network (the averaged one) and at its heads after so many steps, and returns figures.
-Look = Callable[[nn.Module, int], dict[str, float]]
+# Previews a network (the EMA one) with its heads after so many steps, and returns figures.
+PreviewNetwork = Callable[[nn.Module, int], dict[str, float]]
 
 
 class Pretrainer(nn.Module):
@@ -39,8 +39,8 @@ class Pretrainer(nn.Module):
         for name, part in network.named_children():
             part.requires_grad_(any(name in method.trains for method in methods.values()))
 
-    def look(self, batch: ViewBatch, names: list[str], depth: Depth) -> dict[str, Features]:
-        """The network's answer to the named views, computed as one batch."""
+    def features(self, batch: ViewBatch, names: list[str], depth: Depth) -> dict[str, Features]:
+        """The network's features of the named views, computed as one batch."""
         views = [batch.views[name] for name in names]
         longest = max(view.mask.shape[1] for view in views)
         points = torch.cat([F.pad(view.keypoints, (0, 0, 0, longest - view.keypoints.shape[1])) for view in views])
@@ -51,30 +51,35 @@ class Pretrainer(nn.Module):
         return {name: _part(joint, index, len(views), view) for index, (name, view) in
                 enumerate(zip(names, views, strict=True))}
 
-    def forward(self, batch: ViewBatch, progress: float, average: Pretrainer | None
+    def forward(self, batch: ViewBatch, progress: float, ema: Pretrainer | None
                 ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-        """Weighted sum of the losses, all terms by name, and embeddings for the monitors."""
-        teacher = None
-        if average is not None and any(m.teacher for m in self._methods().values()):
+        """Weighted sum of the losses, all terms by name, and embeddings for the monitors; ``ema`` is the teacher."""
+        methods, teacher = self.each_method(), None
+        if ema is not None and any(method.teacher for method in methods.values()):
             with torch.no_grad():
-                teacher = average.look(batch, [n for n in self.names if n != "masked"], "bottleneck")
-        scene = MethodInput(batch, self.look(batch, self.names, self.depth), progress, teacher)
+                teacher = ema.features(batch, [name for name in self.names if name in DRAWN_VIEWS], "bottleneck")
+        given = MethodInput(batch, self.features(batch, self.names, self.depth), progress, teacher)
         losses, terms, embedding = [], dict[str, Tensor](), None
-        for name, method in self._methods().items():
-            theirs = average._methods()[name] if average is not None else None
-            outcome = method(scene, theirs)
-            losses.append(self.weights[name] * outcome.loss)
-            terms |= {f"{name}: {term}": value for term, value in outcome.terms.items()}
-            embedding = outcome.embedding if embedding is None else embedding
+        for name, method in methods.items():
+            output = method(given, ema.each_method()[name] if ema is not None else None)
+            losses.append(self.weights[name] * output.loss)
+            terms |= {f"{name}: {term}": value for term, value in output.terms.items()}
+            embedding = output.embedding if embedding is None else embedding
         return torch.stack(losses).sum(), terms, embedding
 
-    def _methods(self) -> dict[str, Method]:
+    def each_method(self) -> dict[str, Method]:
+        """The methods by name."""
         return {name: method for name, method in self.methods.items() if isinstance(method, Method)}
 
+    def add_views(self, batch: ViewBatch) -> None:
+        """Put the views into the batch that the methods make themselves."""
+        for method in self.each_method().values():
+            method.add_views(batch)
+
     def keep_clusters(self) -> int:
-        """Leave BIM's first clustering in the network; returns its number of clusters, 0 without one."""
-        bim = self._methods().get("bim")
-        head = bim.kept() if isinstance(bim, Bim) else None
+        """Leave the clusters of a method (BIM) in the network; returns their number, 0 without any."""
+        heads = (method.kept_clusters() for method in self.each_method().values())
+        head = next((head for head in heads if head is not None), None)
         if head is None:
             return 0
         self.network.clusters = head
@@ -83,7 +88,7 @@ class Pretrainer(nn.Module):
     @property
     def trained_modules(self) -> tuple[str, ...]:
         """The top-level modules of the network that learned something."""
-        learned = {name for method in self._methods().values() for name in method.trains}
+        learned = {name for method in self.each_method().values() for name in method.trains}
         learned |= {"clusters"} if hasattr(self.network, "clusters") else set()
         return tuple(name for name in ("encoder", "decoder", "head", "clusters") if name in learned)
 
@@ -102,17 +107,17 @@ def _part(joint: Features, index: int, count: int, view: View) -> Features:
 
 
 class PretrainingTask:
-    """What :class:`Loop` trains: ``look`` is asked from time to time for figures and pictures."""
+    """What :class:`Loop` trains; ``preview`` is asked from time to time for figures and pictures."""
 
     def __init__(self, network: Pretrainer, place: DeviceChoice, slices: UnlabelledSlices | VolumePairs,
-                 batch_size: int, mae: MaeSettings, look: Look | None = None, on_event: OnEvent = ignore):
+                 batch_size: int, preview: PreviewNetwork | None = None, on_event: OnEvent = ignore):
         self.network: nn.Module = network
         self._pretrainer, self._place, self._slices, self._count = network, place, slices, batch_size
-        self._mae, self._look, self._send = mae, look, on_event
+        self._preview, self._send = preview, on_event
         self._embedding: Tensor | None = None
         self._terms: dict[str, Tensor] = {}
         self._step = 0
-        self._alarmed = ""
+        self._collapsed = False
 
     def batch(self, step: int) -> tuple[int, ViewBatch]:
         return step, self.views(step)
@@ -120,31 +125,39 @@ class PretrainingTask:
     def views(self, step: int) -> ViewBatch:
         """This process's part of the batch of a step."""
         made = self._slices.batch(step, self._count, ranks.share(self._count))
-        if "masked" in self._pretrainer.names:
-            made.views["masked"] = hide_squares(made.views["anchor"], self._mae.hidden, self._mae.block, made.seeds)
+        self._pretrainer.add_views(made)
         return made
 
-    def loss(self, batch: tuple[int, ViewBatch], average: nn.Module, progress: float
+    def loss(self, batch: tuple[int, ViewBatch], ema: nn.Module, progress: float
              ) -> tuple[Tensor, dict[str, Tensor]]:
-        assert isinstance(average, Pretrainer)
+        assert isinstance(ema, Pretrainer)
         self._step, views = batch
-        loss, self._terms, self._embedding = self._pretrainer(views.to(self._place.device), progress, average)
+        loss, self._terms, self._embedding = self._pretrainer(views.to(self._place.device), progress, ema)
         return loss, self._terms
 
     def split(self, batch: tuple[int, ViewBatch], parts: int) -> list[tuple[int, ViewBatch]]:
-        if not all(method.splits for method in self._pretrainer._methods().values()):
+        if not all(method.splits for method in self._pretrainer.each_method().values()):
             return []
         return [(batch[0], part) for part in batch[1].split(parts)]
 
     def figures(self) -> dict[str, float]:
         """Figures of the last batch; the first time that they show a collapse, a warning."""
         figures = embedding_figures(self._embedding) if self._embedding is not None else {}
-        use = {name.partition(": ")[2]: float(value) for name, value in self._terms.items()}
-        alarm = collapse({**use, **figures}, self._step)
-        if alarm and not self._alarmed:
-            self._send(Message(alarm, "warning"))
-        self._alarmed = alarm
+        warning = self._collapse(figures)
+        if warning is not None and not self._collapsed:
+            self._send(warning)
+        self._collapsed = warning is not None
         return figures
 
+    def _collapse(self, figures: dict[str, float]) -> Message | None:
+        if self._step < STEPS_BEFORE_ALARM:
+            return None
+        warnings = [embedding_collapse(figures)]
+        for name, method in self._pretrainer.each_method().items():
+            own = {key.partition(": ")[2]: float(value) for key, value in self._terms.items()
+                   if key.startswith(f"{name}: ")}
+            warnings.append(method.warning(own))
+        return next((warning for warning in warnings if warning is not None), None)
+
     def validate(self, network: nn.Module) -> dict[str, float]:
-        return self._look(network, self._step + 1) if self._look is not None and ranks.rank() == 0 else {}
+        return self._preview(network, self._step + 1) if self._preview is not None and ranks.rank() == 0 else {}

@@ -1,4 +1,4 @@
-"""What is looked at while pretraining runs: the probe beside an untrained twin, and pictures."""
+"""The preview of a pretraining run: a linear probe, compared with untrained weights, and pictures."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from kaf.training.probe import probe
 
 
 class Preview:
-    """Figures of the averaged network: ``Dice`` of the probe, and of a twin that has learned nothing."""
+    """Figures of the EMA network: Dice of the linear probe, and of the same network with untrained weights."""
 
     def __init__(self, settings: PretrainSettings, plan: Plan, place: DeviceChoice, slices: UnlabelledSlices,
                  folder: Path, send: OnEvent):
         self._context, self._place, self._send = settings.slice_context, place, send
-        self._pictures = Pictures(slices, settings.mae, place, folder / "pictures", send)
+        self._pictures = Pictures(slices, place, folder / "pictures", send)
         self.cases: list[CachedCase] = []
         if settings.labelled:
             labelled = [case for case in scan_folder(settings.labelled).labelled
                         if not {case.name, case.patient} & set(settings.leave_out)]
             if not labelled:
-                raise InputError(settings.labelled, "holds no labelled case that may be looked at",
+                raise InputError(settings.labelled, "has no labelled case that may be used",
                                  "Give a folder with a few labelled cases of patients who are not left out, or none.")
             wanted = SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints)
             self.cases = cache_cases(labelled, wanted, open_cache(settings.cache), send)
@@ -42,7 +42,7 @@ class Preview:
             twin = place.put(build_network(plan.network))
             self._untrained = probe(twin, place, self.cases, self._context)
 
-    def look(self, network: nn.Module, step: int) -> dict[str, float]:
+    def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
         """Figures, and the pictures, of a network that has learned for ``step`` steps."""
         assert isinstance(network, Pretrainer)
         self._pictures.draw(network, step)
@@ -51,6 +51,6 @@ class Preview:
         found = probe(network.network, self._place, self.cases, self._context)
         better = found - self._untrained
         words = "is helping" if better > 0.01 else "is not helping yet"
-        self._send(Message(f"Pretraining {words}: a linear reader reaches Dice {found:.3f} on the labelled cases, "
+        self._send(Message(f"Pretraining {words}: a linear probe reaches Dice {found:.3f} on the labelled cases, "
                            f"{self._untrained:.3f} with untrained weights."))
         return {"probe Dice": found, "untrained Dice": self._untrained}

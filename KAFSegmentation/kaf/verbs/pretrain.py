@@ -15,13 +15,13 @@ from kaf._version import __version__
 from kaf.data.cache import CachedCase
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import scan_folder
+from kaf.data.needs import Needs, joined
 from kaf.data.plan import Plan, make_image_plan
 from kaf.data.splits import Split
 from kaf.data.unlabelled import check_enough, choose_scans, prepared_cases
 from kaf.data.views import UnlabelledSlices
 from kaf.data.views3d import VolumePairs
-from kaf.methods.base import Method
-from kaf.methods.registry import make_method
+from kaf.methods.registry import check_dimensions, make_methods, needs_of
 from kaf.modelfile.card import Card, check_card, tidy_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_tensors, save_model
@@ -41,7 +41,6 @@ from kaf.training.preview import Preview
 from kaf.training.schedule import Schedule
 
 _DEFAULT_MINUTES = 30.0
-_IN_3D = {"pgl"}
 
 
 def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
@@ -76,10 +75,12 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
             send(Message(problem, "warning"))
         plan = make_image_plan(chosen, settings, send)
         run.write_json("plan.json", plan.to_dict())
-        cases, problems = prepared_cases(chosen, settings, plan, send)
+        check_dimensions(settings, plan.network)
+        needs = needs_of(settings)
+        cases, problems = prepared_cases(chosen, settings, plan, joined(needs.values()), send)
         if problems:
             run.write_json("left_out.json", [str(problem) for problem in problems])
-        check_enough(cases, settings, send)
+        check_enough(cases, settings, needs, send)
         split = Split(tuple(sorted({case.patient for case in cases})), seed=settings.seed,
                       note="pretraining, images only; left out: " + (", ".join(settings.leave_out) or "nobody"))
         run.write_json("split.json", {**vars(split)})
@@ -88,14 +89,13 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
                      f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}."))
         pretrainer = make_pretrainer(settings, plan, run, send)
         check_card(tidy_card(make_card(settings, plan, pretrainer, len(split.train), ())))  # not after hours
-        slices = views_of(cases, settings, plan, pretrainer)
+        slices = views_of(cases, settings, plan, joined(needs.values()))
         place.put(pretrainer)
-        looker = Preview(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None
+        preview = Preview(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None
         if leads:
-            used = [*cases, *(looker.cases if looker else ())]
+            used = [*cases, *(preview.cases if preview else ())]
             prune_cache(open_cache(settings.cache), settings.cache_limit, [case.entry for case in used], send)
-        task = PretrainingTask(pretrainer, place, slices, settings.batch, settings.mae,
-                               looker.look if looker else None, send)
+        task = PretrainingTask(pretrainer, place, slices, settings.batch, preview, send)
         schedule = schedule_of(settings, len(slices))
         loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
         if not settings.resume:
@@ -135,26 +135,18 @@ def make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send
         report = transfer(network, tensors, source, card.trained_modules, least=0.9)
         run.write_json("transfer.json", {"source": str(source), "digest": card.digest, **report.to_dict()})
         send(Message(f"Started from {card.name}: {report.text()}."))
-    methods: dict[str, Method] = {}
-    for name in settings.weights:
-        try:
-            methods[name] = make_method(name, getattr(settings, name), plan.network)
-        except ValueError as error:
-            raise SettingsError(f"method {name}", str(error), "Choose another method, or another network.") from error
-    return Pretrainer(network, methods, settings.weights)
+    return Pretrainer(network, make_methods(settings, plan.network), settings.weights)
 
 
-def views_of(cases: Sequence[CachedCase], settings: PretrainSettings, plan: Plan, pretrainer: Pretrainer
+def views_of(cases: Sequence[CachedCase], settings: PretrainSettings, plan: Plan, needs: Needs
              ) -> UnlabelledSlices | VolumePairs:
+    """The views that the methods need, of slices or of patches in 3-D."""
     if plan.network.dimensions == 3:
         assert plan.network.patch is not None
-        return VolumePairs(cases, plan.network.patch, settings.augmentation, settings.seed, settings.pgl.least_overlap)
-    methods = [m for m in pretrainer.methods.values() if isinstance(m, Method)]
+        return VolumePairs(cases, plan.network.patch, settings.augmentation, settings.seed, needs.least_overlap)
     return UnlabelledSlices(
         cases, (plan.patch, plan.patch), settings.slice_context, settings.augmentation, settings.seed,
-        names=pretrainer.names, aligned=any(m.aligned for m in methods),
-        radius=settings.kaf.radius if any(m.matches for m in methods) else 0.0,
-        regions=settings.lrc.regions if "lrc" in settings.weights else "",
+        names=needs.views, aligned=needs.aligned, radius=needs.match_radius, regions=needs.regions,
         neighbours=settings.neighbours, most_neighbours=settings.most_neighbours)
 
 
@@ -163,12 +155,8 @@ def _in_2d(slices: UnlabelledSlices | VolumePairs) -> TypeGuard[UnlabelledSlices
 
 
 def _check_3d(settings: PretrainSettings) -> None:
-    others = sorted(set(settings.weights) - _IN_3D)
-    if others:
-        raise SettingsError("network.dimensions", f"is 3, and method {' and '.join(others)} looks at slices",
-                            "Use --method pgl, or leave network.dimensions out.")
     if settings.labelled:
-        raise SettingsError("labelled", "asks for a look at labelled cases, which there is for slices only",
+        raise SettingsError("labelled", "is for the probe, which works on slices only",
                             "Leave it out with network.dimensions 3.")
 
 

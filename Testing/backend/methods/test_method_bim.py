@@ -19,7 +19,7 @@ from method_toys import (
 )
 
 from kaf.methods.align import carried
-from kaf.methods.bim import (
+from kaf.methods.bim.method import (
     Bim,
     cross_correlation,
     edges,
@@ -28,7 +28,7 @@ from kaf.methods.bim import (
     regularised_information,
     scaled,
 )
-from kaf.settings.pretrain import BimSettings
+from kaf.methods.bim.settings import BimSettings
 
 EPS = 1e-5
 

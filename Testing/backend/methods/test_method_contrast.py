@@ -18,8 +18,9 @@ from method_toys import (
 
 from kaf.methods.base import BatchNorm, unit
 from kaf.methods.contrast import SliceContrast, contrast, positives, supervised_contrast
-from kaf.methods.registry import make_method
-from kaf.settings.pretrain import ContrastSettings, KafSettings
+from kaf.methods.contrast_settings import ContrastSettings
+from kaf.methods.kaf.settings import KafSettings
+from kaf.methods.registry import method_class
 
 POSITIONS = torch.tensor([1 / 10, 3 / 10, 4 / 10, 8 / 10, 1.0], dtype=torch.float64)
 
@@ -114,7 +115,7 @@ def test_the_method_looks_at_the_mean_of_the_bottleneck(name):
     settings = ContrastSettings(positives="view" if name == "simclr" else "position", width=6, theta=0.35,
                                 standardise=False)
     torch.manual_seed(0)
-    method = make_method(name, settings, NETWORK).double()
+    method = method_class(name)(settings, NETWORK).double()
     assert isinstance(method, SliceContrast)
     image = torch.zeros(5, 1, 32, 48)
     batch = make_batch({"anchor": make_view(image), "again": make_view(image)}, POSITIONS)
@@ -141,7 +142,7 @@ def test_standardised_embeddings_cannot_all_be_the_same(name, head):
     kind = KafSettings if name == "kaf" else ContrastSettings
     found = {}
     for standardise in (True, False):
-        method = make_method(name, kind(width=6, standardise=standardise), NETWORK).double().train()
+        method = method_class(name)(kind(width=6, standardise=standardise), NETWORK).double().train()
         part = getattr(method, head)
         width = next(module for module in part.modules() if isinstance(module, torch.nn.Linear)).in_features
         alike = 3 + 0.05 * random_numbers(10, width)

@@ -17,9 +17,9 @@ from method_toys import (
 )
 from torch.nn.functional import pad
 
-from kaf.methods.kaf import Kaf, matching_loss
-from kaf.methods.registry import make_method
-from kaf.settings.pretrain import KafSettings
+from kaf.methods.kaf.method import Kaf, matching_loss
+from kaf.methods.kaf.settings import KafSettings
+from kaf.methods.registry import method_class
 
 SETTINGS = KafSettings(width=6, token_width=8, sinkhorn=ITERATIONS, theta=0.35, image_weight=0.7, keypoint_weight=1.3,
                        local_weight=0.2, standardise=False)
@@ -82,7 +82,7 @@ def test_everything_matched_and_nothing_matched():
 def make_method_and_scene(extra=0, order=(0, 1, 2), longest=(4, 5)):
     """The method with fixed weights, and a scene of three slices with ``extra`` padded keypoints of nonsense."""
     torch.manual_seed(1)
-    method = make_method("kaf", SETTINGS, NETWORK).double().eval()
+    method = method_class("kaf")(SETTINGS, NETWORK).double().eval()
     assert isinstance(method, Kaf)
     for module in method.modules():  # statistics that are not those of a new network
         if hasattr(module, "running_mean"):
@@ -197,7 +197,7 @@ def test_the_matcher_treats_both_views_alike():
 def test_under_group_normalisation_the_matcher_normalises_each_token_by_itself(norms, by_itself):
     """In training the scores of a pair of slices are then those that it has without the others."""
     torch.manual_seed(1)
-    matcher = make_method("kaf", SETTINGS, NETWORK.model_copy(update=norms)).double().train().matcher
+    matcher = method_class("kaf")(SETTINGS, NETWORK.model_copy(update=norms)).double().train().matcher
     _, scene = make_method_and_scene()
     tokens = [random_numbers(3, most, 8, seed=most) for most in (4, 5)]
     places = [scene.batch.views[name].keypoints / 40 for name in ("anchor", "neighbour")]
@@ -227,7 +227,7 @@ def test_gradients_reach_every_head_and_every_scale():
 
 def test_weights_of_zero_leave_terms_out():
     torch.manual_seed(1)
-    alone = make_method("kaf", SETTINGS.model_copy(update={"local_weight": 0.0}), NETWORK).double().eval()
+    alone = method_class("kaf")(SETTINGS.model_copy(update={"local_weight": 0.0}), NETWORK).double().eval()
     _, scene = make_method_and_scene()
     outcome = alone(scene)
     assert set(outcome.terms) == {"image contrast", "keypoint contrast"}
@@ -236,7 +236,7 @@ def test_weights_of_zero_leave_terms_out():
 def test_a_network_without_keypoints_is_refused_in_words():
     for change in ({"fusion": "none"}, {"scales": (False,) * 4}):
         with pytest.raises(ValueError, match="needs a network with keypoint fusion"):
-            make_method("kaf", SETTINGS, NETWORK.model_copy(update=change))
-    fewer = make_method("kaf", SETTINGS, NETWORK.model_copy(update={"scales": (False, True, True, False)}))
+            method_class("kaf")(SETTINGS, NETWORK.model_copy(update=change))
+    fewer = method_class("kaf")(SETTINGS, NETWORK.model_copy(update={"scales": (False, True, True, False)}))
     assert isinstance(fewer, Kaf)
     assert fewer.join.in_features == 16

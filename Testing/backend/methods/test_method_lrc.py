@@ -17,8 +17,8 @@ from method_toys import (
     random_numbers,
 )
 
-from kaf.methods.lrc import Lrc, draw_pixels, region_contrast, region_means
-from kaf.settings.pretrain import LrcSettings
+from kaf.methods.lrc.method import Lrc, draw_pixels, region_contrast, region_means
+from kaf.methods.lrc.settings import LrcSettings
 
 ALL = 512  # more pixels than any region has: all of them are drawn
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from method_toys import NETWORK, decoder_maps, make_batch, make_features, make_scene, make_view, random_numbers
 
-from kaf.methods.mae import Mae
-from kaf.settings.pretrain import MaeSettings
+from kaf.methods.mae.method import Mae
+from kaf.methods.mae.settings import MaeSettings
 
 SIZE = (12, 20)  # the network's maps are 16 x 32
 

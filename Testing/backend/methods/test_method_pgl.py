@@ -20,8 +20,8 @@ from method_toys import (
 from torch import nn
 
 from kaf.methods.align import inside, overlap_points
-from kaf.methods.pgl import Pgl, point_discrepancy
-from kaf.settings.pretrain import PglSettings
+from kaf.methods.pgl.method import Pgl, point_discrepancy
+from kaf.methods.pgl.settings import PglSettings
 
 SIZE, SLICE = (96, 128), (150, 160)
 SETTINGS = PglSettings(hidden=8, width=6, points=5, least_overlap=0.1)

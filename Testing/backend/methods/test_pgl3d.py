@@ -11,11 +11,11 @@ from volume_toys import trilinear
 from kaf.data.views import View, ViewBatch
 from kaf.methods.align import from_source, inside, overlap_points, overlap_share, sample, to_source
 from kaf.methods.base import MethodInput
-from kaf.methods.pgl import Pgl
+from kaf.methods.pgl.method import Pgl
+from kaf.methods.pgl.settings import PglSettings
 from kaf.network import Features
 from kaf.network.volumes import total_stride, widths
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import PglSettings
 from kaf.training.monitors import embedding_figures
 
 SIZE = (8, 24, 16)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from method_toys import ITERATIONS, plain_transport, random_numbers
 
-from kaf.methods.sinkhorn import log_transport, marginals
+from kaf.methods.kaf.sinkhorn import log_transport, marginals
 
 
 def masks_of(counts, most):

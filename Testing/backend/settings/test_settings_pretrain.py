@@ -8,24 +8,18 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import kaf.settings.pretrain
 from kaf.cli.flags import parse
 from kaf.cli.pretrain import PretrainCommand
 from kaf.data.plan import compact_network
-from kaf.methods.registry import make_method
+from kaf.methods.kaf.settings import KafSettings
+from kaf.methods.registry import method_class
 from kaf.network import build_network
 from kaf.runtime.errors import SettingsError
 from kaf.settings.augmentation import AugmentationSettings
 from kaf.settings.base import Settings, build
+from kaf.settings.methods import method_names, registry
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import (
-    METHODS,
-    KafSettings,
-    PretrainSettings,
-    parse_method,
-    preset_names,
-    read_preset,
-)
+from kaf.settings.pretrain import PretrainSettings, parse_method, preset_names, read_preset
 
 FOLDERS = {"data": "scans", "output": "run"}
 PRESETS = ("bim-acdc", "kaf-acdc", "kaf-bim-compact", "kaf-chd", "kaf-compact", "lrc", "mae-compact", "pcl-acdc")
@@ -83,7 +77,7 @@ def test_every_preset_makes_its_network_and_its_heads(name):
     with torch.device("meta"):
         net = build_network(network)
         for method in made.weights:
-            head = make_method(method, getattr(made, method), network)
+            head = method_class(method)(getattr(made, method), network)
             assert all(hasattr(net, part) for part in head.trains)
     assert made.weights == parse_method(values["method"])
     assert bool(made.epochs) != bool(made.minutes)
@@ -187,14 +181,14 @@ def test_every_method_has_its_settings():
     made = settings()
     assert made.simclr.positives == "view"
     assert (made.pcl.positives, made.kaf.positives) == ("position", "position")
-    for name in METHODS:
-        assert isinstance(getattr(made, name), Settings)
+    for name in method_names():
+        assert isinstance(made.of(name), Settings)
     with pytest.raises(ValidationError):
         made.kaf.theta = 0.5
 
 
-@pytest.mark.parametrize("kind", [kind for kind in vars(kaf.settings.pretrain).values() if isinstance(kind, type)
-                                  and issubclass(kind, Settings) and kind.__module__ == "kaf.settings.pretrain"])
-def test_every_setting_says_what_it_is(kind):
-    for name, item in kind.model_fields.items():
-        assert len(item.description or "") > 5, f"{kind.__name__}.{name} is not described"
+@pytest.mark.parametrize("name", method_names())
+def test_every_setting_of_a_method_says_what_it_is(name):
+    kind = type(registry().methods[name].settings())
+    for setting, item in kind.model_fields.items():
+        assert len(item.description or "") > 5, f"{kind.__name__}.{setting} is not described"

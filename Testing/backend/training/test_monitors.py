@@ -7,9 +7,12 @@ import math
 
 import pytest
 import torch
-from method_toys import random_numbers
+from method_toys import NETWORK, random_numbers
 
-from kaf.training.monitors import collapse, embedding_figures
+from kaf.methods.bim.method import Bim
+from kaf.methods.bim.settings import BimSettings
+from kaf.runs.collapse import embedding_collapse
+from kaf.training.monitors import embedding_figures
 
 
 def plain_figures(embedding):
@@ -49,31 +52,27 @@ def test_few_slices_say_little_and_that_alone():
         for seed in range(5):
             found = embedding_figures(random_numbers(2, count, 16, seed=seed))
             assert all(math.isfinite(value) for value in found.values())
-            assert collapse(found, 1000) == "", f"{count} slices"
+            assert embedding_collapse(found) is None, f"{count} slices"
 
 
 def test_the_same_embedding_for_all_is_a_collapse():
     one = random_numbers(1, 1, 16).expand(2, 12, 16)
-    words = collapse(embedding_figures(one + 1e-3 * random_numbers(2, 12, 16)), 60)
+    words = embedding_collapse(embedding_figures(one + 1e-3 * random_numbers(2, 12, 16))).text
     assert words.startswith("Collapse: all slices, or places, get nearly the same embedding")
     assert "Lower the learning rate" in words
     assert all(math.isfinite(value) for value in embedding_figures(one).values())
-    assert collapse(embedding_figures(torch.zeros(2, 12, 16)), 60), "a network that died altogether"
+    assert embedding_collapse(embedding_figures(torch.zeros(2, 12, 16))), "a network that died altogether"
 
 
 def test_a_line_is_a_collapse():
     line = random_numbers(1, 12, 1) * random_numbers(1, 1, 16, seed=1) + random_numbers(1, 1, 16, seed=2)
-    assert "one direction only" in collapse(embedding_figures(line + 1e-4 * random_numbers(1, 12, 16)), 60)
+    assert "one direction only" in embedding_collapse(
+        embedding_figures(line + 1e-4 * random_numbers(1, 12, 16))).text
 
 
 def test_clusters_that_are_not_used_are_a_collapse():
+    method = Bim(BimSettings(clusters=5), NETWORK)
     alive = {"cluster use": 0.9, "cluster information": 0.02}
-    assert collapse(alive, 60) == ""
-    assert "few clusters are used (entropy 20 %" in collapse({**alive, "cluster use": 0.2}, 60)
-    assert "all pixels get the same clusters" in collapse({**alive, "cluster information": 0.0005}, 60)
-
-
-def test_the_first_steps_are_no_reason_for_alarm():
-    flat = embedding_figures(torch.ones(2, 12, 16))
-    assert collapse(flat, 49) == ""
-    assert collapse(flat, 50) != ""
+    assert method.warning(alive) is None
+    assert "few clusters are used (entropy 20 %" in method.warning({**alive, "cluster use": 0.2}).text
+    assert "all pixels get the same clusters" in method.warning({**alive, "cluster information": 0.0005}).text

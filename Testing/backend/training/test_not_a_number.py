@@ -15,7 +15,6 @@ from kaf.data.views import UnlabelledSlices
 from kaf.modelfile.model import load_model
 from kaf.runtime.errors import ResourceError
 from kaf.runtime.events import Message, Result
-from kaf.settings.pretrain import MaeSettings
 from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
 from kaf.training.schedule import Schedule
@@ -48,7 +47,7 @@ def cases():
 def run_of(method, cases, steps, bad, value=float("nan"), **network):
     heard = []
     views = some_views(cases, "labels" if method == "lrc-labels" else "superpixels")
-    task = WithBadSteps(small_pretrainer(method, **network), CPU, views, 6, MaeSettings(block=8), None, heard.append)
+    task = WithBadSteps(small_pretrainer(method, **network), CPU, views, 6, None, heard.append)
     task.bad, task.value = tuple(bad), value
     loop = Loop(task, Schedule(**{**vars(SCHEDULE), "steps": steps}), CPU, None, on_event=heard.append)
     before = {name: tensor.clone() for name, tensor in loop.network.state_dict().items()}

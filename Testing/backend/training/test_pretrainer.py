@@ -9,17 +9,15 @@ from small_models import SMALL, listening
 from training_toys import CPU
 
 from kaf.data.views import ViewBatch
-from kaf.methods.registry import make_method
+from kaf.methods.bim.settings import BimSettings
+from kaf.methods.contrast_settings import ContrastSettings
+from kaf.methods.kaf.settings import KafSettings
+from kaf.methods.lrc.settings import LrcSettings
+from kaf.methods.mae.settings import MaeSettings
+from kaf.methods.pgl.settings import PglSettings
+from kaf.methods.registry import method_class
 from kaf.network import build_network
 from kaf.runtime.events import Message
-from kaf.settings.pretrain import (
-    BimSettings,
-    ContrastSettings,
-    KafSettings,
-    LrcSettings,
-    MaeSettings,
-    PglSettings,
-)
 from kaf.training.pretraining import Pretrainer, PretrainingTask
 
 HEADS = {
@@ -46,12 +44,12 @@ def made(method, norm="batch", **weights):
     heads = {}
     for name in method.split("+"):
         torch.manual_seed(len(name) + ord(name[0]))
-        heads[name] = make_method(name, HEADS[name], settings)
+        heads[name] = method_class(name)(HEADS[name], settings)
     return Pretrainer(network, heads, {**dict.fromkeys(heads, 1.0), **weights})
 
 
 def task_of(pretrainer, slices, on_event=lambda event: None):
-    return PretrainingTask(pretrainer, CPU, slices, 8, HEADS["mae"], on_event=on_event)
+    return PretrainingTask(pretrainer, CPU, slices, 8, on_event=on_event)
 
 
 def views(slices, pretrainer) -> ViewBatch:
@@ -101,7 +99,7 @@ def test_only_what_is_wanted_is_computed(slices):
     assert made("mae").names == ["masked"]
     for method, maps in (("kaf", 0), ("kaf+bim", 4)):
         pretrainer = made(method)
-        found = pretrainer.look(views(slices, pretrainer), pretrainer.names, pretrainer.depth)
+        found = pretrainer.features(views(slices, pretrainer), pretrainer.names, pretrainer.depth)
         assert set(found) == set(pretrainer.names)
         assert all(len(features.decoder) == maps for features in found.values())
         assert all(features.logits.numel() == 0 for features in found.values())
@@ -112,7 +110,7 @@ def test_views_in_one_pass_are_the_views_one_by_one(slices):
     pretrainer = made("kaf+bim", "group").eval()
     batch = views(slices, pretrainer)
     assert len({view.mask.shape[1] for view in batch.views.values()}) > 1
-    for name, features in pretrainer.look(batch, pretrainer.names, "decoder").items():
+    for name, features in pretrainer.features(batch, pretrainer.names, "decoder").items():
         view = batch.views[name]
         alone = pretrainer.network(view.image, view.keypoints, view.mask, until="decoder")
         assert torch.allclose(features.bottleneck, alone.bottleneck, atol=1e-4)

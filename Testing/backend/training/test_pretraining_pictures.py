@@ -13,10 +13,15 @@ from training_toys import CPU
 
 from kaf.data.views import hide_squares
 from kaf.methods.base import MethodInput
+from kaf.methods.bim.picture import clusters
+from kaf.methods.kaf.picture import FOUND, MISSED, matched
+from kaf.methods.lrc.picture import regions
+from kaf.methods.mae.picture import reconstruction
+from kaf.methods.sheet import palette
+from kaf.picture.sheet import BACKGROUND
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.events import Picture
-from kaf.settings.pretrain import MaeSettings
-from kaf.training import pretraining_pictures as pictures
+from kaf.training.pretraining_pictures import Pictures
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def scene(views) -> MethodInput:
 @pytest.mark.parametrize("place", [CPU, DeviceChoice(torch.device("cpu"), True, "bf16")])
 def test_every_sheet_is_a_file_and_an_event(tmp_path, views, place):
     heard = []
-    book = pictures.Pictures(views, MaeSettings(block=8), place, tmp_path / "pictures", heard.append)
+    book = Pictures(views, place, tmp_path / "pictures", heard.append)
     for method in ("kaf+bim", "lrc+mae", "pcl"):
         book.draw(small_pretrainer(method).eval(), 40)
     files = {tmp_path / "pictures" / f"{name}-00000040.png" for name in ("matches", "clusters", "regions", "drawn")}
@@ -43,11 +48,11 @@ def test_every_sheet_is_a_file_and_an_event(tmp_path, views, place):
         sheet = cv2.imread(str(file))
         assert sheet.min() < 30
         assert sheet.max() > 200
-        assert (sheet[:20] == np.array(pictures.BACKGROUND)[::-1]).all()
+        assert (sheet[:20] == np.array(BACKGROUND)[::-1]).all()
 
 
 def test_the_same_slices_are_drawn_every_time(tmp_path, views):
-    books = [pictures.Pictures(views, MaeSettings(block=8), CPU, tmp_path / name, lambda _: None) for name in "ab"]
+    books = [Pictures(views, CPU, tmp_path / name, lambda _: None) for name in "ab"]
     network = small_pretrainer("kaf").eval()
     first, second = (book.draw(network, 1)[0].read_bytes() for book in books)
     assert first == second
@@ -62,17 +67,17 @@ def test_lines_join_matches_and_tell_by_colour_whether_they_are_found(scene):
     scene.batch.matches[0, :2] = torch.tensor([0, 1])
     log_p = torch.full((4, first.mask.shape[1] + 1, second.mask.shape[1] + 1), -9.0)
     log_p[0, 0, 0] = log_p[0, 1, -1] = 0.0  # the first is found, the second is thought to have no match
-    sheet = pictures.matched(SimpleNamespace(transport=lambda _: log_p), scene)
+    sheet = matched(SimpleNamespace(transport=lambda _: log_p), scene)
     assert sheet.legend[0][2] == "1 of 2 in 4 pairs"
     tile = sheet.rows[0][1][0].astype(int)
     height, width = tile.shape[:2]
     middle = width // 2  # the gap between the slices, where only lines are drawn
-    for row, colour in ((4.5, pictures.FOUND), (24.5, pictures.MISSED)):
+    for row, colour in ((4.5, FOUND), (24.5, MISSED)):
         line = tile[round(row / 32 * height), middle]
-        assert np.abs(line - (0.75 * np.array(colour) + 0.25 * np.array(pictures.BACKGROUND))).max() < 12, row
+        assert np.abs(line - (0.75 * np.array(colour) + 0.25 * np.array(BACKGROUND))).max() < 12, row
         dot = tile[round(row / 32 * height), round(4.5 / 32 * height)]
         assert np.abs(dot - colour).max() < 12
-    assert np.abs(tile[round(14 / 32 * height), middle] - pictures.BACKGROUND).max() == 0
+    assert np.abs(tile[round(14 / 32 * height), middle] - BACKGROUND).max() == 0
 
 
 def test_clusters_have_their_colours_darker_where_unsure_and_none_outside_the_slice(scene):
@@ -84,9 +89,9 @@ def test_clusters_have_their_colours_darker_where_unsure_and_none_outside_the_sl
     posterior[:, :, 8:, 16:] = 0.2
     posterior[:, 2, 8:, 16:] = 0.21
     method = SimpleNamespace(posteriors=lambda _: [posterior], settings=SimpleNamespace(level=0, clusters=5))
-    sheet = pictures.clusters(method, scene)
+    sheet = clusters(method, scene)
     assert "3 of 5" in sheet.rows[1][0]
-    tile, colours = sheet.rows[1][1][0].astype(int), pictures.palette(5).astype(int)
+    tile, colours = sheet.rows[1][1][0].astype(int), palette(5).astype(int)
     at = lambda row, column: tile[round(row / 32 * len(tile)), round(column / 32 * tile.shape[1])]  # noqa: E731
     assert np.abs(at(4, 4) - colours[1]).max() <= 1
     assert np.abs(at(4, 24) - colours[3]).max() <= 1
@@ -95,7 +100,7 @@ def test_clusters_have_their_colours_darker_where_unsure_and_none_outside_the_sl
 
 
 def test_cluster_colours_are_easy_to_tell_apart():
-    colours = cv2.cvtColor(pictures.palette(20)[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+    colours = cv2.cvtColor(palette(20)[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
     apart = np.linalg.norm(colours[:, None] - colours[None], axis=2) + 1000 * np.eye(20)
     assert apart.min() > 9  # a difference of 2.3 is just noticeable
 
@@ -106,7 +111,7 @@ def test_hidden_squares_are_covered_and_only_they_are_drawn_again(scene):
     scene.batch.views["masked"] = masked = hide_squares(view, 0.5, 16, scene.batch.seeds)
     masked.hidden[:, :16, :16], masked.hidden[:, 16:, 16:] = True, False
     scene.features["masked"] = SimpleNamespace(decoder=[torch.zeros(4, 1, 32, 32)])
-    sheet = pictures.drawn_again(SimpleNamespace(head=lambda maps: maps + 1e3), scene)
+    sheet = reconstruction(SimpleNamespace(head=lambda maps: maps + 1e3), scene)
     (_, slices), (_, shown), (words, drawn) = sheet.rows
     assert "standard deviations off" in words
     half = len(slices[0]) // 2
@@ -123,7 +128,7 @@ def test_a_region_has_one_colour_in_both_views(scene):
         view.image[:], view.valid[:], view.regions[:] = torch.linspace(0, 1, 32), True, 7
         view.regions[:, :, 16:] = 8
         view.regions[:, :4] = -1
-    (_, first), (_, second) = pictures.regions(scene).rows
+    (_, first), (_, second) = regions(scene).rows
     assert (first[0] == second[0]).all()
     side = len(first[0])
     tile = first[0].astype(int)

@@ -18,7 +18,6 @@ from kaf.imaging.volume import Volume
 from kaf.modelfile.model import load_tensors
 from kaf.settings.adapt import AdaptSettings
 from kaf.settings.explain import ExplainSettings
-from kaf.settings.pretrain import MaeSettings
 from kaf.settings.select import SelectSettings
 from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
@@ -67,7 +66,7 @@ def test_the_gpu_of_these_tests_refuses_float64(gpu):
 
 def gradients(method, cases, place):
     views = some_views(cases, "labels" if method == "lrc-labels" else "superpixels")
-    task = PretrainingTask(small_pretrainer(method, norm="group"), place, views, 6, MaeSettings(block=8))
+    task = PretrainingTask(small_pretrainer(method, norm="group"), place, views, 6)
     loop = Loop(task, Schedule(1e-3, 0.0, 1.0, 0.9, steps=2), place, None)
     loop.network.train()
     loss, _ = loop.gradients(task.batch(3), 0.5)

@@ -12,13 +12,14 @@ from kaf.cli.entry import main
 from kaf.evaluation.pairing import named_labels
 from kaf.imaging.volume import Volume, read_labels
 from kaf.imaging.write import write_map
+from kaf.methods.bim.settings import BimSettings
 from kaf.modelfile.card import read_card
 from kaf.modelfile.model import load_tensors
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError
 from kaf.settings.adapt import AdaptSettings
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import BimSettings, PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt
 from kaf.verbs.finetune import finetune

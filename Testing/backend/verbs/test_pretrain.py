@@ -16,7 +16,6 @@ from training_toys import CPU
 from kaf.modelfile.card import read_card
 from kaf.runtime.errors import OutputError, ResourceError
 from kaf.runtime.events import Message, Metric
-from kaf.settings.pretrain import MaeSettings
 from kaf.training.forecast import forecast
 from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
@@ -33,7 +32,7 @@ def cases():
 
 def loop_of(method: str, cases, schedule=THREE, checkpoints=None, on_event=lambda event: None, task=PretrainingTask):
     network = small_pretrainer(method)
-    return Loop(task(network, CPU, some_views(cases), 4, MaeSettings(block=8), on_event=on_event), schedule, CPU,
+    return Loop(task(network, CPU, some_views(cases), 4, on_event=on_event), schedule, CPU,
                 checkpoints, on_event=on_event)
 
 

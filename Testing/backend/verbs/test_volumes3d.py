@@ -13,6 +13,7 @@ from made_models import HERE, RUN, command_line
 from volume_toys import two_bodies, write_volumes
 
 from kaf.imaging.volume import Volume
+from kaf.methods.pgl.settings import PglSettings
 from kaf.modelfile.card import read_card
 from kaf.modelfile.model import load_tensors
 from kaf.network import build_network
@@ -24,7 +25,7 @@ from kaf.settings.base import build
 from kaf.settings.explain import ExplainSettings
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import PglSettings, PretrainSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt
 from kaf.verbs.explain import explain

@@ -11,13 +11,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from kaf.data.needs import Needs
 from kaf.data.views import View, hash_of
 from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32, unit
 from kaf.methods.contrast import supervised_contrast
+from kaf.methods.lrc.info import INFO
+from kaf.methods.lrc.settings import LrcSettings
+from kaf.methods.sheet import Sheet
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
+from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import LrcSettings
 
 _REGIONS = 2 ** 16  # superpixels are uint16
 _SIMILAR = 0.25  # of the standard deviation of intensities
@@ -65,7 +69,7 @@ class Lrc(Method):
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "again")
     depth: ClassVar[Depth] = "decoder"
-    trains: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    trains: ClassVar[tuple[str, ...]] = INFO.trains
 
     def __init__(self, settings: LrcSettings, network: NetworkSettings):
         super().__init__(settings, network)
@@ -73,14 +77,20 @@ class Lrc(Method):
         self.head = nn.Sequential(nn.Conv2d(decoder_width(network, settings.level), settings.hidden, 1), nn.ReLU(),
                                   nn.Conv2d(settings.hidden, settings.width, 1))
 
-    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
+    @classmethod
+    def needs(cls, settings: Settings) -> Needs:
+        assert isinstance(settings, LrcSettings)
+        found = (settings.scale, settings.sigma, settings.smallest) if settings.regions == "superpixels" else None
+        return Needs(cls.views, cls.aligned, regions=settings.regions, superpixels=found)
+
+    def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
         s, stride = self.settings, 2 ** self.settings.level
-        views = [scene.batch.views[name] for name in self.views]
+        views = [given.batch.views[name] for name in self.views]
         ids = [_ids(view, stride) for view in views]
         slots = torch.unique(torch.cat([i[i >= 0] for i in ids]))
         ids = [_compact(i, slots) for i in ids]
         present = torch.stack([torch.bincount(i[i >= 0], minlength=len(slots)) > 0 for i in ids]).all(0)
-        means = [self._means(scene, name, i, len(slots), number)
+        means = [self._means(given, name, i, len(slots), number)
                  for number, (name, i) in enumerate(zip(self.views, ids, strict=True))]
         first, second = (m[present] for m in means)
         if s.regions == "labels":
@@ -94,16 +104,21 @@ class Lrc(Method):
             loss = ranks.mean(each.sum(), each.new_tensor(len(each)))
         return LossOutput(loss, {"region contrast": loss.detach(), "regions": present.sum() / len(views[0].image)})
 
-    def _means(self, scene: MethodInput, name: str, ids: Tensor, slots: int, number: int) -> Tensor:
+    def picture(self, given: MethodInput) -> Sheet:
+        from kaf.methods.lrc.picture import regions
+
+        return regions(given)
+
+    def _means(self, given: MethodInput, name: str, ids: Tensor, slots: int, number: int) -> Tensor:
         """(slots, width) mean embedding of pixels drawn from every region of one view."""
-        features = scene.features[name].decoder[-1 - self.settings.level]
-        height, width = scene.batch.views[name].image.shape[2:]
+        features = given.features[name].decoder[-1 - self.settings.level]
+        height, width = given.batch.views[name].image.shape[2:]
         stride = 2 ** self.settings.level
         embedded = fp32(self.head(features))[:, :, :-(-height // stride), :-(-width // stride)]
         pixels = embedded.permute(0, 2, 3, 1).flatten(0, 2)
-        per_item = len(ids) // len(scene.batch.seeds)
+        per_item = len(ids) // len(given.batch.seeds)
         keys = [torch.rand(per_item, generator=torch.Generator().manual_seed(hash_of(int(seed), number)))
-                for seed in scene.batch.seeds]
+                for seed in given.batch.seeds]
         drawn = draw_pixels(ids, torch.cat(keys).to(ids.device), self.settings.samples)
         return region_means(pixels[drawn], ids[drawn], slots)
 
@@ -139,3 +154,6 @@ def _look_alike(view: View, ids: Tensor, slots: int, stride: int) -> Tensor:
         pair = (a >= 0) & (b >= 0) & (a != b)
         touching[a[pair], b[pair]] = True
     return (touching | touching.T) & ((bright[:, None] - bright[None]).abs() < _SIMILAR)
+
+
+METHOD = Lrc

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kaf.data.needs import Needs
 from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, fp32, mean_of_tokens
-from kaf.methods.contrast import ImageHead, contrast, standardised
-from kaf.methods.sinkhorn import log_transport
+from kaf.methods.contrast import ImageHead, contrast, needs_of_contrast, standardised
+from kaf.methods.kaf.info import INFO
+from kaf.methods.kaf.settings import KafSettings
+from kaf.methods.kaf.sinkhorn import log_transport
+from kaf.methods.sheet import Sheet
 from kaf.network.attention import TokenMLP
 from kaf.runtime import ranks
+from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import KafSettings
 
 _LEAST_LOG = -100.0
 _ROUNDS = 2  # of self- and cross-attention
@@ -91,7 +96,7 @@ class Kaf(Method):
     """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "neighbour")
-    matches: ClassVar[bool] = True
+    trains: ClassVar[tuple[str, ...]] = INFO.trains
 
     def __init__(self, settings: KafSettings, network: NetworkSettings):
         super().__init__(settings, network)
@@ -106,11 +111,16 @@ class Kaf(Method):
                                         nn.Linear(width, settings.width), standardised(settings))
         self.matcher = Matcher(width, network.resolved_token_norm)
 
-    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
-        batch, s = scene.batch, self.settings
+    @classmethod
+    def needs(cls, settings: Settings) -> Needs:
+        assert isinstance(settings, KafSettings)
+        return replace(needs_of_contrast(cls.views, settings), match_radius=settings.radius)
+
+    def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
+        batch, s = given.batch, self.settings
         views = [batch.views[name] for name in ("anchor", "neighbour")]
-        features = [scene.features[name] for name in ("anchor", "neighbour")]
-        tokens = self._joined(scene)
+        features = [given.features[name] for name in ("anchor", "neighbour")]
+        tokens = self._joined(given)
         masks = [view.mask for view in views]
         images = self.image_head(torch.cat([f.bottleneck for f in features])).chunk(2)
         pooled = torch.cat([mean_of_tokens(t, m) for t, m in zip(tokens, masks, strict=True)])
@@ -119,7 +129,7 @@ class Kaf(Method):
                  "keypoint contrast": contrast(around[0], around[1], batch.position, s)}
         loss = s.image_weight * terms["image contrast"] + s.keypoint_weight * terms["keypoint contrast"]
         if s.local_weight:
-            log_p = self.transport(scene, tokens)
+            log_p = self.transport(given, tokens)
             each = matching_loss(log_p, batch.matches, masks[0], masks[1], s)
             terms["matching"] = ranks.mean(each.sum(), each.new_tensor(len(each)))
             loss = loss + s.local_weight * terms["matching"]
@@ -127,20 +137,29 @@ class Kaf(Method):
         terms = {name: value.detach() for name, value in terms.items()}
         return LossOutput(loss, terms, torch.stack(images).detach())
 
-    def _joined(self, scene: MethodInput) -> list[Tensor]:
+    def _joined(self, given: MethodInput) -> list[Tensor]:
         """Per view the tokens (B, N, token_width) of its keypoints, of all scales together."""
-        features = [scene.features[name] for name in self.views]
+        features = [given.features[name] for name in self.views]
         return [self.join(torch.cat([t.to(f.tokens[0].dtype) for t in f.tokens], -1)) for f in features]
 
-    def transport(self, scene: MethodInput, tokens: list[Tensor] | None = None) -> Tensor:
+    def transport(self, given: MethodInput, tokens: list[Tensor] | None = None) -> Tensor:
         """(B, N + 1, M + 1) log of the transport plan from the anchor's keypoints to the neighbour's."""
-        tokens = self._joined(scene) if tokens is None else tokens
-        views = [scene.batch.views[name] for name in self.views]
+        tokens = self._joined(given) if tokens is None else tokens
+        views = [given.batch.views[name] for name in self.views]
         size = views[0].image.shape[2:]
         middle = tokens[0].new_tensor([size[0] / 2, size[1] / 2])
         places = [(view.keypoints - middle) / (0.7 * max(size)) for view in views]
         scores = self.matcher(tokens, places, [view.mask for view in views])
         return log_transport(scores, views[0].mask, views[1].mask, self.matcher.dustbin, self.settings.sinkhorn)
+
+
+    def picture(self, given: MethodInput) -> Sheet:
+        from kaf.methods.kaf.picture import matched
+
+        return matched(self, given)
+
+
+METHOD = Kaf
 
 
 @torch.no_grad()

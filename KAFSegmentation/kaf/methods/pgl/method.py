@@ -10,13 +10,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from kaf.data.needs import Needs
 from kaf.methods.align import overlap_points, overlap_share, sample
 from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, unit
+from kaf.methods.pgl.info import INFO
+from kaf.methods.pgl.settings import PglSettings
 from kaf.network.kafunet import SIZE_MULTIPLE
 from kaf.network.volumes import total_stride
 from kaf.runtime import ranks
+from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import PglSettings
 
 _LOOKED_AT = 256  # places, about, that the monitors get
 
@@ -38,6 +41,8 @@ class Pgl(Method):
     """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "again")
+    trains: ClassVar[tuple[str, ...]] = INFO.trains
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
     aligned: ClassVar[bool] = True
     teacher: ClassVar[bool] = True
 
@@ -48,19 +53,24 @@ class Pgl(Method):
         self.projector = PointHead(bottleneck_width(network), settings.hidden, settings.width)
         self.predictor = PointHead(settings.width, settings.hidden, settings.width)
 
-    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
+    @classmethod
+    def needs(cls, settings: Settings) -> Needs:
+        assert isinstance(settings, PglSettings)
+        return Needs(cls.views, cls.aligned, least_overlap=settings.least_overlap)
+
+    def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
         assert isinstance(teacher, Pgl)
-        assert scene.teacher is not None
-        views = [scene.batch.views[name] for name in self.views]
+        assert given.teacher is not None
+        views = [given.batch.views[name] for name in self.views]
         points = overlap_points(views[0], views[1], self.settings.points)
         places, there = points[:2], points[2]
         least = self.settings.least_overlap
         enough = (there.float().mean(1) >= least) & (overlap_share(views[0], views[1]) >= least)
         used = there & enough[:, None]
-        mine = [self.predictor(self.projector(self._at(scene.features[name].bottleneck, place, used)))
+        mine = [self.predictor(self.projector(self._at(given.features[name].bottleneck, place, used)))
                 for name, place in zip(self.views, places, strict=True)]
         with torch.no_grad():
-            theirs = [teacher.projector(self._at(scene.teacher[name].bottleneck, place, used))
+            theirs = [teacher.projector(self._at(given.teacher[name].bottleneck, place, used))
                       for name, place in zip(self.views, places, strict=True)]
         apart = [point_discrepancy(mine[0], theirs[1]), point_discrepancy(mine[1], theirs[0])]
         total = sum((a.sum() for a in apart), start=torch.zeros((), device=used.device))
@@ -79,3 +89,6 @@ class Pgl(Method):
 def point_discrepancy(prediction: Tensor, target: Tensor) -> Tensor:
     """(n,) squared distance of the normalised vectors of (n, D), which is 2 - 2 cos."""
     return (unit(prediction) - unit(target)).square().sum(-1)
+
+
+METHOD = Pgl

@@ -6,11 +6,14 @@ from typing import ClassVar
 
 from torch import nn
 
+from kaf.data.views import ViewBatch, hide_squares
 from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32
+from kaf.methods.mae.info import INFO
+from kaf.methods.mae.settings import MaeSettings
+from kaf.methods.sheet import Sheet
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import MaeSettings
 
 
 class Mae(Method):
@@ -19,19 +22,32 @@ class Mae(Method):
 
     views: ClassVar[tuple[str, ...]] = ("masked",)
     depth: ClassVar[Depth] = "decoder"
-    trains: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    trains: ClassVar[tuple[str, ...]] = INFO.trains
     splits: ClassVar[bool] = True
 
     def __init__(self, settings: MaeSettings, network: NetworkSettings):
         super().__init__(settings, network)
+        self.settings = settings
         self.head = nn.Conv2d(decoder_width(network, 0), network.in_channels, 1)
 
-    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
-        target, masked = scene.batch.views["anchor"], scene.batch.views["masked"]
+    def add_views(self, batch: ViewBatch) -> None:
+        batch.views["masked"] = hide_squares(batch.views["anchor"], self.settings.hidden, self.settings.block,
+                                             batch.seeds)
+
+    def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
+        target, masked = given.batch.views["anchor"], given.batch.views["masked"]
         assert masked.hidden is not None
         height, width = target.image.shape[2:]
-        drawn = fp32(self.head(scene.features["masked"].decoder[-1]))[:, :, :height, :width]
+        drawn = fp32(self.head(given.features["masked"].decoder[-1]))[:, :, :height, :width]
         asked = masked.hidden & target.valid
         error = ((drawn - target.image).square().mean(1) * asked).sum((1, 2)) / asked.sum((1, 2)).clamp(min=1)
         loss = ranks.mean(error.sum(), error.new_tensor(len(error)))
         return LossOutput(loss, {"reconstruction": loss.detach()})
+
+    def picture(self, given: MethodInput) -> Sheet:
+        from kaf.methods.mae.picture import reconstruction
+
+        return reconstruction(self, given)
+
+
+METHOD = Mae

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -12,12 +13,19 @@ from torch import Tensor, nn
 from kaf.data.views import View
 from kaf.methods.align import carried
 from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32
+from kaf.methods.bim.info import INFO
+from kaf.methods.bim.settings import BimSettings
+from kaf.methods.sheet import Sheet
 from kaf.network.kafunet import Depth
+from kaf.runs.collapse import collapse_warning
 from kaf.runtime import ranks
+from kaf.runtime.events import Message
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import BimSettings
 
 _EPS = 1e-5
+_LEAST_USE = 0.6  # of the entropy of evenly used clusters
+_LEAST_INFORMATION = 0.002  # of the same: what a pixel tells about its cluster; 0.02 in a network that has just begun
+_REMEDY = "Raise bim.balance or set bim.alpha to 0.5, or lower the learning rate."
 
 
 def joint_distribution(first: Tensor, second: Tensor, known: Tensor) -> Tensor:
@@ -91,7 +99,7 @@ class Bim(Method):
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "again")
     depth: ClassVar[Depth] = "decoder"
-    trains: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    trains: ClassVar[tuple[str, ...]] = INFO.trains
     aligned: ClassVar[bool] = True
 
     def __init__(self, settings: BimSettings, network: NetworkSettings):
@@ -105,18 +113,18 @@ class Bim(Method):
         features = decoder[-1 - self.settings.level]
         return [fp32(head(features)).softmax(1) for head in self.heads]
 
-    def kept(self) -> nn.Conv2d | None:
-        """The clustering that stays with the network, to be looked at; only the finest map gives one per pixel."""
+    def kept_clusters(self) -> nn.Conv2d | None:
+        """The first clustering; only that of the finest map has one cluster per pixel."""
         head = self.heads[0]
         return head if self.settings.level == 0 and isinstance(head, nn.Conv2d) else None
 
-    def forward(self, scene: MethodInput, teacher: Method | None = None) -> LossOutput:
-        s, views = self.settings, [scene.batch.views[name] for name in self.views]
+    def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
+        s, views = self.settings, [given.batch.views[name] for name in self.views]
         with torch.autocast(views[0].image.device.type, enabled=False):
-            first, second = (self.posteriors([fp32(m) for m in scene.features[name].decoder]) for name in self.views)
+            first, second = (self.posteriors([fp32(m) for m in given.features[name].decoder]) for name in self.views)
             stride = 2 ** s.level
             information, boundary, used, told = [], [], [], []
-            with_edges = s.boundary_weight > 0 and scene.progress >= s.boundary_after
+            with_edges = s.boundary_weight > 0 and given.progress >= s.boundary_after
             borders = [_edges_at(view, stride, first[0].shape[2:], s.gamma) for view in views] if with_edges else []
             for a, b in zip(first, second, strict=True):
                 moved, known = carried(a, views[0], views[1], stride)
@@ -136,6 +144,21 @@ class Bim(Method):
             loss = loss + s.boundary_weight * torch.stack(boundary).mean()
         return LossOutput(loss, terms)
 
+    def warning(self, terms: Mapping[str, float]) -> Message | None:
+        """Few clusters are used, or all pixels get the same ones."""
+        if terms.get("cluster use", 1.0) < _LEAST_USE:
+            return collapse_warning(f"few clusters are used (entropy {100 * terms['cluster use']:.0f} % of that of "
+                                    f"clusters used evenly). {_REMEDY}", "cluster use", terms["cluster use"], True)
+        if terms.get("cluster information", 1.0) < _LEAST_INFORMATION:
+            return collapse_warning(f"all pixels get the same clusters, in equal shares. {_REMEDY}",
+                                    "cluster information", terms["cluster information"], True)
+        return None
+
+    def picture(self, given: MethodInput) -> Sheet:
+        from kaf.methods.bim.picture import clusters
+
+        return clusters(self, given)
+
 
 def _edges_at(view: View, stride: int, size: torch.Size, gamma: float) -> tuple[Tensor, Tensor]:
     """Edges of the view's own slice (the middle channel) on the cells of a map."""
@@ -146,3 +169,6 @@ def _edges_at(view: View, stride: int, size: torch.Size, gamma: float) -> tuple[
         image = F.avg_pool2d(image[:, None], stride)[:, 0]
         known = F.avg_pool2d(known[:, None].float(), stride)[:, 0] == 1
     return edges(image, known, gamma)
+
+
+METHOD = Bim

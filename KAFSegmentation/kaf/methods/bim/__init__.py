@@ -1,0 +1,1 @@
+"""BIM: clusters consistent under transforms, with boundaries at image edges (MedIA 2024)."""

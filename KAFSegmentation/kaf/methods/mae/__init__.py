@@ -1,0 +1,1 @@
+"""MAE: masked patches are reconstructed (He et al., CVPR 2022)."""

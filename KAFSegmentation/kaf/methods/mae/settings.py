@@ -1,0 +1,17 @@
+"""Settings of MAE."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kaf.settings.base import Settings
+
+
+class MaeSettings(Settings):
+    """MAE: what was hidden from the network is drawn again."""
+
+    hidden: float = Field(0.6, gt=0, lt=1, description="share of the slice that is hidden")
+    block: int = Field(16, ge=2, le=64, description="side of a hidden square (pixels)")
+
+
+SETTINGS = MaeSettings()

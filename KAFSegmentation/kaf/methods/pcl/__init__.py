@@ -1,0 +1,1 @@
+"""PCL: positional contrast of slices (Zeng et al., MICCAI 2021)."""
