@@ -56,7 +56,8 @@ def test_an_empty_folder_on_the_command_line(tmp_path, folder, capsys):
 
 def test_one_image_is_enough_and_slices_are_taken_several_times(tmp_path, folder):
     said = warnings(small_pretraining(tmp_path, phantoms(folder, count=1), **{**ONE, "epochs": 4, "batch": 6}))
-    assert said == ["There are 3 slices for batches of 6: the same slice is taken several times, in other views."]
+    assert said == ["There are 3 slices for batches of 6: the same slice is used several times "
+                    "per batch, in different views."]
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
@@ -73,7 +74,7 @@ def test_a_slice_that_is_its_own_neighbour_is_told(tmp_path, folder):
 
 def test_contrast_needs_two_slices_and_reconstruction_one(tmp_path, folder):
     phantoms(folder, 1, 1)
-    refused(tmp_path, folder, "holds a single slice, .*simclr compares slices.*--method mae", method="simclr")
+    refused(tmp_path, folder, "has a single slice, .*simclr compares slices.*--method mae", method="simclr")
     pretrain(small_pretraining(tmp_path, folder, method="mae", epochs=4))
 
 

@@ -166,6 +166,9 @@ def test_a_constant_network_raises_the_alarm_once_and_a_new_one_does_not(slices,
     for pretrainer in (living, dead):
         pretrainer.train()
         task = task_of(pretrainer, slices, heard.append)
+        task.loss(task.batch(49), dead, 0.5)
+        task.figures()
+        assert heard == [], "too early to tell"
         for number in (200, 201):
             # In training mode the teacher normalises by the batch: its statistics are not those of a new network.
             task.loss(task.batch(number), made(method).train() if pretrainer is living else dead, 0.5)

@@ -151,8 +151,8 @@ def test_what_needs_slices_says_so(made):
         explain(volume, ExplainSettings(model=str(model), **RUN))
     with pytest.raises(InputError, match="sees patches of the volume"):
         adapt(volume, drawn, AdaptSettings(model=str(model), **RUN))
-    for wrong, words in (({"method": "pgl+simclr"}, "method simclr looks at slices"),
-                         ({"labelled": str(folder / "scans")}, "for slices only"), ({"slice_context": 1}, "patches")):
+    for wrong, words in (({"method": "pgl+simclr"}, "method simclr learns from slices"),
+                         ({"labelled": str(folder / "scans")}, "on slices only"), ({"slice_context": 1}, "patches")):
         with pytest.raises(SettingsError, match=words):
             pretrain(pretraining(folder, output=str(folder / "wrong"), overwrite=True, **wrong))
 
