@@ -25,7 +25,7 @@ import host  # noqa: E402
 host.start(viewSize=(512, 512))
 
 import slicer  # noqa: E402
-from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan, settle  # noqa: E402
+from segmentation_panel import MODULE, ReadySetup, add_scan, settle  # noqa: E402
 
 from kaf.phantom.heart import cardiac_phantom  # noqa: E402
 
@@ -93,7 +93,7 @@ def ask(module, point):
     host.click_view(red, point)
     while part._answer is shown or part._ticket is not None:
         slicer.app.processEvents()
-        if time.perf_counter() - start > PATIENCE:
+        if time.perf_counter() - start > host.PATIENCE:
             raise RuntimeError("the worker does not answer")
     times = [time.perf_counter() - start]
     if slicer.util.mainWindow().visible:

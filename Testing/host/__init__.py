@@ -16,6 +16,7 @@ files are given, ScriptedLoadableModule, parameterNodeWrapper and i18n.
 from .startup import dialogs, start
 
 __all__ = [
+    "PATIENCE",
     "NotClickable",
     "UnansweredDialog",
     "add_extension",
@@ -37,6 +38,7 @@ __all__ = [
     "qt_messages",
     "remove_extension",
     "screenshot",
+    "seen",
     "set_testing",
     "start",
     "take_errors",
@@ -47,6 +49,7 @@ __all__ = [
 # These need the started host, or at least PySide6 and slicer-core.
 _LATER = {
     "NotClickable": "actions",
+    "PATIENCE": "actions",
     "UnansweredDialog": "modal",
     "add_extension": "extensions",
     "remove_extension": "extensions",
@@ -67,6 +70,7 @@ _LATER = {
     "pump": "actions",
     "qt_messages": "quiet",
     "screenshot": "actions",
+    "seen": "seen",
     "take_errors": "errors",
     "type_text": "actions",
     "wait_until": "actions",

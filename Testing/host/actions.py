@@ -11,9 +11,13 @@ from PySide6.QtCore import QCoreApplication, QDeadlineTimer, QEvent, QEventLoop,
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QWidget
 
+from .seen import seen
 from .views.slice_view import qMRMLSliceView, qMRMLSliceWidget
 from .views.three_d_view import qMRMLThreeDView, qMRMLThreeDWidget
 from .widgets.node_selector import innerComboBox, qMRMLNodeComboBox
+
+PATIENCE = 60.0
+"""Seconds; what a test waits for comes within a fraction of this, or not at all."""
 
 
 class NotClickable(AssertionError):
@@ -31,15 +35,28 @@ def pump(milliseconds: int = 0) -> None:
         time.sleep(0.005)
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 10.0, what: str = ""):
-    """Pump Qt's events until `condition()` is true; returns its value, AssertionError after `timeout` s."""
+def wait_until(condition: Callable[[], object], what: str = "", timeout: float = PATIENCE,
+               describe: Callable[[], str] = seen):
+    """Pump Qt's events until `condition()` is true.
+
+    Args:
+        what: is waited for, a noun.
+        timeout: in seconds.
+        describe: says how things stand if it never comes true; by default what the panels show, see `seen`.
+
+    Returns:
+        The value of `condition()`.
+
+    Raises:
+        AssertionError: after `timeout`, with that description.
+    """
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {timeout} s still waiting for {what or condition}")
+            raise AssertionError(f"after {timeout:g} s still waiting for {what or condition}:\n{describe()}")
         pump(10)
 
 

@@ -20,6 +20,11 @@ def take_errors() -> list[BaseException]:
     return errors
 
 
+def kept() -> list[BaseException]:
+    """The same, left where they are."""
+    return list(_caught)
+
+
 def check_errors() -> None:
     """AssertionError if anything was raised in a slot or observer since the last look."""
     errors = take_errors()

@@ -37,7 +37,7 @@ def logic(library):
     before = os.environ.get("XDG_DATA_HOME")
     os.environ["XDG_DATA_HOME"] = str(library)
     made = SegmentationLogic(PlainSetup(sys.executable))
-    made.backend.silence = 900.0  # never waited for unless this computer is very busy
+    made.backend.silence = host.PATIENCE
     yield made
     made.close()
     os.environ.pop("XDG_DATA_HOME")

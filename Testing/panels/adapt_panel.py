@@ -3,7 +3,7 @@
 import numpy as np
 import slicer
 from made_models import LABELS
-from segmentation_panel import PATIENCE, hold_worker, segment_array, segments
+from segmentation_panel import hold_worker, segment_array, segments
 
 import host
 
@@ -49,7 +49,7 @@ def adapt(panel):
     logic._write = lambda run, answer: (answers.append(np.array(answer["arrays"]["labels"][0])), write(run, answer))
     try:
         host.click(panel.ui.adaptButton)
-        assert panel.ui.adaptButton.text == "Cancel", text(panel)
+        assert panel.ui.adaptButton.text == "Cancel", host.seen()
         wait_for_adapt(panel)
     finally:
         del logic._write
@@ -57,7 +57,7 @@ def adapt(panel):
 
 
 def wait_for_adapt(panel):
-    host.wait_until(lambda: panel.ui.adaptButton.text == "Adapt", PATIENCE, "the end of learning")
+    host.wait_until(lambda: panel.ui.adaptButton.text == "Adapt", "the end of learning")
 
 
 def red_offset(index, volume):
@@ -87,7 +87,8 @@ def begin(panel):
     """Presses Adapt with a worker that stands still, and waits until it has the voxels."""
     hold_worker(panel)
     host.click(panel.ui.adaptButton)
-    host.wait_until(lambda: panel.logic.backend._running and panel.logic.backend._running.job, PATIENCE)
+    host.wait_until(lambda: panel.logic.backend._running and panel.logic.backend._running.job,
+                    "a worker that has the voxels")
     return panel.logic.backend.client()._children[0].pid
 
 

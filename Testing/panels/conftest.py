@@ -18,7 +18,7 @@ if find_spec("slicer") and find_spec("PySide6"):  # without them every test file
 
     host.start()
     from adapt_panel import unfold
-    from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan
+    from segmentation_panel import MODULE, WORKER_PATIENCE, ReadySetup, add_scan
 
 
 def pytest_addoption(parser):
@@ -90,7 +90,7 @@ def worker(library):
             if self._job is not None:
                 self._job.cancel()
 
-    client = Shared(python=sys.executable, start_timeout=PATIENCE)
+    client = Shared(python=sys.executable, start_timeout=WORKER_PATIENCE)
     yield client
     Client.close(client)
 
@@ -116,7 +116,7 @@ def make_panel(library, worker):
         module.source.KAFSegmentationWidget.makeSetup = setup or ReadySetup
         if not own:
             module.widget.logic.backend._makeClient = lambda **_: worker
-            module.widget.logic.backend.silence = PATIENCE
+            module.widget.logic.backend.silence = WORKER_PATIENCE
         loaded.append(module)
         module.widget.logic.getParameterNode().modelName = "tiny"  # models may ship with this copy, too
         module.show()

@@ -17,7 +17,7 @@ host.start()
 
 import slicer  # noqa: E402
 from PIL import Image, ImageOps  # noqa: E402
-from segmentation_panel import MODULE, PATIENCE, ReadySetup, add_scan, run, segments  # noqa: E402
+from segmentation_panel import MODULE, ReadySetup, add_scan, run, segments  # noqa: E402
 from setup_fakes import Bench  # noqa: E402
 
 from kaf.phantom.heart import cardiac_phantom  # noqa: E402
@@ -123,13 +123,13 @@ def adapt(module, segmentation, truth) -> None:
     host.click(ui.findExamplesButton)
     ui.adaptSecondsSlider.value = 20
     host.click(ui.adaptButton)
-    host.wait_until(lambda: ui.adaptButton.text == "Adapt", PATIENCE, "the end of learning")
+    host.wait_until(lambda: ui.adaptButton.text == "Adapt", "the end of learning")
     host.click(ui.nextSliceButton)
 
 
 def settle(module) -> None:
     part = module.widget.segmentation.attention
-    host.wait_until(lambda: part._ticket is None, PATIENCE, "the answer of the worker")
+    host.wait_until(lambda: part._ticket is None, "the answer of the worker")
     host.pump(100)
 
 

@@ -22,7 +22,6 @@ host.start()
 
 from PIL import Image, ImageOps  # noqa: E402
 from pretrain_panel import look_into, open_panel, wait_for_end  # noqa: E402
-from segmentation_panel import PATIENCE  # noqa: E402
 
 from kaf.runs import start as jobs  # noqa: E402
 
@@ -65,9 +64,9 @@ def draw(folder: Path, minutes: float) -> None:
     take(module, "pretrain")
     host.click(ui.pretrainStartButton)
     view = panel.pretraining.run
-    host.wait_until(lambda: len(view.story.recent) > 5 or view._state not in ("", *jobs.ALIVE), PATIENCE, "some steps")
+    host.wait_until(lambda: len(view.story.recent) > 5 or view._state not in ("", *jobs.ALIVE), "some steps")
     take(module, "running")
-    ended(view)
+    ended(view, minutes)
     take(module, "pretrained")
     ui.tabs.setCurrentWidget(ui.dataTab)
     host.pump(50)
@@ -75,7 +74,7 @@ def draw(folder: Path, minutes: float) -> None:
     host.pump(50)
     host.choose(ui.selectionModelComboBox, "cardiac-mr-sax")  # a model that segments says which scans puzzle it
     host.click(ui.selectButton)
-    host.wait_until(lambda: not panel.selection.isRunning, PATIENCE, "the choice of scans")
+    host.wait_until(lambda: not panel.selection.isRunning, "the choice of scans", 5 * host.PATIENCE)
     take(module, "selection")
     ui.tabs.setCurrentWidget(ui.finetuneTab)
     ui.finetuneFilePath.setCurrentPath("finetune.json")
@@ -88,15 +87,15 @@ def draw(folder: Path, minutes: float) -> None:
         ui.finetuneMinutesSpinBox.value = minutes
         host.pump(50)
         host.click(ui.finetuneStartButton)
-        ended(panel.finetuning.run)
-    host.wait_until(lambda: len(panel.models._entries) >= 4, PATIENCE, "the models in the library")
+        ended(panel.finetuning.run, minutes)
+    host.wait_until(lambda: len(panel.models._entries) >= 4, "the models in the library")
     host.choose(ui.finetuneChartComboBox, "Dice while it trains")
     take(module, "finetuned")
     ui.tabs.setCurrentWidget(ui.evaluateTab)
     host.choose(ui.evaluateModelComboBox, "run from-pretrained")
     host.choose(ui.evaluateBaselineComboBox, "run from-scratch")
     host.click(ui.evaluateButton)
-    host.wait_until(lambda: not panel.evaluation.isRunning, PATIENCE, "the evaluation")
+    host.wait_until(lambda: not panel.evaluation.isRunning, "the evaluation", 5 * host.PATIENCE)
     panel.evaluation._onOpen(0, 0)
     take(host.main_window(module, WIDTH, HEIGHT), "evaluated")
     ui.tabs.setCurrentWidget(ui.modelsTab)
@@ -105,8 +104,8 @@ def draw(folder: Path, minutes: float) -> None:
     module.unload()
 
 
-def ended(view) -> None:
-    state = wait_for_end(view)
+def ended(view, minutes: float) -> None:
+    state = wait_for_end(view, 60 * minutes + 5 * host.PATIENCE)
     if state != jobs.FINISHED:
         raise SystemExit(f"{view.job.folder}: {state}. {view.job.error}")
     host.pump(100)

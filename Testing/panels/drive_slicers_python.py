@@ -20,7 +20,7 @@ host.start()
 import numpy as np  # noqa: E402
 import qt  # noqa: E402
 import slicer  # noqa: E402
-from segmentation_panel import MODULE, PATIENCE, ReadySetup, run, segment_array, segments  # noqa: E402
+from segmentation_panel import MODULE, ReadySetup, run, segment_array, segments  # noqa: E402
 
 from kaf.modelfile import library  # noqa: E402
 
@@ -54,7 +54,7 @@ def segmentation(model, scan, told):
     ui.adaptSecondsSlider.value = 1
     host.pump()
     host.click(ui.adaptButton)
-    host.wait_until(lambda: ui.adaptButton.text == "Adapt", PATIENCE, "the end of learning")
+    host.wait_until(lambda: ui.adaptButton.text == "Adapt", "the end of learning")
     told["adapted"] = ui.adaptMessageLabel.text
     assert ui.saveModelButton.enabled, told
     host.type_text(ui.modelNameEdit, "mine")
@@ -85,7 +85,7 @@ def pretraining(runs, out, told):
     module.show(520, 1000)
     ui, tab = module.ui, module.widget.pretraining.models
     names = lambda: [entry.name for entry in tab._entries]  # noqa: E731
-    host.wait_until(lambda: "tuned" in names(), PATIENCE, "the model of the run in the library")
+    host.wait_until(lambda: "tuned" in names(), "the model of the run in the library")
     told["pretrain lists"] = names()
     ui.tabs.setCurrentWidget(ui.modelsTab)
     tab.refresh("mine")
@@ -105,7 +105,7 @@ def pretraining(runs, out, told):
     told["after delete"] = names()
     host.dialogs().answer(str(out / "out.safetensors"))
     host.click(ui.importButton)
-    host.wait_until(lambda: not tab.isImporting, PATIENCE, "the import")
+    host.wait_until(lambda: not tab.isImporting, "the import")
     told["after import"] = names()
     told["imported"] = ui.messageLabel.text
     return module

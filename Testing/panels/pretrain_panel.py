@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import qt
-from segmentation_panel import PATIENCE, ReadySetup
+from segmentation_panel import ReadySetup
 
 import host
 from kaf.runs import start as jobs
@@ -75,7 +75,7 @@ def settle(module):
     """Waits until the panel knows where its paths lead and which runs there are."""
     panel = module.widget.pretraining
     panel.data.settle()
-    host.wait_until(lambda: not panel.data.isLooking and not panel.jobs.isLooking, PATIENCE, "a look at the disk")
+    host.wait_until(lambda: not panel.data.isLooking and not panel.jobs.isLooking, "a look at the disk")
     host.pump(20)
 
 
@@ -91,7 +91,7 @@ def look_into(module, folder):
     module.ui.tabs.setCurrentIndex(0)
     choose_folder(module, folder)
     host.click(module.ui.scanButton)
-    host.wait_until(lambda: not part.isScanning, PATIENCE, "the look into the folder")
+    host.wait_until(lambda: not part.isScanning, "the look into the folder")
     host.pump(20)
 
 
@@ -120,17 +120,17 @@ def start_finetuning(module, more, name="model"):
     return module.widget.pretraining.finetuning.run
 
 
-def wait_for_end(view):
+def wait_for_end(view, timeout=host.PATIENCE):
     """Waits until the run has ended and the panel knows; returns its state."""
-    host.wait_until(lambda: view.job is not None and view._state not in ("", *jobs.ALIVE), PATIENCE, "the end of a run")
-    host.wait_until(lambda: not view._panel.jobs.isLooking, PATIENCE, "a look for runs")
+    host.wait_until(lambda: view.job is not None and view._state not in ("", *jobs.ALIVE), "the end of a run", timeout)
+    host.wait_until(lambda: not view._panel.jobs.isLooking, "a look for runs")
     host.pump(20)
     return view._state
 
 
 def wait_for_steps(view, count=1):
     """Waits until so many reports of a run have arrived."""
-    host.wait_until(lambda: len(view.story.recent) >= count or view._state == jobs.FAILED, PATIENCE, "some steps")
+    host.wait_until(lambda: len(view.story.recent) >= count or view._state == jobs.FAILED, "some steps")
     assert view._state != jobs.FAILED, view.job.error
 
 
@@ -151,7 +151,7 @@ def with_split(module, folder, test=25, validation=25):
 
 def wait_for_library(module, name):
     """Waits until a model is listed in the tab Models."""
-    host.wait_until(lambda: name in [entry.name for entry in module.widget.pretraining.models._entries], PATIENCE,
+    host.wait_until(lambda: name in [entry.name for entry in module.widget.pretraining.models._entries],
                     "the model in the library")
     settle(module)
 
@@ -188,5 +188,5 @@ def approve(path):
 
 
 def _finish(job):
-    host.wait_until(lambda: job.state() not in jobs.ALIVE, PATIENCE, "the end of a run")
+    host.wait_until(lambda: job.state() not in jobs.ALIVE, "the end of a run")
     assert job.state() == jobs.FINISHED, job.error

@@ -11,7 +11,8 @@ import slicer
 import host
 
 MODULE = Path(__file__).resolve().parents[2] / "KAFSegmentation"
-PATIENCE = 900.0  # seconds; never waited for unless this computer is very busy
+WORKER_PATIENCE = 0.75 * host.PATIENCE
+"""Seconds without a word from a worker; less than tests wait, so that the panel's own message tells of it."""
 
 
 class ReadySetup:
@@ -65,15 +66,15 @@ def press(name):
     return act
 
 
-def wait_for_run(panel, seconds=PATIENCE):
+def wait_for_run(panel):
     """Waits until the button says Apply again."""
-    host.wait_until(lambda: panel.ui.applyButton.text == "Apply", seconds, "the end of the run")
+    host.wait_until(lambda: panel.ui.applyButton.text == "Apply", "the end of the run")
 
 
 def run(panel):
     """Presses Apply and waits; returns the segmentation node."""
     host.click(panel.ui.applyButton)
-    assert panel.ui.applyButton.text == "Cancel"
+    assert panel.ui.applyButton.text == "Cancel", host.seen()
     wait_for_run(panel)
     return panel.ui.outputSelector.currentNode()
 
@@ -81,7 +82,7 @@ def run(panel):
 def settle(panel):
     """Waits until nothing is asked of the worker for the views, and what it answered is drawn."""
     part = panel.widget.segmentation.attention
-    host.wait_until(lambda: part._ticket is None, PATIENCE, "the answer of the worker")
+    host.wait_until(lambda: part._ticket is None, "the answer of the worker")
     host.pump(50)
 
 
@@ -100,7 +101,8 @@ def begin_held(panel):
     """Presses Apply with a worker that stands still, and waits until it has the voxels."""
     hold_worker(panel)
     host.click(panel.ui.applyButton)
-    host.wait_until(lambda: panel.logic.backend._running and panel.logic.backend._running.job, PATIENCE)
+    host.wait_until(lambda: panel.logic.backend._running and panel.logic.backend._running.job,
+                    "a worker that has the voxels")
 
 
 def let_go(panel):

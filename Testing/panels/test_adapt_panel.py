@@ -9,7 +9,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import slicer
 from adapt_panel import NAMES, adapt, draw, ijk_to_ras, look_at, marked, masks, red_offset, same, text
 from made_models import LABELS
-from segmentation_panel import PATIENCE, hold_worker, run, segment_array, segments
+from segmentation_panel import hold_worker, run, segment_array, segments
 
 import host
 from kaf.imaging.volume import Volume
@@ -82,7 +82,7 @@ def test_cancel_changes_nothing(adapting, scan, pictures):
     drawn = draw(node, scan, "LV cavity", [1])
     hold_worker(panel)
     host.click(panel.ui.adaptButton)
-    assert panel.ui.adaptButton.text == "Cancel"
+    assert panel.ui.adaptButton.text == "Cancel", host.seen()
     assert not panel.ui.applyButton.enabled
     assert not panel.ui.addExampleButton.enabled
     assert panel.widget.segmentation.adaptation.editor.widget.readOnly
@@ -209,7 +209,7 @@ def test_next_slice_is_the_most_uncertain_that_is_no_example(adapting, scan, hea
 
     def press():
         host.click(panel.ui.nextSliceButton)
-        host.wait_until(lambda: panel.ui.nextSliceButton.enabled, PATIENCE, "the order of the slices")
+        host.wait_until(lambda: panel.ui.nextSliceButton.enabled, "the order of the slices")
         return red.GetSliceOffset()
 
     assert press() == pytest.approx(red_offset(order[0], scan))

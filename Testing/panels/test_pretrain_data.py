@@ -11,7 +11,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import qt
 import slicer
 from pretrain_panel import LAYOUTS, choose_folder, heart, look_into, settle, write_hearts, write_volume
-from segmentation_panel import PATIENCE, ReadySetup
+from segmentation_panel import ReadySetup
 
 import host
 from kaf.imaging.volume import Volume
@@ -280,8 +280,8 @@ def test_an_example_is_made_up_where_there_are_no_scans(pretrain, tmp_path):
     host.dialogs().answer(str(tmp_path))
     host.click(pretrain.ui.exampleButton)
     part = pretrain.widget.pretraining.data
-    host.wait_until(lambda: part.inspection is not None or pretrain.ui.messageLabel.text, PATIENCE)
-    host.wait_until(lambda: not part.isScanning, PATIENCE)
+    host.wait_until(lambda: part.inspection is not None or pretrain.ui.messageLabel.text)
+    host.wait_until(lambda: not part.isScanning)
     assert "16 scans of 16 patients" in pretrain.ui.understoodLabel.text
     assert "3 left ventricular cavity" in pretrain.ui.understoodLabel.text
 
@@ -317,7 +317,7 @@ def test_a_second_look_at_a_folder_keeps_what_it_found(pretrain, makePretrain, h
     assert again.ui.dataPath.currentPath == str(hearts)
     host.click(again.ui.scanButton)
     part = again.widget.pretraining.data
-    host.wait_until(lambda: not part.isScanning, PATIENCE, "the look into the folder")
+    host.wait_until(lambda: not part.isScanning, "the look into the folder")
     host.pump(20)
     assert "6 scans of 6 patients" in again.ui.understoodLabel.text
 
@@ -331,7 +331,7 @@ def test_looking_into_another_folder_and_back_leaves_the_right_one_in_the_settin
     settle(pretrain)
     host.click(pretrain.ui.scanButton)
     part = pretrain.widget.pretraining.data
-    host.wait_until(lambda: not part.isScanning, PATIENCE, "the look into the folder")
+    host.wait_until(lambda: not part.isScanning, "the look into the folder")
     host.pump(20)
     assert "6 scans of 6 patients" in pretrain.ui.understoodLabel.text
     assert part.folder == qt.QSettings().value("KAFPretrain/DataFolder") == str(hearts)

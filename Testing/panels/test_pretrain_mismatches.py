@@ -22,7 +22,6 @@ from pretrain_panel import (
     write_hearts,
     write_volume,
 )
-from segmentation_panel import PATIENCE
 
 import host
 from kaf.imaging.volume import Volume
@@ -141,6 +140,6 @@ def test_a_file_that_is_no_model_is_not_imported(makePretrain, tmp_path, library
     (tmp_path / "bad.safetensors").write_bytes(b"nothing of the kind")
     host.dialogs().answer(str(tmp_path / "bad.safetensors"))
     host.click(module.ui.importButton)
-    host.wait_until(lambda: not module.widget.pretraining.models.isImporting, PATIENCE, "the import")
+    host.wait_until(lambda: not module.widget.pretraining.models.isImporting, "the import")
     assert "is not a model file, or is damaged" in module.ui.messageLabel.text
     assert not (library / "bad.safetensors").exists()

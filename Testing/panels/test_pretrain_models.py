@@ -22,7 +22,6 @@ from pretrain_panel import (
     wait_for_steps,
     with_split,
 )
-from segmentation_panel import PATIENCE
 from test_pretrain_data import cells
 
 import host
@@ -105,7 +104,7 @@ def test_evaluation_beside_another_model_and_a_row_that_is_clicked(makePretrain,
     host.click(ui.evaluateButton)
     assert ui.evaluateButton.text == "Stop"
     pictures(module, "pretrain-evaluate-running")
-    host.wait_until(lambda: not tab.isRunning, PATIENCE, "the evaluation")
+    host.wait_until(lambda: not tab.isRunning, "the evaluation")
     assert ui.evaluateTable.isVisible(), ui.messageLabel.text
     names = cells(ui.evaluateTable, "Case")
     assert len(names) == 2
@@ -165,7 +164,7 @@ def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):
     assert "together cover the others" in ui.selectionLabel.text
     ui.selectionCountSpinBox.value = 2
     host.click(ui.selectButton)
-    host.wait_until(lambda: not part.isRunning, PATIENCE, "the choice")
+    host.wait_until(lambda: not part.isRunning, "the choice")
     assert ui.selectionTable.isVisible(), ui.messageLabel.text
     assert set(cells(ui.selectionTable, "Scan")) == {"p04", "p05"}
     host.pump(50)
@@ -176,7 +175,7 @@ def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[0].GetName() in {"p04", "p05"}
     host.choose(ui.selectionModelComboBox, "run tuned")  # a model that segments knows where it is unsure
     host.click(ui.selectButton)
-    host.wait_until(lambda: not part.isRunning, PATIENCE, "the choice")
+    host.wait_until(lambda: not part.isRunning, "the choice")
     assert {choice["case"] for choice in part._choices} == {"p04", "p05"}
     assert all(choice["score"] > 0 for choice in part._choices)
     assert cells(ui.selectionTable, "Why") == [choice["reason"] for choice in part._choices]
@@ -216,11 +215,11 @@ def test_models_are_imported_exported_edited_and_deleted(makePretrain, runs, tmp
     assert not tab.isImporting
     host.dialogs().answer(str(poor), qt.QMessageBox.Ok)
     host.click(ui.importButton)
-    host.wait_until(lambda: not tab.isImporting, PATIENCE, "the import")
+    host.wait_until(lambda: not tab.isImporting, "the import")
     assert (library / "poor.safetensors").is_file()
     host.dialogs().answer(str(tmp_path / "out.safetensors"))
     host.click(ui.importButton)
     pictures(module, "pretrain-models-running")
-    host.wait_until(lambda: not tab.isImporting, PATIENCE, "the import")
+    host.wait_until(lambda: not tab.isImporting, "the import")
     assert (library / "tuned.safetensors").is_file()
     assert "is in the library" in ui.messageLabel.text

@@ -12,7 +12,6 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import qt
 import slicer
 from pretrain_panel import look_into, start_pretraining, steps_in, tiny_pretraining, wait_for_end, wait_for_steps
-from segmentation_panel import PATIENCE
 
 import host
 from kaf.runs import start as jobs
@@ -81,7 +80,7 @@ def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tm
     assert "Stopped. Resume goes on from its last checkpoint" in pretrain.ui.pretrainStatusLabel.text
     last = max(steps_in(view))
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: max(steps_in(view)) > last, PATIENCE, "steps after the resumed ones")
+    host.wait_until(lambda: max(steps_in(view)) > last, "steps after the resumed ones")
     steps = steps_in(view)
     assert steps == sorted(set(steps))  # no step twice, and none lost
     assert steps == [10.0 * n for n in range(1, len(steps) + 1)]
@@ -91,7 +90,7 @@ def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tm
 def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tmp_path):
     look_into(pretrain, hearts)
     view = start_pretraining(pretrain, endless(tmp_path))
-    host.wait_until(lambda: list(view.job.folder.glob("checkpoints/checkpoint-*")), PATIENCE, "a checkpoint")
+    host.wait_until(lambda: list(view.job.folder.glob("checkpoints/checkpoint-*")), "a checkpoint")
     wait_for_steps(view)
     child = json.loads((view.job.folder / "job" / "child.json").read_bytes().strip(b"\0 "))
     os.kill(child["pid"], signal.SIGKILL)
@@ -100,7 +99,7 @@ def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tm
     assert "begins again" not in pretrain.ui.pretrainStatusLabel.text
     assert pretrain.ui.messageLabel.text.startswith("first: ")
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: view.story.said("Going on from step"), PATIENCE, "the run to go on")
+    host.wait_until(lambda: view.story.said("Going on from step"), "the run to go on")
 
 
 def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_so(pretrain, hearts, tmp_path):
@@ -113,8 +112,8 @@ def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_
     assert "Resume begins again, because no checkpoint had been written yet" in status
     assert "last checkpoint" not in status
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: view.story.said("Going on from step 0"), PATIENCE, "the run to begin again")
-    host.wait_until(lambda: view._curves.chart("loss") is not None, PATIENCE, "the curves")
+    host.wait_until(lambda: view.story.said("Going on from step 0"), "the run to begin again")
+    host.wait_until(lambda: view._curves.chart("loss") is not None, "the curves")
     assert steps_in(view)[:2] == [10, 20]
 
 
@@ -133,7 +132,7 @@ def test_slicer_is_closed_in_the_middle_and_finds_the_run_again(makePretrain, he
     found = again.widget.pretraining.pretraining.run
     assert found.job.folder == folder
     assert steps_in(found)[:len(seen)] == seen
-    host.wait_until(lambda: len(steps_in(found)) > len(seen), PATIENCE, "steps of the run that was found")
+    host.wait_until(lambda: len(steps_in(found)) > len(seen), "steps of the run that was found")
     pictures(again, "pretrain-found-again")
     host.click(again.ui.pretrainStopButton)
     assert wait_for_end(found) == jobs.STOPPED
@@ -146,7 +145,7 @@ def test_the_scene_is_closed_in_the_middle_and_the_curves_come_back(pretrain, he
     seen = steps_in(view)
     host.close_scene()
     host.check_errors()
-    host.wait_until(lambda: view._curves.chart("loss") is not None, PATIENCE, "the curves")
+    host.wait_until(lambda: view._curves.chart("loss") is not None, "the curves")
     assert steps_in(view)[:len(seen)] == seen
     assert len(nodes("vtkMRMLPlotChartNode")) == len(view._curves.groups())
     assert view._plot._node.GetPlotChartNode() is not None
@@ -159,11 +158,11 @@ def test_two_runs_on_one_device_wait_for_each_other(pretrain, hearts, tmp_path):
     more = endless(tmp_path)
     first = start_pretraining(pretrain, more).job
     view = start_pretraining(pretrain, more, "second")
-    host.wait_until(lambda: view.job.state() == jobs.QUEUED, PATIENCE, "the second run to wait")
-    host.wait_until(lambda: "Waits until the run before it" in pretrain.ui.pretrainStatusLabel.text, PATIENCE)
+    host.wait_until(lambda: view.job.state() == jobs.QUEUED, "the second run to wait")
+    host.wait_until(lambda: "Waits until the run before it" in pretrain.ui.pretrainStatusLabel.text)
     assert pretrain.ui.pretrainRunComboBox.count == 2
     first.stop()
-    host.wait_until(lambda: view.job.state() == jobs.RUNNING, PATIENCE, "the turn of the second run")
+    host.wait_until(lambda: view.job.state() == jobs.RUNNING, "the turn of the second run")
 
 
 def test_two_runs_on_two_devices_run_side_by_side(pretrain, hearts, tmp_path, monkeypatch):
@@ -178,7 +177,7 @@ def test_two_runs_on_two_devices_run_side_by_side(pretrain, hearts, tmp_path, mo
     host.choose(pretrain.ui.pretrainDeviceComboBox, pretrain.ui.pretrainDeviceComboBox.itemText(1))
     view = start_pretraining(pretrain, more, "second")
     wait_for_steps(view)
-    host.wait_until(lambda: first.progress() is not None, PATIENCE, "steps of the first run")
+    host.wait_until(lambda: first.progress() is not None, "steps of the first run")
     assert (first.state(), view.job.state()) == (jobs.RUNNING, jobs.RUNNING)
     host.choose(pretrain.ui.pretrainRunComboBox, pretrain.ui.pretrainRunComboBox.itemText(1))
     assert view.job.folder == first.folder

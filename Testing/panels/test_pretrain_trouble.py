@@ -21,7 +21,7 @@ from pretrain_panel import (
     tiny_pretraining,
     wait_for_end,
 )
-from segmentation_panel import PATIENCE, ReadySetup
+from segmentation_panel import ReadySetup
 
 import host
 from kaf.runs import start as jobs
@@ -51,7 +51,7 @@ def test_a_device_that_is_not_there_is_told_and_the_run_goes_on_elsewhere(pretra
     look_into(pretrain, hearts)
     pretrain.ui.tabs.setCurrentWidget(pretrain.ui.pretrainTab)
     panel = pretrain.widget.pretraining
-    host.wait_until(lambda: panel._lookingForDevices._child is None, PATIENCE, "the list of devices")
+    host.wait_until(lambda: panel._lookingForDevices._child is None, "the list of devices")
     panel.pretraining.devices.offer([("auto", "Automatic"), ("cpu", "cpu"), ("cuda:7", "cuda:7")])
     host.choose(pretrain.ui.pretrainDeviceComboBox, "cuda:7")
     view = start_pretraining(pretrain, tiny_pretraining(tmp_path))

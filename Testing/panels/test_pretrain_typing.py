@@ -60,7 +60,7 @@ def test_a_path_that_is_typed_is_looked_at_once_beside_the_gui(makePretrain, tmp
     (wanted / "one" / "two" / "run" / "job" / "job.json").write_text("{}")
     with disk_watch() as seen:
         host.type_text(pretrain.ui.runsPath.comboBox().lineEdit(), str(wanted))
-        host.wait_until(lambda: looks, what="the look for runs")
+        host.wait_until(lambda: looks, "the look for runs")
     settle(pretrain)
     assert looks == [(str(wanted), 1)]
     assert seen == []
@@ -81,9 +81,9 @@ def test_the_panel_answers_while_a_disk_does_not(makePretrain, tmp_path, monkeyp
 
     monkeypatch.setattr(jobs, "find", slow)
     host.type_text(ui.runsPath.comboBox().lineEdit(), str(tmp_path / "gone"))
-    host.wait_until(lambda: gone, what="the look for runs")
+    host.wait_until(lambda: gone, "the look for runs")
     host.type_text(ui.runsPath.comboBox().lineEdit(), str(tmp_path))
-    host.wait_until(lambda: str(tmp_path) in gone, what="the next look")
+    host.wait_until(lambda: str(tmp_path) in gone, "the next look")
     settle(pretrain)
     assert qt.QSettings().value("KAFPretrain/RunsFolder") == str(tmp_path)
     gone.clear()

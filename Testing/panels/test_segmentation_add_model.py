@@ -204,6 +204,6 @@ def test_a_script_adds_a_model_without_window_and_torch(file, library):
         "from KAFSegmentationLib import SegmentationLogic\n"
         f"entry = SegmentationLogic().addModel({str(file)!r})\n"
         "print(entry.name, entry.path.is_file(), 'torch' in sys.modules)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=2 * host.PATIENCE)
     assert done.stdout.splitlines()[-1:] == ["knee True False"], done.stderr
     assert (library / "knee.safetensors").is_file()

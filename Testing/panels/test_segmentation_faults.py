@@ -11,7 +11,7 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import slicer
-from segmentation_panel import PATIENCE, ReadySetup, add_scan, run, wait_for_run
+from segmentation_panel import WORKER_PATIENCE, ReadySetup, add_scan, run, wait_for_run
 
 import host
 
@@ -90,7 +90,8 @@ def test_a_region_that_was_not_drawn(panel, scan):
 def begin(panel):
     """Presses Apply and waits until the worker has the voxels."""
     host.click(panel.ui.applyButton)
-    host.wait_until(lambda: panel.logic.backend._running and panel.logic.backend._running.job, PATIENCE)
+    host.wait_until(lambda: panel.logic.backend._running and panel.logic.backend._running.job,
+                    "a worker that has the voxels")
 
 
 def test_the_worker_is_killed(panel, scan, pictures):
@@ -269,7 +270,7 @@ def test_a_worker_that_never_answers(make_panel, heart, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     panel = make_panel(own=True)
     backend = panel.logic.backend
-    backend._makeClient = lambda **given: Client(**given, verbs="hanging_verbs:TABLE", start_timeout=PATIENCE)
+    backend._makeClient = lambda **given: Client(**given, verbs="hanging_verbs:TABLE", start_timeout=WORKER_PATIENCE)
     backend.silence = 1.0
     add_scan(heart)
     host.choose(panel.ui.inputSelector, "Heart")

@@ -14,7 +14,6 @@ import slicer
 from made_models import LABELS
 from segmentation_panel import (
     MODULE,
-    PATIENCE,
     ReadySetup,
     add_scan,
     hold_worker,
@@ -253,7 +252,7 @@ def test_reload_and_go_on(panel, scan, worker):
 def test_leaving_and_coming_back_during_a_run(panel, scan):
     host.click(panel.ui.applyButton)
     panel.leave()
-    host.wait_until(lambda: not panel.logic.isRunning(), PATIENCE, "the end of the run")
+    host.wait_until(lambda: not panel.logic.isRunning(), "the end of the run")
     panel.show()
     assert panel.ui.applyButton.text == "Apply"
     assert panel.ui.messageLabel.text.startswith("Done in ")
@@ -267,7 +266,7 @@ def test_keys(panel, scan):
     window.activateWindow()
     panel.ui.applyButton.setFocus()
     host.press_key(panel.ui.applyButton, qt.Qt.Key_Return, qt.Qt.ControlModifier)
-    assert panel.ui.applyButton.text == "Cancel"
+    assert panel.ui.applyButton.text == "Cancel", host.seen()
     host.press_key(panel.ui.applyButton, qt.Qt.Key_Escape)
     assert panel.ui.applyButton.text == "Apply"
     assert panel.ui.messageLabel.text == "The run was stopped. Nothing was changed."

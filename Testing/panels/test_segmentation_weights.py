@@ -8,7 +8,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import slicer
 from made_models import tiny_model
-from segmentation_panel import PATIENCE, segment_array, segments
+from segmentation_panel import segment_array, segments
 
 import host
 from kaf.runtime.errors import KafError
@@ -65,7 +65,7 @@ def test_they_show_their_regions_but_no_uncertainty(opened):
         host.choose(ui.viewComboBox, "Uncertainty of the result")
     host.choose(ui.viewComboBox, REGIONS)
     part = opened.widget.segmentation.attention
-    host.wait_until(lambda: part._ticket is None, PATIENCE, "the answer of the worker")
+    host.wait_until(lambda: part._ticket is None, "the answer of the worker")
     assert part.overlay.isShown()
     assert len(np.unique(slicer.util.arrayFromVolume(part.overlay._node))) > 1
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
@@ -89,7 +89,7 @@ def test_they_learn_a_structure_from_nothing(opened, scan):
     slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, key, scan)
     assert ui.adaptButton.enabled
     host.click(ui.adaptButton)
-    host.wait_until(lambda: ui.adaptButton.text == "Adapt", PATIENCE, "the end of learning")
+    host.wait_until(lambda: ui.adaptButton.text == "Adapt", "the end of learning")
     assert ui.adaptMessageLabel.text.startswith("Learned from 2 slices"), ui.adaptMessageLabel.text
     found = segment_array(node, "New structure", scan)
     np.testing.assert_array_equal(found[1:3], drawn[1:3] > 0)

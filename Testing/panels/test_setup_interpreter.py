@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
+import host
 from KAFSegmentationLib.backend.Backend import environmentFor
 from KAFSegmentationLib.setup.Interpreter import Interpreter
 from KAFSegmentationLib.setup.Packages import Packages
@@ -26,7 +27,7 @@ def requirements(*lines, folder):
 
 def test_this_python_is_found_with_its_versions(tmp_path):
     wanted = requirements("pydantic>=2", "pillow>=1", folder=tmp_path)
-    findings = Interpreter(sys.executable).probe(wanted, 900)  # torch takes a busy computer its time
+    findings = Interpreter(sys.executable).probe(wanted, host.PATIENCE)
     assert findings.python == ".".join(map(str, sys.version_info[:3]))
     assert findings.versions["torch"]
     assert findings.versions["pillow"]  # imported as PIL

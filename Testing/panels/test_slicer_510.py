@@ -12,13 +12,15 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 from setup_fakes import GOOD
 
+import host
+
 DRIVER = Path(__file__).with_name("drive_slicer_510.py")
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     command = [sys.executable, str(DRIVER), str(tmp_path_factory.mktemp("site-packages"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * host.PATIENCE)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -57,7 +57,7 @@ def test_slicers_own_files_and_an_older_slicer_without_window(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(host.__file__).parents[1])}
     command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=2 * host.PATIENCE)
     assert "given given given\n10 None None" in done.stdout, done.stderr
     (tmp_path / "i18n.py").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks Slicer's i18n.py"):

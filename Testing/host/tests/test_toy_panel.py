@@ -139,9 +139,9 @@ def test_a_worker_process_is_read_written_and_killed(toy):
     toy.ui.advancedCollapsibleButton.collapsed = False
     host.pump()
     host.click(toy.ui.workerButton)
-    host.wait_until(lambda: toy.ui.logText.plainText == "ready\nhello\n", what="the worker's answer")
+    host.wait_until(lambda: toy.ui.logText.plainText == "ready\nhello\n", "the worker's answer")
     toy.widget.process.kill()
-    host.wait_until(lambda: toy.ui.messageLabel.text == "Stopped.", what="the worker's end")
+    host.wait_until(lambda: toy.ui.messageLabel.text == "Stopped.", "the worker's end")
     host.check_errors()
 
 

@@ -168,7 +168,7 @@ def test_worker_processes_of_slicer_util_run(scene):
         logCallback=lines.append,
         completedCallback=ended.append,
     )
-    host.wait_until(lambda: ended, what="the worker's end")
+    host.wait_until(lambda: ended, "the worker's end")
     assert ([line.strip() for line in lines], ended) == (["from the worker"], [0])
 
 
