@@ -93,6 +93,9 @@ def parse(command: type[C], arguments: Sequence[str], name: str) -> C:
     if source is not None:
         given = load_values(Path(source))
         for key in given:
+            if key == "settings":
+                raise SettingsError(source, "names another file of settings, which is not read",
+                                    "Take 'settings' out of it, and put all settings into one file.")
             if key not in command.model_fields:
                 raise SettingsError(source, f"unknown setting '{key}'{_nearest(key, command.model_fields)}", see)
     given = command.beneath(arguments, given)

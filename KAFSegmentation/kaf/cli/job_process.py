@@ -26,7 +26,7 @@ from kaf.runtime import locks
 from kaf.runtime import processes as job_process
 from kaf.runtime.errors import Cancelled, KafError, OutputError
 from kaf.runtime.events import Error, Result, from_json, to_json
-from kaf.runtime.files import write_problem
+from kaf.runtime.files import open_to_append, write_problem
 from kaf.runtime.plain_text import plain_lines
 
 _LOOK = 0.2  # seconds between two looks for the wish to stop
@@ -37,7 +37,7 @@ class EventStream(io.TextIOBase):
     disk may be full."""
 
     def __init__(self, path: Path):
-        self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self._file = open_to_append(path, encoding="utf-8", errors="backslashreplace", buffering=1)
         self._line = ""
         self.last: Error | Result | None = None
 
@@ -164,7 +164,7 @@ class Work:
         if mouth is not None and code and isinstance(mouth.last, Error):
             words = mouth.last
         elif isinstance(words, Error):
-            with contextlib.suppress(OSError, ValueError), self.files.events.open("a", encoding="ascii") as file:
+            with contextlib.suppress(OSError, ValueError), open_to_append(self.files.events, encoding="ascii") as file:
                 file.write(to_json(words) + "\n")
         self.end(code, words)
         return code

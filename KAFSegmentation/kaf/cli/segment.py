@@ -18,8 +18,9 @@ from kaf.modelfile.card import read_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.licences import notice
 from kaf.modelfile.suitability import doubts
-from kaf.runtime.errors import SettingsError
+from kaf.runtime.errors import OutputError, SettingsError
 from kaf.runtime.events import Message, OnEvent, ignore
+from kaf.runtime.files import check_regular
 from kaf.settings.segment import SegmentSettings
 
 
@@ -48,9 +49,13 @@ def main(arguments: Sequence[str], console: Console) -> int:
     from kaf.imaging.itk import name_of
     from kaf.imaging.source import stamp_of
     from kaf.imaging.volume import read_volume
-    from kaf.imaging.write import check_suffix
+    from kaf.imaging.write import check_suffix, is_writable
 
     name_of(command.input)
+    if not labels.suffix and not is_writable(labels):  # a folder's name, so that a folder of scans was meant
+        check_regular(command.input)
+        raise OutputError(labels, f"is no file name that KAF writes, and {command.input} is no folder of scans",
+                          "Name a file, as heart.seg.nrrd, or give a folder of scans.")
     check_suffix(labels)
     outputs = result_paths(labels, settings, command.picture)
     check_paths([command.input], outputs.values(), command.overwrite, settings.model)

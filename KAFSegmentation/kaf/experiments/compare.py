@@ -24,7 +24,7 @@ from kaf.evaluation.comparison_page import comparison_page
 from kaf.evaluation.dice import overlap
 from kaf.evaluation.metrics import case_metrics
 from kaf.evaluation.results import plain_numbers
-from kaf.experiments.kept import check_data, check_recipe
+from kaf.experiments.kept import check_data, check_recipe, keep_data
 from kaf.imaging.volume import read_labels
 from kaf.network import build_network
 from kaf.network.build import count_parameters
@@ -44,7 +44,7 @@ from kaf.verbs.finetune import finetune
 from kaf.verbs.pretrain import pretrain
 from kaf.verbs.segment import segment
 
-_RESULT = "result.json"
+_RESULT, _FOLDS = "result.json", "folds.json"
 _WAIT = 2.0  # seconds before looking again at what another process holds
 _SHARED = ("device", "threads", "precision")
 _OWN = ("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints", "patch")
@@ -77,6 +77,7 @@ def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, 
     """
     cases = scan_folder(settings.data).labelled
     folds = _folds(cases, settings)
+    _check_folder(Path(settings.output), folds)
     plans = [_Plan(arm, m, draw, fold) for m in sorted(settings.few_shot, reverse=True)
              for draw in range(settings.draws) for fold in settings.run_folds for arm in settings.names]
     experiment = _Experiment(settings, cases, folds, on_event)
@@ -86,6 +87,7 @@ def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, 
         if not settings.only_report:
             raise
         on_event(Message(str(error), "warning"))
+    experiment.begin()
     if not settings.only_report:
         experiment.run(plans)
     cells = list(_read(Path(settings.output), plans))
@@ -124,26 +126,31 @@ def _of_equal_size(plain: NetworkSettings, parameters: int) -> NetworkSettings:
 
 
 def _folds(cases: Sequence[Case], settings: CompareSettings) -> list[Split]:
-    """Training and test patients of every fold, the same on every machine; kept beside the results."""
+    """Training and test patients of every fold, the same on every machine."""
     patients = sorted({case.patient for case in cases})
     if not patients:
         raise InputError(settings.data, "holds no labelled case", "See `kaf data scan` for what was found.")
     splits = [Split(tuple(train), (), tuple(test), settings.seed, f"fold {index} of {settings.folds}")
               for index, (train, test) in enumerate(k_folds(patients, settings.folds, settings.seed))]
-    path = Path(settings.output) / "folds.json"
-    words = json.dumps([asdict(split) for split in splits], indent=1) + "\n"
-    if path.is_file() and path.read_text() != words:
-        raise InputError(path, "the experiment in this folder was made on other patients or folds",
-                         "Choose another output folder, or the same data, folds and seed.")
-    if not path.is_file() and path.parent.is_dir() and own_content(path.parent):
-        raise OutputError(path.parent, "is a folder with other files in it", "Choose an empty or a new folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, words)
     smallest = min(len(split.train) for split in splits)
     if max(settings.few_shot) > smallest:
         raise InputError(settings.data, f"has {smallest} patients to train on, fewer than {max(settings.few_shot)}",
                          "Ask for fewer labelled patients, or more folds.")
     return splits
+
+
+def _check_folder(output: Path, folds: Sequence[Split]) -> None:
+    """Whether the experiment may be made, or gone on with, in this folder."""
+    path = output / _FOLDS
+    if path.is_file() and path.read_text() != _as_json(folds):
+        raise InputError(path, "the experiment in this folder was made on other patients or folds",
+                         "Choose another output folder, or the same data, folds and seed.")
+    if not path.is_file() and output.is_dir() and own_content(output):
+        raise OutputError(output, "is a folder with other files in it", "Choose an empty or a new folder.")
+
+
+def _as_json(folds: Sequence[Split]) -> str:
+    return json.dumps([asdict(split) for split in folds], indent=1) + "\n"
 
 
 class _Experiment:
@@ -158,13 +165,14 @@ class _Experiment:
         self._patients = {case.patient for case in self._pool}
 
     def check(self, plans: Sequence[_Plan]) -> None:
-        """Whether what is there already was made from these scans with these settings.
+        """Whether every network can be made as asked, and what is there already was made from these scans with these
+        settings.  Writes nothing.
 
         Raises:
-            OutputError: it was not.
+            InputError, SettingsError: one cannot be made.
+            OutputError: what is there was made otherwise.
         """
-        more = self._pool if self._settings.unlabelled else ()
-        check_data(self._output, {"labelled": self._cases, "unlabelled": more})
+        check_data(self._output, self._groups())
         for plan in plans:
             said = self._finetuning(plan)
             check_recipe(self._folder(plan) / "run", build(FinetuneSettings, said), said)
@@ -175,6 +183,15 @@ class _Experiment:
             if tested.get("flips", self._settings.flips) != self._settings.flips:
                 raise OutputError(self._folder(plan), "was tested with other settings (flips)",
                                   "Choose another output folder, or the settings of before.")
+
+    def begin(self) -> None:
+        """Keep beside the results on which folds and files they are made: for the next one who looks at the folder."""
+        self._output.mkdir(parents=True, exist_ok=True)
+        atomic_write(self._output / _FOLDS, _as_json(self._folds))
+        keep_data(self._output, self._groups())
+
+    def _groups(self) -> dict[str, Sequence[Case]]:
+        return {"labelled": self._cases, "unlabelled": self._pool if self._settings.unlabelled else ()}
 
     def run(self, plans: Sequence[_Plan]) -> None:
         """All cells, in order; those that another process is making are looked at again until they are there."""

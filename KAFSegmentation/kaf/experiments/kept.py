@@ -15,6 +15,7 @@ from kaf.runtime.errors import OutputError, SettingsError
 from kaf.runtime.files import atomic_write
 from kaf.settings.base import Settings, build
 
+_DATA = "data.json"
 _SAID = 3  # so many cases are named
 # Where and how it runs, what it starts from (another run of the experiment), and the scans, which have their stamps.
 _FREE = frozenset(("data", "output", "resume", "overwrite", "device", "threads", "precision", "cache", "cache_limit",
@@ -48,21 +49,30 @@ def check_recipe(run: Path, wanted: Settings, said: Mapping[str, Any]) -> None:
                           "Choose another output folder, or the settings of before.")
 
 
+def keep_data(output: Path, groups: Mapping[str, Sequence[Case]]) -> None:
+    """Keep what the scans and label maps of an experiment are, for :func:`check_data`, where that is not kept already.
+
+    Raises:
+        InputError: a file cannot be read.
+        OutputError: the disk refuses.
+    """
+    if not (output / _DATA).exists():
+        stamps = {group: {case.name: _stamps(case) for case in cases} for group, cases in groups.items()}
+        atomic_write(output / _DATA, json.dumps(stamps, indent=1) + "\n")
+
+
 def check_data(output: Path, groups: Mapping[str, Sequence[Case]]) -> None:
-    """Whether the scans and label maps of an experiment are those that it was begun with; keeps what they are.
+    """Whether the scans and label maps of an experiment, if one was begun in the folder, are those of its beginning.
 
     groups: the labelled cases, and those that are only pretrained on.
 
     Raises:
-        InputError: a file cannot be read.
         OutputError: some are others.
     """
-    path = output / "data.json"
+    path = output / _DATA
     try:
         known = json_files.read(path)
     except FileNotFoundError:
-        stamps = {group: {case.name: _stamps(case) for case in cases} for group, cases in groups.items()}
-        atomic_write(path, json.dumps(stamps, indent=1) + "\n")
         return
     except (OSError, ValueError) as error:
         raise OutputError(path, f"cannot be read ({error})", "Choose another output folder.") from error

@@ -18,6 +18,8 @@ from kaf.runtime.events import Error, Message, OnEvent, ignore, to_json
 from kaf.runtime.files import atomic_write, write_problem
 from kaf.settings.base import Settings
 
+_EVENTS = "events.jsonl"
+
 
 class RunFolder:
     """``settings.json``, ``events.jsonl`` and whatever the verb adds, in one folder.
@@ -50,10 +52,12 @@ class RunFolder:
                 raise OutputError(path, "another process is at work in this run folder",
                                   "Wait for it or stop it, or choose another folder.")
             self._take_over(settings, resume, overwrite)
+            if (path / _EVENTS).exists() and not (path / _EVENTS).is_file():  # a named pipe waits for its reader
+                raise OutputError(path / _EVENTS, "is not a regular file", "Remove it, or choose another folder.")
             _write_json(path / "settings.json", settings.model_dump(mode="json"))  # first: it makes this a run folder
             if self._new:
                 _write_json(path / WORDS, run_words(settings.verb(), time.time()))
-            self._events = (path / "events.jsonl").open("a", encoding="ascii")
+            self._events = (path / _EVENTS).open("a", encoding="ascii")
         except BaseException as error:
             self._give_back_earlier()
             self._release()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar, cast
 
 from kaf.runtime.errors import InputError, OutputError
 
@@ -84,6 +84,13 @@ def open_regular(path: str | Path) -> BinaryIO:
             raise error.__cause__ from None
         raise OSError(errno.EINVAL, error.reason, str(path)) from error
     return open(path, "rb")
+
+
+def open_to_append(path: str | Path, **how: Any) -> TextIO:
+    """``open(path, "a", **how)`` that never waits for a reader: OSError for what is there and is no regular file."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return cast(TextIO, open(path, "a", **how))
 
 
 def file_digest(path: Path) -> str:

@@ -56,8 +56,8 @@ class _PretrainSettings(RunSettings):
     batch: int = Field(16, ge=2, le=4096, description="slices at a time, over all processes; in "
                        "3-D 4 patches by default")
     steps: int | None = Field(None, ge=1, description="optimiser steps; or use epochs or minutes")
-    epochs: float | None = Field(None, gt=0, description="passes over the slices (3-D: the scans); or minutes")
-    minutes: float | None = Field(None, gt=0, description="time for training; default 30 when no epochs")
+    epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the slices (3-D: the scans); or minutes")
+    minutes: float | None = Field(None, gt=0, le=1e6, description="time for training; default 30 when no epochs")
     labelled: str = Field("", description="a folder of a few labelled cases: is pretraining helping yet?")
     probe_every: float = Field(5.0, gt=0, description="minutes between two looks at the labelled cases and pictures")
     checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")

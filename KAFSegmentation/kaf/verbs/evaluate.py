@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from kaf.evaluation.pairing import Pair, find_pairs
 from kaf.evaluation.results import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
 from kaf.imaging.labels import Label, plain_label
 from kaf.report.statistics import statistic
-from kaf.runtime.errors import InputError, OutputError
+from kaf.runtime.errors import InputError, KafError, OutputError
 from kaf.runtime.events import Message, Metric, OnEvent, ignore
 from kaf.runtime.file_set import write_set
 from kaf.runtime.plain_text import csv_table
@@ -41,16 +42,20 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
         InputError: paths, names, grids or files as above.
         OutputError: the folder cannot be written, or holds an evaluation and ``overwrite`` is not set.
     """
-    output = _prepare_output(settings)
-    pairs, alone, outcome, kept = score_cases(settings, on_event)
-    catalogue = _Catalogue(settings.labels)
-    cases = [catalogue.take(pair, scored) for pair in pairs if (scored := kept.get(pair)) is not None]
-    not_scored = [*outcome.failed.values(), *alone]
-    evaluation = _gather(settings, cases, catalogue, not_scored)
-    _warn(not_scored, "files were left out", on_event)
-    _warn(evaluation.remarks, "remarks were made", on_event)
-    _write(evaluation, output, on_event)
-    clear_work(output, [pair.name for pair in pairs])
+    with _output_folder(settings) as output:
+        pairs, alone, outcome, kept = score_cases(settings, on_event)
+        catalogue = _Catalogue(settings.labels)
+        cases = [catalogue.take(pair, scored) for pair in pairs if (scored := kept.get(pair)) is not None]
+        not_scored = [*outcome.failed.values(), *alone]
+        try:
+            evaluation = _gather(settings, cases, catalogue, not_scored)
+        except InputError:  # other labels have to be asked for, for which no score that is kept can be used
+            clear_work(output, [pair.name for pair in pairs])
+            raise
+        _warn(not_scored, "files were left out", on_event)
+        _warn(evaluation.remarks, "remarks were made", on_event)
+        _write(evaluation, output, on_event)
+        clear_work(output, [pair.name for pair in pairs])
     return evaluation
 
 
@@ -197,15 +202,24 @@ def _summary(label: Label, column: list[LabelMetrics]) -> LabelSummary:
     )
 
 
-def _prepare_output(settings: EvaluateSettings) -> Path:
+@contextmanager
+def _output_folder(settings: EvaluateSettings) -> Iterator[Path]:
+    """The folder for the results; an evaluation that is refused does not leave an empty one behind."""
     output = Path(settings.output)
+    made = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = f"this folder cannot be made ({error.strerror})"
         raise OutputError(output, reason, "Choose another folder.") from error
-    check_tables([output / name for name in (TABLE, NUMBERS, REPORT)], settings.overwrite)
-    return output
+    try:
+        check_tables([output / name for name in (TABLE, NUMBERS, REPORT)], settings.overwrite)
+        yield output
+    except KafError:
+        if made:
+            with suppress(OSError):  # another process is at work in it
+                output.rmdir()
+        raise
 
 
 def _write(evaluation: Evaluation, output: Path, on_event: OnEvent) -> None:

@@ -18,6 +18,7 @@ from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import Case, scan_folder
+from kaf.data.pairing import some
 from kaf.data.patches3d import LabelledVolumes
 from kaf.data.plan import Plan, make_plan
 from kaf.data.splits import Split, few_shot, holdout
@@ -165,8 +166,12 @@ def choose_cases(cases: Sequence[Case], settings: FinetuneSettings) -> list[Case
     if unknown:
         raise InputError(settings.data, f"has no labelled case {', '.join(sorted(unknown))}",
                          "See `kaf data scan` for the names of cases and patients.")
-    return [case for case in cases if (not wanted or wanted & {case.name, case.patient})
-            and not unwanted & {case.name, case.patient}]
+    asked = [case for case in cases if not wanted or wanted & {case.name, case.patient}]
+    left = [case for case in asked if not unwanted & {case.name, case.patient}]
+    if asked and not left:
+        raise InputError(settings.data, f"every labelled case is left out (leave_out is {some(sorted(unwanted))})",
+                         "Leave out fewer patients, or add labelled cases of others.")
+    return left
 
 
 def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -107,7 +108,6 @@ def test_the_licence_of_the_weights_is_said_once(kaf, scan, model, tmp_path):
     ("new.png", "new.png: its suffix is none that KAF writes"),
     ("there/new.nrrd", "the folder there does not exist"),
     ("old.nii.gz/new.nrrd", "does not exist"),
-    ("sub", "its suffix is none"),
     ("fresh.nii.gz", "fresh-seg.json: exists already"),
 ])
 def test_what_cannot_be_written_is_refused_before_any_work(kaf, output, words):
@@ -121,6 +121,22 @@ def test_what_cannot_be_written_is_refused_before_any_work(kaf, output, words):
     assert words in done.err
     assert files_here() == before
     assert Path("old.nii.gz").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: None, "cases: does not exist. Check the path"),
+    (lambda: os.symlink("cases", "cases"), "cases: is a symbolic link that leads back to itself"),
+    (lambda: os.mkfifo("cases"), "cases: is a named pipe"),
+    (lambda: Path("cases").write_text("a scan?"), "out: is no file name that KAF writes, and cases is no folder of "),
+], ids=["missing", "link", "pipe", "file"])
+def test_what_is_no_folder_of_scans_is_told_where_a_folder_is_to_come_out(kaf, make, words):
+    """It was the suffix of the output that was complained about."""
+    make()
+    done = kaf("segment", "cases", "--model", "tiny", "--output", "out")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"kaf: {words}")
+    assert done.err.count("\n") == 1
 
 
 def test_a_scan_is_never_replaced_by_its_segmentation(kaf, scan, model):

@@ -93,6 +93,15 @@ def test_wrong_usage_is_told_in_one_paragraph(kaf, arguments, words):
     assert files_here() == set()
 
 
+def test_a_settings_file_names_no_other(kaf, tmp_path):
+    """It was passed over in silence, and so was all that stood in it."""
+    Path("s.json").write_text('{"model": "tiny", "settings": "other.json"}')
+    done = kaf("segment", "scan.nrrd", "--settings", "s.json")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == ("kaf: s.json: names another file of settings, which is not read. Take 'settings' out of it, "
+                        "and put all settings into one file.\n")
+
+
 @pytest.mark.parametrize("given", [["--point", "-10", "-2.5", "30"], ["--point", "-10,-2.5,30"],
                                    ["--point=-10,-2.5,30"], ["--point", "[-10, -2.5, 30]"],
                                    ["--point", "-1e1,", "-2.5", "3e1"]])

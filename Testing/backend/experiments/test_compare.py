@@ -162,6 +162,23 @@ def test_too_few_patients_are_told_before_any_work(scans):
 
 
 @pytest.mark.parametrize(("values", "words"), [
+    ({"few_shot": (5,)}, "has 4 patients to train on, fewer than 5"),
+    ({"few_shot": (0,)}, "few-shot draw of 0: there are 4 patients"),
+    ({"few_shot": (2, -1)}, "few-shot draw of -1"),
+    ({"finetune": {"nothing": 1}}, "unknown setting 'nothing'"),
+    ({"finetune": {"steps": -1}}, "steps: Input should be greater"),
+    ({"methods": ("simclr",), "pretrain": {"steps": -1}}, "steps: Input should be greater"),
+    ({"arms": {"mine": {"finetune": {"bacth": 1}}}}, "unknown setting 'bacth'"),
+], ids=str)
+def test_an_experiment_that_cannot_be_made_leaves_nothing_behind(scans, values, words):
+    """The next try would have met the folds and files of one that never was."""
+    out = scans.parent / "never"
+    with pytest.raises((InputError, SettingsError), match=words):
+        compare(settings_of(scans, output=str(out), **values))
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("values", "words"), [
     ({"methods": ("nonsense",)}, "unknown method 'nonsense'"), ({"methods": ("kaf", "kaf")}, "named twice"),
     ({"baseline": "pcl"}, "none of the arms"), ({"run_folds": (3,)}, "fold 3 does not exist")])
 def test_wrong_settings_are_told(scans, values, words):

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from kaf.cli import entry as cli
+from kaf.cli.job_process import EventStream
 from kaf.runs import start as jobs
-from kaf.runtime.errors import InputError
+from kaf.runs.run_folder import RunFolder
+from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Progress, Result, to_json
+from kaf.settings.finetune import FinetuneSettings
 
 JOB = {"format": 1, "version": "0.1.0", "verb": "pretrain", "python": "python", "queue": "cpu",
        "command": ["python"], "values": {"data": "scans", "device": "cpu", "labels": {"1": "a"}, "cases": ["a"]},
@@ -178,3 +181,24 @@ def test_a_list_that_cannot_be_made_says_so(runs, monkeypatch):
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(InputError, match=r"runs: cannot be read \(Permission denied\)"):
         jobs.find(runs)
+
+
+@pytest.fixture
+def pipe(runs):
+    """A named pipe for events, with a reader: opening one that has none to write to it waits for ever."""
+    path = runs / "events.jsonl"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    yield path
+    os.close(reader)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+def test_events_are_not_written_to_a_pipe(pipe):
+    settings = FinetuneSettings(data="scans", output=str(pipe.parent))
+    (pipe.parent / "settings.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"events\.jsonl: is not a regular file\. Remove it, or choose another"):
+        RunFolder(pipe.parent, settings, True, False)
+    assert (pipe.parent / "settings.json").read_text() == "{}"
+    with pytest.raises(OSError, match=r"it is not a regular file: '.*events\.jsonl'"):
+        EventStream(pipe)

@@ -166,6 +166,18 @@ def test_maps_without_any_label_are_an_error(folders):
             write_labels(file, volume(np.zeros_like(boxes())), VENTRICLES, overwrite=True)
     with pytest.raises(InputError, match="no label"):
         evaluate(settings(folders))
+    assert not folders[2].exists()
+
+
+def test_labels_that_nobody_has_leave_nothing_behind(folders):
+    """The scores of the cases stayed in a hidden folder, and were of no use to the next try."""
+    with pytest.raises(InputError, match=r"none of the labels asked for occurs in any map: 9 \(x\)"):
+        evaluate(settings(folders, labels={9: "x"}))
+    assert not folders[2].exists()
+    folders[2].mkdir()
+    with pytest.raises(InputError, match="none of the labels"):
+        evaluate(settings(folders, labels={9: "x"}))
+    assert list(folders[2].iterdir()) == []
 
 
 @pytest.mark.data

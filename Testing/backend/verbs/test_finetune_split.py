@@ -14,11 +14,13 @@ from kaf.data.splits import Split
 from kaf.modelfile.card import card_from_json
 from kaf.modelfile.transfer import transfer
 from kaf.network import build_network
-from kaf.runtime.errors import InputError
+from kaf.runtime.errors import InputError, SettingsError
 from kaf.runtime.events import Progress
+from kaf.settings.base import build
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import NormalisationSettings
+from kaf.settings.pretrain import PretrainSettings
 from kaf.verbs.finetune import choose_cases, finetune, make_card, schedule_of, split_cases
 
 # Every patient was scanned twice, as in ACDC.
@@ -67,6 +69,23 @@ def test_cases_are_chosen_by_their_names_or_their_patients():
         choose_cases(CASES, settings(cases=("q", "p03", "p05_EX")))
     with pytest.raises(InputError, match="holds no labelled case"):
         split_cases(choose_cases([], settings()), settings())
+
+
+@pytest.mark.parametrize("asked", [(), ("p03",)])
+def test_leaving_everybody_out_is_told_as_that(asked):
+    everybody = tuple(sorted({case.patient for case in CASES}))
+    with pytest.raises(InputError, match=r"scans: every labelled case is left out \(leave_out is p\d+, .*\)\. Leave"):
+        choose_cases(CASES, settings(cases=asked, leave_out=everybody))
+
+
+@pytest.mark.parametrize("kind", [FinetuneSettings, PretrainSettings])
+@pytest.mark.parametrize("name", ["epochs", "minutes"])
+def test_no_budget_is_beyond_counting(kind, name):
+    """1e308 epochs are an infinite number of steps."""
+    given = {"data": "scans", "output": "run"}
+    assert getattr(build(kind, {**given, name: 1e6}), name) == 1e6
+    with pytest.raises(SettingsError, match=f"{name}: Input should be less than or equal to 1000000"):
+        build(kind, {**given, name: 1e308})
 
 
 def test_the_other_scan_of_a_chosen_patient_does_not_come_along(tmp_path):
