@@ -1,6 +1,6 @@
 # make demo    segment a made-up heart (or INPUT=scan.nii.gz, MODEL=name) and draw what was found
 # make test    the whole suite
-# make check   ruff and mypy
+# make check   ruff, mypy and the layers (import-linter)
 # make bench   timed comparisons (by hand; they take minutes)
 # make campaign   kills, geometries, bad input and bit flips by the thousand (by hand; about 15 minutes on two cores)
 # make demo PANEL=1   the panel of the Slicer module on the test host, or a picture of it where there is no display
@@ -31,12 +31,14 @@ test:
 	@Resources/scripts/setup.sh test
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	PYTHONPATH=KAFSegmentation:KAFPretrain .venv/bin/lint-imports --no-cache
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 check:
 	@Resources/scripts/setup.sh test
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	PYTHONPATH=KAFSegmentation:KAFPretrain .venv/bin/lint-imports --no-cache
 
 screenshots:
 	@Resources/scripts/setup.sh test

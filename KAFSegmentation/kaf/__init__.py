@@ -8,12 +8,7 @@ One module per verb, each with one public function of the same name; ``import ka
     result = segment("scan.nii.gz", SegmentSettings(model="cardiac-mr-sax"))
 """
 
-import os
-import sys
-
 from kaf._version import __version__
+from kaf.runtime import mps_fallback  # before anything imports torch
 
-if sys.platform == "darwin":  # torch asks when it is imported: what it cannot do on Apple's GPUs, the processor does
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-
-__all__ = ["__version__"]
+__all__ = ["__version__", "mps_fallback"]

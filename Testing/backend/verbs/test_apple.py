@@ -158,7 +158,7 @@ def test_what_torch_lacks_there_goes_to_the_processor(monkeypatch, platform, bef
     if before is not None:
         monkeypatch.setenv(name, before)
     monkeypatch.setattr(sys, "platform", platform)
-    importlib.reload(kaf)
+    importlib.reload(kaf.mps_fallback)  # which `import kaf` imports
     found = os.environ.get(name)
     monkeypatch.delenv(name, raising=False)
     assert found == after
