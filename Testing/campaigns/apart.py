@@ -57,7 +57,7 @@ def preload() -> None:
     import kaf as package
 
     for name in ("torch._dynamo", "SimpleITK", "cv2", "skimage.segmentation", "scipy.ndimage", "monai.losses",
-                 "filelock", "tqdm", "PIL.ImageFont"):
+                 "tqdm", "PIL.ImageFont"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, "kaf."):
         if not module.name.endswith("__main__"):

@@ -14,6 +14,7 @@ from kaf.runtime import child, errors
 from kaf.runtime.environment import child_environment
 from kaf.runtime.errors import Cancelled, KafError, WorkerError
 from kaf.runtime.events import Error, Result, from_json
+from kaf.runtime.logs import last_line
 from KAFSegmentationLib.backend.Backend import environmentFor
 
 POLL_MILLISECONDS = 50
@@ -83,12 +84,8 @@ class ShortJob:
             self._onEvent(event)
 
     def _lastWords(self):
-        try:
-            text = (Path(self._folder) / "log.txt").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            text = ""
-        words = [line.strip() for line in text.splitlines()[1:] if line.strip()]
-        return f'Its last words were "{words[-1][:300]}".' if words else "Try again; if it comes back, report it."
+        last = last_line(Path(self._folder) / "log.txt")
+        return f'Its last words were "{last}".' if last else "Try again; if it comes back, report it."
 
     def _finish(self, result, error):
         self._timer.stop()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,6 +13,8 @@ from pathlib import Path
 
 from kaf.runtime import json_files
 from kaf.runtime.environment import child_environment
+from kaf.runtime.logs import last_line_of
+from kaf.runtime.processes import end_tree, exit_name, own_group
 from KAFSegmentationLib.setup.Findings import FROM_SLICER, Findings
 from KAFSegmentationLib.setup.Packages import IMPORT_NAMES
 
@@ -43,7 +42,7 @@ class Interpreter:
             try:
                 process = subprocess.Popen(
                     [self.path, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-                    env=child_environment(self._environment), **_apart(),
+                    env=child_environment(self._environment), **own_group(),
                 )
             except (OSError, ValueError) as error:
                 return f"cannot be started ({getattr(error, 'strerror', None) or error})"
@@ -90,8 +89,8 @@ class Interpreter:
     def _ending(self, code: int) -> str:
         if code == 0:
             return ""
-        words = [line.strip() for line in self.errors.splitlines() if line.strip()]
-        said = f': "{words[-1][:300]}"' if words else ""
+        last = last_line_of(self.errors)
+        said = f': "{last}"' if last else ""
         return f"{_death(code)}{said}"
 
 
@@ -103,23 +102,9 @@ def _read(process: subprocess.Popen, lines: queue.Queue[bytes | None]) -> None:
     lines.put(None)
 
 
-def _apart() -> dict:
-    """A process group of its own, which is what is ended, and no console window."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}
-
-
 def _kill(process: subprocess.Popen) -> None:
     """Ends the process, and the real Python behind a launcher."""
-    if sys.platform == "win32":
-        if process.poll() is None:
-            subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], check=False,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                           creationflags=subprocess.CREATE_NO_WINDOW)
-    else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+    end_tree(process.pid if process.poll() is None else None, process.pid)
     with contextlib.suppress(OSError):
         process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -127,10 +112,6 @@ def _kill(process: subprocess.Popen) -> None:
 
 
 def _death(code: int) -> str:
-    """``crashed (SIGSEGV)`` or ``ended with exit code 3``; a launcher passes a signal on as 128 + signal."""
-    if code in (0xC0000005, 0xC0000005 - 2**32, 0xC0000409, 0xC0000409 - 2**32):
-        return f"crashed (0x{code & 0xFFFFFFFF:08X})"
-    try:
-        return f"crashed ({signal.Signals(-code if code < 0 else code - 128).name})"
-    except ValueError:
-        return f"ended with exit code {code}"
+    """``crashed (SIGSEGV)`` or ``ended with exit code 3``."""
+    name = exit_name(code)
+    return f"ended with {name}" if name.startswith("exit code") else f"crashed ({name})"

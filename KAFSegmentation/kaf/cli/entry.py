@@ -132,7 +132,7 @@ def _write_down(detail: str, details: Path | None) -> Path | None:
     """Where the traceback of an error is: in the given file, in errors.log, or in a file of its own."""
     import tempfile
 
-    from kaf.runtime.child import default_log
+    from kaf.runtime.logs import default_log
 
     words = f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} KAF {__version__} {sys.argv}\n{detail}\n"
     place = details or default_log().with_name("errors.log")

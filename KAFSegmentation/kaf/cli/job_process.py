@@ -77,7 +77,7 @@ class Listener(threading.Thread):
         words = Cancelled(self._work.files.run, f"did not end within {grace:g} s of being asked and was ended by force",
                           "Go on later with --resume, from the last checkpoint.")
         self._work.end(1, Error(str(words), "Cancelled"))
-        job_process.end(os.getpid(), self._work.group)
+        job_process.end_tree(os.getpid(), self._work.group)
 
     def _wish(self) -> float | None:
         """Seconds of grace, once somebody asks this attempt to stop."""

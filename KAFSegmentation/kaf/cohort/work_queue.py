@@ -7,13 +7,15 @@ are, or when one of them is killed: another one takes the case over.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from kaf.runtime import locks
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import OnEvent, Ticker
 from kaf.runtime.file_set import sweep
@@ -66,8 +68,6 @@ def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_do
     ticker = Ticker(on_event, stage, len(cases))
 
     def visit(case: T, wait: bool) -> bool:
-        from filelock import Timeout
-
         try:
             with _held(folder, name(case), wait):
                 if is_done(case):
@@ -75,7 +75,7 @@ def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_do
                 else:
                     do(case)
                     outcome.written.append(name(case))
-        except Timeout:
+        except locks.BusyError:
             return False
         except InputError as error:
             outcome.failed[name(case)] = str(error)
@@ -93,35 +93,36 @@ def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_do
     return outcome
 
 
-def _held(folder: Path, name: str, wait: bool) -> AbstractContextManager[Any]:
+@contextmanager
+def _held(folder: Path, name: str, wait: bool) -> Iterator[None]:
     """The lock of a case; another process that had nothing left to do may remove the folder at any moment."""
-    from filelock import FileLock
-
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            return FileLock(folder / f"{name}.lock", timeout=-1 if wait else 0).acquire()
+    with ExitStack() as stack:
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                stack.enter_context(locks.hold(folder / f"{name}.lock", math.inf if wait else 0.0))
+                break
+        yield
 
 
 @contextmanager
 def try_alone(output: Path, name: str) -> Iterator[bool]:
     """Whether no other process is at work on a case; none begins with it inside the block."""
-    from filelock import Timeout
-
     folder = work_folder(output)
-    try:
-        lock = _held(folder, name, wait=False)
-    except Timeout:
-        yield False
-        return
-    except OSError:  # nobody can write there
-        yield True
-        return
-    try:
-        with lock:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_held(folder, name, wait=False))
+        except locks.BusyError:
+            yield False
+            return
+        except OSError:  # nobody can write there
             yield True
-    finally:
-        _clear(folder, [f"{name}.lock"])
+            return
+        try:
+            yield True
+        finally:
+            stack.close()  # Windows does not remove what is open
+            _clear(folder, [f"{name}.lock"])
 
 
 def clear_work(output: Path, names: Iterable[str]) -> None:

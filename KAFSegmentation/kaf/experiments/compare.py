@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from kaf.cohort.tables import check_tables
 from kaf.data.folder import Case, scan_folder
@@ -30,6 +29,7 @@ from kaf.network import build_network
 from kaf.network.build import count_parameters
 from kaf.runs.earlier import own_content
 from kaf.runs.job_folder import read_json
+from kaf.runtime import locks
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Message, OnEvent, Progress, Result, ignore
 from kaf.runtime.file_set import write_set
@@ -213,11 +213,11 @@ class _Experiment:
         folder = self._folder(plan)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(f"{folder}.lock", timeout=0):
+            with locks.hold(Path(f"{folder}.lock")):
                 if not (folder / _RESULT).is_file():
                     self._make(plan, folder)
                 return True
-        except Timeout:
+        except locks.BusyError:
             return False
 
     def _make(self, plan: _Plan, folder: Path) -> None:
@@ -256,7 +256,7 @@ class _Experiment:
         recipe = self._pretraining(plan)
         run = Path(recipe["output"])
         run.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{run}.lock", timeout=0):
+        with locks.hold(Path(f"{run}.lock")):
             model = run / "model.safetensors"
             if not model.is_file():
                 self._send(Message(f"{plan.arm}: pretraining, fold {plan.fold}"))

@@ -22,7 +22,8 @@ from kaf.runtime import locks
 from kaf.runtime import processes as job_process
 from kaf.runtime.errors import InputError, KafError, OutputError
 from kaf.runtime.events import Error, Event, Progress, Result
-from kaf.runtime.files import open_regular, write_problem
+from kaf.runtime.files import write_problem
+from kaf.runtime.logs import last_line
 
 VERBS = ("pretrain", "finetune", "compare", "evaluate", "select")
 QUEUED, STARTING, RUNNING, STOPPING = "queued", "starting", "running", "stopping"
@@ -193,7 +194,7 @@ class Job:
         ending = self._tail.look().ending
         if words or isinstance(ending, Error):
             return words or ending.text  # type: ignore[union-attr]
-        last = self._last_words()
+        last = last_line(self.log)
         said = f'; its last words were "{last}"' if last else ""
         begun = self._child() or self.is_foreign
         happened = "ended without a word, as when the computer is switched off or memory runs out" if begun else \
@@ -209,16 +210,6 @@ class Job:
             return "Resume it: what it has done is kept."
         return "Resume it: it goes on from its last checkpoint." if self.has_checkpoint else \
             "Resume it: it begins again, because no checkpoint had been written yet."
-
-    def _last_words(self) -> str:
-        try:
-            with open_regular(self.log) as file:
-                file.seek(max(0, file.seek(0, 2) - 4096))
-                lines = file.read().decode("utf-8", "replace").splitlines()
-        except OSError:
-            return ""
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return "" if last.startswith("---") else last[:300]
 
     def stop(self, grace: float = GRACE) -> None:
         """Ask it to stop; it keeps a checkpoint.  Returns at once; after ``grace`` seconds it is ended by force.
@@ -256,7 +247,7 @@ class Job:
             with contextlib.suppress(OSError):
                 self._files.asked_to_stop.write_text(f"{self._attempt} 0", "ascii")
             if child:
-                job_process.end(int(child["pid"]), int(child.get("group", 0)))
+                job_process.end_tree(int(child["pid"]), int(child.get("group", 0)))
 
     def _has_the_earlier_run(self) -> bool:
         """Whether the run in the folder is still the one that this job was asked to replace."""

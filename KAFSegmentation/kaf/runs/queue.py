@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from kaf.runtime import locks
-from kaf.runtime.child import default_log
+from kaf.runtime.logs import default_log
 from kaf.runtime.temporary import is_ours
 
 _LOOK = 0.25  # seconds

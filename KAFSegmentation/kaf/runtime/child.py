@@ -1,5 +1,5 @@
-"""The worker as a child process: pipes that never block the caller, an end that takes the whole tree, an
-last_log_lines in words.
+"""The worker as a child process: pipes that never block the caller, an end that takes the whole process tree, and a
+message that says why it died.
 
 Only the standard library: Slicer's own process uses this file.
 """
@@ -7,17 +7,16 @@ Only the standard library: Slicer's own process uses this file.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kaf.runtime.errors import WorkerError
+from kaf.runtime.logs import header, last_line
+from kaf.runtime.processes import end_tree, exit_name, own_group
 
 _SHORT_OF_MEMORY = (
     "Close other programs, crop the volume to the region you need or choose a smaller batch."
@@ -70,13 +69,13 @@ class Child:
         self.started = self.heard = time.monotonic()
         self._outbox: queue.Queue[bytes | None] = queue.Queue()
         with log.open("ab") as errors:
-            errors.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {self.command}\n".encode())
+            errors.write(header(self.command))
             errors.flush()
             self._log_start = errors.tell()
             try:
                 self._popen = subprocess.Popen(
                     self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                    env=dict(environment), **_apart(),
+                    env=dict(environment), **own_group(),
                 )
             except OSError as error:
                 raise WorkerError(
@@ -111,17 +110,9 @@ class Child:
         if patience:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(patience)
-        if sys.platform == "win32":
-            if not self.exited():
-                subprocess.run(
-                    ["taskkill", "/F", "/T", "/PID", str(self.pid)], check=False, stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    creationflags=subprocess.CREATE_NO_WINDOW,
-                )
-        else:
-            # The group outlives a leader that has died, so it is ended even when the process has exited.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        # The group outlives a leader that has died, so it is ended even when the process has exited; its number may be
+        # somebody else's then.
+        end_tree(None if self.exited() else self.pid, self.pid)
         with contextlib.suppress(OSError):
             self._popen.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -137,31 +128,21 @@ class Child:
         with contextlib.suppress(OSError), self.log.open("ab") as log:
             log.write(words.encode("utf-8", "backslashreplace") + b"\n")
 
-    def last_log_lines(self, subject: str) -> WorkerError:
+    def why_it_died(self, subject: str) -> WorkerError:
         """Why it died, in words; to be called when it is dead.
 
         Args:
             subject: what it was doing, for the head of the message.
         """
         code = self._popen.poll()
-        name = _death_name(code)
+        name = "still ending" if code is None else exit_name(code)
         happened, remedy = _DEATHS.get(name, ("ended unexpectedly", _AGAIN))
         if not self.ready:
             happened = "could not start" if name not in _DEATHS else f"could not start: it {happened}"
-            last = self._last_words()
+            last = last_line(self.log, self._log_start)
             happened += f'; its last words were "{last}"' if last else ""
             remedy = "Check that this Python works and has the packages KAF needs."
         return WorkerError(subject, f"the worker {happened} ({name})", f"{remedy} The log is {self.log}.")
-
-    def _last_words(self) -> str:
-        """The last line of this process in the log, or nothing."""
-        try:
-            with self.log.open("rb") as log:
-                log.seek(self._log_start)
-                lines = log.read().decode("utf-8", "replace").split("\n")
-        except OSError:
-            return ""
-        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
@@ -181,54 +162,3 @@ class Child:
                 pipe.flush()
         with contextlib.suppress(OSError):
             pipe.close()
-
-
-def _apart() -> dict:
-    """Popen arguments that put the process into a group of its own (what ``kill`` ends), with no window."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}
-
-
-def _death_name(code: int | None) -> str:
-    """``SIGKILL``, ``0xC0000005`` or ``exit code 3``; a launcher passes a signal on as 128 + signal."""
-    if code is None:
-        return "still ending"
-    if sys.platform == "win32":
-        return f"0x{code & 0xFFFFFFFF:08X}" if code < 0 or code > 0xFFFF else f"exit code {code}"
-    number = -code if code < 0 else code - 128
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"exit code {code}"
-
-
-def default_log() -> Path:
-    """``worker.log`` where this system keeps a user's logs."""
-    home = Path(os.path.expanduser("~"))
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "kaf" / "Logs"
-    elif sys.platform == "darwin":
-        folder = home / "Library" / "Logs" / "kaf"
-    else:
-        folder = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "kaf" / "log"
-    return folder / "worker.log"
-
-
-def open_log(path: Path, fallback: Path, rotate: bool) -> Path:
-    """Makes sure that a log can be written and returns where.
-
-    Args:
-        path: where it is wanted.
-        fallback: folder for it if it cannot be there.
-        rotate: move an existing one aside, to ``<name>.1<suffix>``.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if rotate and path.exists():
-            with contextlib.suppress(PermissionError):  # Windows, while another worker writes to it
-                path.replace(path.with_name(f"{path.stem}.1{path.suffix}"))
-        path.open("ab").close()
-    except OSError:
-        return fallback / path.name
-    return path

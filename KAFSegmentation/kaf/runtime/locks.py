@@ -1,6 +1,7 @@
 """Locks of the operating system on files: whoever holds one is alive, however it may end.
 
-Only the standard library: Slicer's own process uses this file.
+Every lock of KAF is one of these.  Only the standard library: Slicer's own process uses this file, and hands the lock
+of a job over to the process that works on it, which lock libraries do not do.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -22,20 +24,25 @@ else:
 
 _AT = 1 << 30  # Windows keeps others from reading what is locked: far behind the words in the file
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+_LONGEST_PAUSE = 0.2  # seconds between two tries
 INHERITED = sys.platform != "win32"
 """Whether a child that is given the open file holds the lock too."""
+
+
+class BusyError(Exception):
+    """Another process holds the lock."""
 
 
 def take(path: Path, wait: float = 0.0) -> IO[bytes] | None:
     """The open file, locked until it is closed by everybody who has it; None where another holds it.
 
-    On a disk without locks it is given unlocked.  ``wait``: seconds to try again; somebody who looks whether it is
-    held, holds it for a moment.
+    On a disk without locks it is given unlocked.  ``wait``: seconds to try again, which may be infinite; somebody who
+    looks whether it is held, holds it for a moment.
 
     Raises:
         OSError: the file can be neither made nor opened.
     """
-    end = time.monotonic() + wait
+    end, pause = time.monotonic() + wait, 0.01
     while True:
         with contextlib.suppress(FileNotFoundError):
             open_regular(path).close()  # not a named pipe, which would wait for a reader
@@ -46,7 +53,23 @@ def take(path: Path, wait: float = 0.0) -> IO[bytes] | None:
         file.close()
         if busy and time.monotonic() >= end:
             return None
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+@contextlib.contextmanager
+def hold(path: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock inside the block; the file stays, for the next one.
+
+    Raises:
+        BusyError: another process holds it, still after ``wait`` seconds.
+        OSError: the file can be neither made nor opened.
+    """
+    file = take(path, wait)
+    if file is None:
+        raise BusyError(path)
+    with file:
+        yield
 
 
 def give_back(file: IO[bytes], path: Path) -> None:

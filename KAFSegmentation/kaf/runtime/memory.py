@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+
+from kaf.runtime.processes import optional_psutil
 
 _MEMINFO = Path("/proc/meminfo")
 
 
 def free_memory() -> int | None:
     """Bytes that a new process could use without swapping; None where neither psutil nor the system tells."""
-    psutil = _psutil()
+    psutil = optional_psutil()
     if psutil is not None:
         with contextlib.suppress(Exception):  # a container that hides its files, say
             return int(psutil.virtual_memory().available)
@@ -32,18 +33,10 @@ def peak_memory() -> int:
     try:
         import resource
     except ImportError:  # Windows
-        psutil = _psutil()
+        psutil = optional_psutil()
         taken = psutil.Process().memory_info() if psutil is not None else None
         return int(getattr(taken, "peak_wset", getattr(taken, "rss", 0)))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _psutil() -> Any:
-    try:
-        import psutil
-    except ImportError:
-        return None
-    return psutil
 
 
 def _free_on_windows() -> int | None:

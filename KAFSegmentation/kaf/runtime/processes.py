@@ -1,4 +1,4 @@
-"""A process of its own: started apart from this one, it goes on when this one ends; and its hard end.
+"""Processes: started so that they outlive this one, ended with all that they have started, and what an exit code means.
 
 Only the standard library: Slicer's own process uses this file.
 """
@@ -10,13 +10,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from kaf.runtime.environment import child_environment
 from kaf.runtime.errors import WorkerError
+from kaf.runtime.logs import header
 
 # The subprocess module has these names on Windows only.
 _NEW_GROUP, _NO_WINDOW, _BREAK_AWAY = 0x200, 0x08000000, 0x01000000
@@ -39,7 +39,7 @@ def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None]
         OSError: the log cannot be written.
     """
     with log.open("ab") as words:
-        words.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {list(command)}\n".encode("utf-8", "backslashreplace"))
+        words.write(header(command))
         words.flush()
         values = child_environment(env)
         if values.get("PYTHONPATH"):  # what is relative was meant from here
@@ -83,12 +83,55 @@ def has_ended(log: Path) -> bool:
     return log in _ENDED
 
 
-def end(pid: int, group: int) -> None:
-    """End a process and its whole group for good; it is the caller who knows that it is the right one."""
-    if sys.platform == "win32":
+def own_group() -> dict[str, Any]:
+    """Arguments of ``Popen`` for a process in a group of its own, which :func:`end_tree` ends, and without a window."""
+    return {"creationflags": _NEW_GROUP | _NO_WINDOW} if sys.platform == "win32" else {"start_new_session": True}
+
+
+def end_tree(pid: int | None, group: int) -> None:
+    """End a process for good, with all that it has started; it is the caller who knows that these are the right ones.
+
+    Where psutil is installed, descendants that have left the group are found too; Slicer's own Python has no psutil.
+
+    Args:
+        pid: the process; None if it is over, since another may have its number now.
+        group: its process group, which outlives its first process (there are none on Windows).
+    """
+    psutil = optional_psutil()
+    if pid is not None and psutil is not None:
+        _kill_each(psutil, pid)
+    elif pid is not None and sys.platform == "win32":
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(pid)], check=False, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                       creationflags=_NO_WINDOW)
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, creationflags=_NO_WINDOW)
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _kill_each(psutil: Any, pid: int) -> None:
+    with contextlib.suppress(psutil.Error):
+        first = psutil.Process(pid)
+        tree = first.children(recursive=True)
+        # What starts others goes first; this process goes last, or it would leave the others.
+        for process in [*tree, first] if pid == os.getpid() else [first, *tree]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def optional_psutil() -> Any:
+    """The module psutil, or None where it is not installed, as in Slicer's own Python."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return psutil
+
+
+def exit_name(code: int) -> str:
+    """``SIGKILL``, ``0xC0000005`` or ``exit code 3``; a launcher passes a signal on as 128 + signal."""
+    if sys.platform == "win32":
+        return f"0x{code & 0xFFFFFFFF:08X}" if code < 0 or code > 0xFFFF else f"exit code {code}"
+    try:
+        return signal.Signals(-code if code < 0 else code - 128).name
+    except ValueError:
+        return f"exit code {code}"

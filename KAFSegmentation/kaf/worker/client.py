@@ -29,10 +29,11 @@ import numpy as np
 
 from kaf._version import __version__
 from kaf.runtime import errors, json_files
-from kaf.runtime.child import Child, default_log, open_log
+from kaf.runtime.child import Child
 from kaf.runtime.environment import child_environment
 from kaf.runtime.errors import Cancelled, KafError, ResourceError, SettingsError, WorkerError
 from kaf.runtime.events import Error, OnEvent, Result, from_json, ignore
+from kaf.runtime.logs import default_log, open_log
 from kaf.runtime.temporary import Scratch
 from kaf.worker.array_transfer import check_affine, plain, remove, take_array, write_array
 
@@ -106,7 +107,7 @@ class Job:
         """One line from the worker; None says that it is gone."""
         if line is None:
             self._child.kill(patience=1.0)  # its own exit code says more than that of a kill
-            self._end(error=self._child.last_log_lines(self.verb))
+            self._end(error=self._child.why_it_died(self.verb))
             return
         try:
             values = json_files.parse(line)

@@ -27,7 +27,6 @@ import json
 import os
 import platform
 import queue
-import signal
 import sys
 import threading
 import traceback
@@ -42,6 +41,7 @@ from kaf.runtime.errors import InputError, KafError, ResourceError, SettingsErro
 from kaf.runtime.events import Error, Event, Message, OnEvent, Result
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
 from kaf.runtime.plain_text import one_line, plain_lines
+from kaf.runtime.processes import end_tree
 from kaf.worker.array_transfer import plain, write_array
 from kaf.worker.requests import Request, parsed, request_of, table_of
 
@@ -107,8 +107,8 @@ class Worker:
 
     def _leave(self) -> None:
         sys.stderr.flush()
-        if self._own_group and sys.platform != "win32":
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+        if self._own_group:
+            end_tree(os.getpid(), 0 if sys.platform == "win32" else os.getpgrp())
         os._exit(0)
 
     def _send(self, number: int, event: Event, **more: Any) -> None:

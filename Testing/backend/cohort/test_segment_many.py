@@ -8,7 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-import filelock
 import pytest
 from made_models import HERE, RUN, tiny_model
 from small_models import write_phantoms
@@ -16,6 +15,7 @@ from small_models import write_phantoms
 from kaf.cli import entry as cli
 from kaf.cohort import work_queue as sharing
 from kaf.data.folder import scan_folder
+from kaf.runtime import locks
 from kaf.runtime.errors import OutputError
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs import segment_folder as verb
@@ -134,15 +134,15 @@ def test_two_processes_share_the_cases_and_write_none_twice(tmp_path, data, mode
 
 
 def test_a_process_that_is_done_may_remove_the_work_folder_while_another_waits(tmp_path, monkeypatch):
-    take, removed, done = filelock.FileLock.acquire, [], []
+    take, removed, done = locks.take, [], []
 
-    def acquire(lock, *rest, **more):
+    def acquire(path, wait):
         if not removed:
-            removed.append(lock.lock_file)
+            removed.append(path)
             sharing.clear_work(tmp_path, ["a", "b"])
-        return take(lock, *rest, **more)
+        return take(path, wait)
 
-    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    monkeypatch.setattr(locks, "take", acquire)
     outcome = sharing.share_work(["a", "b"], str, tmp_path, lambda _: False, done.append, lambda _: None, "sharing")
     assert removed
     assert done == outcome.written == ["a", "b"]
