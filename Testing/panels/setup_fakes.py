@@ -12,7 +12,7 @@ from KAFSegmentationLib.setup.SetupSettings import SetupSettings
 GOOD = {
     "monai": "1.5.1", "safetensors": "0.6", "pydantic": "2.11", "pydantic-settings": "2.10",
     "opencv-python-headless": "4.12.0.88", "scikit-image": "0.25.2",
-    "pillow": "11.3", "tqdm": "4.67", "einops": "0.8.1", "filelock": "3.19", "psutil": "7.0",
+    "pillow": "11.3", "tqdm": "4.67", "einops": "0.8.1", "jinja2": "3.1", "psutil": "7.0",
 }  # fmt: skip
 TORCH = {"torch": "2.8.0+cpu"}
 NO_METADATA = object()

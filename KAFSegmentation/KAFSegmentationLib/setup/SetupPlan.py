@@ -21,7 +21,7 @@ _SIZES = {
     "pillow": (7, 20),
     "tqdm": (1, 1),
     "einops": (1, 1),
-    "filelock": (1, 1),
+    "jinja2": (1, 1),
     "psutil": (1, 1),
 }
 _TORCH_CPU = (200, 900)
@@ -37,7 +37,7 @@ _WHAT_FOR = {
     "pillow": "writes pictures",
     "tqdm": "progress on the command line",
     "einops": "part of the network SwinUNETR",
-    "filelock": "keeps two programs from one file",
+    "jinja2": "writes reports",
     "psutil": "tells how much memory is free",
 }
 _TORCH_WORDS = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from kaf._version import __version__
 from kaf.evaluation.comparison import Cell, differences, rows
 from kaf.imaging.labels import PALETTE
@@ -37,10 +39,10 @@ def comparison_page(cells: Sequence[Cell], arms: Sequence[str], baseline: str, f
                        f"Written by KAF {__version__}. The numbers are in comparison.csv and comparison.json.")
 
 
-def _differences(cells: Sequence[Cell], arms: Sequence[str], baseline: str, few_shot: int) -> str:
+def _differences(cells: Sequence[Cell], arms: Sequence[str], baseline: str, few_shot: int) -> Markup:
     found = [d for d in differences(cells, arms, baseline) if d.few_shot == few_shot]
     if not found:
-        return ""
+        return Markup()
     return report.table(
         [Column(f"against {baseline}", numeric=False), Column("Dice", "mean ± standard error"), Column("better"),
          Column("p", "Wilcoxon")],
@@ -50,7 +52,7 @@ def _differences(cells: Sequence[Cell], arms: Sequence[str], baseline: str, few_
          for d in found], "Paired differences on the same patients, draws and folds", sortable=True)
 
 
-def _chart(cells: Sequence[Cell], arms: Sequence[str], few_shot: int) -> str:
+def _chart(cells: Sequence[Cell], arms: Sequence[str], few_shot: int) -> Markup:
     strips = []
     for index, arm in enumerate(arms):
         points = [(f"{case}, draw {cell.draw}, fold {cell.fold}", value) for cell in cells

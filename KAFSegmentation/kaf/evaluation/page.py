@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from markupsafe import Markup
+
 from kaf.evaluation.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS
 from kaf.evaluation.pairing import GRID_TOLERANCE
 from kaf.evaluation.pictures import by_dice, worst_cases
@@ -42,7 +44,7 @@ def evaluation_page(evaluation: Evaluation, on_event: OnEvent = ignore) -> str:
     return report.page(title, "Segmentation evaluation", facts, parts, foot)
 
 
-def _tiles(evaluation: Evaluation) -> str:
+def _tiles(evaluation: Evaluation) -> Markup:
     scored = sum(label.counts[SCORED] for label in evaluation.labels)
     missed, spurious = (sum(label.counts[kind] for label in evaluation.labels) for kind in (MISSED, SPURIOUS))
     drawn = scored + missed
@@ -57,7 +59,7 @@ def _tiles(evaluation: Evaluation) -> str:
     ])
 
 
-def _notices(evaluation: Evaluation) -> list[str]:
+def _notices(evaluation: Evaluation) -> list[Markup]:
     boxes = []
     if evaluation.not_scored:
         title = f"Not in these numbers: {_count(len(evaluation.not_scored), 'file')} left out."
@@ -67,7 +69,7 @@ def _notices(evaluation: Evaluation) -> list[str]:
     return boxes
 
 
-def _structures(evaluation: Evaluation) -> str:
+def _structures(evaluation: Evaluation) -> Markup:
     columns = [
         Column("Structure", numeric=False), Column("n", "cases"), Column("Dice", "mean ± sd"),
         Column("HD95", "mm, mean ± sd"), Column("ASSD", "mm, mean"), Column("NSD", f"at {_mm(evaluation)}"),
@@ -113,7 +115,7 @@ def _who_counts(evaluation: Evaluation) -> str:
     return words
 
 
-def _charts(evaluation: Evaluation) -> str:
+def _charts(evaluation: Evaluation) -> Markup:
     def strips(name: str) -> list[Strip]:
         return [
             Strip(summary.label.name, summary.label.colour,
@@ -128,7 +130,7 @@ def _charts(evaluation: Evaluation) -> str:
     ))
 
 
-def _cases(evaluation: Evaluation) -> str:
+def _cases(evaluation: Evaluation) -> Markup:
     names = [summary.label.name for summary in evaluation.labels]
     columns = [Column("Case", numeric=False), Column("Dice", "mean")]
     if 1 < len(names) <= _WIDE:
@@ -164,7 +166,7 @@ def _dice(value: float) -> Cell:
     return Cell(number(value), value, share=value if math.isfinite(value) else None)
 
 
-def _meanings(evaluation: Evaluation) -> str:
+def _meanings(evaluation: Evaluation) -> Markup:
     within = _mm(evaluation)
     return report.section("What the numbers mean", report.definitions([
         ("Dice (0 to 1)", "Overlap: twice the common volume over the sum of both. 1 is identical, 0 is "
@@ -182,7 +184,7 @@ def _meanings(evaluation: Evaluation) -> str:
     ]))
 
 
-def _protocol(evaluation: Evaluation) -> str:
+def _protocol(evaluation: Evaluation) -> Markup:
     settings = evaluation.settings
     undrawn = ("Treated as not contoured and left out." if settings.ignore_missing
                else "A prediction there is spurious: Dice 0, NSD 0.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from markupsafe import Markup
 
 from kaf.evaluation.metrics import NOT_CONTOURED
 from kaf.evaluation.pairing import require_same_grid
@@ -29,7 +30,7 @@ def by_dice(evaluation: Evaluation) -> list[CaseResult]:
     return sorted(evaluation.cases, key=lambda case: (math.isnan(case.dice), case.dice, case.pair.name))
 
 
-def worst_cases(evaluation: Evaluation, count: int, on_event: OnEvent) -> list[str]:
+def worst_cases(evaluation: Evaluation, count: int, on_event: OnEvent) -> list[Markup]:
     """Figures of the ``count`` lowest cases that have a Dice, each on the slice with the most wrong voxels.
 
     Where there is no scan, or it cannot be used, the outlines lie on black.
@@ -38,7 +39,7 @@ def worst_cases(evaluation: Evaluation, count: int, on_event: OnEvent) -> list[s
     return [_figure(case, evaluation, on_event) for case in cases]
 
 
-def _figure(case: CaseResult, evaluation: Evaluation, on_event: OnEvent) -> str:
+def _figure(case: CaseResult, evaluation: Evaluation, on_event: OnEvent) -> Markup:
     prediction, reference = read_labels(case.pair.prediction), read_labels(case.pair.reference)
     grid = square_grid(reference)
     scored = [m.label for m in case.metrics if m.status != NOT_CONTOURED]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
-from kaf.report.parts import hexadecimal, number
+from markupsafe import Markup
+
+from kaf.report.parts import number
 from kaf.report.statistics import statistic
+from kaf.report.templates import macro
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 500.0, 10.0, 10.0, 62.0, 26.0
+_WIDTH, _LEFT, _RIGHT, _ROW, _FOOT = 500.0, 10.0, 10.0, 62, 26
 _RADIUS = 3.0
 _LIFT = 14.0  # how far a dot may be moved off its line so that dots do not hide each other
 
@@ -25,7 +28,7 @@ class Strip:
 
 
 def strip_chart(strips: Sequence[Strip], title: str, remark: str, unit: str = "", digits: int = 3,
-                limits: tuple[float | None, float | None] = (None, None)) -> str:
+                limits: tuple[float | None, float | None] = (None, None)) -> Markup:
     """The chart as a figure.
 
     Args:
@@ -46,13 +49,8 @@ def strip_chart(strips: Sequence[Strip], title: str, remark: str, unit: str = ""
     def across(value: float) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (value - low) / (high - low)
 
-    parts = [_grid(low, high, step, across, height)]
-    parts += [_row(strip, _ROW * i, across, unit, digits) for i, strip in enumerate(strips)]
-    return (
-        f'<figure class="chart"><figcaption><b>{escape(title)}</b><span>{escape(remark)}</span></figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {height:.0f}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg></figure>"
-    )
+    return macro("chart.html", "chart", title, remark, _WIDTH, height, _ticks(low, high, step, across),
+                 [_row(strip, _ROW * i, across, unit, digits) for i, strip in enumerate(strips)])
 
 
 def _axis(values: Sequence[float], limits: tuple[float | None, float | None]) -> tuple[float, float, float]:
@@ -67,47 +65,33 @@ def _axis(values: Sequence[float], limits: tuple[float | None, float | None]) ->
     return step * math.floor(low / step + 1e-9), step * math.ceil(high / step - 1e-9), step
 
 
-def _grid(low: float, high: float, step: float, across: Callable[[float], float], height: float) -> str:
+def _ticks(low: float, high: float, step: float, across: Callable[[float], float]) -> list[dict[str, Any]]:
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    parts = []
-    for tick in range(round((high - low) / step) + 1):
-        value = low + tick * step
-        x = across(value)
-        anchor = "start" if tick == 0 else "end" if value > high - step / 2 else "middle"
-        parts.append(
-            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - _FOOT + 4:.1f}"/>'
-            f'<text class="soft" x="{x:.1f}" y="{height - 6:.1f}" text-anchor="{anchor}">'
-            f"{number(value, digits)}</text>"
-        )
-    return "".join(parts)
+    values = [low + tick * step for tick in range(round((high - low) / step) + 1)]
+    anchors = ["start", *("end" if value > high - step / 2 else "middle" for value in values[1:])]
+    return [{"x": across(value), "anchor": anchor, "text": number(value, digits)}
+            for value, anchor in zip(values, anchors, strict=True)]
 
 
-def _row(strip: Strip, top: float, across: Callable[[float], float], unit: str, digits: int) -> str:
+def _row(strip: Strip, top: int, across: Callable[[float], float], unit: str, digits: int) -> dict[str, Any]:
+    """What the template draws for a strip, in pixels."""
     points = [(case, value) for case, value in strip.points if math.isfinite(value)]
-    found, colour, middle = statistic(value for _, value in points), hexadecimal(strip.colour), top + 40
-    summary = f"median {number(found.median, digits)}{f' {unit}' if unit else ''}, n = {found.n}"
-    words = (
-        f'<text x="{_LEFT}" y="{top + 16:.0f}" font-weight="600">{escape(_short(strip.name))}</text>'
-        f'<text class="soft" x="{_WIDTH - _RIGHT}" y="{top + 16:.0f}" text-anchor="end">{summary}</text>'
-    )
-    if not points:
-        return words
-    left, right = across(found.lower), across(found.upper)
-    box = (
-        f'<line class="whisker" x1="{across(found.smallest):.1f}" x2="{across(found.largest):.1f}" '
-        f'y1="{middle}" y2="{middle}"/>'
-        f'<rect class="box" x="{left:.1f}" width="{max(1.0, right - left):.1f}" y="{middle - 12}" '
-        f'height="24" rx="3" style="fill:{colour}"/>'
-    )
-    median = across(found.median)
-    line = (f'<line class="median" x1="{median:.1f}" x2="{median:.1f}" y1="{middle - 12}" '
-            f'y2="{middle + 12}"/>')
-    places = [across(value) for _, value in points]
-    dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{middle + y:.1f}" r="{_RADIUS}" style="fill:{colour}">'
-        f"<title>{escape(case)}: {number(value, digits)}{f' {unit}' if unit else ''}</title></circle>"
-        for (case, value), x, y in zip(points, places, _swarm(places), strict=True))
-    return words + box + dots + line
+    found, middle = statistic(value for _, value in points), top + 40
+
+    def words(value: float) -> str:
+        return f"{number(value, digits)}{f' {unit}' if unit else ''}"
+
+    row: dict[str, Any] = {
+        "name": _short(strip.name), "summary": f"median {words(found.median)}, n = {found.n}", "colour": strip.colour,
+        "left": _LEFT, "right": _WIDTH - _RIGHT, "top": top, "middle": middle, "radius": _RADIUS, "dots": []}
+    if points:
+        places = [across(value) for _, value in points]
+        lower, upper = across(found.lower), across(found.upper)
+        row.update(smallest=across(found.smallest), largest=across(found.largest), median=across(found.median),
+                   lower=lower, box_width=max(1.0, upper - lower),
+                   dots=[{"x": x, "y": middle + y, "tip": f"{case}: {words(value)}"}
+                         for (case, value), x, y in zip(points, places, _swarm(places), strict=True)])
+    return row
 
 
 def _swarm(places: Sequence[float]) -> list[float]:
