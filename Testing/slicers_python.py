@@ -14,7 +14,8 @@ OWN = ("numpy", "scipy", "SimpleITK", "vtk", "vtkmodules", "packaging",
        "requests", "urllib3", "certifi", "idna", "charset_normalizer", "chardet")
 OURS = ("kaf", "KAFSegmentation", "KAFSegmentationLib", "KAFPretrain", "KAFPretrainLib")
 KAFS = ("torch", "monai", "safetensors", "pydantic", "pydantic_core", "pydantic_settings", "cv2", "skimage", "PIL",
-        "tqdm", "einops", "filelock", "platformdirs", "pooch", "submitit", "psutil", "jinja2")
+        "tqdm", "einops", "filelock", "platformdirs", "pooch", "submitit", "psutil", "jinja2",
+        "markupsafe")
 """What comes with KAF's set-up, or came with it."""
 
 
