@@ -228,10 +228,10 @@ def irregular(random: Random, number: int) -> str:
         dicom.write_classic(Path("scan"), voxels, tilted, names)
     else:
         Path("scan").mkdir()
-        order = [n for n in range(7) if n != random.randrange(1, 6)] if kind in (2, 3) else list(range(7))
+        # One frame, no more: every second one missing would leave an even stack, which is rightly taken.
+        missing = random.randrange(1, 6) if kind != 4 else None
+        order = [n for n in range(7) if n != missing]
         random.shuffle(order)
-        if len(order) == 7 and kind != 4:
-            order.remove(3)
         dicom.write_enhanced(Path("scan/object.dcm"), voxels, scan.affine,
                              dicom.Enhanced(tuple(order), 2 if kind == 4 else 1, shared=kind % 2 == 0))
     return "scan"
