@@ -6,6 +6,7 @@ All but :func:`add_model` needs nothing that Slicer does not ship: its own proce
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shutil
 from contextlib import suppress
@@ -75,8 +76,9 @@ def find_model(name: str, folder: Path | None = None) -> Path:
         ModelError: there is none; the message lists what there is and the nearest name.
     """
     path = Path(name).expanduser()
-    if path.suffix == SUFFIX or path.is_file():
-        if not path.is_file():
+    is_file = os.path.isfile(path)  # Path.is_file raises for a name that is too long
+    if path.suffix == SUFFIX or is_file:
+        if not is_file:
             raise ModelError(path, "there is no such file", "Check the path, or see `kaf models list`.")
         return path
     models = _models(folder)
@@ -85,7 +87,7 @@ def find_model(name: str, folder: Path | None = None) -> Path:
     alike = [found for known, (found, _) in models.items() if folded(known) == folded(name)]
     if len(alike) == 1:  # as file systems that do not tell the two apart have it
         return alike[0]
-    near = difflib.get_close_matches(name, models, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name[:200], models, n=1, cutoff=0.4)
     hint = f"Did you mean '{near[0]}'?" if near else f"Known models: {', '.join(models) or 'none'}."
     raise ModelError(f"model '{name}'", "is not in the library", hint)
 

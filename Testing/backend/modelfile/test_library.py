@@ -97,6 +97,12 @@ def test_an_unknown_name_brings_the_nearest_or_all(folder, path):
         find_model("heart.safetensors")
 
 
+@pytest.mark.parametrize("size", [300, 5000, 2_000_000])
+def test_a_name_that_no_file_can_have_is_no_model(folder, size):
+    with pytest.raises(ModelError, match=r"x': is not in the library\. Known models: "):
+        find_model("x" * size)
+
+
 def test_removing_takes_the_users_model_and_never_kafs(folder, path, tmp_path):
     add_model(str(path), "mine")
     with pytest.raises(ModelError, match="'zebra': comes with KAF and is not removed"):
