@@ -23,7 +23,7 @@ from kaf.evaluation.comparison_page import comparison_page
 from kaf.evaluation.dice import overlap
 from kaf.evaluation.metrics import case_metrics
 from kaf.evaluation.results import plain_numbers
-from kaf.experiments.kept import check_data, check_recipe, keep_data
+from kaf.experiments.kept import check_data, check_recipe, records_of
 from kaf.imaging.volume import read_labels
 from kaf.network import build_network
 from kaf.network.build import count_parameters
@@ -186,9 +186,10 @@ class _Experiment:
 
     def begin(self) -> None:
         """Keep beside the results on which folds and files they are made: for the next one who looks at the folder."""
+        records = {self._output / _FOLDS: _as_json(self._folds), **records_of(self._output, self._groups())}
         self._output.mkdir(parents=True, exist_ok=True)
-        atomic_write(self._output / _FOLDS, _as_json(self._folds))
-        keep_data(self._output, self._groups())
+        for path, text in records.items():  # the folds first: they make this the folder of an experiment
+            atomic_write(path, text)
 
     def _groups(self) -> dict[str, Sequence[Case]]:
         return {"labelled": self._cases, "unlabelled": self._pool if self._settings.unlabelled else ()}

@@ -12,7 +12,6 @@ from kaf.imaging.source import is_same, stamp_of
 from kaf.runs.job_folder import read_json
 from kaf.runtime import json_files
 from kaf.runtime.errors import OutputError, SettingsError
-from kaf.runtime.files import atomic_write
 from kaf.settings.base import Settings, build
 
 _DATA = "data.json"
@@ -49,16 +48,17 @@ def check_recipe(run: Path, wanted: Settings, said: Mapping[str, Any]) -> None:
                           "Choose another output folder, or the settings of before.")
 
 
-def keep_data(output: Path, groups: Mapping[str, Sequence[Case]]) -> None:
-    """Keep what the scans and label maps of an experiment are, for :func:`check_data`, where that is not kept already.
+def records_of(output: Path, groups: Mapping[str, Sequence[Case]]) -> dict[Path, str]:
+    """The file beside the results, and its text, that says for :func:`check_data` what the scans and label maps of an
+    experiment are; none where it is there already.
 
     Raises:
-        InputError: a file cannot be read.
-        OutputError: the disk refuses.
+        InputError: a scan or a label map cannot be read.
     """
-    if not (output / _DATA).exists():
-        stamps = {group: {case.name: _stamps(case) for case in cases} for group, cases in groups.items()}
-        atomic_write(output / _DATA, json.dumps(stamps, indent=1) + "\n")
+    if (output / _DATA).exists():
+        return {}
+    stamps = {group: {case.name: _stamps(case) for case in cases} for group, cases in groups.items()}
+    return {output / _DATA: json.dumps(stamps, indent=1) + "\n"}
 
 
 def check_data(output: Path, groups: Mapping[str, Sequence[Case]]) -> None:

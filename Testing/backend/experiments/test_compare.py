@@ -178,6 +178,17 @@ def test_an_experiment_that_cannot_be_made_leaves_nothing_behind(scans, values, 
     assert not out.exists()
 
 
+def test_a_scan_that_cannot_be_read_leaves_nothing_behind(scans, monkeypatch):
+    def closed(path):
+        raise InputError(path, "cannot be read", "Check its permissions.")
+
+    monkeypatch.setattr("kaf.experiments.kept.stamp_of", closed)
+    out = scans.parent / "unread"
+    with pytest.raises(InputError, match="cannot be read"):
+        compare(settings_of(scans, output=str(out)))
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(("values", "words"), [
     ({"methods": ("nonsense",)}, "unknown method 'nonsense'"), ({"methods": ("kaf", "kaf")}, "named twice"),
     ({"baseline": "pcl"}, "none of the arms"), ({"run_folds": (3,)}, "fold 3 does not exist")])
