@@ -11,6 +11,7 @@ from kaf.data.cache import CachedCase, SliceSettings, load_case
 from kaf.data.cache_folder import open_cache
 from kaf.data.folder import Case, Dataset
 from kaf.data.needs import Needs
+from kaf.data.pairing import some
 from kaf.data.plan import Plan
 from kaf.runtime import ranks
 from kaf.runtime.errors import InputError
@@ -32,8 +33,8 @@ def choose_scans(dataset: Dataset, settings: PretrainSettings) -> list[Case]:
     chosen = [case for case in dataset.cases if (not wanted or wanted & {case.name, case.patient})
               and not unwanted & {case.name, case.patient}]
     if not chosen:
-        raise InputError(settings.data, "holds no scan to learn from",
-                         "Point it at a folder of NIfTI, NRRD, MHA or DICOM scans; `kaf data scan` explains.")
+        raise InputError(settings.data, f"every scan is left out (leave_out is {some(sorted(unwanted))})",
+                         "Leave out fewer patients, or add scans of others.")
     return chosen
 
 

@@ -94,24 +94,24 @@ def table_of(name: str) -> dict[str, str]:
     """
     module, _, variable = name.partition(":")
     if not (module and variable):
-        raise _no_table(f"{name!r} is not of the form MODULE:TABLE")
+        raise _no_table(name, "it has no colon between two names")
     try:
         table = getattr(importlib.import_module(module), variable, None)
     except ModuleNotFoundError as error:
-        raise _no_table(f"Python finds no module {error.name!r}") from error
+        raise _no_table(name, f"Python finds no module {error.name!r}") from error
     except Exception as error:  # anything, as a module that is imported runs; for who wrote it
-        raise _no_table(f"the module {module!r} fails when imported ({type(error).__name__}: {error})") from error
+        raise _no_table(name, f"importing {module!r} fails: {type(error).__name__}: {error}") from error
     if table is None:
-        raise _no_table(f"the module {module!r} has nothing called {variable!r}")
+        raise _no_table(name, f"the module {module!r} has nothing called {variable!r}")
     if not isinstance(table, dict):
-        raise _no_table(f"{name!r} is not a dictionary")
+        raise _no_table(name, f"{variable!r} is not a dictionary")
     wrong = next((f"{key!r}: {value!r}" for key, value in table.items()
                   if not (isinstance(key, str) and isinstance(value, str) and ":" in value)), "")
     if wrong:
-        raise _no_table(f"{name!r} contains {wrong}")
+        raise _no_table(name, f"it contains {wrong}")
     return table
 
 
-def _no_table(reason: str) -> SettingsError:
-    return SettingsError("--verbs", reason,
+def _no_table(name: str, why: str) -> SettingsError:
+    return SettingsError("--verbs", f"{name!r} names no table of verbs ({why})",
                          'Give MODULE:TABLE, where TABLE is a dictionary {"verb": "module:function"}.')

@@ -45,6 +45,11 @@ def refused(tmp_path: Path, data: Path, words: str, **values) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_leaving_everybody_out_is_told_as_that(tmp_path, folder):
+    refused(tmp_path, phantoms(folder), r"scans: every scan is left out \(leave_out is p0, p1\)\. Leave out fewer",
+            leave_out=("p0", "p1"))
+
+
 def test_an_empty_folder_on_the_command_line(tmp_path, folder, capsys):
     folder.mkdir()
     assert cli.main(["pretrain", str(folder), "--output", str(tmp_path / "run"), "--device", "cpu"]) == 1
