@@ -100,7 +100,7 @@ def start_pretraining(module, more, name="first"):
     ui = module.ui
     ui.tabs.setCurrentWidget(ui.pretrainTab)
     ui.pretrainSettingsSection.collapsed = False
-    host.choose(ui.presetComboBox, "none: only what is said here")
+    host.choose(ui.presetComboBox, "none: the settings of this panel only")
     host.type_text(ui.pretrainNameLineEdit, name)
     ui.pretrainFilePath.setCurrentPath(more)
     host.pump(20)

@@ -30,7 +30,7 @@ def test_a_run_from_start_to_end(pretrain, makePretrain, hearts, tmp_path, pictu
     ui = pretrain.ui
     look_into(pretrain, hearts)
     layout = slicer.app.layoutManager().layout
-    ui.bimCheckBox.checked = True
+    slicer.util.findChild(ui.methodsFrame, "bimCheckBox").checked = True
     view = start_pretraining(pretrain, tiny_pretraining(tmp_path, method="kaf+bim", probe_every=0.02))
     assert "goes on when Slicer is closed" in ui.messageLabel.text
     assert ui.pretrainStopButton.isEnabled()
