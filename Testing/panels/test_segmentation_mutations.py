@@ -1,9 +1,8 @@
-"""Broken copies of the module must fail on the host: every connection of its .ui file removed, every signal misspelt,
+"""Broken copies of the module must fail on the host: every connection of its .ui file removed, signals misspelt,
 properties called as methods, names that do not exist, keyword arguments. What passes here unnoticed would be found
 by a person in Slicer."""
 
-import ast
-import re
+import builtins
 import shutil
 import sys
 from contextlib import suppress
@@ -17,11 +16,23 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
+from mutations import (
+    NoPlace,
+    assignmentRemoved,
+    byName,
+    callAsProperty,
+    callRemoved,
+    countSignals,
+    readAsMethod,
+    renamed,
+    signalMisspelt,
+    throughClass,
+    uiChanged,
+)
 from segmentation_panel import MODULE, ReadySetup, add_scan
 
 import host
 
-LIBRARY = MODULE / "KAFSegmentationLib"
 UI = Path("Resources/UI/KAFSegmentation.ui")
 
 
@@ -48,20 +59,16 @@ class SilentClient:
 
 @pytest.fixture
 def broken(library, heart, tmp_path):
-    """Uses a copy of the module in which texts of one file were replaced; raises what a test would fail with."""
+    """Uses a copy of the module after ``change(folder)``; raises what a test would fail with."""
     ours = {name: found for name, found in sys.modules.items() if name.split(".")[0] == "KAFSegmentationLib"}
     path = list(sys.path)
     loaded = []
 
-    def use(file=None, change=lambda text: text):
+    def use(change=lambda folder: None):
         folder = tmp_path / "KAFSegmentation"
         ignored = shutil.ignore_patterns("__pycache__", "kaf", "models")
         shutil.copytree(MODULE, folder, ignore=ignored)
-        if file is not None:
-            before = (folder / file).read_text(encoding="utf-8")
-            after = change(before)
-            assert after != before
-            (folder / file).write_text(after, encoding="utf-8")
+        change(folder)
         for name in ours:
             sys.modules.pop(name, None)
         module = host.load_module(folder / "KAFSegmentation.py")
@@ -166,95 +173,135 @@ def check(folder):
 
 
 def connections():
-    """The connections of the .ui file, each as its place in the text."""
-    text = (MODULE / UI).read_text(encoding="utf-8")
-    return [match.span() for match in re.finditer(r"\s*<connection>.*?</connection>", text, re.DOTALL)]
+    """The connections of the .ui file: (sender, signal, receiver, slot)."""
+    found = ElementTree.parse(MODULE / UI).iter("connection")
+    return [tuple(connection.findtext(part) for part in ("sender", "signal", "receiver", "slot"))
+            for connection in found]
 
 
-def signals():
-    """(file, line, signal) of every ``connect("signal(...)", ...)``."""
-    found = []
-    for path in [MODULE / "KAFSegmentation.py", *sorted(LIBRARY.rglob("*.py"))]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "connect" and node.args \
-                    and isinstance(node.args[0], ast.Constant):
-                found.append((str(path.relative_to(MODULE)), node.lineno, node.args[0].value))
-    return found
+def test_as_it_is_it_passes_and_makes_every_connection(broken, monkeypatch):
+    """A signal that does not exist fails where it is connected; so it is enough that each is, once."""
+    heard, there = set(), set()
 
+    def hear(*site):
+        heard.add(site)
+        return site[-1]
 
-def test_as_it_is_it_passes(broken):
-    broken()
+    monkeypatch.setattr(builtins, "hearSignal", hear, raising=False)
+    broken(lambda folder: there.update(countSignals(folder, "hearSignal")))
+    assert len(there) > 15
+    assert there - heard == set()
     assert len(connections()) >= 3
-    assert len(signals()) > 15
-    assert len(ElementTree.parse(MODULE / UI).findall(".//connection")) == len(connections())
+
+
+MISSPELT = signalMisspelt("KAFSegmentation", "startupCompleted()")
 
 
 def test_one_broken_copy_does_not_break_the_next(broken, tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
-        broken("KAFSegmentation.py", lambda text: text.replace('"startupCompleted()"', '"startupComplete()"'))
+        broken(MISSPELT.apply)
     shutil.rmtree(tmp_path / "KAFSegmentation")
     broken()
 
 
+@pytest.mark.parametrize("mutation", [
+    signalMisspelt("RunControls", "clicked(bool)"),
+    signalMisspelt("AttentionPanel", "currentIndexChanged(int)"),
+    signalMisspelt("StructureChoice", "itemChanged(QListWidgetItem*)")], ids=str)
+def test_with_a_signal_that_does_not_exist(broken, mutation):
+    with pytest.raises((ValueError, AttributeError, AssertionError), match="does not exist"):
+        broken(mutation.apply)
+
+
+def inUi(change):
+    return lambda folder: uiChanged(folder / UI, change)
+
+
 @pytest.mark.parametrize("number", range(len(connections())))
 def test_without_one_connection_of_the_ui_file(broken, number):
-    start, end = connections()[number]
+    def remove(element):
+        if element.tag == "connections":
+            element.remove(element.findall("connection")[number])
+        return element.tag == "connections"
+
     with pytest.raises((AssertionError, host.NotClickable)):
-        broken(UI, lambda text: text[:start] + text[end:])
+        broken(inUi(remove))
 
 
-@pytest.mark.parametrize(("file", "line", "signal"), signals())
-def test_with_a_signal_that_does_not_exist(broken, file, line, signal):
-    def misspell(text):
-        lines = text.splitlines(keepends=True)
-        lines[line - 1] = lines[line - 1].replace(f'"{signal}"', f'"{signal[0]}x{signal[1:]}"')
-        return "".join(lines)
+def attribute(widget, name, new):
+    """Changes an attribute of the widget of this name."""
+    def change(element):
+        if element.tag == "widget" and element.get("name") == widget:
+            element.set(name, new)
+            return True
+        return False
 
-    with pytest.raises((ValueError, AttributeError, AssertionError), match="does not exist"):
-        broken(file, misspell)
-
-
-LIB = "KAFSegmentationLib"
+    return inUi(change)
 
 
-@pytest.mark.parametrize(("file", "old", "new"), [
+def text(old, new):
+    """Changes a text."""
+    def change(element):
+        if element.text == old:
+            element.text = new
+            return True
+        return False
+
+    return inUi(change)
+
+
+FAILURES = (AssertionError, AttributeError, TypeError, ValueError, host.NotClickable)
+
+
+@pytest.mark.parametrize("mutation", [
     # a property called as a method
-    (f"{LIB}/widgets/MessageLine.py", "text == self._label.text and", "text == self._label.text() and"),
-    (f"{LIB}/widgets/RunControls.py", "if self._button.enabled:", "if self._button.enabled():"),
-    (f"{LIB}/segment/ModelSelector.py", "else self._combo.count - 1)", "else self._combo.count() - 1)"),
-    (f"{LIB}/attention/AttentionPanel.py", "range(comboBox.count)", "range(comboBox.count())"),
-    (f"{LIB}/segment/PreRunChecks.py", "bool(self._label.text)", "bool(self._label.text())"),
-    (f"{LIB}/adapt/ExampleList.py", "count = self.ui.exampleList.count", "count = self.ui.exampleList.count()"),
+    readAsMethod("MessageLine", "self._label.text"),
+    readAsMethod("RunControls", "self._button.enabled"),
+    readAsMethod("ModelSelector", "self._combo.count"),
+    readAsMethod("_fill", "comboBox.count"),
+    readAsMethod("PreRunChecks", "self._label.text"),
+    readAsMethod("ExampleList", "self.ui.exampleList.count"),
     # a method written like a property
-    (f"{LIB}/widgets/MessageLine.py", "self._frame.visible = False", "self._frame.setVisible = False"),
-    (f"{LIB}/attention/AttentionPanel.py", "self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))",
-     "self.ui.viewComboBox.setCurrentIndex = VIEWS.index(view)"),
+    renamed("MessageLine", "self._frame.visible", "setVisible"),
+    callAsProperty("AttentionPanel", "self.ui.viewComboBox.setCurrentIndex"),
     # a wrong name
-    (f"{LIB}/widgets/RunControls.py", "self._bar.maximum = 1000", "self._bar.maximun = 1000"),
-    (f"{LIB}/widgets/RunControls.py", "self._bar.format =", "self._bar.formatt ="),
-    (f"{LIB}/widgets/RunControls.py", "self._button.toolTip =", "self._button.tooltip ="),
-    (f"{LIB}/SegmentationWidget.py", "self.ui.framesCheckBox.enabled", "self.ui.framesCheckbox.enabled"),
-    (f"{LIB}/SegmentationWidget.py", "qt.Qt.WidgetWithChildrenShortcut", "qt.Qt.WidgetAndChildrenShortcut"),
-    (f"{LIB}/segment/ModelSelector.py", "self._combo.addItem(known", "self._combo.appendItem(known"),
-    (f"{LIB}/adapt/StructureChoice.py", "segments.maximumHeight", "segments.maximalHeight"),
-    (f"{LIB}/adapt/EmbeddedEditor.py", "editor.setEffectNameOrder", "editor.setEffectNamesOrder"),
-    (f"{LIB}/scene/ScanSlices.py", "manager.sliceViewNames", "manager.sliceViewsNames"),
+    renamed("RunControls", "self._bar.maximum", "maximun"),
+    renamed("RunControls", "self._bar.format", "formatt"),
+    renamed("RunControls", "self._button.toolTip", "tooltip"),
+    renamed("SegmentationWidget", "self.ui.framesCheckBox", "framesCheckbox"),
+    renamed("SegmentationWidget", "qt.Qt.WidgetWithChildrenShortcut", "WidgetAndChildrenShortcut"),
+    renamed("ModelSelector", "self._combo.addItem", "appendItem"),
+    renamed("StructureChoice", "segments.maximumHeight", "maximalHeight"),
+    renamed("EmbeddedEditor", "editor.setEffectNameOrder", "setEffectNamesOrder"),
+    renamed("ScanSlices", "manager.sliceViewNames", "sliceViewsNames"),
     # arguments by name, which PythonQt does not take
-    (f"{LIB}/attention/AttentionPanel.py", "ui.viewComboBox.addItem(NAMES[view])",
-     "ui.viewComboBox.addItem(text=NAMES[view])"),
-    (f"{LIB}/SegmentationWidget.py", "shortcut.setContext(qt", "shortcut.setContext(context=qt"),
+    byName("AttentionPanel", "ui.viewComboBox.addItem", "text"),
+    byName("SegmentationWidget", "shortcut.setContext", "context"),
     # what PySide6 has and PythonQt has not
-    (f"{LIB}/SegmentationWidget.py", "qt.Qt.WidgetWithChildren", "qt.Qt.ShortcutContext.WidgetWithChildren"),
-    # the .ui file
-    (str(UI), 'class="qMRMLNodeComboBox" name="inputSelector"', 'class="qMRMLNodeCombobox" name="inputSelector"'),
-    (str(UI), 'name="applyButton"', 'name="aplyButton"'),
-    (str(UI), "<string>inputVolume</string>", "<string>inputVolumes</string>"),
+    throughClass("SegmentationWidget", "qt.Qt.WidgetWithChildrenShortcut", "ShortcutContext"),
     # the module's own part in the dance
-    ("KAFSegmentation.py", "uiWidget.setMRMLScene(slicer.mrmlScene)", "uiWidget.mrmlScene()"),
-    ("KAFSegmentation.py", "self.segmentation.enter()\n\n", "pass\n\n"),
-    (f"{LIB}/widgets/RunControls.py", 'self._button.text = "Cancel"', "pass"),
-])  # fmt: skip
-def test_what_would_fail_in_slicer_fails_here(broken, file, old, new):
-    assert old in (MODULE / file).read_text(encoding="utf-8"), "the code has changed: mutate what it says now"
-    with pytest.raises((AssertionError, AttributeError, TypeError, ValueError, host.NotClickable)):
-        broken(file, lambda text: text.replace(old, new))
+    callRemoved("KAFSegmentationWidget", "uiWidget.setMRMLScene"),
+    callRemoved("KAFSegmentationWidget", "self.segmentation.enter"),
+    assignmentRemoved("RunControls", "self._button.text", "start"),
+], ids=str)
+def test_what_would_fail_in_slicer_fails_here(broken, mutation):
+    with pytest.raises(FAILURES) as caught:
+        broken(mutation.apply)
+    assert not isinstance(caught.value, NoPlace), caught.value
+
+
+@pytest.mark.parametrize("change", [
+    pytest.param(attribute("inputSelector", "class", "qMRMLNodeCombobox"), id="class"),
+    pytest.param(attribute("applyButton", "name", "aplyButton"), id="name"),
+    pytest.param(text("inputVolume", "inputVolumes"), id="parameter")])
+def test_a_mistake_in_the_ui_file_is_found(broken, change):
+    with pytest.raises(FAILURES) as caught:
+        broken(change)
+    assert not isinstance(caught.value, NoPlace), caught.value
+
+
+@pytest.mark.parametrize("mutation", [renamed("RunControls", "self._bar.nothing", "x"),
+                                      callRemoved("Nobody", "self.run")], ids=str)
+def test_a_mutation_without_a_place_says_so(mutation):
+    with pytest.raises(NoPlace, match=r"nothing like it|no class or function"):
+        mutation.apply(MODULE / "KAFSegmentationLib")
