@@ -153,7 +153,7 @@ class PretrainWidget(VTKObservationMixin):
         if state == jobs.FINISHED:
             self.message.show(f"{job.folder.name} is finished.", "done")
         elif state in (jobs.FAILED, jobs.LOST):
-            self.message.show(f"{job.folder.name}: {job.error or story.error}", "error")
+            self.message.show(f"{job.folder.name}: {job.error or story.errorText}", "error")
         self.refreshRuns()
 
     def makeReady(self):

@@ -149,9 +149,9 @@ def _judge(heard: list[Values], taken: bool) -> Verdict:
         return fine()
     must(answers, "no answer to it")
     must(answers[0]["event"] == "error", f"accepted: {str(answers[0])[:400]}")
-    parts = answers[0].get("parts") or []
+    parts = [answers[0].get(name) for name in ("subject", "reason", "remedy")]
     must("did not expect" not in answers[0]["text"], f"an error that nobody expected: {answers[0]['text']}")
-    if len(parts) != 3 or not all(str(part).strip() for part in parts):
+    if not all(str(part or "").strip() for part in parts):
         return Verdict("unclear", f"no subject, reason and remedy: {answers[0]}"[:600])
     must(len(answers[0]["text"]) < 4000, f"an answer of {len(answers[0]['text'])} characters")
     return paragraph(answers[0]["text"], (), for_programs=True)

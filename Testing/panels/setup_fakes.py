@@ -4,6 +4,8 @@ import importlib.metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+from kaf.runtime.errors import KafError
+from kaf.runtime.events import Error, to_json
 from KAFSegmentationLib.setup.Findings import Findings
 from KAFSegmentationLib.setup.Packages import Packages
 from KAFSegmentationLib.setup.Setup import REQUIREMENTS, Setup
@@ -127,9 +129,13 @@ class FakeInterpreter:
             self.probed.append(path)
             return self.findings(path)
 
-        def run(arguments, seconds):
+        def run(arguments, seconds, onLine):
             self.runs.append((path, arguments))
-            return next((why for name, why in self.failures.items() if arguments[-1].endswith(name)), "")
+            failure = next((why for name, why in self.failures.items() if arguments[4].endswith(name)), "")
+            if isinstance(failure, KafError):
+                onLine("a library that prints")
+                onLine(to_json(Error.of(failure)))
+            return "ended with exit code 1" if failure else ""
 
         return SimpleNamespace(probe=probe, run=run)
 

@@ -89,7 +89,7 @@ def test_cancel_changes_nothing(adapting, scan, pictures):
     pictures(panel, "adapt-running")
     host.click(panel.ui.adaptButton)
     assert panel.ui.adaptButton.text == "Adapt"
-    assert text(panel) == "Learning was stopped. Nothing was changed."
+    assert text(panel) == "Learning: was stopped. Nothing was changed."
     assert not panel.widget.segmentation.adaptation.editor.widget.readOnly
     host.pump(100)
     same(masks(node, scan), drawn)
@@ -100,6 +100,7 @@ def test_cancel_changes_nothing(adapting, scan, pictures):
 
 def test_progress_tells_the_time_left(adapting, scan):
     from kaf.runtime.events import Progress
+    from kaf.runtime.message_codes import TRAINING
 
     node = run(adapting)
     draw(node, scan, "LV cavity", [1])
@@ -108,7 +109,7 @@ def test_progress_tells_the_time_left(adapting, scan):
     bar = adapting.ui.adaptProgressBar
     assert bar.isVisible()
     assert bar.maximum == 0  # nothing can be told yet
-    adapting.widget.segmentation.adaptation._onEvent(Progress("training", 0.25, 1.0, 30.2))
+    adapting.widget.segmentation.adaptation._onEvent(Progress("training", 0.25, 1.0, 30.2, TRAINING))
     assert bar.value == 250
     assert bar.format == "Learning: %p%, about 30 s left"
     assert not adapting.ui.progressBar.isVisible()
@@ -129,7 +130,7 @@ def test_the_adapted_model_is_saved_listed_and_used(adapting, scan, library):
         assert text(panel) == "Saved as 'mine'. Choose it under Model to use it on other scans."
         assert ui.modelComboBox.currentText == "tiny"
         host.click(ui.saveModelButton)
-        assert "'mine' is in the library already" in text(panel)
+        assert "'mine': is in the library already" in text(panel)
         host.choose(ui.modelComboBox, "mine")
         assert "Adapted from tiny" in ui.modelCardLabel.text
         ui.outputSelector.setCurrentNode(None)
@@ -241,6 +242,6 @@ def test_after_learning_the_adapted_model_says_what_to_check(adapting, scan):
 def test_a_new_structure_has_no_uncertainty_before_it_is_learned(adapting, scan):
     host.click(adapting.ui.newStructureButton)
     host.click(adapting.ui.nextSliceButton)
-    assert text(adapting) == ("The model does not know the new structure yet. Draw it on about three slices and press "
+    assert text(adapting) == ("The model: does not know the new structure yet. Draw it on about three slices and press "
                               "Adapt.")
     assert not adapting.logic.backend.isBusy()

@@ -22,6 +22,7 @@ from segmentation_panel import MODULE, add_scan, run, segments
 
 import host
 from kaf.imaging.labels import Label
+from kaf.runtime import events
 
 HOSTILE = '<b>x</b><img src="nowhere.png">&lt;'
 FILE_NAME = "<b>x<img src=nowhere.png>"  # what a file system takes
@@ -273,7 +274,7 @@ def test_cards_runs_and_questions_of_the_pretraining_panel(makePretrain, library
     panel.message.show(f"{HOSTILE} was started.", "done")
     assert "messageLabel.text" in whole(module.panel, HOSTILE)
     view = panel.finetuning.run
-    view.story.error = view.job.error or HOSTILE
+    view.story.error = events.Error(HOSTILE, HOSTILE, HOSTILE)
     look_into(module, hearts)
     ui.tabs.setCurrentWidget(ui.evaluateTab)
     assert whole(module.panel, HOSTILE)
@@ -281,15 +282,17 @@ def test_cards_runs_and_questions_of_the_pretraining_panel(makePretrain, library
 
 def test_what_a_run_says_of_itself():
     from kaf.runs import start as jobs
+    from kaf.runtime import message_codes
     from kaf.runtime.events import Message
     from KAFPretrainLib.data.Inspection import FoundCase, Inspection
     from KAFPretrainLib.runs.RunMessages import statusText
     from KAFPretrainLib.runs.RunSummary import RunSummary
 
-    job = SimpleNamespace(note=HOSTILE, error=HOSTILE, can_resume=False, verb="pretrain", is_foreign=False)
+    job = SimpleNamespace(note=HOSTILE, error=HOSTILE, can_resume=False, verb="pretrain", is_foreign=False,
+                          error_kind="")
     story = RunSummary()
-    story.take(Message(f"3 patients {HOSTILE}", "info"))
-    story.take(Message(f"Forecast {HOSTILE}", "info"))
+    story.take(Message(f"3 patients {HOSTILE}", code=message_codes.DATASET))
+    story.take(Message(f"Forecast {HOSTILE}", code=message_codes.FORECAST))
     words = seen(statusText(job, jobs.FAILED, story), qt.Qt.RichText)
     assert words.count(HOSTILE) == 4
     case = FoundCase(HOSTILE, HOSTILE, "a.nii", None, modality=HOSTILE, problems=(HOSTILE,))

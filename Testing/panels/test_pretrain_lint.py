@@ -43,13 +43,9 @@ def test_every_widget_has_a_tool_tip():
 
 def test_what_is_repeated_from_the_backend_is_the_same():
     """The panel may not import torch or pydantic, so it states a few things again."""
-    from kaf.runs import collapse
     from kaf.settings.pretrain import parse_method, preset_names
-    from KAFPretrainLib.runs import Monitors
     from KAFPretrainLib.runs.MethodChoice import readPresets, weightsOf
 
-    assert (Monitors.LEAST_SPREAD, Monitors.LEAST_RANK, Monitors.STEPS_BEFORE_ALARM) == (
-        collapse.LEAST_SPREAD, collapse.LEAST_RANK, collapse.STEPS_BEFORE_ALARM)
     assert set(readPresets()) == set(preset_names())
     for preset in readPresets().values():
         assert weightsOf(preset["method"]) == parse_method(preset["method"])

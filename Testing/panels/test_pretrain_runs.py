@@ -15,6 +15,7 @@ from pretrain_panel import look_into, start_pretraining, steps_in, tiny_pretrain
 
 import host
 from kaf.runs import start as jobs
+from kaf.runtime.message_codes import RESUMED
 
 
 def nodes(kind):
@@ -84,7 +85,7 @@ def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tm
     steps = steps_in(view)
     assert steps == sorted(set(steps))  # no step twice, and none lost
     assert steps == [10.0 * n for n in range(1, len(steps) + 1)]
-    assert view.story.said("Going on from step")
+    assert view.story.message(RESUMED).data["step"] > 0
 
 
 def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tmp_path):
@@ -99,7 +100,7 @@ def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tm
     assert "begins again" not in pretrain.ui.pretrainStatusLabel.text
     assert pretrain.ui.messageLabel.text.startswith("first: ")
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: view.story.said("Going on from step"), "the run to go on")
+    host.wait_until(lambda: view.story.message(RESUMED), "the run to go on")
 
 
 def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_so(pretrain, hearts, tmp_path):
@@ -112,7 +113,8 @@ def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_
     assert "Resume begins again, because no checkpoint had been written yet" in status
     assert "last checkpoint" not in status
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: view.story.said("Going on from step 0"), "the run to begin again")
+    host.wait_until(lambda: view.story.message(RESUMED), "the run to begin again")
+    assert view.story.message(RESUMED).data["step"] == 0
     host.wait_until(lambda: view._curves.chart("loss") is not None, "the curves")
     assert steps_in(view)[:2] == [10, 20]
 

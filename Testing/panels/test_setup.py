@@ -18,7 +18,7 @@ host.start()
 
 from setup_fakes import GOOD, NO_METADATA, TORCH, Bench, Installed, allGood  # noqa: E402
 
-from kaf.runtime.errors import ResourceError  # noqa: E402
+from kaf.runtime.errors import ModelError, ModelExistsError, ResourceError  # noqa: E402
 from KAFSegmentationLib.setup.Findings import Findings  # noqa: E402
 from KAFSegmentationLib.setup.Setup import Setup  # noqa: E402
 
@@ -161,7 +161,7 @@ def test_a_folder_of_wheels_does_it_without_the_network_and_brings_models(bench,
     for name in ("torch-2.8.0-cp312-none-any.whl", "mine.safetensors", "theirs.safetensors"):
         (folder / name).touch()
     made = bench(consent="folder", folder=str(folder))
-    made.interpreter.failures["theirs.safetensors"] = 'exit code 1: "model \'theirs\': is in the library already."'
+    made.interpreter.failures["theirs.safetensors"] = ModelExistsError("model 'theirs'", "is there", "Remove it.")
     assert made.setup.run()
     assert made.installer.steps == [("folder", str(folder))]
     assert [arguments[:4] for _, arguments in made.interpreter.runs] == [["-m", "kaf", "models", "add"]] * 2
@@ -175,6 +175,10 @@ def test_a_damaged_model_in_the_folder_is_named(bench, tmp_path):
     made.interpreter.failures["bad.safetensors"] = "ended with exit code 1"
     assert not made.setup.run()
     assert "bad.safetensors: ended with exit code 1" in made.setup.statusText()
+    made = bench(consent="folder", folder=str(tmp_path))
+    made.interpreter.failures["bad.safetensors"] = ModelError("bad", "is damaged", "Get it again.")
+    assert not made.setup.run()
+    assert "bad.safetensors: bad: is damaged. Get it again." in made.setup.statusText()
 
 
 def test_a_folder_without_wheels_and_no_folder_at_all(bench, tmp_path):

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 from kaf.modelfile.verdict import LEAST_DICE, MISSED, NO_BETTER
+from kaf.runs.collapse import LEAST_RANK, LEAST_SPREAD, STEPS_BEFORE_ALARM
+from kaf.runtime.message_codes import UNLABELLED
 from KAFPretrainLib.runs.RunMessages import isDiverged, verdictOf
 
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
-# As in kaf.training.monitors, which needs torch: below this a network has stopped telling slices apart.
-LEAST_SPREAD, LEAST_RANK, STEPS_BEFORE_ALARM = 0.1, 2.0, 50
 _CAREFUL_SPREAD = 0.25
 _MUCH_WAITING = 0.3
 _ENOUGH = 8  # reports before a trend is told
@@ -28,8 +28,8 @@ def lights(story, verb):
     found = [_loss(story)]
     found += [_embedding(story), _probe(story)] if verb == "pretrain" else [_dice(story), _model(story)]
     found.append(_data(story))
-    # Pretraining needs no label: that scans have none is no news there.
-    warnings = [text for text in story.warnings if verb != "pretrain" or "without a label map" not in text]
+    # Pretraining needs no labels: scans without a label map are not worth a warning there.
+    warnings = [message.text for message in story.warnings if verb != "pretrain" or message.code != UNLABELLED]
     if warnings:
         more = f" ({len(warnings) - 1} more in the log)" if len(warnings) > 1 else ""
         found.append(Light("Warnings", LOOK, warnings[-1] + more))
@@ -38,7 +38,7 @@ def lights(story, verb):
 
 def _loss(story):
     losses = [values["loss"] for _, values in story.recent if "loss" in values]
-    if isDiverged(story.error):
+    if isDiverged(story):
         return Light("Loss", BAD, "The loss was no number any more: resume with a lower learning rate (under … above).")
     if not losses:
         return Light("Loss", NONE, "No figure yet; the first ones come after ten steps.")
@@ -59,8 +59,8 @@ def _loss(story):
 def _embedding(story):
     spread, rank = story.latest("spread"), story.latest("effective rank")
     if story.alarm and (spread is None or spread < LEAST_SPREAD or (rank is not None and rank < LEAST_RANK)
-                        or "cluster" in story.alarm):
-        return Light("Collapse", BAD, story.alarm)
+                        or story.alarm.data.get("clusters")):
+        return Light("Collapse", BAD, story.alarm.text)
     if spread is None:
         return Light("Collapse", NONE, "Whether slices are told apart is seen after the first steps.")
     words = f"spread {spread:.2f} of that of random directions"

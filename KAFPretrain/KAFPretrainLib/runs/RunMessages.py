@@ -4,6 +4,8 @@ import time
 
 from kaf.modelfile.verdict import verdict_from
 from kaf.runs import start as jobs
+from kaf.runtime.errors import DivergedError
+from kaf.runtime.message_codes import DATASET, FORECAST, NETWORK, STARTED_FROM
 from KAFSegmentationLib.segment.Forecast import roughTime
 from KAFSegmentationLib.widgets.PlainText import rich
 
@@ -26,7 +28,7 @@ def statusText(job, state, story):
     if job.note:
         lines.append(_alarm(job.note))
     if state in (jobs.FAILED, jobs.LOST):
-        lines.append(_alarm(job.error or story.error or "It ended without a word."))
+        lines.append(_alarm(job.error or story.errorText or "It ended unexpectedly, without an error message."))
         if job.can_resume:
             lines.append(_resumeWords(job, story))
     elif state == jobs.QUEUED:
@@ -42,9 +44,11 @@ def statusText(job, state, story):
         lines.append(_finished(job, story))
     elif job.is_foreign and state == jobs.RUNNING:
         lines.append("Runs; it was started outside this panel and is stopped there.")
-    started = story.said("Started from") if job.verb == "pretrain" else ""  # Fine-tune has more words about it
-    facts = [rich(text) for text in (_facts(story), started, story.said("Forecast")) if text]
-    return "<br>".join([*lines, *facts])
+    codes = [DATASET, NETWORK, STARTED_FROM, FORECAST]
+    if job.verb != "pretrain":
+        codes.remove(STARTED_FROM)  # the tab Fine-tune shows more about it
+    facts = [story.message(code) for code in codes]
+    return "<br>".join([*lines, *(rich(message.text) for message in facts if message is not None)])
 
 
 def progressText(job, state, story):
@@ -64,7 +68,7 @@ def _resumeWords(job, story):
         "begins again, because no checkpoint had been written yet"
     words = f"Resume {where}, on the device that is chosen above."
     lower = lowerRate(job)
-    if isDiverged(job.error or story.error) and lower:
+    if lower and isDiverged(story, job.error_kind):
         words += f" With the same learning rate it may fail again: under … it resumes with {lower:g}."
     return words
 
@@ -74,9 +78,13 @@ def lowerRate(job):
     return job.learning_rate and job.learning_rate / 10
 
 
-def isDiverged(error):
-    """Whether a run ended because its loss was no number any more."""
-    return "was not a number" in error
+def isDiverged(story, kind=""):
+    """Whether a run ended because its loss became NaN or infinite.
+
+    Args:
+        kind: that of the error which its process left behind, where it is known.
+    """
+    return (kind or (story.error.kind if story.error is not None else "")) == DivergedError.__name__
 
 
 def verdictOf(story):
@@ -96,11 +104,6 @@ def _finished(job, story):
         then = "Its model can be chosen in KAF Segmentation." if verdict is None or verdict.passed else \
             f"Its model did not go into the library by itself: {rich(verdict.reason())}."
     return f"Finished{words}. {then}" if job.model else f"Finished{words}."
-
-
-def _facts(story):
-    """The message that says how many patients and scans there are."""
-    return next((m.text for m in story.messages if " patients" in m.text and m.level == "info"), "")
 
 
 def _alarm(text):

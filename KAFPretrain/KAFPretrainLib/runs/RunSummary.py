@@ -1,8 +1,9 @@
-"""What the events of a run tell, gathered: how far it is, its latest figures, its words, its pictures, its end."""
+"""The events of a run, summarised: its progress, latest figures, messages, pictures and end."""
 
 from dataclasses import dataclass, field
 
 from kaf.runtime.events import Error, Message, Metric, Picture, Progress, Result
+from kaf.runtime.message_codes import COLLAPSE, RESUMED
 
 _KEPT = 40  # reports that monitors look back on
 
@@ -12,7 +13,8 @@ class RunSummary:
     """Call :meth:`take` with events in their order.
 
     ``recent``: the last reports, oldest first, each (step, figures). ``looks``: the same of all validations.
-    ``pictures``: title -> paths in order.
+    ``pictures``: title -> paths in order. ``alarm``: the last message that tells of a collapse, and ``alarmStep`` its
+    step. ``error``: the event that ended the run, until it is resumed.
     """
 
     progress: Progress | None = None
@@ -21,10 +23,10 @@ class RunSummary:
     looks: list = field(default_factory=list)
     messages: list = field(default_factory=list)
     pictures: dict = field(default_factory=dict)
-    alarm: str = ""
+    alarm: Message | None = None
     alarmStep: int = 0
     result: dict | None = None
-    error: str = ""
+    error: Error | None = None
 
     def take(self, event):
         """Learns from an event."""
@@ -38,14 +40,14 @@ class RunSummary:
                 paths.append(event.path)
         elif isinstance(event, Message):
             self.messages.append(event)
-            if event.text.startswith("Collapse"):
-                self.alarm, self.alarmStep = event.text, self.step
-            if event.text.startswith("Going on from step"):
-                self.error = ""
+            if event.code == COLLAPSE:
+                self.alarm, self.alarmStep = event, self.step
+            elif event.code == RESUMED:
+                self.error = None
         elif isinstance(event, Result):
-            self.result, self.error = event.values, ""
+            self.result, self.error = event.values, None
         elif isinstance(event, Error):
-            self.error = event.text
+            self.error = event
 
     def _takeMetric(self, event):
         self.step = max(self.step, event.step)
@@ -63,11 +65,15 @@ class RunSummary:
         return None
 
     @property
-    def warnings(self):
-        """Texts of all warnings, without the collapse alarm, which has a light of its own."""
-        return [message.text for message in self.messages
-                if message.level != "info" and not message.text.startswith("Collapse")]
+    def errorText(self):
+        """Why the run failed, as it reported; nothing where it did not."""
+        return self.error.text if self.error is not None else ""
 
-    def said(self, start):
-        """The last message that begins so, or nothing."""
-        return next((message.text for message in reversed(self.messages) if message.text.startswith(start)), "")
+    @property
+    def warnings(self):
+        """All warnings, without those of a collapse, which has a monitor of its own."""
+        return [message for message in self.messages if message.level != "info" and message.code != COLLAPSE]
+
+    def message(self, code):
+        """The last message with this code, or None."""
+        return next((message for message in reversed(self.messages) if message.code == code), None)

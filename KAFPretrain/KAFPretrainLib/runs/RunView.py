@@ -105,7 +105,7 @@ class RunView:
             self.job = self._panel.jobs.resume(self.job, {**changes, "device": self._device()})
             self._state = ""
 
-        self.story.error = ""
+        self.story.error = None
         self._do(go)
 
     def fitPictures(self):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import qt
 
-from kaf.runtime import child, errors
+from kaf.runtime import child
 from kaf.runtime.environment import child_environment
 from kaf.runtime.errors import Cancelled, KafError, WorkerError
 from kaf.runtime.events import Error, Result, from_json
@@ -79,7 +79,7 @@ class ShortJob:
         if isinstance(event, Result):
             self._result = event.values
         elif isinstance(event, Error):
-            self._error = spokenError(event)
+            self._error = event.exception("KAF", "See the log for details.")
         else:
             self._onEvent(event)
 
@@ -95,13 +95,3 @@ class ShortJob:
         shutil.rmtree(self._folder, ignore_errors=True)
         done, self._onDone = self._onDone, lambda result, error: None
         done(None if error is not None else result, error)
-
-
-def spokenError(event):
-    """A KafError of the kind that a child reported, from its words "subject: reason. remedy"."""
-    kind = getattr(errors, event.kind, KafError)
-    subject, _, rest = event.text.partition(": ")
-    reason, dot, remedy = rest.partition(". ")
-    if not dot:
-        return KafError("KAF", event.text.rstrip("."), "The log tells more.")
-    return kind(subject, reason, remedy)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from kaf.runtime.errors import Cancelled, KafError
 from kaf.runtime.events import Progress
+from kaf.runtime.message_codes import TRAINING
 from KAFSegmentationLib.adapt.EmbeddedEditor import EmbeddedEditor
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
 from KAFSegmentationLib.adapt.NextSliceControls import NextSliceControls
@@ -218,7 +219,7 @@ class AdaptPanel:
             return None
 
     def _onEvent(self, event):
-        if isinstance(event, Progress) and event.stage == "training":
+        if isinstance(event, Progress) and event.code == TRAINING:
             event = replace(event, stage="learning")
         self.controls.showProgress(event)
 

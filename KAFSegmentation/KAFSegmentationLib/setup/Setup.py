@@ -6,11 +6,13 @@ The panel asks ``isReady()`` often and calls ``run(parent)`` when a person press
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
-from kaf.runtime.errors import InputError, KafError, ResourceError
+from kaf.runtime.errors import InputError, KafError, ModelExistsError, ResourceError
+from kaf.runtime.events import Error, from_json
 from KAFSegmentationLib.setup.Packages import Packages
 from KAFSegmentationLib.setup.SetupPlan import SetupPlan, makePlan, megabytes
 from KAFSegmentationLib.setup.SetupSettings import SetupSettings
@@ -235,18 +237,33 @@ class Setup:
         raise ResourceError(external, problem, f"{install}; then press Set up again.")
 
     def _addModels(self, folder: str, dialogs) -> None:
-        """Model files that lie beside the wheels join the user's library; one that is there already stays."""
+        """Adds the model files that lie beside the wheels to the user's library; models that it has stay as they
+        are."""
         failures = []
         for path in sorted(Path(folder).glob("*.safetensors")) if folder else []:
             dialogs.showBusy(f"Adding the model {path.stem}...")
-            interpreter = self._interpreter(self.python())
-            failure = interpreter.run(["-m", "kaf", "models", "add", str(path)], _SECONDS_PER_MODEL)
-            if failure and "in the library already" not in failure:
+            failure = self._addModel(path)
+            if failure:
                 failures.append(f"{path.name}: {failure}")
         if failures:
             self._detail = "\n".join(failures)
             raise InputError(folder, f"{len(failures)} of its models could not be added ({failures[0]})",
                              "The packages are installed; check the file and press Set up again.")
+
+    def _addModel(self, path: Path) -> str:
+        """Adds a model, unless the library has it; returns why that failed, empty if it did not."""
+        reported = []
+
+        def take(line: str) -> None:
+            with contextlib.suppress(ValueError):  # what a library prints
+                event = from_json(line)
+                reported.extend([event] if isinstance(event, Error) else [])
+
+        arguments = ["-m", "kaf", "models", "add", str(path), "--events"]
+        failure = self._interpreter(self.python()).run(arguments, _SECONDS_PER_MODEL, take)
+        if not failure or not reported:
+            return failure
+        return "" if reported[-1].kind == ModelExistsError.__name__ else reported[-1].text
 
     def _isKnownToFail(self) -> bool:
         failed = self._settings.failedPackages()

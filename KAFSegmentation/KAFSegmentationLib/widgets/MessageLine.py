@@ -9,8 +9,6 @@ _ICONS = {"info": "SP_MessageBoxInformation", "warning": "SP_MessageBoxWarning",
           "done": "SP_DialogApplyButton"}
 
 _VERBS = {"segment": "Segmentation", "explain": "Attention", "adapt": "Learning"}
-_PREDICATES = {"is", "has", "was", "hold", "holds", "shows", "cannot", "could", "does", "lies", "needs", "states",
-               "comes", "belongs"}
 
 
 class MessageLine:
@@ -52,8 +50,6 @@ class MessageLine:
 
 
 def sentence(error):
-    """A KafError as a person says it: "Heart is a label map, not a scan. Choose the scan that it was drawn on." """
-    subject = _VERBS.get(error.subject, error.subject)
-    joint = " " if error.reason.split(" ", 1)[0] in _PREDICATES else ": "
-    text = f"{subject}{joint}{error.reason}. {error.remedy}"
+    """A KafError as a paragraph: "Heart: is a label map, not a scan. Choose the scan that it was drawn on." """
+    text = f"{_VERBS.get(error.subject, error.subject)}: {error.reason}. {error.remedy}"
     return text[0].upper() + text[1:]

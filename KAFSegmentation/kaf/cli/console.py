@@ -59,7 +59,7 @@ class Console:
         """One paragraph on stderr, and an error event, with the detail, where events were asked for."""
         self.close()
         if self.events:
-            print(to_json(Error(str(error), type(error).__name__, detail)), flush=True)
+            print(to_json(Error.of(error, detail)), flush=True)
         print(plain_lines(f"kaf: {error}"), file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -76,7 +76,7 @@ class Listener(threading.Thread):
         time.sleep(grace)
         words = Cancelled(self._work.files.run, f"did not end within {grace:g} s of being asked and was ended by force",
                           "Go on later with --resume, from the last checkpoint.")
-        self._work.end(1, Error(str(words), "Cancelled"))
+        self._work.end(1, Error.of(words))
         job_process.end_tree(os.getpid(), self._work.group)
 
     def _wish(self) -> float | None:
@@ -172,7 +172,7 @@ class Work:
 
 def _as_event(error: KafError) -> Error:
     print(plain_lines(f"kaf: {error}"), file=sys.stderr)
-    return Error(str(error), type(error).__name__)
+    return Error.of(error)
 
 
 def main() -> None:

@@ -18,7 +18,9 @@ from kaf.data.pairing import Item, classify, count, distinct, first_channels, pa
 from kaf.data.walk import is_utf8, walk
 from kaf.imaging.file_names import split_extension, without_image_word
 from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message
 from kaf.runtime.files import is_regular
+from kaf.runtime.message_codes import UNLABELLED
 
 _DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima", ".dc3")
 _SCAN_MODALITIES = frozenset(("CT", "MR", "PT", "NM", "US", "XA", "OT", "CR", "DX", "MG", "RF", ""))
@@ -43,6 +45,15 @@ class Dataset:
     layout: str
     cases: tuple[Case, ...]
     problems: tuple[str, ...] = ()
+    unlabelled_problem: str = ""
+
+    def warnings(self) -> tuple[Message, ...]:
+        """The problems, and that some scans have no label map, as messages of a run."""
+        found = [Message(problem, "warning") for problem in self.problems]
+        if self.unlabelled_problem:
+            found.append(Message(self.unlabelled_problem, "warning", UNLABELLED,
+                                 {"cases": [case.name for case in self.unlabelled]}))
+        return tuple(found)
 
     @property
     def labelled(self) -> tuple[Case, ...]:
@@ -80,12 +91,12 @@ def scan_folder(folder: str | Path) -> Dataset:
     images, channels = first_channels(images, labels, problems)
     pairs = pair(images, labels, problems)
     cases = _cases(root, images, pairs, patient_ids)
-    unlabelled = [case.name for case in cases if case.label is None]
+    unlabelled, missing = [case.name for case in cases if case.label is None], ""
     if pairs and unlabelled:
-        problems.append(f"{count(unlabelled, 'scan')} without a label map: {some(unlabelled)}")
+        missing = f"{count(unlabelled, 'scan')} without a label map: {some(unlabelled)}"
     if not pairs:
         problems.extend(_hints(root, images))
-    return Dataset(root, _layout(images, pairs, channels), tuple(cases), tuple(problems))
+    return Dataset(root, _layout(images, pairs, channels), tuple(cases), tuple(problems), missing)
 
 
 def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:

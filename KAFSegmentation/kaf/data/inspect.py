@@ -124,8 +124,8 @@ def inspect_dataset(dataset: Dataset, on_event: OnEvent = ignore) -> Inspection:
     for case in dataset.cases:
         reports.append(_report(case))
         ticker.update(len(reports))
-    problems = (*dataset.problems, *_duplicates(reports), *_modalities(reports), *_spacings(reports),
-                *_rare_labels(reports))
+    problems = (*(message.text for message in dataset.warnings()), *_duplicates(reports), *_modalities(reports),
+                *_spacings(reports), *_rare_labels(reports))
     return Inspection(str(dataset.root), dataset.layout, tuple(reports), problems, label_names(dataset.root))
 
 

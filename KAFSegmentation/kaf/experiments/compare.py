@@ -34,6 +34,7 @@ from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import Message, OnEvent, Progress, Result, ignore
 from kaf.runtime.file_set import write_set
 from kaf.runtime.files import atomic_write
+from kaf.runtime.message_codes import NETWORK
 from kaf.settings.base import build
 from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
 from kaf.settings.finetune import FinetuneSettings
@@ -223,7 +224,8 @@ class _Experiment:
 
     def _make(self, plan: _Plan, folder: Path) -> None:
         start = self._weights(plan)
-        self._send(Message(f"{plan.arm}: {plan.few_shot} labelled patients, draw {plan.draw}, fold {plan.fold}"))
+        self._send(Message(f"{plan.arm}: {plan.few_shot} labelled patients, draw {plan.draw}, fold {plan.fold}",
+                           code=NETWORK, data=asdict(plan)))
         run = folder / "run"
         model = finetune(build(FinetuneSettings, {
             **self._finetuning(plan), "init_from": str(start or ""),
@@ -260,7 +262,8 @@ class _Experiment:
         with locks.hold(Path(f"{run}.lock")):
             model = run / "model.safetensors"
             if not model.is_file():
-                self._send(Message(f"{plan.arm}: pretraining, fold {plan.fold}"))
+                self._send(Message(f"{plan.arm}: pretraining, fold {plan.fold}", code=NETWORK,
+                                   data={"arm": plan.arm, "fold": plan.fold}))
                 pretrain(build(PretrainSettings, {**recipe, "resume": (run / "settings.json").is_file()}), self._quiet)
         return model
 
@@ -305,7 +308,8 @@ def _report(settings: CompareSettings, cells: Sequence[Cell], planned: int, send
              f"{settings.folds}, by patient", f"{settings.draws} draws",
              f"{'transductive' if settings.transductive else 'inductive'}: pretrained {pool} images of test patients",
              f"data: {Path(settings.data).name}"]
-    table = {"facts": facts, "baseline": baseline, "settings": settings.model_dump(mode="json"),
+    table = {"facts": facts, "networks": len(cells), "planned": planned, "baseline": baseline,
+             "settings": settings.model_dump(mode="json"),
              "rows": [asdict(row) for row in rows(cells, arms)],
              "differences": [asdict(d) for d in differences(cells, arms, baseline)]}
     table = plain_numbers(table)

@@ -19,7 +19,7 @@ from kaf.modelfile.library_folder import SUFFIX, alone_in, checked_name, folded,
 from kaf.modelfile.verdict import verdict_on
 from kaf.runtime import user_folders
 from kaf.runtime.download import Limits, download
-from kaf.runtime.errors import ModelError, OutputError, UnprovenModelError
+from kaf.runtime.errors import ModelError, ModelExistsError, OutputError, UnprovenModelError
 from kaf.runtime.files import atomic_path, file_digest, remove, write_problem
 from kaf.runtime.temporary import Scratch
 
@@ -103,7 +103,8 @@ def add_model(source: str, name: str = "", digest: str = "", folder: Path | None
 
     Raises:
         UnprovenModelError: its card says so, and nobody has accepted that.
-        ModelError: it is no sound model, has another digest, cannot be had, or its name is taken or no file name.
+        ModelExistsError: its name is taken.
+        ModelError: it is no sound model, has another digest, cannot be had, or its name is no file name.
         OutputError: the disk refuses.
     """
     folder, digest = folder or user_folder(), digest.strip().lower().removeprefix("sha256:")
@@ -150,7 +151,8 @@ def keep_model(path: Path, name: str, folder: Path | None = None) -> Entry:
     an existing model is never replaced, nor is one that came with KAF hidden behind it.
 
     Raises:
-        ModelError: the name is taken or no file name, or the file is damaged.
+        ModelExistsError: the name is taken.
+        ModelError: it is no file name, or the file is damaged.
         OutputError: the disk refuses.
     """
     folder = folder or user_folder()
@@ -271,7 +273,7 @@ def _check_free(name: str, folder: Path, overwrite: bool, remedy: str) -> None:
         if folded(known) != folded(name):
             continue
         if bundled:
-            raise ModelError(f"model '{name}'", "is in the library already: it comes with KAF and stays", remedy)
+            raise ModelExistsError(f"model '{name}'", "is in the library already: it comes with KAF and stays", remedy)
         if not overwrite or known != name:
             which = "" if known == name else f", as '{known}'"
-            raise ModelError(f"model '{name}'", f"is in the library already{which}", remedy)
+            raise ModelExistsError(f"model '{name}'", f"is in the library already{which}", remedy)

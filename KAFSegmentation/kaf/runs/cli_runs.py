@@ -5,6 +5,7 @@ Only the standard library: Slicer's own process uses this file.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from kaf.runs.job_folder import read_json
 LOCK = ".lock"
 WORDS = "run.json"
 _FORMAT = 1
+_CELL = re.compile(r"m(\d{1,9})-draw(\d{1,9})-fold(\d{1,9})", re.ASCII)  # the folder of a network
 
 
 def is_run(folder: Path) -> bool:
@@ -83,8 +85,22 @@ def run_words(verb: str, now: float) -> dict[str, Any]:
 
 
 def compare_state(folder: Path) -> str:
-    """finished, or stopped: a comparison says nothing about who works on it."""
+    """finished, or stopped: the files of a comparison do not tell whether somebody works on it."""
     table = read_json(folder / "comparison.json")
-    facts = table.get("facts")
-    words = str(facts[0]).split() if isinstance(facts, list) and facts else []
-    return "finished" if len(words) == 4 and words[0] == words[2] else "stopped"
+    made, planned = table.get("networks"), table.get("planned")
+    if planned is None:  # an older version wrote the table
+        made, planned = _counted(folder, table.get("settings"))
+    return "finished" if planned and made == planned else "stopped"
+
+
+def _counted(folder: Path, settings: Any) -> tuple[int, int]:
+    """How many networks of a comparison have been tested, and how many its settings ask for; 0 where they are
+    damaged."""
+    try:
+        few_shot, draws, folds = settings["few_shot"], int(settings["draws"]), settings["run_folds"]
+        planned = (len(settings["methods"]) + len(settings["arms"])) * len(few_shot) * draws * len(folds)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0, 0
+    cells = (_CELL.fullmatch(path.parent.name) for path in folder.glob("*/*/result.json"))
+    found = [tuple(map(int, cell.groups())) for cell in cells if cell]
+    return sum(m in few_shot and draw < draws and fold in folds for m, draw, fold in found), planned

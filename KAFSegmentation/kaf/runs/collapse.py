@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kaf.runtime.events import Message
+from kaf.runtime.message_codes import COLLAPSE
 
 STEPS_BEFORE_ALARM = 50
 LEAST_SPREAD = 0.1  # of 1 / sqrt(width), which is that of directions drawn at random
@@ -29,4 +30,4 @@ def embedding_collapse(figures: Mapping[str, float]) -> Message | None:
 
 def collapse_warning(text: str, figure: str, value: float, clusters: bool = False) -> Message:
     """The warning about a collapse that ``figure`` shows, of the embeddings or of the ``clusters``."""
-    return Message(f"Collapse: {text}", "warning")
+    return Message(f"Collapse: {text}", "warning", COLLAPSE, {"figure": figure, "value": value, "clusters": clusters})

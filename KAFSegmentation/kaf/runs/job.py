@@ -203,6 +203,14 @@ class Job:
         log = "" if self.is_foreign else f" The log is {self.log}."
         return f"{self.folder}: the process {happened}{said}. {then}{log}"
 
+    @property
+    def error_kind(self) -> str:
+        """The class of the error that ended it, e.g. DivergedError; nothing where all is well, or where it was lost."""
+        if self.state() != FAILED:
+            return ""
+        ending = self._tail.look().ending
+        return str(self._child().get("kind", "")) or (ending.kind if isinstance(ending, Error) else "")
+
     def _way_out(self) -> str:
         if not self._usable:
             return self.note

@@ -13,7 +13,7 @@ from kaf.runs.cli_runs import LOCK, WORDS, run_words
 from kaf.runs.earlier import BACK, WAITING, EarlierRun, check_replaceable, has_checkpoint, own_content
 from kaf.runs.layout import TRAINING
 from kaf.runtime import locks
-from kaf.runtime.errors import Cancelled, InputError, KafError, ModelError, OutputError, SettingsError
+from kaf.runtime.errors import Cancelled, InputError, ModelError, OutputError, SettingsError
 from kaf.runtime.events import Error, Message, OnEvent, ignore, to_json
 from kaf.runtime.files import atomic_write, write_problem
 from kaf.settings.base import Settings
@@ -153,10 +153,9 @@ class RunFolder:
         """The error that ends the run, for those who only look at its files."""
         if isinstance(error, KeyboardInterrupt):
             error = Cancelled(self.path)
-        words = str(error) if isinstance(error, KafError) else f"{type(error).__name__}: {error}"
         assert self._events is not None
         with suppress(OSError):
-            self._events.write(to_json(Error(words, type(error).__name__)) + "\n")
+            self._events.write(to_json(Error.of(error)) + "\n")
 
 
 def _write_json(path: Path, values: Any) -> None:

@@ -45,8 +45,16 @@ class UnprovenModelError(ModelError):
     same."""
 
 
+class ModelExistsError(ModelError):
+    """A model of this name is in the library."""
+
+
 class ResourceError(KafError):
     """Memory, disk or a device ran out or is not there."""
+
+
+class DivergedError(ResourceError):
+    """The loss of a training became NaN or infinite, and stayed so."""
 
 
 def lost_device(error: BaseException) -> ResourceError | None:

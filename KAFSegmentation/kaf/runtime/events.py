@@ -11,17 +11,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from kaf.runtime import json_files
+from kaf.runtime import errors, json_files
 
 
 @dataclass(frozen=True)
 class Progress:
-    """``done`` of ``total`` steps of ``stage``; ``seconds_left`` is None until it can be told."""
+    """``done`` of ``total`` steps of ``stage``; ``seconds_left`` is None until it can be estimated.  ``code`` names
+    the stage for whoever acts on it (:mod:`kaf.runtime.message_codes`)."""
 
     stage: str
     done: float
     total: float
     seconds_left: float | None = None
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Message:
-    """Words for the user; ``level`` is info, warning or error."""
+    """A sentence for the user; ``level`` is info, warning or error.
+
+    ``code`` (of :mod:`kaf.runtime.message_codes`) says what it is about and ``data`` (JSON-ready) holds its facts: who
+    acts on a message looks at these, and never into the text.
+    """
 
     text: str
     level: str = "info"
+    code: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,38 @@ class Result:
 
 @dataclass(frozen=True)
 class Error:
-    """The run failed: the words for the user, the kind of error, and the detail for the log."""
+    """The run failed: what is concerned, why, what to do; ``kind`` is the class of the error, ``detail`` is for the
+    log.  Of an unexpected error there is only a ``reason``."""
 
-    text: str
+    subject: str
+    reason: str
+    remedy: str
     kind: str = "KafError"
     detail: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException, detail: str = "") -> Error:
+        """The event that reports this exception."""
+        kind = type(error).__name__
+        if isinstance(error, errors.KafError):
+            return cls(error.subject, error.reason, error.remedy, kind, detail)
+        return cls("", f"{kind}: {error}", "", kind, detail)
+
+    @property
+    def text(self) -> str:
+        """The whole paragraph."""
+        return f"{self.subject}: {self.reason}. {self.remedy}" if self.remedy else self.reason
+
+    def exception(self, subject: str, remedy: str) -> errors.KafError:
+        """The error as it was raised in the other process; one of an unknown kind becomes a KafError.
+
+        Args:
+            subject, remedy: for an event that has none: one of an older version, or of an unexpected error.
+        """
+        kind = getattr(errors, self.kind, None)
+        if not (isinstance(kind, type) and issubclass(kind, errors.KafError)):
+            kind = errors.KafError
+        return kind(self.subject or subject, self.reason, self.remedy or remedy)
 
 
 Event = Progress | Metric | Picture | Message | Result | Error
@@ -77,16 +112,26 @@ def ignore(_: Event) -> None:
     """The watcher of somebody who does not watch."""
 
 
+def to_dict(event: Event) -> dict[str, Any]:
+    """JSON-ready, with the kind under ``event``.  Of an error the whole ``text`` is there too; a code and data only
+    where there are any."""
+    values = {"event": type(event).__name__.lower(), **asdict(event)}
+    if isinstance(event, Error):
+        values["text"] = event.text
+    return {name: value for name, value in values.items() if value or name not in ("code", "data")}
+
+
 def to_json(event: Event) -> str:
-    """One line of ASCII JSON with the kind under ``event``."""
-    return json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
+    """One line of ASCII JSON: :func:`to_dict`."""
+    return json.dumps(to_dict(event))
 
 
 def from_json(line: str) -> Event:
     """The inverse of :func:`to_json`; raises ValueError for a line that is no event, or has fields of other kinds."""
     values = json_files.parse(line)
     try:
-        event: Event = _KINDS[values.pop("event")](**values)
+        kind = _KINDS[values.pop("event")]
+        event: Event = _error(**values) if kind is Error else kind(**values)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not an event: {line[:200]!r}") from error
     sound = all(isinstance(getattr(event, item.name), _TYPES[str(item.type)]) for item in fields(event))
@@ -97,6 +142,11 @@ def from_json(line: str) -> Event:
     if not sound:
         raise ValueError(f"an event with fields of other kinds: {line[:200]!r}")
     return event
+
+
+def _error(text: Any = None, subject: str = "", reason: Any = None, remedy: str = "", **more: Any) -> Error:
+    """An error event; those of older versions have a text and no fields."""
+    return Error(subject, text if reason is None else reason, remedy, **more)
 
 
 def _is_number(value: object) -> bool:

@@ -16,8 +16,9 @@ from kaf.data.prefetch import Prefetch
 from kaf.runtime import ranks
 from kaf.runtime.defer_signals import or_not_at_all, whole
 from kaf.runtime.device_choice import DeviceChoice, empty_caches
-from kaf.runtime.errors import InputError, OutputError, ResourceError
+from kaf.runtime.errors import DivergedError, InputError, OutputError, ResourceError
 from kaf.runtime.events import Message, Metric, OnEvent, Progress, ignore
+from kaf.runtime.message_codes import RESUMED, TRAINING
 from kaf.runtime.out_of_memory import is_out_of_memory
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
 from kaf.training.ema import EMA
@@ -83,9 +84,10 @@ class Loop:
             saved = load_checkpoint(checkpoints, self._modules(), self._optimiser, on_event)
             if saved is not None:
                 self.state = State(**saved)
-                on_event(Message(f"Going on from step {self.state.step}."))
+                text = f"Resuming from step {self.state.step}."
             else:
-                on_event(Message("Going on from step 0: no checkpoint had been written yet."))
+                text = "Resuming from step 0, because no checkpoint had been written yet."
+            on_event(Message(text, code=RESUMED, data={"step": self.state.step}))
             if ranks.agree(self.state.step) != self.state.step:
                 raise InputError(checkpoints, f"process {ranks.rank()} sees another checkpoint than the first one",
                                  "Put the run folder where all processes see it.")
@@ -220,13 +222,13 @@ class Loop:
                 f"Step {step} was left out: its loss or gradient was NaN or infinite{before}. If it happens often, "
                 "lower the learning rate, and look for damaged scans with `kaf data scan`.", "warning"))
 
-    def _diverged(self, times: int) -> ResourceError:
+    def _diverged(self, times: int) -> DivergedError:
         step = self.state.step
         kept = self._checkpoints is not None and any(self._checkpoints.glob("checkpoint-*.safetensors"))
         then = f"resume: the last good checkpoint is kept in {self._checkpoints}" if kept else "start again"
-        return ResourceError(
-            f"training step {step}", f"the loss was not a number {times} times in a row "
-            f"(batches {step - times + 1} to {step})" if times > 1 else "the loss was not a number",
+        return DivergedError(
+            f"training step {step}", f"the loss was NaN or infinite {times} times in a row "
+            f"(batches {step - times + 1} to {step})" if times > 1 else "the loss became NaN or infinite",
             f"Lower the learning rate (now {self.schedule.learning_rate:g}) and {then}.")
 
     def _report(self, terms: dict[str, float]) -> None:
@@ -235,7 +237,7 @@ class Loop:
         terms["share waiting for data"] = state.waited / max(state.elapsed, 1e-9)
         self._send(Metric(state.step, terms))
         left = state.elapsed * (1 - progress) / max(progress, 1e-9)
-        self._send(Progress("training", progress, 1.0, left))
+        self._send(Progress("training", progress, 1.0, left, TRAINING))
 
     def _validate(self) -> bool:
         """Validate the averaged network; True when it is time to stop early."""

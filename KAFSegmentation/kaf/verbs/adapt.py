@@ -30,6 +30,7 @@ from kaf.network import build_network
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, OnEvent, ignore
+from kaf.runtime.message_codes import STARTED_FROM
 from kaf.settings.adapt import AdaptSettings
 from kaf.settings.augmentation import AugmentationSettings
 from kaf.settings.base import build
@@ -173,7 +174,8 @@ def _start(base: Card, tensors: dict[str, torch.Tensor], card: Card, settings: A
     network = build_network(build(NetworkSettings, card.network, base.name))
     modules = ("encoder", "decoder", "clusters", *(() if settings.labels else ("head",)))
     report = transfer(network, tensors, base.name, modules, least=0.9)
-    on_event(Message(f"Started from {base.name}: {report.text()}."))
+    on_event(Message(f"Started from {base.name}: {report.text()}.", code=STARTED_FROM,
+                     data={"model": base.name, "coverage": report.coverage}))
     return network
 
 

@@ -36,6 +36,7 @@ from kaf.runs.run_folder import RunFolder
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, InputError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
+from kaf.runtime.message_codes import DATASET, STARTED_FROM
 from kaf.settings.base import build
 from kaf.settings.dimensions import small_batches
 from kaf.settings.finetune import FinetuneSettings
@@ -74,10 +75,11 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         _check_same_patients(Path(settings.output) / "split.json", split)
     with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite) as run:
         send = run.recording(on_event)
-        for problem in dataset.problems:
-            send(Message(problem, "warning"))
+        for warning in dataset.warnings():
+            send(warning)
         send(Message(f"{len(split.train)} patients for training, {len(split.validation)} for validation, on "
-                     f"{place.reason}."))
+                     f"{place.reason}.", code=DATASET,
+                     data={"patients": len(split.train), "validation": len(split.validation)}))
         split.save(run.path / "split.json")
         members = set(split.train) | set(split.validation)
         used = [case for case in labelled if case.patient in members]
@@ -248,7 +250,8 @@ def _start(settings: FinetuneSettings, plan: Plan, source: Path | None, run: Run
         card, tensors = load_tensors(source)
         report = transfer(network, tensors, source, card.trained_modules, least=_LEAST_COVERAGE)
         run.write_json("transfer.json", {"source": str(source), "digest": card.digest, **report.to_dict()})
-        send(Message(f"Started from {card.name}: {report.text()}."))
+        send(Message(f"Started from {card.name}: {report.text()}.", code=STARTED_FROM,
+                     data={"model": card.name, "coverage": report.coverage}))
     return network
 
 

@@ -32,6 +32,7 @@ from kaf.runtime import ranks
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
+from kaf.runtime.message_codes import DATASET, FORECAST, STARTED_FROM
 from kaf.settings.dimensions import small_batches
 from kaf.settings.pretrain import PretrainSettings
 from kaf.training.forecast import forecast
@@ -71,8 +72,8 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
     chosen = choose_scans(dataset, settings)
     with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite, leads) as run:
         send = run.recording(on_event)
-        for problem in dataset.problems:
-            send(Message(problem, "warning"))
+        for warning in dataset.warnings():
+            send(warning)
         plan = make_image_plan(chosen, settings, send)
         run.write_json("plan.json", plan.to_dict())
         check_dimensions(settings, plan.network)
@@ -86,7 +87,8 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
         run.write_json("split.json", {**vars(split)})
         count = sum(len(case.image) for case in cases)
         send(Message(f"{len(split.train)} patients, {len(cases)} scans, {count} slices; method {settings.method}; on "
-                     f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}."))
+                     f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}.", code=DATASET,
+                     data={"patients": len(split.train), "scans": len(cases), "slices": count}))
         pretrainer = make_pretrainer(settings, plan, run, send)
         check_card(tidy_card(make_card(settings, plan, pretrainer, len(split.train), ())))  # not after hours
         slices = views_of(cases, settings, plan, joined(needs.values()))
@@ -101,7 +103,7 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
         if not settings.resume:
             expected = forecast(loop)
             run.write_json("forecast.json", vars(expected))
-            send(Message(expected.text()))
+            send(Message(expected.text(), code=FORECAST, data=vars(expected)))
         try:
             trained = loop.run()
         except KeyboardInterrupt:
@@ -134,7 +136,8 @@ def make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send
         card, tensors = load_tensors(source)
         report = transfer(network, tensors, source, card.trained_modules, least=0.9)
         run.write_json("transfer.json", {"source": str(source), "digest": card.digest, **report.to_dict()})
-        send(Message(f"Started from {card.name}: {report.text()}."))
+        send(Message(f"Started from {card.name}: {report.text()}.", code=STARTED_FROM,
+                     data={"model": card.name, "coverage": report.coverage}))
     return Pretrainer(network, make_methods(settings, plan.network), settings.weights)
 
 

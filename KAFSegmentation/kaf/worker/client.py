@@ -28,12 +28,13 @@ from typing import Any
 import numpy as np
 
 from kaf._version import __version__
-from kaf.runtime import errors, json_files
+from kaf.runtime import json_files
 from kaf.runtime.child import Child
 from kaf.runtime.environment import child_environment
 from kaf.runtime.errors import Cancelled, KafError, ResourceError, SettingsError, WorkerError
 from kaf.runtime.events import Error, OnEvent, Result, from_json, ignore
 from kaf.runtime.logs import default_log, open_log
+from kaf.runtime.message_codes import READY
 from kaf.runtime.temporary import Scratch
 from kaf.worker.array_transfer import check_affine, plain, remove, take_array, write_array
 
@@ -111,7 +112,7 @@ class Job:
             return
         try:
             values = json_files.parse(line)
-            number, parts = values.pop("id"), values.pop("parts", None)
+            number = values.pop("id")
             if number == 0:
                 self._greet(values)
                 return
@@ -125,17 +126,18 @@ class Job:
             self._finish(event.values)
         elif isinstance(event, Error):
             self.detail = event.detail
-            self._end(error=_rebuilt(event, parts, self.verb))
+            self._end(error=event.exception(self.verb, "The log of the worker may say more."))
         else:
             self._on_event(event)
 
     def _greet(self, values: dict) -> None:
-        """What the worker says outside any request: that it is ready, or that a line made no sense to it."""
-        if values.get("text") != "ready":
+        """What the worker reports outside any request: that it is ready, or that it cannot read a request."""
+        data = values if "versions" in values else values.get("data", {})  # older versions have it beside the text
+        if values.get("code") != READY and data is not values:
             self._child.note(f"outside any request: {values}")
             return
         self._child.ready = True
-        version = values["versions"]["kaf"]
+        version = data["versions"]["kaf"]
         if version != __version__:
             self._end(error=WorkerError(
                 self._child.command[0], f"the kaf it finds is version {version}, this one is {__version__}",
@@ -367,11 +369,3 @@ def _request_line(request: dict) -> str:
     except (TypeError, ValueError) as error:
         raise SettingsError(request["verb"], f"the request cannot be written as JSON ({error})",
                             "Give numbers, words, lists, dictionaries and paths only.") from error
-
-
-def _rebuilt(event: Error, parts: list[str] | None, verb: str) -> KafError:
-    """The error as the worker raised it; one of an unknown kind becomes its base class."""
-    kind = getattr(errors, event.kind, None)
-    if not (isinstance(kind, type) and issubclass(kind, KafError)):
-        kind = KafError
-    return kind(*parts) if parts else kind(verb, event.text, "The log of the worker may say more.")

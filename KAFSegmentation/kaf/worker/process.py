@@ -8,8 +8,9 @@ Both ways one ASCII line of JSON each::
     {"id": 1, "event": "result", "values": {"arrays": {"labels": {"path": ..., "affine": ...}}, ...}}
 
 The last answer to a request is ``result`` or ``error``. Only ``id`` and ``verb`` are needed in a request.
-Lines with id 0 belong to none: the first says ``ready`` with ``pid`` and ``versions``. Whatever a library
-prints goes to stderr. When stdin closes the worker ends at once, whatever it is doing: its client is gone.
+Lines with id 0 belong to none: the first has the code ``ready``, with ``pid`` and ``versions`` in its ``data``.
+Whatever a library prints goes to stderr. When stdin closes, the worker ends at once, whatever it is doing: its client
+is gone.
 
 A verb is a function ``(request: Request, on_event) -> dict``; volumes and arrays under ``arrays`` of what it
 returns travel by file. ``--verbs module:TABLE`` adds those of a dictionary like :data:`VERBS`.
@@ -31,14 +32,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from kaf._version import __version__
 from kaf.runtime.errors import InputError, KafError, ResourceError, SettingsError, WorkerError
-from kaf.runtime.events import Error, Event, Message, OnEvent, Result
+from kaf.runtime.events import Error, Event, Message, OnEvent, Result, to_dict
+from kaf.runtime.message_codes import READY
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
 from kaf.runtime.plain_text import one_line, plain_lines
 from kaf.runtime.processes import end_tree
@@ -85,7 +86,7 @@ class Worker:
         importing one library can meet it half-made.
         """
         threading.Thread(target=self._watch, name="kaf-watch", daemon=True).start()
-        self._send(0, Message("ready"), pid=os.getpid(), versions=_versions())
+        self._send(0, Message("ready", code=READY, data={"pid": os.getpid(), "versions": _versions()}))
         for name in ahead:
             try:
                 importlib.import_module(name)
@@ -111,10 +112,9 @@ class Worker:
             end_tree(os.getpid(), 0 if sys.platform == "win32" else os.getpgrp())
         os._exit(0)
 
-    def _send(self, number: int, event: Event, **more: Any) -> None:
-        """One line; ``more`` is added beside the fields of the event."""
-        values = {"id": number, "event": type(event).__name__.lower(), **asdict(event), **more}
-        line = json.dumps(values, default=plain).encode("ascii") + b"\n"
+    def _send(self, number: int, event: Event) -> None:
+        """One line: the event, and which request it belongs to."""
+        line = json.dumps({"id": number, **to_dict(event)}, default=plain).encode("ascii") + b"\n"
         with self._speaking:
             try:
                 self._answers.write(line)
@@ -152,8 +152,7 @@ class Worker:
         """Sends an error, from within the handler of the exception behind it; True if a resource ran out."""
         detail = traceback.format_exc()
         print(plain_lines(detail), file=sys.stderr, flush=True)
-        self._send(number, Error(str(error), type(error).__name__, detail),
-                   parts=[error.subject, error.reason, error.remedy])
+        self._send(number, Error.of(error, detail))
         return isinstance(error, ResourceError)
 
     def _free(self) -> None:

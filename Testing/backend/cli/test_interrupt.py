@@ -134,6 +134,6 @@ def test_ctrl_c_in_training_keeps_a_checkpoint_to_go_on_from(kaf, monkeypatch):
     assert (again.code, "--resume" in again.err) == (1, True)
     done = kaf(*train, "--resume")
     assert done.code == 0, done.err
-    assert "Going on from step 3." in done.err
+    assert "Resuming from step 3." in done.err
     assert Path("run/model.safetensors").is_file()
     assert "kaf segment SCAN --model run/model.safetensors" in done.out

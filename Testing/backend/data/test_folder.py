@@ -10,6 +10,8 @@ from made_folders import folder, pairs
 
 from kaf.data.folder import scan_folder
 from kaf.runtime.errors import InputError
+from kaf.runtime.events import Message
+from kaf.runtime.message_codes import UNLABELLED
 
 # ---------------------------------------------------------------- layouts
 
@@ -37,7 +39,9 @@ def test_test_images_of_the_decathlon_have_no_labels(tmp_path):
     assert dataset.layout == "imagesTr and labelsTr, as in the Medical Segmentation Decathlon"
     assert [case.name for case in dataset.labelled] == ["liver_1"]
     assert [case.name for case in dataset.unlabelled] == ["liver_2"]
-    assert dataset.problems == ("1 scan without a label map: liver_2",)
+    assert dataset.problems == ()
+    assert dataset.warnings() == (
+        Message("1 scan without a label map: liver_2", "warning", UNLABELLED, {"cases": ["liver_2"]}),)
 
 
 @pytest.mark.parametrize("suffix", [
@@ -161,7 +165,7 @@ def test_hidden_and_foreign_files_are_ignored(tmp_path):
 
 
 def problems_of(root: Path, *files: str) -> str:
-    return "\n".join(scan_folder(folder(root, *files)).problems)
+    return "\n".join(warning.text for warning in scan_folder(folder(root, *files)).warnings())
 
 
 def test_orphans_are_named(tmp_path):

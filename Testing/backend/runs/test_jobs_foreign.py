@@ -123,10 +123,33 @@ def test_a_comparison_is_one_run(tmp_path):
         (tmp_path / "experiment" / name).write_text("{}")
     job, = jobs.find(tmp_path)
     assert (job.folder.name, job.verb, job.state()) == ("experiment", "compare", jobs.STOPPED)
-    (job.folder / "comparison.json").write_text(json.dumps({"facts": ["3 of 6 networks"], "settings": {"folds": 5}}))
+    table = {"facts": ["3 out of six"], "networks": 3, "planned": 6, "settings": {"folds": 5}}
+    (job.folder / "comparison.json").write_text(json.dumps(table))
     assert (job.state(), jobs.Job(job.folder).values) == (jobs.STOPPED, {"folds": 5})
-    (job.folder / "comparison.json").write_text(json.dumps({"facts": ["6 of 6 networks"]}))
+    (job.folder / "comparison.json").write_text(json.dumps({**table, "networks": 6}))
     assert job.state() == jobs.FINISHED
+
+
+def test_of_a_comparison_of_an_older_version_the_networks_are_counted(tmp_path):
+    """Its table says how many there are in a sentence only."""
+    settings = {"methods": ["scratch", "kaf"], "arms": {}, "few_shot": [2, 6], "draws": 1, "run_folds": [0]}
+    (tmp_path / "folds.json").write_text("[]")
+    (tmp_path / "comparison.json").write_text(json.dumps({"facts": ["4 of 4 networks"], "settings": settings}))
+    (job,) = jobs.find(tmp_path)
+    cells = [tmp_path / arm / f"m{m}-draw0-fold0" / "result.json" for arm in ("scratch", "kaf") for m in (2, 6)]
+    others = [tmp_path / "kaf" / name / "result.json" for name in ("m9-draw0-fold0", "x")]
+    for cell in (*cells[:3], *others):
+        cell.parent.mkdir(parents=True)
+        cell.write_text("{}")
+    assert job.state() == jobs.STOPPED
+    cells[3].parent.mkdir()
+    cells[3].write_text("{}")
+    assert job.state() == jobs.FINISHED
+    for damaged in ({**settings, "draws": "many"}, {**settings, "few_shot": 2}, {}, None, [1]):
+        (tmp_path / "comparison.json").write_text(json.dumps({"facts": ["4 of 4 networks"], "settings": damaged}))
+        assert job.state() == jobs.STOPPED
+    (tmp_path / "comparison.json").write_text(json.dumps({"settings": {**settings, "draws": 10 ** 18}}))
+    assert job.state() == jobs.STOPPED
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script")

@@ -11,6 +11,7 @@ from small_models import write_phantoms
 from kaf.modelfile.card import read_card
 from kaf.runs import start as jobs
 from kaf.runtime.events import Message, Metric, Result
+from kaf.runtime.message_codes import RESUMED
 
 
 def test_a_pretraining_is_stopped_and_gone_on_with(tmp_path, monkeypatch):
@@ -31,8 +32,8 @@ def test_a_pretraining_is_stopped_and_gone_on_with(tmp_path, monkeypatch):
         until(lambda: job.state() not in jobs.ALIVE, 240)
         assert (job.state(), job.error) == (jobs.FINISHED, ""), job.log.read_text()
         told = job.events()[0]
-        assert [event.text for event in told if isinstance(event, Message) and "Going on" in event.text] == [
-            f"Going on from step {int(kept.stem[-8:])}."]
+        assert [event.data for event in told if isinstance(event, Message) and event.code == RESUMED] == [
+            {"step": int(kept.stem[-8:])}]
         assert isinstance(told[-1], Result)
         assert job.model is not None
         assert read_card(job.model).name == "tiny"

@@ -45,7 +45,7 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
     assert (Path(settings.output) / "model.safetensors").is_file()
     told = [json.loads(line).get("text", "") for line in
             (Path(settings.output) / "events.jsonl").read_text().splitlines()]
-    assert sum(words.startswith("Going on from step") for words in told) == 1
+    assert sum(words.startswith("Resuming from step") for words in told) == 1
 
 
 def test_a_job_that_is_picked_up_again_resumes_only_what_had_begun(tmp_path):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 from training_toys import Clock
 
 import kaf.runtime.events
-from kaf.runtime import errors
+from kaf.runtime import errors, message_codes
 from kaf.runtime.events import Error, Message, Metric, Picture, Progress, Result, Ticker, from_json, ignore, to_json
 
 EVENTS = [
@@ -18,7 +19,8 @@ EVENTS = [
     Picture("Title \"quoted\"\nsecond line", "/some/where/ä.png"),
     Message("10 patients"), Message("low memory", "warning"),
     Result(), Result({"model": "run/model.safetensors", "list": [1, 2.5, None, {"a": True}]}),
-    Error("scan.nii: is empty. Get it again."), Error("words", "InputError", "Traceback\n  line \u2028 2"),
+    Message("from step 3", code="resumed", data={"step": 3, "list": [1, None]}), Progress("a", 1, 2, code="training"),
+    Error("scan.nii", "is empty", "Get it again."), Error("", "words", "", "InputError", "Traceback\n  line \u2028 2"),
 ]
 
 
@@ -46,11 +48,50 @@ def test_every_kind_is_tried():
     '{"event": "progress", "stage": "a", "done": 1, "total": Infinity}',
     '{"event": "metric", "step": 1, "values": {"loss": "low"}}', '{"event": "metric", "step": 1, "values": [1]}',
     '{"event": "metric", "step": 1, "values": {"loss": 1' + "0" * 400 + '}}', '{"event": "message", "text": null}',
-    '{"event": "result", "values": 3}', '{"event": "error", "text": ["a"]}',
+    '{"event": "result", "values": 3}', '{"event": "error", "text": ["a"]}', '{"event": "error"}',
+    '{"event": "error", "subject": "a", "reason": 3, "remedy": "b"}', '{"event": "message", "text": "a", "data": [1]}',
+    '{"event": "message", "text": "a", "code": 7}',
 ])
 def test_a_line_that_is_no_event_is_a_value_error(line):
     with pytest.raises(ValueError):  # noqa: PT011 - its own message or json's
         from_json(line)
+
+
+def test_lines_of_older_versions_which_have_no_codes_and_no_fields_are_read():
+    assert from_json('{"event": "message", "text": "Going on from step 3.", "level": "info"}') == Message(
+        "Going on from step 3.")
+    assert from_json('{"event": "progress", "stage": "training", "done": 1, "total": 2, "seconds_left": null}') == \
+        Progress("training", 1, 2)
+    old = from_json('{"event": "error", "text": "a.nii: is empty. Get it again.", "kind": "InputError", "detail": "d"}')
+    assert (old.text, old.kind, old.detail) == ("a.nii: is empty. Get it again.", "InputError", "d")
+    error = old.exception("segment", "See the log.")
+    assert type(error) is errors.InputError
+    assert "a.nii: is empty. Get it again." in str(error)
+
+
+def test_an_error_crosses_processes_with_its_fields_and_its_kind():
+    for error in (errors.InputError("C: a. b", "holds 1.5 mm. gaps", "Take another. Or not."), errors.Cancelled("x")):
+        line = to_json(Error.of(error, "trace"))
+        assert json.loads(line)["text"] == str(error)
+        found = from_json(line)
+        again = found.exception("", "")
+        assert (type(again), again.subject, again.reason, again.remedy, found.detail) == (
+            type(error), error.subject, error.reason, error.remedy, "trace")
+    unexpected = Error.of(ZeroDivisionError("oh"))
+    assert (unexpected.text, unexpected.kind) == ("ZeroDivisionError: oh", "ZeroDivisionError")
+    assert str(unexpected.exception("segment", "See the log.")) == "segment: ZeroDivisionError: oh. See the log."
+    assert type(Error("a", "b", "c", "os.system").exception("", "")) is errors.KafError
+
+
+def test_codes_are_written_only_where_there_are_any():
+    assert json.loads(to_json(Message("a"))) == {"event": "message", "text": "a", "level": "info"}
+
+
+def test_each_code_is_told_once_and_explained():
+    names = [name for name in vars(message_codes) if name.isupper()]
+    assert len({getattr(message_codes, name) for name in names}) == len(names) >= 9
+    source = Path(message_codes.__file__).read_text(encoding="utf-8")
+    assert all(f'\n{name} = "{getattr(message_codes, name)}"\n"""' in source for name in names)
 
 
 def test_the_words_of_a_wrong_line_are_short():

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from training_toys import CPU, Clock, Task, same, small_net
 
-from kaf.runtime.errors import ResourceError
+from kaf.runtime.errors import DivergedError, ResourceError
 from kaf.runtime.events import Message, Metric, Progress
+from kaf.runtime.message_codes import TRAINING
 from kaf.training import loop as loop_module
 from kaf.training.ema import EMA
 from kaf.training.loop import Loop
@@ -153,7 +154,7 @@ def test_progress_tells_the_time_left(tmp_path, clock):
     heard = []
     Loop(Task(clock=clock), Schedule(0.05, 0, 1, 0.9, steps=40), CPU, tmp_path, on_event=heard.append).run()
     assert [event for event in heard if isinstance(event, Progress)] == [
-        Progress("training", done / 40, 1.0, pytest.approx(40.0 - done)) for done in (10, 20, 30, 40)]
+        Progress("training", done / 40, 1.0, pytest.approx(40.0 - done), TRAINING) for done in (10, 20, 30, 40)]
     assert heard[0].values["seconds per step"] == 1.0
     assert heard[0].values["share waiting for data"] == 0.0
 
@@ -175,7 +176,7 @@ def test_a_step_without_a_number_is_left_out(tmp_path):
     """Its weights, its optimiser and the running means of its normalisation are as if it had not been."""
     task = Task(bad=[0])
     loop = Loop(task, Schedule(0.05, 0.1, 1, 0.9, steps=1), CPU, tmp_path)
-    with pytest.raises(ResourceError, match=r"^training step 1: the loss was not a number\. Lower the learning rate"):
+    with pytest.raises(DivergedError, match=r"^training step 1: the loss became NaN or infinite\. Lower the "):
         loop.run()
     assert list(tmp_path.iterdir()) == [], "nothing was learned, so that there is nothing to keep"
     assert same(loop.average.network, small_net())
@@ -199,7 +200,7 @@ def test_three_bad_steps_in_a_row_are_an_error_and_the_last_good_checkpoint_is_k
     loop = Loop(Task(bad=[7, 8, 9], clock=clock), schedule, CPU, tmp_path)
     with pytest.raises(ResourceError) as caught:
         loop.run()
-    assert caught.value.reason == "the loss was not a number 3 times in a row (batches 8 to 10)"
+    assert caught.value.reason == "the loss was NaN or infinite 3 times in a row (batches 8 to 10)"
     assert caught.value.remedy == (
         f"Lower the learning rate (now 0.05) and resume: the last good checkpoint is kept in {tmp_path}.")
     assert [file.name for file in sorted(tmp_path.iterdir())] == [

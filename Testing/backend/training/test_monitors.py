@@ -12,6 +12,7 @@ from method_toys import NETWORK, random_numbers
 from kaf.methods.bim.method import Bim
 from kaf.methods.bim.settings import BimSettings
 from kaf.runs.collapse import embedding_collapse
+from kaf.runtime.message_codes import COLLAPSE
 from kaf.training.monitors import embedding_figures
 
 
@@ -57,22 +58,28 @@ def test_few_slices_say_little_and_that_alone():
 
 def test_the_same_embedding_for_all_is_a_collapse():
     one = random_numbers(1, 1, 16).expand(2, 12, 16)
-    words = embedding_collapse(embedding_figures(one + 1e-3 * random_numbers(2, 12, 16))).text
-    assert words.startswith("Collapse: all slices, or places, get nearly the same embedding")
-    assert "Lower the learning rate" in words
+    warning = embedding_collapse(embedding_figures(one + 1e-3 * random_numbers(2, 12, 16)))
+    assert (warning.level, warning.code, warning.data["figure"], warning.data["clusters"]) == (
+        "warning", COLLAPSE, "spread", False)
+    assert "all slices, or places, get nearly the same embedding" in warning.text
+    assert "Lower the learning rate" in warning.text
     assert all(math.isfinite(value) for value in embedding_figures(one).values())
     assert embedding_collapse(embedding_figures(torch.zeros(2, 12, 16))), "a network that died altogether"
 
 
 def test_a_line_is_a_collapse():
     line = random_numbers(1, 12, 1) * random_numbers(1, 1, 16, seed=1) + random_numbers(1, 1, 16, seed=2)
-    assert "one direction only" in embedding_collapse(
-        embedding_figures(line + 1e-4 * random_numbers(1, 12, 16))).text
+    warning = embedding_collapse(embedding_figures(line + 1e-4 * random_numbers(1, 12, 16)))
+    assert (warning.data["figure"], warning.data["clusters"]) == ("effective rank", False)
+    assert "one direction only" in warning.text
 
 
 def test_clusters_that_are_not_used_are_a_collapse():
     method = Bim(BimSettings(clusters=5), NETWORK)
     alive = {"cluster use": 0.9, "cluster information": 0.02}
     assert method.warning(alive) is None
-    assert "few clusters are used (entropy 20 %" in method.warning({**alive, "cluster use": 0.2}).text
-    assert "all pixels get the same clusters" in method.warning({**alive, "cluster information": 0.0005}).text
+    unused, same = method.warning({**alive, "cluster use": 0.2}), method.warning({**alive, "cluster information": 5e-4})
+    assert (unused.code, unused.data) == (COLLAPSE, {"figure": "cluster use", "value": 0.2, "clusters": True})
+    assert "few clusters are used (entropy 20 %" in unused.text
+    assert (same.code, same.data) == (COLLAPSE, {"figure": "cluster information", "value": 5e-4, "clusters": True})
+    assert "all pixels get the same clusters" in same.text

@@ -10,6 +10,7 @@ from training_toys import CPU, Clock, Task, same
 
 from kaf.runtime.errors import InputError, ModelError
 from kaf.runtime.events import Message
+from kaf.runtime.message_codes import RESUMED
 from kaf.training import loop as loop_module
 from kaf.training.checkpoint import load_checkpoint
 from kaf.training.loop import Loop
@@ -51,7 +52,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(tmp_path, optimise
         seen += loop.task.seen
     heard = []
     loop = Loop(Task(), schedule, CPU, tmp_path / "stopped", True, heard.append)
-    assert heard == [Message(f"Going on from step {stops[-1]}.")]
+    assert heard == [Message(f"Resuming from step {stops[-1]}.", code=RESUMED, data={"step": stops[-1]})]
     assert same(loop.run(), expected)
     assert seen + loop.task.seen == list(range(20))
     assert same(loop.network, straight.network)

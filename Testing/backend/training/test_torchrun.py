@@ -62,7 +62,7 @@ def test_a_run_begun_by_one_process_is_ended_by_two(tmp_path):
     run = Path(settings.output)
     assert done.stdout.count("written: ") == 1
     assert done.stderr.count("2 processes.") == 1
-    assert done.stderr.count("Going on from step 10.") == 1
+    assert done.stderr.count("Resuming from step 10.") == 1
     lines = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     steps = Counter(line["step"] for line in lines if line["event"] == "metric" and "loss" in line["values"])
     assert steps == {10: 1, 20: 1}

@@ -16,6 +16,7 @@ from kaf.modelfile.model import load_model, load_tensors, save_model
 from kaf.modelfile.weights_file import load_weights
 from kaf.runtime.errors import Cancelled, InputError, ModelError, OutputError
 from kaf.runtime.events import Message, Metric, Progress, Result, from_json
+from kaf.runtime.message_codes import DATASET, RESUMED, STARTED_FROM
 from kaf.settings.finetune import FinetuneSettings
 from kaf.training.task import SegmentationTask
 from kaf.verbs.finetune import finetune
@@ -99,7 +100,8 @@ def test_the_run_folder_holds_the_whole_story(trained):
     assert (plan["values"], plan["patch"], plan["spacing"]) == ([1, 2, 3], 32, pytest.approx(3.0))
     told = [from_json(line) for line in (run / "events.jsonl").read_text().splitlines()]
     assert told == heard
-    assert heard[0] == Message("2 patients for training, 1 for validation, on cpu (as asked).")
+    assert heard[0] == Message("2 patients for training, 1 for validation, on cpu (as asked).", code=DATASET,
+                               data={"patients": 2, "validation": 1})
     assert isinstance(heard[-1], Result)
     assert heard[-1].values | {"seconds": 0, "validation": []} == {
         "verdict": read_card(path).metrics["verdict"],
@@ -125,7 +127,7 @@ def test_a_folder_in_use_is_refused_resumed_or_replaced(folder, trained):
     heard = []
     finetune(settings.model_copy(update={"resume": True}), heard.append)
     assert heard[-1].values["steps"] == 6
-    assert Message("Going on from step 6.") in heard
+    assert Message("Resuming from step 6.", code=RESUMED, data={"step": 6}) in heard
     assert load_tensors(path)[0].digest == json.loads(before["events.jsonl"].splitlines()[-1])["values"]["digest"]
     lines = (path.parent / "events.jsonl").read_bytes()
     assert lines.startswith(before["events.jsonl"])
@@ -188,7 +190,7 @@ def test_weights_to_start_from_are_taken_and_reported(folder, tmp_path, trained)
     assert (report["coverage"], report["missing"], report["skipped"], report["unexpected"]) == (1.0, [], [], [])
     assert len(report["loaded"]) == len(load_tensors(source)[1]) - 1
     assert Message(f"Started from heart: 100.0 % of the weights taken over ({len(report['loaded'])} loaded, "
-                   "1 adapted).") in heard
+                   "1 adapted).", code=STARTED_FROM, data={"model": "heart", "coverage": 1.0}) in heard
     found, given = load_tensors(path)[1], network.state_dict()
     assert torch.equal(found["head.weight"], given["head.weight"].half().float())
     first = given["encoder.stages.0.0.weight"].expand(-1, 3, -1, -1) / 3

@@ -14,7 +14,7 @@ from small_models import write_phantoms
 from training_toys import CPU
 
 from kaf.modelfile.card import read_card
-from kaf.runtime.errors import OutputError, ResourceError
+from kaf.runtime.errors import DivergedError, OutputError, ResourceError
 from kaf.runtime.events import Message, Metric
 from kaf.training.forecast import forecast
 from kaf.training.loop import Loop
@@ -142,7 +142,7 @@ def test_a_run_writes_its_folder_whole(tmp_path, data):
 def test_a_learning_rate_that_diverges_ends_in_words(tmp_path, data):
     settings = small_pretraining(tmp_path, data, method="mae", learning_rate=10.0, optimiser="sgd", clip=1e30,
                                  epochs=40)
-    with pytest.raises(ResourceError, match=r"the loss was not a number 3 times in a row .*Lower the learning rate"):
+    with pytest.raises(DivergedError, match=r"the loss was NaN or infinite 3 times in a row .*Lower the learning rate"):
         pretrain(settings)
 
 

@@ -15,6 +15,7 @@ from pretrain_toys import small_pretraining
 from small_models import write_phantoms
 
 from kaf.modelfile.weights_file import load_weights
+from kaf.runtime.message_codes import RESUMED
 from kaf.verbs.pretrain import pretrain
 
 STEPS = 16
@@ -76,4 +77,4 @@ def test_a_pretraining_killed_at_random_moments_gives_the_same_weights_bit_for_b
     expected, found = (load_weights(tmp_path / run / "model.safetensors")[0] for run in ("straight", "killed"))
     assert all(torch.equal(found[key], value) for key, value in expected.items())
     told = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    assert {"event": "message", "text": f"Going on from step {steps[-1]}.", "level": "info"} in told
+    assert [line["data"] for line in told if line.get("code") == RESUMED][-1] == {"step": steps[-1]}

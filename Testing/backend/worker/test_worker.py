@@ -21,6 +21,7 @@ from kaf.runtime.errors import (
     WorkerError,
 )
 from kaf.runtime.events import Message, Metric, Progress, from_json
+from kaf.runtime.message_codes import READY
 from kaf.worker import client as client_module
 from kaf.worker.client import Client
 from kaf.worker.process import in_words
@@ -183,14 +184,15 @@ def test_requests_on_the_wire():
 
         ready = json.loads(worker.stdout.readline())
         assert (ready["id"], ready["event"], ready["text"]) == (0, "message", "ready")
-        assert ready["pid"] == worker.pid or sys.platform == "win32"
-        assert set(ready["versions"]) == {"kaf", "python", "torch", "numpy", "SimpleITK"}
+        assert ready["code"] == READY
+        assert ready["data"]["pid"] == worker.pid or sys.platform == "win32"
+        assert set(ready["data"]["versions"]) == {"kaf", "python", "torch", "numpy", "SimpleITK"}
         for nonsense in (b"", b"bla", b"[1]", b'{"id": "1", "verb": "ping"}', b'{"id": 1}', b"\xff", b"7"):
             answer = ask(nonsense)
             assert (answer["id"], answer["event"], answer["kind"]) == (0, "error", "InputError")
         raw = ask(b'{"id": 5, "verb": "ping"}')
         assert (raw.pop("id"), raw["event"]) == (5, "result")
-        assert from_json(json.dumps(raw)).values["pid"] == ready["pid"]
+        assert from_json(json.dumps(raw)).values["pid"] == ready["data"]["pid"]
         assert ask(b'{"id": 6, "verb": "echo", "arrays": 3}')["event"] == "error"
         assert ask(b'{"id": 8, "verb": "chatter"}')["values"] == {"heard": ""}
         worker.stdin.write(b'{"id": 7, "verb": "steps"}\n')
