@@ -13,7 +13,7 @@ from campaigns.apart import Done, Passing
 
 CLEAR, UNCLEAR, WRONG = "clear", "unclear", "wrong"
 _TRACES = ("Traceback (most recent call last)", "Fatal Python error", "terminate called", "Segmentation fault")
-_UNEXPECTED = re.compile(r"met an error that it (does|did) not (expect|know)|met an error it did not expect")
+_UNEXPECTED = re.compile(r"met an unexpected error|met an error (that )?it (does|did) not (expect|know)")
 _PYTHON = re.compile(r"\b(NoneType|object has no attribute|list index|unexpected keyword|[A-Z]\w*(Error|Exception): )")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _MEMORY = 1500.0  # MiB; a command on a scan of a few kilobytes takes about 500, torch included

@@ -12,7 +12,7 @@ def run_action(name: str, actions: Mapping[str, Callable[[Sequence[str], Console
                console: Console) -> None:
     if arguments and arguments[0] in ("-h", "--help"):
         print(f"usage: kaf {name} {{{','.join(actions)}}} ...\n\n"
-              f"kaf {name} ACTION --help tells the options of an action")
+              f"kaf {name} ACTION --help lists the options of an action")
         return
     if not arguments or arguments[0] not in actions:
         raise SettingsError(f"kaf {name}", f"needs one of: {', '.join(actions)}", f"See `kaf {name} --help`.")

@@ -20,16 +20,18 @@ from kaf.settings.adapt import AdaptSettings
 
 
 class AdaptCommand(Command, AdaptSettings):  # type: ignore[misc]
-    """Learn from a few finished slices of one scan and segment the rest of it.
+    """Fine-tune a model on a few finished slices of a scan, and segment the rest of it.
 
-    The finished slices stay exactly as they were drawn; the model that was started from stays as it is.
+    The finished slices stay exactly as drawn, and the model to start from is not changed.
     """
 
-    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder")
-    drawn: CliPositionalArg[str] = Field(description="labels on the grid of the scan, right in the finished slices")
-    output: str = Field("", description="the segmentation; default: the scan's name with -adapted.seg.nrrd")
-    save_model: str = Field("", description="also keep the adapted model (.safetensors)")
-    overwrite: bool = Field(False, description="replace results that exist")
+    input: CliPositionalArg[str] = Field(description="scan: a file or a DICOM folder")
+    drawn: CliPositionalArg[str] = Field(description="label map on the grid of the scan, correct in the finished "
+                                                     "slices")
+    output: str = Field("", description="segmentation to write; default: the scan's name with -adapted.seg.nrrd, in "
+                                        "the current folder")
+    save_model: str = Field("", description="also save the adapted model (.safetensors)")
+    overwrite: bool = Field(False, description="replace existing results")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:

@@ -13,9 +13,9 @@ from kaf.settings.compare import CompareSettings
 
 
 class CompareCommand(Command, CompareSettings):  # type: ignore[misc]
-    """A few-shot experiment: every arm on the same patients, with paired statistics, a table and a chart.
+    """Compare training methods in a few-shot experiment: every arm on the same patients, with paired statistics.
 
-    Run it again to go on where it stopped; several processes may run it at once.
+    Run the command again to continue an experiment that was stopped; several processes may share one.
     """
 
     data: CliPositionalArg[str] = Field(description="folder of labelled scans")

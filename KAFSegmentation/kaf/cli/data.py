@@ -13,17 +13,17 @@ from kaf.cli.flags import Command, parse
 
 
 class ScanCommand(Command):
-    """Say what a folder of scans holds: cases, patients, labels, spacings, problems."""
+    """Check a folder of scans: cases, patients, labels, spacings, problems."""
 
     folder: CliPositionalArg[str] = Field(description="folder of scans")
 
 
 class ExampleCommand(Command):
-    """Make up a folder of hearts, some of them with labels, to try things out."""
+    """Create an example folder of synthetic hearts, some of them labelled."""
 
-    folder: CliPositionalArg[str] = Field(description="a new or empty folder")
-    cases: int = Field(16, ge=2, le=1000, description="how many scans")
-    labelled: int = Field(10, ge=0, le=1000, description="how many of them have a label map")
+    folder: CliPositionalArg[str] = Field(description="new or empty folder")
+    cases: int = Field(16, ge=2, le=1000, description="number of scans")
+    labelled: int = Field(10, ge=0, le=1000, description="number of scans that have a label map")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
@@ -44,5 +44,5 @@ def _example(arguments: Sequence[str], console: Console) -> None:
     from kaf.data.example import make_example
 
     folder = make_example(command.folder, command.cases, command.labelled, on_event=console)
-    console.result({"folder": str(folder)}, f"written: {folder} ({command.cases} made-up hearts)\n"
-                   f"look into it: kaf data scan {folder}")
+    console.result({"folder": str(folder)}, f"written: {folder} ({command.cases} synthetic hearts)\n"
+                   f"check it: kaf data scan {folder}")

@@ -1,4 +1,4 @@
-"""``kaf demo``: the main job on a made-up heart, or on the user's own scan, with a picture of what was found."""
+"""``kaf demo``: segment a synthetic heart, or the user's own scan, and draw the result."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _STRUCTURES = {2: r"myocard", 1: r"right ventric|\brv\b", 3: r"left ventric|\blv
 
 
 class DemoCommand(Command):
-    """Segment a scan, draw what was found and where the network looked.
+    """Segment a scan, and draw the result and the network's attention.
 
-    Without --input: a procedural heart whose true structures are known, so that Dice can be told.
+    Without --input, the scan is a synthetic heart with a known reference segmentation, and Dice is reported.
     """
 
-    input: str = Field("", description="a scan of your own: a file, or a DICOM folder")
-    model: str = Field("cardiac-mr-sax", description="name in the library, or a .safetensors file")
+    input: str = Field("", description="scan of your own: a file or a DICOM folder; default: a synthetic heart")
+    model: str = Field("cardiac-mr-sax", description="name of a model in the library, or a .safetensors file")
     output: str = Field("demo-output", description="folder for the results; files of an earlier demo are replaced")
-    seed: int = Field(0, ge=0, description="which made-up heart")
-    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan, or which phase, echo or stack of a "
-                              "DICOM series, from 0")
-    series: str = Field("", description="which series of a DICOM folder that holds several: its UID, number or "
-                        "description")
+    seed: int = Field(0, ge=0, description="random seed of the synthetic heart")
+    frame: int | None = Field(None, ge=0, description="frame of a 4-D scan, or phase, echo or stack of a DICOM "
+                                                      "series, counted from 0")
+    series: str = Field("", description="series to use where a DICOM folder contains several: its UID, number or "
+                                        "description")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
         record = files.pop("record")
         names[record].write_text(json.dumps({path.name: file_digest(names[path]) for path in files.values()}))
     if truth is not None:
-        console(Message(f"Made a heart (seed {command.seed}): {files.pop('scan')}"))
+        console(Message(f"Created a synthetic heart (seed {command.seed}): {files.pop('scan')}"))
     lines = [f"{card.name} on {result.place}: {sum(result.seconds.values()):.1f} s"]
     for label in card.labels:
         known = f"   Dice {scores[label.name]:.3f}" if label.name in scores else ""
@@ -97,7 +97,7 @@ def _check_free(files: Mapping[str, Path]) -> None:
     known = read_json(files["record"])
     for name, path in files.items():
         if name != "record" and path.exists() and (path.is_dir() or file_digest(path) != known.get(path.name)):
-            raise OutputError(path, "exists already and is not from an earlier demo, or was changed since",
+            raise OutputError(path, "exists, and is not an unchanged file of an earlier demo",
                               "Move it, or choose another folder with --output.")
 
 
@@ -112,12 +112,12 @@ def _scan(command: DemoCommand, folder: Path) -> tuple[Volume, Volume | None, st
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(folder, f"cannot be made ({error.strerror})", "Choose another folder.") from error
+        raise OutputError(folder, f"cannot be created ({error.strerror})", "Choose another folder.") from error
     return volume, truth, stem
 
 
 def _dice(found: Volume, truth: Volume, labels: Sequence[Label]) -> dict[str, float]:
-    """Dice of the labels that the made-up heart has too; a model of other organs has none of them."""
+    """Dice of the labels that the synthetic heart has too; a model of other organs has none of them."""
     from kaf.evaluation.dice import dice
 
     values = {}

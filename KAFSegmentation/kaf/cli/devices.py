@@ -10,7 +10,7 @@ from kaf.settings.run import RunSettings
 
 
 class DevicesCommand(Command):
-    """The devices that a run can use, and which one --device auto takes and why."""
+    """List the devices that a run can use, and which one --device auto chooses and why."""
 
 
 def main(arguments: Sequence[str], console: Console) -> None:

@@ -28,21 +28,21 @@ _LONG_LOG = 1 << 20  # bytes of errors.log, which then begins anew
 
 # command -> one line of help. Its code is main() of the file of that name beside this one.
 COMMANDS = {
-    "segment": "segment a scan with a model",
-    "explain": "show where the network looked",
-    "adapt": "learn from a few finished slices of a scan, and do the rest",
-    "pretrain": "learn from unlabelled scans",
+    "segment": "segment a scan, or a folder of scans",
+    "explain": "show which parts of a scan the network attended to",
+    "adapt": "fine-tune a model on a few finished slices of a scan, and segment the rest",
+    "pretrain": "pretrain a network on unlabelled scans",
     "finetune": "train a model on labelled scans",
-    "compare": "compare ways to learn from few labels",
-    "submit": "run a training as a job of a SLURM cluster",
-    "select": "which cases to label first",
-    "jobs": "the runs in a folder, and how they go",
-    "evaluate": "compare segmentations with references",
-    "demo": "segment a scan, or a made-up heart, and draw what was found",
+    "compare": "compare training methods in a few-shot experiment",
+    "submit": "submit a training to a SLURM cluster",
+    "select": "choose which scans to label first",
+    "jobs": "list the runs in a folder and their progress",
+    "evaluate": "compare segmentations with reference segmentations",
+    "demo": "segment a synthetic heart, or a scan of your own, and draw the result",
     "models": "list, show, add, export and remove models",
-    "data": "data scan FOLDER: say what it holds; data example FOLDER: make one up",
-    "devices": "the devices of this computer, and which one is taken",
-    "worker": "the resident process that programs talk to",
+    "data": "check a folder of scans (data scan), or create an example (data example)",
+    "devices": "list the devices of this computer, and the one that is used by default",
+    "worker": "run the resident process that other programs talk to",
 }
 
 
@@ -98,7 +98,7 @@ def _run(command: str, arguments: list[str], details: Path | None) -> int:
         return 0
     except OSError as error:  # from a place that has no words of its own for it
         told = lost_device(error) or OutputError(
-            error.filename or "a file", f"the system refuses it ({error.strerror or error})",
+            error.filename or "a file", f"cannot be accessed ({error.strerror or error})",
             "Check the path, its permissions, and that its disk has space.")
         console.fail(told)
         return told.exit_code
@@ -124,7 +124,7 @@ def _unexpected(command: str, error: Exception, details: Path | None) -> KafErro
     from kaf.runtime.errors import KafError
 
     said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return KafError(f"kaf {command}", f"met an error that it does not expect ({said})",
+    return KafError(f"kaf {command}", f"met an unexpected error ({said})",
                     f"Please report it with the details in {details}." if details else "Please report it.")
 
 
@@ -165,8 +165,8 @@ def _help() -> str:
     lines = [f"  {name:{width}}  {words}" for name, words in COMMANDS.items()]
     return "\n".join([
         f"kaf {__version__}: keypoint-augmented segmentation of medical scans", "",
-        "usage: kaf COMMAND [options]; kaf COMMAND --help tells its options", "", *lines, "",
-        "  --events   (any command) progress, messages and results as JSON lines on stdout"])
+        "usage: kaf COMMAND [options]", "       kaf COMMAND --help lists the options of a command", "", *lines, "",
+        "  --events   (any command) write progress, messages and results to stdout as JSON lines"])
 
 
 class Stop:

@@ -14,11 +14,12 @@ from kaf.settings.evaluate import EvaluateSettings
 
 
 class EvaluateCommand(Command, EvaluateSettings):  # type: ignore[misc]
-    """Compare segmentations with references: Dice, surface distances, volumes; a table and a report."""
+    """Compare segmentations with reference segmentations: Dice, surface distances and volumes, as table and report."""
 
-    prediction: CliPositionalArg[str] = Field(description="a segmentation, or a folder of them")
-    reference: CliPositionalArg[str] = Field(description="the reference, or a folder of them")
-    output: str = Field("evaluation", description="folder for the table, the numbers and the report")
+    prediction: CliPositionalArg[str] = Field(description="segmentation, or folder of segmentations")
+    reference: CliPositionalArg[str] = Field(description="reference segmentation, or folder of reference segmentations")
+    output: str = Field("evaluation", description="folder for the table (CSV), the numbers (JSON) and the report "
+                                                  "(HTML)")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""``kaf explain``: where the network looked."""
+"""``kaf explain``: which parts of a scan the network attended to."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from kaf.settings.explain import ExplainSettings
 
 
 class ExplainCommand(Command, ExplainSettings):  # type: ignore[misc]
-    """Show where the network looked: attention as a map on the grid of the scan and as Slicer markups."""
+    """Show which parts of a scan the network attended to: as a map on the grid of the scan, and as Slicer markups."""
 
-    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder")
-    output: str = Field("", description="the map: .nrrd, .nii.gz or .mha; default: the scan's name with "
-                        "-attention.nrrd, in this folder")
-    markups: str = Field("", description="also write the heaviest keypoints as Slicer markups (.mrk.json)")
-    top: int = Field(50, ge=1, le=10000, description="how many keypoints the markups hold")
-    overwrite: bool = Field(False, description="replace results that exist")
+    input: CliPositionalArg[str] = Field(description="scan: a file or a DICOM folder")
+    output: str = Field("", description="attention map to write: .nrrd, .nii.gz or .mha; default: the scan's name "
+                                        "with -attention.nrrd, in the current folder")
+    markups: str = Field("", description="also write the keypoints with the highest weights as Slicer markups "
+                                         "(.mrk.json)")
+    top: int = Field(50, ge=1, le=10000, description="number of keypoints in the markups")
+    overwrite: bool = Field(False, description="replace existing results")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str], console: Console) -> None:
 
     name_of(command.input)
     if check_suffix(output) == SEGMENTATION:
-        raise OutputError(output, "a map of numbers is no segmentation", "Use .nrrd, .nii.gz or .mha.")
+        raise OutputError(output, "is the name of a segmentation, and an attention map is not one",
+                          "Use a name that ends in .nrrd, .nii.gz or .mha.")
     outputs = [output, *([Path(command.markups)] if command.markups else [])]
     check_paths([command.input], outputs, command.overwrite, settings.model)
     volume = read_volume(command.input, command.frame, command.series or None)
@@ -56,4 +58,4 @@ def main(arguments: Sequence[str], console: Console) -> None:
              f"{100 * p['weight']:.1f} % of its slice's attention" for p in points]
     console.result({"output": str(output), "markups": command.markups or None, "keypoints": len(result.weights),
                     "heaviest": points, "warnings": list(result.warnings), "settings": settings.model_dump()},
-                   "\n".join(["most attended keypoints:", *lines, f"written: {output}"]))
+                   "\n".join(["keypoints with the most attention:", *lines, f"written: {output}"]))

@@ -17,9 +17,9 @@ from kaf.settings.finetune import FinetuneSettings
 
 
 class FinetuneCommand(Command, FinetuneSettings):  # type: ignore[misc]
-    """Train a model on a folder of labelled scans; one command, one model file.
+    """Train a model on a folder of labelled scans.
 
-    A run that was stopped goes on with --resume.
+    --resume continues a run that was stopped.
     """
 
     data: CliPositionalArg[str] = Field(description="folder of scans and label maps")

@@ -61,7 +61,7 @@ class Command(BaseSettings):
         cli_avoid_json=True, cli_exit_on_error=False, nested_model_default_partial_update=True, case_sensitive=True,
         allow_inf_nan=False)
 
-    settings: str = Field("", description="a JSON file with any of these settings; a flag wins over the file")
+    settings: str = Field("", description="JSON file with any of these settings; flags override the file")
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)

@@ -16,9 +16,9 @@ from kaf.runtime.plain_text import one_line
 
 
 class JobsCommand(Command):
-    """The runs in a folder and below it, the newest first: state, progress, time left."""
+    """List the runs in a folder and its subfolders, newest first: state, progress, time left."""
 
-    folder: CliPositionalArg[str] = Field(description="where the run folders are")
+    folder: CliPositionalArg[str] = Field(description="folder that contains the run folders")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
         left = "" if row["seconds_left"] is None else f"{duration(row['seconds_left'])} left"
         words = "  ".join(filter(None, (share, left, row["error"] or row["note"])))
         lines.append(one_line(f"{row['state']:9} {row['verb']:9} {name}  {words}"))
-    console.result({"jobs": rows}, "\n".join(lines) or f"there is no run in {top}")
+    console.result({"jobs": rows}, "\n".join(lines) or f"no runs in {top}")
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -19,39 +19,39 @@ from kaf.runtime.plain_text import one_line
 
 
 class ListCommand(Command):
-    """All models of the library."""
+    """List the models of the library."""
 
 
 class ShowCommand(Command):
-    """The card of a model."""
+    """Show the card of a model."""
 
-    name: CliPositionalArg[str] = Field(description="name in the library, or a file")
+    name: CliPositionalArg[str] = Field(description="name of a model in the library, or a .safetensors file")
 
 
 class AddCommand(Command):
     """Add a model file to the library, or download one."""
 
-    source: CliPositionalArg[str] = Field(description="a .safetensors file, or an http(s) address")
-    name: str = Field("", description="name in the library; default: the card's")
-    digest: str = Field("", description="SHA-256 of the file; needed for a download")
-    overwrite: bool = Field(False, description="replace a model of that name that you added")
-    accept: bool = Field(False, description="also a model that did not beat doing nothing on its validation cases")
-    megabytes: float = Field(Limits.megabytes, gt=0, le=1e6, description="most that is downloaded")
-    minutes: float = Field(Limits.minutes, gt=0, le=1e4, description="longest that a download may take")
+    source: CliPositionalArg[str] = Field(description=".safetensors file, or an http(s) address")
+    name: str = Field("", description="name in the library; default: the name on the model card")
+    digest: str = Field("", description="SHA-256 of the file; required for a download")
+    overwrite: bool = Field(False, description="replace a model of this name that you added earlier")
+    accept: bool = Field(False, description="also add a model that did not beat the baseline on its validation cases")
+    megabytes: float = Field(Limits.megabytes, gt=0, le=1e6, description="largest download in MB")
+    minutes: float = Field(Limits.minutes, gt=0, le=1e4, description="time limit of a download in minutes")
 
 
 class ExportCommand(Command):
     """Copy a model of the library to a file."""
 
-    name: CliPositionalArg[str] = Field(description="name in the library")
-    target: CliPositionalArg[str] = Field(description="a file, or a folder")
-    overwrite: bool = Field(False, description="replace a file that exists")
+    name: CliPositionalArg[str] = Field(description="name of a model in the library")
+    target: CliPositionalArg[str] = Field(description="file or folder to copy it to")
+    overwrite: bool = Field(False, description="replace an existing file")
 
 
 class RemoveCommand(Command):
     """Remove a model that you added."""
 
-    name: CliPositionalArg[str] = Field(description="name in the library")
+    name: CliPositionalArg[str] = Field(description="name of a model in the library")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
@@ -69,7 +69,7 @@ def _list(arguments: Sequence[str], console: Console) -> None:
     console.result({"models": [{"name": e.name, "path": str(e.path), "bundled": e.bundled, "modality": e.card.modality,
                                 "labels": e.card.label_names} for e in entries],
                     "refused": {name: str(error) for name, error in refused.items()}},
-                   "\n".join(lines) or "no models; add one with `kaf models add FILE`")
+                   "\n".join(lines) or "no models; add one: kaf models add FILE")
 
 
 def _show(arguments: Sequence[str], console: Console) -> None:

@@ -14,12 +14,12 @@ from kaf.settings.pretrain import BUDGETS, PretrainSettings, over_preset, preset
 
 
 class PretrainCommand(Command, PretrainSettings):  # type: ignore[misc]
-    """Learn from a folder of unlabelled scans; the weights are where `kaf finetune --init-from` starts.
+    """Pretrain a network on a folder of unlabelled scans; start from its weights with `kaf finetune --init-from`.
 
-    `kaf pretrain --presets` lists ready-made settings.  A run that was stopped goes on with --resume.
+    `kaf pretrain --presets` lists ready-made settings.  --resume continues a run that was stopped.
     """
 
-    data: CliPositionalArg[str] = Field(description="folder of scans; labels in it are not looked at")
+    data: CliPositionalArg[str] = Field(description="folder of scans; label maps in it are ignored")
 
     @classmethod
     def beneath(cls, arguments: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:

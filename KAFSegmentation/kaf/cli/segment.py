@@ -25,19 +25,20 @@ from kaf.settings.segment import SegmentSettings
 
 
 class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]
-    """Segment a scan: a NIfTI, NRRD or MHA file, or a folder of DICOM files; or a folder of many scans.
+    """Segment a scan (a NIfTI, NRRD or MHA file, or a folder of DICOM files), or a folder of scans.
 
-    Writes the labels on exactly the grid of the scan, and a .json with the settings, volumes and warnings.  Of a
-    folder of scans, what is done already is kept; several processes (torchrun, or the same command twice) share it.
+    The segmentation is written on the grid of the scan, with a .json file of settings, volumes and warnings beside
+    it.  For a folder of scans, finished results are kept, and several processes (torchrun, or the same command run
+    twice) share the work.
     """
 
-    input: CliPositionalArg[str] = Field(description="the scan: a file, or a DICOM folder; or a folder of scans")
-    output: str = Field("", description="the segmentation: .seg.nrrd (Slicer), .nii.gz, .nrrd or .mha; "
-                        "default: the scan's name with -seg.seg.nrrd, in this folder; or a folder, for a folder of "
-                        "scans")
-    suffix: str = Field(".seg.nrrd", description="of the segmentations of a folder of scans")
-    picture: bool = Field(False, description="also draw a picture (.png) with outlines and attention")
-    overwrite: bool = Field(False, description="replace results that exist")
+    input: CliPositionalArg[str] = Field(description="scan: a file or a DICOM folder; or a folder of scans")
+    output: str = Field("", description="segmentation to write: .seg.nrrd (Slicer), .nii.gz, .nrrd or .mha; default: "
+                                        "the scan's name with -seg.seg.nrrd, in the current folder. For a folder of "
+                                        "scans: the output folder")
+    suffix: str = Field(".seg.nrrd", description="file name ending of the segmentations of a folder of scans")
+    picture: bool = Field(False, description="also write a picture (.png) with outlines and attention")
+    overwrite: bool = Field(False, description="replace existing results")
 
 
 def main(arguments: Sequence[str], console: Console) -> int:
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str], console: Console) -> int:
 
 
 def _told_before(warnings: Sequence[str], console: Console) -> OnEvent:
-    """Says these, and gives a console that does not say them again when the verb does."""
+    """Shows these warnings, and returns a watcher that does not show them again when the verb sends them."""
     told = [Message(text, "warning") for text in warnings]
     for message in told:
         console(message)
@@ -98,7 +99,8 @@ def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console:
 
     check_suffix(command.suffix)
     if command.frame is not None:
-        raise SettingsError("--frame", "goes with one scan", "Leave it out, or give a single scan.")
+        raise SettingsError("--frame", "is for a single scan, and INPUT is a folder of scans",
+                            "Leave it out, or give one scan.")
     card = read_card(find_model(settings.model))
     cases = scan_folder(command.input).cases
     from kaf.verbs.segment_folder import segment_folder
@@ -109,8 +111,8 @@ def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console:
     if not leads():
         return 0
     notice(card, console)
-    words = [f"{len(outcome.written)} of {len(cases)} scans segmented here, {len(outcome.kept)} were done "
-             "before or by others"]
-    words += [f"{len(outcome.failed)} cannot be used"] * bool(outcome.failed)
+    words = [f"{len(outcome.written)} of {len(cases)} scans segmented, {len(outcome.kept)} finished before or by "
+             "another process"]
+    words += [f"{len(outcome.failed)} could not be used"] * bool(outcome.failed)
     console.result({"output": command.output, **vars(outcome)}, f"{', '.join(words)}: {command.output}")
     return 1 if outcome.failed else 0

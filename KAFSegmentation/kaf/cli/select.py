@@ -13,10 +13,10 @@ from kaf.settings.select import SelectSettings
 
 
 class SelectCommand(Command, SelectSettings):  # type: ignore[misc]
-    """Which cases to label first: kaf select FOLDER --model WEIGHTS.
+    """Choose which scans to label first: kaf select FOLDER --model WEIGHTS.
 
-    With pretrained weights: scans that are unlike each other, so that few stand for all.  With a model that segments:
-    the unlabelled scans that it is least sure of.
+    With pretrained weights: diverse scans, so that few represent all.  With a model that segments: the unlabelled
+    scans that it is least certain about.
     """
 
     data: CliPositionalArg[str] = Field(description="folder of scans")
@@ -31,5 +31,5 @@ def main(arguments: Sequence[str], console: Console) -> None:
     lines = [f"{choice.rank:3}  {choice.case}: {choice.reason}" for choice in selection.choices]
     table = f"{settings.output}/{TABLE}"
     console.result({**selection.to_dict(), "table": table},
-                   "\n".join([f"of {selection.candidates} patients label first, by {selection.by}:", *lines,
+                   "\n".join([f"of {selection.candidates} patients, label these first (by {selection.by}):", *lines,
                               f"written: {table}"]))

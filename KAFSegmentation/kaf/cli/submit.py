@@ -18,8 +18,8 @@ class SubmitCommand(Command, SubmitSettings):  # type: ignore[misc]
     """Run `kaf pretrain ...`, `kaf finetune ...` or `kaf compare ...` as a SLURM job: kaf submit pretrain FOLDER
     --output RUN --gpus 2.
 
-    The job is queued again, and goes on, when it is preempted or its time is over.  Flags that are not listed here
-    are those of the command that is submitted.
+    A job that is preempted or reaches its time limit is requeued and resumes the run.  All other flags are passed on
+    to the command that is submitted.
     """
 
 
@@ -41,8 +41,9 @@ def main(arguments: Sequence[str], console: Console) -> None:
         try:
             job.result()
         except (FailedJobError, UncompletedJobError) as error:
-            raise ResourceError(f"job {job.job_id}", "did not come to its end", f"Read its words in {log}.") from error
-    console.result(values, f"job {job.job_id} {'is done' if settings.wait else 'is submitted'}: {output}\nlog: {log}")
+            raise ResourceError(f"job {job.job_id}", "did not finish", f"See the log {log}.") from error
+    state = "has finished" if settings.wait else "was submitted"
+    console.result(values, f"job {job.job_id} {state}: {output}\nlog: {log}")
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -71,18 +72,18 @@ def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
 
         settings = parse(PretrainCommand, arguments, verb)
         if settings.batch % world:
-            raise SettingsError("batch", f"{settings.batch} slices do not go into {world} processes",
+            raise SettingsError("batch", f"{settings.batch} slices cannot be divided among {world} processes",
                                 f"Choose a multiple of {world}.")
     elif verb in ("finetune", "compare"):
         settings = _one_process(verb, arguments, world)
     else:
-        raise SettingsError(f"kaf submit {verb}".strip(), "is none of pretrain, finetune and compare",
+        raise SettingsError(f"kaf submit {verb}".strip(), "only pretrain, finetune and compare can be submitted",
                             "For example: kaf submit pretrain FOLDER --output RUN --gpus 1.")
     if verb == "compare":  # goes on with what is there
         return str(settings.output)
     if (Path(settings.output) / "settings.json").is_file() and not (settings.resume or settings.overwrite):
-        raise OutputError(settings.output, "already holds a run",
-                          "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
+        raise OutputError(settings.output, "already contains a run",
+                          "Resume it (--resume), replace it (--overwrite), or choose another folder.")
     if settings.overwrite and Path(settings.output).is_dir() and own_content(Path(settings.output)):
         check_replaceable(Path(settings.output), settings)
     return str(settings.output)
@@ -94,6 +95,5 @@ def _one_process(verb: str, arguments: Sequence[str], world: int) -> Any:
     from kaf.cli.finetune import FinetuneCommand
 
     if world > 1:
-        raise SettingsError(f"kaf submit {verb}", f"this is one process, not {world}",
-                            "Ask for one GPU and one process.")
+        raise SettingsError(f"kaf submit {verb}", f"cannot use {world} processes", "Ask for one GPU and one process.")
     return parse(FinetuneCommand if verb == "finetune" else CompareCommand, arguments, verb)

@@ -20,18 +20,19 @@ _REQUEUES = 100  # times that a job may run out of its time
 class SubmitSettings(Settings):
     """What a job asks of the cluster."""
 
-    cluster: Literal["slurm", "local"] = Field("slurm", description="local: on this computer, to try it out")
+    cluster: Literal["slurm", "local"] = Field("slurm", description="slurm; local: this computer, to try it out")
     partition: str = Field("", description="SLURM partition; default: the cluster's")
     account: str = Field("", description="SLURM account")
     qos: str = Field("", description="SLURM quality of service")
     constraint: str = Field("", description="SLURM constraint: features that the nodes must have")
-    hours: float = Field(24.0, gt=0, le=24 * 60, description="time limit; a run that needs longer is queued again")
-    nodes: int = Field(1, ge=1, le=1024)
-    gpus: int = Field(0, ge=0, le=64, description="GPUs per node; each has its own process")
-    processes: int = Field(0, ge=0, le=1024, description="per node; default: one per GPU, or one")
-    cpus: int = Field(4, ge=1, le=1024, description="processor cores per process")
-    memory: float = Field(16.0, gt=0, description="GB per node")
-    wait: bool = Field(False, description="until the job is done")
+    hours: float = Field(24.0, gt=0, le=24 * 60, description="time limit; a run that needs longer is requeued and "
+                                                             "resumed")
+    nodes: int = Field(1, ge=1, le=1024, description="number of nodes")
+    gpus: int = Field(0, ge=0, le=64, description="GPUs per node, one process each")
+    processes: int = Field(0, ge=0, le=1024, description="processes per node; default: one per GPU, or one")
+    cpus: int = Field(4, ge=1, le=1024, description="CPU cores per process")
+    memory: float = Field(16.0, gt=0, description="memory per node in GB")
+    wait: bool = Field(False, description="wait until the job has finished")
 
     @property
     def world(self) -> int:
@@ -62,7 +63,7 @@ class Job:
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         again = self.again or int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
         if code := self.main([self.verb, *(self.resumed() if again else self.arguments)]):
-            raise RuntimeError(f"kaf {self.verb} ended with exit code {code}; its words are in the log")
+            raise RuntimeError(f"kaf {self.verb} ended with exit code {code}; see the log")
         return self.output
 
     def resumed(self) -> tuple[str, ...]:
@@ -112,8 +113,8 @@ def submit(main: Callable[[Sequence[str]], int], verb: str, arguments: Sequence[
         return executor.submit(job)
     except (RuntimeError, OSError, ValueError, submitit.core.utils.FailedJobError,
             submitit.core.utils.FailedSubmissionError) as error:
-        raise ResourceError(f"cluster {settings.cluster}", f"the job was not taken ({str(error).strip()[:300]})",
-                            "Run this on a login node of the cluster; check the partition and what is asked for."
+        raise ResourceError(f"cluster {settings.cluster}", f"refused the job ({str(error).strip()[:300]})",
+                            "Run this on a login node of the cluster; check the partition and the resources asked for."
                             ) from error
 
 

@@ -26,22 +26,26 @@ class CompareSettings(RunSettings):
     data: str = Field(description="folder of labelled scans")
     output: str = Field(description="folder of the experiment: runs, cells, table, report")
     methods: tuple[str, ...] = Field(
-        (SCRATCH, "kaf"), description=f"{SCRATCH}: KAF from random weights; {PLAIN}: a U-Net of equal width; "
-        f"{PLAIN_LARGE}: a U-Net of equal parameters; or methods to pretrain with, as kaf or kaf+bim:0.5. With "
-        "+unlabelled at the end, unlabelled scans also help fine-tuning")
-    arms: dict[str, ArmSettings] = Field({}, description="more arms, by name (in a settings file)")
-    baseline: str = Field("", description="the arm that others are compared with; default: the first")
-    pretrain: dict[str, Any] = Field({}, description="the pretraining recipe that all arms share (in a settings file)")
-    finetune: dict[str, Any] = Field({}, description="the fine-tuning recipe that all arms share (in a settings file)")
-    unlabelled: str = Field("", description="folder of scans to pretrain on; default: the data's own, without labels")
+        (SCRATCH, "kaf"),
+        description=f"arms: {SCRATCH} (KAF from random weights), {PLAIN} (a U-Net of the same width), {PLAIN_LARGE} (a "
+        "U-Net with as many parameters), or methods to pretrain with, such as kaf or kaf+bim:0.5; with +unlabelled at "
+        "the end, fine-tuning also uses unlabelled scans")
+    arms: dict[str, ArmSettings] = Field({}, description="further arms, by name (in a settings file)")
+    baseline: str = Field("", description="arm that the others are compared with; default: the first")
+    pretrain: dict[str, Any] = Field({}, description="pretraining settings that all arms share (in a settings file)")
+    finetune: dict[str, Any] = Field({}, description="fine-tuning settings that all arms share (in a settings file)")
+    unlabelled: str = Field("", description="folder of scans to pretrain on; default: the scans of the data folder, "
+                                            "without their labels")
     few_shot: tuple[int, ...] = Field((2, 6), description="numbers of labelled patients, M")
-    draws: int = Field(3, ge=1, le=100, description="random draws of these patients; those of M = 2 are in those of 6")
-    folds: int = Field(5, ge=2, le=100, description="parts of the patients, each tested by networks without it")
-    run_folds: tuple[int, ...] = Field((0,), description="which of the folds are run, from 0")
-    transductive: bool = Field(False, description="pretrain on images of test patients too; the report says so")
-    seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="of the folds")
-    flips: bool = Field(False, description="average over mirrored copies when segmenting")
-    only_report: bool = Field(False, description="run nothing, report what is there")
+    draws: int = Field(3, ge=1, le=100, description="random draws of these patients, nested: those of M = 2 are among "
+                                                    "those of M = 6")
+    folds: int = Field(5, ge=2, le=100, description="cross-validation folds")
+    run_folds: tuple[int, ...] = Field((0,), description="folds to run, counted from 0")
+    transductive: bool = Field(False, description="also pretrain on the images of the test patients; the report "
+                                                  "states it")
+    seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the folds")
+    flips: bool = Field(False, description="test-time augmentation: average over mirrored copies")
+    only_report: bool = Field(False, description="train nothing; report the networks that are finished")
 
     @model_validator(mode="after")
     def _known(self) -> CompareSettings:

@@ -20,29 +20,29 @@ class NetworkSettings(Settings):
 
     kind: Literal["kaf", "unet", "basicunet", "dynunet", "swinunetr"] = Field(
         "kaf", description="KAF, or one of MONAI's networks for comparison")
-    in_channels: int = Field(1, ge=1, le=32, description="slices that the network sees at once")
+    in_channels: int = Field(1, ge=1, le=32, description="input channels: the slices that the network sees at once")
     classes: int = Field(2, ge=2, le=256, description="output channels, background included")
     width: int = Field(32, ge=4, le=256, description="channels of the first encoder stage")
-    decoder_width: int | None = Field(None, ge=4, le=512, description="channels of the last decoder stage; "
-                                      "default twice the width with fusion, else the width")
+    decoder_width: int | None = Field(None, ge=4, le=512, description="channels of the last decoder stage; default: "
+                                                                      "twice the width with fusion, otherwise the "
+                                                                      "width")
     fusion: Literal["keypoints", "copy", "none"] = Field(
-        "keypoints", description="what joins the encoder maps: keypoint attention, a copy of the map, or nothing")
+        "keypoints", description="fusion of the encoder's feature maps: keypoint attention, a copy of the map, or none")
     scales: tuple[bool, bool, bool, bool] = Field((True,) * 4, description="which encoder stages are fused")
     blocks: int = Field(16, ge=0, le=64, description="self-attention blocks per fused scale")
-    token_width: int = Field(256, ge=8, le=1024, description="numbers that describe a keypoint; a multiple of heads")
+    token_width: int = Field(256, ge=8, le=1024, description="length of a keypoint token; a multiple of heads")
     heads: int = Field(4, ge=1, le=32, description="attention heads of each block")
     diffusion_width: int = Field(64, ge=4, le=512, description="channels inside the diffusion convolution")
-    norm: Literal["batch", "group"] = Field("batch", description="normalise over the batch, or in groups of channels")
+    norm: Literal["batch", "group"] = Field("batch", description="batch or group normalisation")
     token_norm: Literal["batch", "layer"] | None = Field(
-        None, description="normalise keypoint tokens over the batch, or each by itself; default: as the maps are")
-    clusters: int = Field(0, ge=0, le=255, description="clusters that BIM pretraining found, kept to be looked at")
+        None, description="batch or layer normalisation of keypoint tokens; default: as for the feature maps")
+    clusters: int = Field(0, ge=0, le=255, description="clusters from BIM pretraining, kept for display")
     dimensions: int = Field(2, ge=2, le=3, description="2: slice by slice; 3: patches of the volume (dynunet)")
-    patch: tuple[int, int, int] | None = Field(None, description="3-D: slices, rows and columns of a patch; default: "
-                                               "fitted to the scans")
-    strides: tuple[Axes, ...] = Field((), description="3-D: steps of each stage along slices, rows and columns; "
-                                      "default: by the spacing")
-    kernels: tuple[Axes, ...] = Field((), description="3-D: sides of the kernels of each stage; default: by the "
-                                      "spacing")
+    patch: tuple[int, int, int] | None = Field(None, description="3-D: patch size in slices, rows and columns; "
+                                                                 "default: fitted to the scans")
+    strides: tuple[Axes, ...] = Field((), description="3-D: strides of each stage along slices, rows and columns; "
+                                                      "default: chosen by the spacing")
+    kernels: tuple[Axes, ...] = Field((), description="3-D: kernel sizes of each stage; default: chosen by the spacing")
 
     @model_validator(mode="before")
     @classmethod

@@ -12,15 +12,16 @@ from kaf.settings.base import Settings
 class KeypointSettings(Settings):
     """Detection of keypoints on a slice (SIFT)."""
 
-    limit: int = Field(128, ge=1, le=4096, description="keypoints kept per slice, the strongest ones")
-    spacing: float = Field(3.0, ge=0, le=64, description="least distance between two keypoints (pixels)")
+    limit: int = Field(128, ge=1, le=4096, description="largest number of keypoints per slice; the strongest are kept")
+    spacing: float = Field(3.0, ge=0, le=64, description="smallest distance between two keypoints (pixels)")
     contrast: float = Field(0.02, gt=0, le=1, description="SIFT's contrast threshold; lower finds more")
 
 
 class NormalisationSettings(Settings):
     """Intensities: "tissue" clips to percentiles and standardises over tissue; "window" is fixed (CT, HU)."""
 
-    kind: Literal["tissue", "window"] = Field("tissue", description="by the scan's own tissue, or a fixed window")
+    kind: Literal["tissue", "window"] = Field("tissue", description="by percentiles of the scan's tissue, or by a "
+                                                                    "fixed window")
     low: float = Field(0.5, description="lower percentile, or lower end of the window")
     high: float = Field(99.5, description="upper percentile, or upper end of the window")
 

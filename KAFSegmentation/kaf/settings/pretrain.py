@@ -26,50 +26,58 @@ BUDGETS = ("epochs", "minutes", "steps")
 class _PretrainSettings(RunSettings):
     """Learn from unlabelled scans; the result is a file of weights that fine-tuning starts from."""
 
-    data: str = Field(description="folder of scans; labels in it are not looked at")
+    data: str = Field(description="folder of scans; label maps in it are ignored")
     output: str = Field(description="run folder; the weights are written there as model.safetensors")
     name: str = Field("pretrained", min_length=1, max_length=80, description="name of the weights")
-    preset: str = Field("", description="settings of a paper, or compact ones: see `kaf pretrain --presets`")
-    method: str = Field("kaf", description="methods joined by +, each with a weight if wanted: kaf+bim:0.1, or JSON")
-    neighbours: float = Field(0.18, ge=0, le=1, description="how far a neighbouring slice may be, as a share of the "
-                              "volume's slices")
-    most_neighbours: int = Field(2, ge=1, le=100, description="and at most so many slices")
-    cases: tuple[str, ...] = Field((), description="only these cases or patients; default: all")
-    leave_out: tuple[str, ...] = Field((), description="never these patients: those who will be tested")
-    modality: Literal["MR", "CT", "any"] = Field("any", description="of the scans; any: told from the files")
-    spacing: float | None = Field(None, ge=1e-4, le=1e3, description="in-plane pixel size in mm; default: the median")
+    preset: str = Field("", description="ready-made settings, those of a paper or compact ones: see `kaf pretrain "
+                                        "--presets`")
+    method: str = Field("kaf", description="methods joined by +, each with an optional weight, such as kaf+bim:0.1; "
+                                           "or JSON")
+    neighbours: float = Field(0.18, ge=0, le=1, description="largest distance to a neighbouring slice, as a fraction "
+                                                            "of the volume's slices")
+    most_neighbours: int = Field(2, ge=1, le=100, description="largest distance to a neighbouring slice, in slices")
+    cases: tuple[str, ...] = Field((), description="use only these cases or patients; default: all")
+    leave_out: tuple[str, ...] = Field((), description="exclude these patients, such as test patients")
+    modality: Literal["MR", "CT", "any"] = Field("any", description="modality of the scans; any: detected from the "
+                                                                    "files")
+    spacing: float | None = Field(None, ge=1e-4, le=1e3, description="in-plane pixel size in mm; default: the median "
+                                                                     "of the scans")
     slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = Field(
-        "auto", description="which slices are learned from")
-    slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices seen on each side")
-    patch: int | None = Field(None, ge=16, le=1024, description="training patch in pixels; default: fitted")
-    network: NetworkSettings | None = Field(None, description="default: the compact KAF")
-    normalisation: NormalisationSettings | None = Field(None, description="default: by the modality")
-    keypoints: KeypointSettings = Field(KeypointSettings(), description="how keypoints are found")
+        "auto", description="plane of the training slices")
+    slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices on each side that the network also sees")
+    patch: int | None = Field(None, ge=16, le=1024, description="training patch size in pixels; default: fitted to "
+                                                                "the scans")
+    network: NetworkSettings | None = Field(None, description="default: the compact KAF network")
+    normalisation: NormalisationSettings | None = Field(None, description="default: chosen by the modality")
+    keypoints: KeypointSettings = Field(KeypointSettings(), description="keypoint detection")
     augmentation: AugmentationSettings = Field(AugmentationSettings(rotation=45.0, flips=(True, True)),
-                                               description="random changes that make the views of a slice")
+                                               description="random augmentation that creates the views of a slice")
     init_from: str = Field("", description="weights to start from: a model or an earlier pretraining")
     optimiser: Literal["adamw", "sgd", "radam"] = Field("adamw", description="AdamW, SGD with momentum 0.9, or RAdam")
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="largest size of the learning steps")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="how strongly large weights are held back")
-    clip: float = Field(5.0, gt=0, description="largest norm of the gradient")
-    ema: float = Field(0.996, ge=0, lt=1, description="decay of the moving average of weights, the teacher of PGL")
-    batch: int = Field(16, ge=2, le=4096, description="slices at a time, over all processes; in "
-                       "3-D 4 patches by default")
-    steps: int | None = Field(None, ge=1, description="optimiser steps; or use epochs or minutes")
-    epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the slices (3-D: the scans); or minutes")
-    minutes: float | None = Field(None, gt=0, le=1e6, description="time for training; default 30 when no epochs")
-    labelled: str = Field("", description="a folder of a few labelled cases: is pretraining helping yet?")
-    probe_every: float = Field(5.0, gt=0, description="minutes between two looks at the labelled cases and pictures")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="weight decay of the optimiser")
+    clip: float = Field(5.0, gt=0, description="gradient clipping: largest norm of the gradient")
+    ema: float = Field(0.996, ge=0, lt=1, description="decay of the exponential moving average (EMA) of the weights, "
+                                                      "PGL's teacher")
+    batch: int = Field(16, ge=2, le=4096, description="slices per batch, over all processes; default in 3-D: 4 patches")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; alternatively epochs or minutes")
+    epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the slices (3-D: over the scans); "
+                                                                 "alternatively steps or minutes")
+    minutes: float | None = Field(None, gt=0, le=1e6, description="training time in minutes; default: 30 unless steps "
+                                                                  "or epochs are given")
+    labelled: str = Field("", description="folder of a few labelled cases, to monitor whether pretraining helps")
+    probe_every: float = Field(5.0, gt=0, description="minutes between two evaluations on the labelled cases, with "
+                                                      "pictures")
     checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
-    seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="of the first weights and of all draws")
-    strict: bool = Field(False, description="a scan that cannot be used is an error; default: it is left out")
-    resume: bool = Field(False, description="go on with the run in the output folder")
-    overwrite: bool = Field(False, description="start again in an output folder that is in use")
-    cache: str = Field("", description="folder for preprocessed slices; default: the user's cache")
-    cache_limit: float = Field(20.0, ge=0, le=1e6, description="GB of preprocessed slices to keep for later runs; what "
-                               "was used longest ago is removed first; 0: no limit")
-    weights_licence: str = Field("unspecified", description="licence of the weights, for the card")
-    training_data: str = Field("", description="what it was trained on and under which licence, for the card")
+    seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights and the sampling")
+    strict: bool = Field(False, description="treat a scan that cannot be used as an error; default: leave it out")
+    resume: bool = Field(False, description="resume the run in the output folder")
+    overwrite: bool = Field(False, description="replace the run in the output folder and start again")
+    cache: str = Field("", description="cache folder for preprocessed slices; default: the user's cache")
+    cache_limit: float = Field(20.0, ge=0, le=1e6, description="size limit of this cache in GB; the least recently "
+                                                               "used entries are removed first; 0: no limit")
+    weights_licence: str = Field("unspecified", description="licence of the weights, for the model card")
+    training_data: str = Field("", description="training data and their licence, for the model card")
 
     @model_validator(mode="before")
     @classmethod

@@ -17,19 +17,19 @@ class RunSettings(Settings):
 
     device: Device = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
                            description="auto, cpu, cuda, cuda:1, mps")
-    threads: int = Field(0, ge=0, le=1024, description="processor threads, at most those that are free; 0: one "
-                         "per physical core")
-    precision: Precision = Field("auto", description="bf16 only where the processor has it natively")
-    batch: int = Field(8, ge=1, le=1024, description="slices at a time")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads, at most those that are free; 0: one per physical "
+                                                       "core")
+    precision: Precision = Field("auto", description="auto: bf16 where the device supports it natively, else fp32")
+    batch: int = Field(8, ge=1, le=1024, description="slices per batch")
 
 
 class ScanSettings(RunSettings):
     """Which scan is meant where a file or a folder holds several."""
 
-    frame: int | None = Field(None, ge=0, description="which frame of a 4-D scan, or which phase, echo or stack of a "
-                              "DICOM series, from 0")
-    series: str = Field("", description="which series of a DICOM folder that holds several: its UID, number or "
-                        "description")
+    frame: int | None = Field(None, ge=0, description="frame of a 4-D scan, or phase, echo or stack of a DICOM "
+                                                      "series, counted from 0")
+    series: str = Field("", description="series to use where a DICOM folder contains several: its UID, number or "
+                                        "description")
 
     @field_validator("series", mode="before")
     @classmethod

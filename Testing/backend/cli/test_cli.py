@@ -206,7 +206,7 @@ def test_explain_says_what_it_cannot_do(kaf, scan, model, arguments, code, words
 
 def test_the_library_from_adding_to_removing(kaf, model, monkeypatch, tmp_path):
     monkeypatch.setattr("kaf.modelfile.library.bundled_folder", lambda: tmp_path / "none came with KAF")
-    assert kaf("models", "list").out == "no models; add one with `kaf models add FILE`\n"
+    assert kaf("models", "list").out == "no models; add one: kaf models add FILE\n"
     assert kaf("models", "add", model, "--name", "mine").out == "added mine (CC0-1.0)\n"
     listed = kaf("models", "list", "--events").out
     assert {"name": "mine", "modality": "MR"}.items() <= from_json(listed).values["models"][-1].items()

@@ -82,7 +82,7 @@ def test_a_demo_replaces_nothing_but_an_earlier_one(kaf, model):
     demo = ("demo", "--input", "mine.nii.gz", "--model", model, "--output", ".")
     done = kaf(*demo)
     assert (done.code, files_here()) == (1, {"mine.nii.gz", "mine-seg.seg.nrrd"})
-    assert "mine-seg.seg.nrrd: exists already and is not from an earlier demo, or was changed since" in done.err
+    assert "mine-seg.seg.nrrd: exists, and is not an unchanged file of an earlier demo" in done.err
     assert Path("mine-seg.seg.nrrd").read_bytes() == b"corrected by hand"
     Path("mine-seg.seg.nrrd").unlink()
     assert kaf(*demo).code == 0
@@ -115,7 +115,7 @@ def test_a_model_of_other_organs_has_no_dice_on_the_heart(kaf, monkeypatch, tmp_
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--input", "no.nrrd"], "no.nrrd: does not exist"), (["--model", "nobody"], "model 'nobody': is not in the"),
-    (["--output", "file"], "file: cannot be made"), (["--output", "file/deeper"], "cannot be made"),
+    (["--output", "file"], "file: cannot be created"), (["--output", "file/deeper"], "cannot be created"),
 ])
 def test_what_is_wrong_is_said_and_nothing_is_left(kaf, model, arguments, words):
     Path("file").write_text("mine")

@@ -50,13 +50,13 @@ def test_the_command_writes_every_case_once(tmp_path, data, model, capsys):
     output = tmp_path / "done"
     command = ["segment", str(data), "--model", str(model), "--output", str(output), "--suffix", ".nii.gz", *HERE]
     assert cli.main(command) == 0
-    assert "4 of 4 scans segmented here, 0 were done" in capsys.readouterr().out
+    assert "4 of 4 scans segmented, 0 finished before" in capsys.readouterr().out
     before = stamps(output)
     assert before.keys() == {f"{name}.nii.gz" for name in NAMES} | {f"{name}-seg.json" for name in NAMES}
     (output / "p2-seg.json").unlink()
     (output / "p2.nii.gz").unlink()
     assert cli.main(command) == 0
-    assert "1 of 4 scans segmented here, 3 were done" in capsys.readouterr().out
+    assert "1 of 4 scans segmented, 3 finished before" in capsys.readouterr().out
     after = stamps(output)
     assert {name for name in after if after[name] != before[name]} == {"p2.nii.gz", "p2-seg.json"}
 

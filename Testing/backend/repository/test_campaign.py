@@ -124,7 +124,7 @@ def ended(code: int = 1, err: str = f"kaf: {WELL}\n", out: str = "", **more) -> 
     (ended(late=True), "wrong", "hangs"),
     (ended(peak=4000.0), "wrong", "4000 MiB"),
     (ended(err="Traceback (most recent call last):\nValueError: x\n"), "wrong", "traceback"),
-    (ended(err="kaf: kaf segment: met an error that it does not expect (x). Please report it.\n"), "wrong", "nobody"),
+    (ended(err="kaf: kaf segment: met an unexpected error (x). Please report it.\n"), "wrong", "nobody"),
     (ended(err="kaf: other.nii: is damaged at its end. Copy or export it again.\n"), "unclear", "names none"),
     (ended(err="kaf: scan.nii: is damaged at its end.\n"), "unclear", "no remedy"),
     (ended(err="kaf: scan.nii. Copy or export it again.\n"), "unclear", "no reason"),

@@ -181,4 +181,4 @@ def test_kaf_jobs_lists_the_runs(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     capsys.readouterr()
     assert cli.main(["jobs", str(tmp_path / "empty")]) == 0
-    assert "there is no run in" in capsys.readouterr().out
+    assert "no runs in" in capsys.readouterr().out

@@ -81,11 +81,11 @@ def test_what_is_asked_of_slurm():
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["train", "x"], "kaf submit train: is none of pretrain, finetune and compare"),
+    (["train", "x"], "kaf submit train: only pretrain, finetune and compare can be submitted"),
     (["pretrain", "x", "--output", "y", "--bach", "3"], "did you mean --batch?"),
-    (["pretrain", "x", "--output", "y", "--batch", "6", "--gpus", "4"], "6 slices do not go into 4 processes"),
-    (["finetune", "x", "--output", "y", "--gpus=2"], "kaf submit finetune: this is one process, not 2"),
-    (["compare", "x", "--output", "y", "--gpus=2"], "kaf submit compare: this is one process, not 2"),
+    (["pretrain", "x", "--output", "y", "--batch", "6", "--gpus", "4"], "6 slices cannot be divided among 4 processes"),
+    (["finetune", "x", "--output", "y", "--gpus=2"], "kaf submit finetune: cannot use 2 processes"),
+    (["compare", "x", "--output", "y", "--gpus=2"], "kaf submit compare: cannot use 2 processes"),
     (["compare", "x", "--output", "y", "--fold", "2"], "did you mean --folds?"),
     (["pretrain", "x", "--output", "y", "--hours", "0"], "hours"),
 ])
@@ -99,7 +99,7 @@ def test_wrong_usage_is_told_before_a_job_is_queued(no_job, capsys, arguments, w
 def test_a_run_that_is_there_is_not_submitted_over(no_job, tmp_path, capsys):
     (tmp_path / "settings.json").touch()
     assert cli.main(["submit", "pretrain", "x", "--output", str(tmp_path)]) == 1
-    assert "already holds a run" in capsys.readouterr().err
+    assert "already contains a run" in capsys.readouterr().err
 
 
 def test_without_submitit_the_words_say_how_to_install_it(tmp_path, monkeypatch):
@@ -110,5 +110,5 @@ def test_without_submitit_the_words_say_how_to_install_it(tmp_path, monkeypatch)
 
 def test_without_slurm_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ResourceError, match=r"cluster slurm: the job was not taken .*login node"):
+    with pytest.raises(ResourceError, match=r"cluster slurm: refused the job .*login node"):
         submit(cli.main, "pretrain", [], str(tmp_path / "run"), SubmitSettings())

@@ -291,7 +291,7 @@ def test_kaf_select_writes_and_says_the_order(scans, weights, capsys, monkeypatc
     kaf = command_line(capsys, monkeypatch, tmp_path / "here")
     done = kaf("select", scans, "--model", weights, "--count", "3", "--cache", tmp_path / "cache", *HERE)
     assert done.code == 0, done.err
-    assert done.out.startswith("of 9 patients label first, by coverage:\n  1  ")
+    assert done.out.startswith("of 9 patients, label these first (by coverage):\n  1  ")
     assert Path("selection/selection.csv").is_file()
     again = kaf("select", scans, "--model", weights, *HERE)
     assert (again.code, "exists already" in again.err) == (1, True)

@@ -15,7 +15,7 @@ class BimSettings(Settings):
     alpha: float = Field(0.5, ge=0, le=1, description="0: mutual information; 1: balanced and consistent clusters")
     balance: float = Field(1.5, gt=0, description="lambda, weight of the marginal entropies")
     boundary_weight: float = Field(0.1, ge=0, description="weight of the cross-correlation with image edges")
-    boundary_after: float = Field(0.1, ge=0, lt=1, description="share of the run before the edges count")
+    boundary_after: float = Field(0.1, ge=0, lt=1, description="fraction of the run after which the image edges count")
     gamma: float = Field(0.75, gt=0, le=4, description="exponent of the edge map")
     window: int = Field(5, ge=3, le=15, description="side of the window of the correlation (pixels, odd)")
     level: int = Field(0, ge=0, le=3, description="decoder map that is clustered, 0 finest")

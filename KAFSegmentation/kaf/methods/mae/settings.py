@@ -10,8 +10,8 @@ from kaf.settings.base import Settings
 class MaeSettings(Settings):
     """MAE: what was hidden from the network is drawn again."""
 
-    hidden: float = Field(0.6, gt=0, lt=1, description="share of the slice that is hidden")
-    block: int = Field(16, ge=2, le=64, description="side of a hidden square (pixels)")
+    hidden: float = Field(0.6, gt=0, lt=1, description="fraction of the slice that is masked")
+    block: int = Field(16, ge=2, le=64, description="side of a masked patch (pixels)")
 
 
 SETTINGS = MaeSettings()

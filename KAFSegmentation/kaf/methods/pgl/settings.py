@@ -11,10 +11,10 @@ class PglSettings(Settings):
     """PGL: the same anatomy has the same features in two crops, point by point, against a moving average."""
 
     hidden: int = Field(512, ge=2, le=8192, description="width inside projector and predictor (paper: 4096)")
-    width: int = Field(256, ge=2, le=4096, description="length of a voxel's embedding")
+    width: int = Field(256, ge=2, le=4096, description="dimension of a voxel's embedding")
     points: int = Field(12, ge=2, le=64, description="points along each side of the grid laid over the overlap")
-    least_overlap: float = Field(0.1, ge=0, le=1, description="least share that two crops have in "
-                                 "common, and of the points that lie inside both")
+    least_overlap: float = Field(0.1, ge=0, le=1, description="smallest overlap of two crops, as a fraction, and of "
+                                                              "the points that lie inside both")
 
 
 SETTINGS = PglSettings()
