@@ -25,8 +25,8 @@ class EvaluateCommand(Command, EvaluateSettings):  # type: ignore[misc]
 def main(arguments: Sequence[str], console: Console) -> None:
     command = parse(EvaluateCommand, arguments, "evaluate")
     settings = EvaluateSettings(**{name: getattr(command, name) for name in EvaluateSettings.model_fields})
+    from kaf.cohort.scoring import score_cases
     from kaf.verbs.evaluate import evaluate as run
-    from kaf.verbs.evaluate import score_cases
 
     with one_voice():
         if not leads():  # of the processes of torchrun the first one puts the table together

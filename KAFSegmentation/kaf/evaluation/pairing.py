@@ -44,7 +44,7 @@ class Pair:
 
 def find_pairs(prediction: str | Path, reference: str | Path,
                images: str | Path = "") -> tuple[list[Pair], list[str]]:
-    """The cases of two files or two folders, by name, and a sentence for each file without a partner.
+    """The cases of two files or two folders, by name, and a sentence for each file without a counterpart.
 
     Two single files are a pair whatever their names; a file and a folder are matched by name.
 
@@ -61,7 +61,7 @@ def find_pairs(prediction: str | Path, reference: str | Path,
     common = sorted(predictions.keys() & references.keys(), key=_natural)
     if not common:
         raise InputError(
-            prediction, f"none of its {len(predictions)} segmentations has a partner in {reference} "
+            prediction, f"none of its {len(predictions)} segmentations has a counterpart in {reference} "
             f"({_few(predictions)} against {_few(references)})",
             "Give both files of a case the same name, apart from endings such as _gt or -seg.",
         )

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from kaf.cohort.scoring import score_cases
 from kaf.cohort.tables import check_tables
-from kaf.cohort.work_queue import CaseOutcome, clear_work, leads, share_work, work_folder
-from kaf.evaluation.cases import Kept, Scored, score
+from kaf.cohort.work_queue import clear_work
+from kaf.evaluation.cases import Scored
 from kaf.evaluation.dice import pooled_dice
 from kaf.evaluation.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS, LabelMetrics, absent, not_contoured
-from kaf.evaluation.pairing import Pair, find_pairs
-from kaf.evaluation.results import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary, plain_numbers
+from kaf.evaluation.pairing import Pair
+from kaf.evaluation.results import NUMBERS, REPORT, TABLE, CaseResult, Evaluation, LabelSummary
+from kaf.evaluation.tables import MEASURES, to_csv, to_json
 from kaf.imaging.labels import Label, plain_label
 from kaf.report.statistics import statistic
 from kaf.runtime.errors import InputError, KafError, OutputError
-from kaf.runtime.events import Message, Metric, OnEvent, ignore
+from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.runtime.file_set import write_set
-from kaf.runtime.plain_text import csv_table
 from kaf.settings.evaluate import EvaluateSettings
 
 _SAID = 5  # so many things of a kind are said in messages; the report says all
-_STATISTICS = ("dice", "hd95", "assd", "nsd", "difference_ml", "relative_difference")
 
 
 def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluation:
     """Scores every case and writes evaluation.csv, evaluation.json and report.html.
 
-    A case that cannot be scored (no partner, another grid, a damaged file) is an error with ``strict`` or
+    A case that cannot be scored (no counterpart, another grid, a damaged file) is an error with ``strict`` or
     when nothing else remains; otherwise it is left out, with a warning here and a notice in the report.
 
     Raises:
@@ -57,59 +55,6 @@ def evaluate(settings: EvaluateSettings, on_event: OnEvent = ignore) -> Evaluati
         _write(evaluation, output, on_event)
         clear_work(output, [pair.name for pair in pairs])
     return evaluation
-
-
-def score_cases(settings: EvaluateSettings, on_event: OnEvent = ignore
-                ) -> tuple[list[Pair], list[str], CaseOutcome, Kept]:
-    """Score the cases, of several processes (torchrun) those that no other one scores; what was scored is kept.
-
-    Returns the pairs, sentences about files without a partner, the outcome, and where the scores are.
-    """
-    began = time.time()
-    output = Path(settings.output)
-    pairs, alone = find_pairs(settings.prediction, settings.reference, settings.images)
-    if settings.strict and alone:
-        more = f" (and {len(alone) - _SAID} more)" if len(alone) > _SAID else ""
-        raise InputError(
-            settings.prediction,
-            f"not every case has a partner: {' '.join(alone[:_SAID]).rstrip('.')}{more}",
-            "Add the missing files, or leave `strict` out.",
-        )
-    import monai.metrics.utils  # noqa: F401 - seconds that would spoil the estimate of the time left
-
-    kept = Kept(work_folder(output), settings)
-    problems = list[InputError]()
-
-    def is_done(pair: Pair) -> bool:
-        table = output / NUMBERS  # by then the first process has taken everything in
-        return kept.get(pair) is not None or (not leads() and table.exists() and table.stat().st_mtime >= began)
-
-    def do(pair: Pair) -> None:
-        try:
-            scored = score(pair, settings)
-        except InputError as error:
-            problems.append(error)
-            if settings.strict or len(problems) == len(pairs):
-                raise Refused(error) from error
-            raise
-        kept.put(pair, scored)
-        if math.isfinite(dice := CaseResult(pair, scored.metrics).dice):
-            on_event(Metric(pairs.index(pair) + 1, {"Dice": dice}))
-
-    try:
-        outcome = share_work(pairs, lambda pair: pair.name, output, is_done, do, on_event, "evaluate")
-    except Refused as refused:
-        clear_work(output, [pair.name for pair in pairs])
-        raise refused.error from None
-    return pairs, alone, outcome, kept
-
-
-class Refused(Exception):  # noqa: N818 - it never leaves this file
-    """Carries an InputError past those that only leave a case out."""
-
-    def __init__(self, error: InputError):
-        self.error = error
-        super().__init__(str(error))
 
 
 def _warn(texts: Sequence[str], what: str, on_event: OnEvent) -> None:
@@ -197,7 +142,7 @@ def _summary(label: Label, column: list[LabelMetrics]) -> LabelSummary:
     present = [metrics for metrics in counted if metrics.status != ABSENT]
     return LabelSummary(
         label, {kind: sum(metrics.status == kind for metrics in column) for kind in kinds},
-        {name: statistic(getattr(metrics, name) for metrics in present) for name in _STATISTICS},
+        {name: statistic(getattr(metrics, name) for metrics in present) for name in MEASURES},
         float(pooled_dice(both, sums)[0]),
     )
 
@@ -229,35 +174,3 @@ def _write(evaluation: Evaluation, output: Path, on_event: OnEvent) -> None:
     write_set({output / TABLE: to_csv(evaluation), output / REPORT: evaluation_page(evaluation, on_event),
                output / NUMBERS: json.dumps(to_json(evaluation), indent=1, allow_nan=False)},
               evaluation.settings.overwrite)
-
-
-def to_csv(evaluation: Evaluation) -> str:
-    """One row per case and label; an undefined number is an empty cell."""
-    units = {"hd95": "hd95_mm", "assd": "assd_mm"}
-    fields = list(LabelMetrics.__dataclass_fields__)
-    rows: list[Sequence[object]] = [
-        ("case", "name", *(units.get(field, field) for field in fields), "prediction", "reference")]
-    for case in evaluation.cases:
-        for metrics, summary in zip(case.metrics, evaluation.labels, strict=True):
-            values = [plain_numbers(value) for value in asdict(metrics).values()]
-            rows.append((case.pair.name, summary.label.name, *values, case.pair.prediction, case.pair.reference))
-    return csv_table(rows)
-
-
-def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything, JSON-ready; an undefined number is null."""
-    return plain_numbers({
-        "kaf_version": evaluation.code_version,
-        "created": evaluation.created,
-        "settings": evaluation.settings.model_dump(),
-        "mean_over_labels": {name: evaluation.mean(name) for name in _STATISTICS}
-        | {"pooled_dice": evaluation.pooled_dice},
-        "labels": [asdict(summary) for summary in evaluation.labels],
-        "cases": [
-            {"case": case.pair.name, "dice": case.dice, "prediction": str(case.pair.prediction),
-             "reference": str(case.pair.reference), "labels": [asdict(metrics) for metrics in case.metrics]}
-            for case in evaluation.cases
-        ],
-        "not_scored": list(evaluation.not_scored),
-        "remarks": list(evaluation.remarks),
-    })

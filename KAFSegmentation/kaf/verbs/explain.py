@@ -99,7 +99,7 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
     slices = _slices(settings, grid, at)
     chosen = None
     if at is not None and settings.direction != "saliency":
-        chosen = nearest_keypoint(prepared.keypoints[slices[0]], at[1:])
+        chosen = _nearest_keypoint(prepared.keypoints[slices[0]], at[1:])
     ticker = Ticker(on_event, "explaining", len(slices))
     maps, weights = [], []
     predictor = ready.predictor(settings, source=volume.source)
@@ -116,7 +116,7 @@ def explain(volume: Volume | str | Path, settings: ExplainSettings, on_event: On
                        ready.card, tuple(warnings))
 
 
-def nearest_keypoint(keypoints: Keypoints, position: np.ndarray) -> int:
+def _nearest_keypoint(keypoints: Keypoints, position: np.ndarray) -> int:
     """Index of the keypoint nearest to (row, column)."""
     return int(((keypoints.positions - position) ** 2).sum(1).argmin())
 

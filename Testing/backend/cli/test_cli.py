@@ -193,7 +193,7 @@ def test_explain_writes_a_map_and_markups(kaf, scan, model):
     (["--direction", "to"], 2, "needs a point. Give --point R A S"),
     (["--slice", "3"], 1, "the slices 0 to 2"),
     (["--point", "900", "0", "0"], 1, "outside the scan"),
-    (["--output", "a.seg.nrrd"], 1, "a map of numbers is no segmentation"),
+    (["--output", "a.seg.nrrd"], 1, "an attention map is not one"),
     (["--output", "a.txt"], 1, "its suffix is none"),
     (["--markups", "no/k.mrk.json"], 1, "the folder no does not"),
 ])

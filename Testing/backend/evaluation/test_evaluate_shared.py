@@ -8,7 +8,7 @@ import pytest
 from evaluation_toys import settings, strict_json
 
 from kaf.cli import entry as cli
-from kaf.verbs import evaluate as module
+from kaf.cohort import scoring as module
 from kaf.verbs.evaluate import evaluate
 
 
