@@ -1,4 +1,4 @@
-"""KAF Pretrain: the module as Slicer sees it. All work is in KAFPretrainLib, and in kaf in child processes."""
+"""KAF Pretrain: the module as Slicer sees it. The panel is in KAFPretrainLib, the computation in processes of kaf."""
 
 import sys
 
@@ -26,19 +26,19 @@ class KAFPretrain(ScriptedLoadableModule):
         parent.dependencies = ["KAFSegmentation"]
         parent.contributors = ["The KAF developers"]
         parent.helpText = _(
-            "From a folder of scans to a model of your own: looks into the folder, learns from scans without labels, "
-            "fine-tunes on a few labelled ones, and compares what came out with the labels, by patient. Runs go on "
-            "when Slicer is closed and are found again. Nothing leaves this computer. For research, not for diagnosis."
+            "From a folder of scans to a model of your own: scan the folder, pretrain on unlabelled scans, fine-tune "
+            "on a few labelled ones, and evaluate the model by patient. Runs continue when Slicer is closed and are "
+            "found again. Nothing leaves this computer. For research, not for diagnosis."
         ) + self.getDefaultModuleDocumentationLink()
         parent.acknowledgementText = _(
             "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "
-            "Image Segmentation with Limited Annotation, NeurIPS 2023. Written afresh for Slicer."
+            "Image Segmentation with Limited Annotation, NeurIPS 2023. This is an independent implementation."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-def registerSampleData():
-    """Adds the folder of hearts to Sample Data; every module is loaded by now."""
+def registerSampleData() -> None:
+    """Adds the folder of synthetic hearts to Sample Data; every module is loaded by now."""
     from KAFPretrainLib.data.SampleFolder import SampleFolder
     from KAFSegmentationLib.setup.Setup import Setup
 
@@ -48,7 +48,7 @@ def registerSampleData():
 class KAFPretrainWidget(ScriptedLoadableModuleWidget):
     """Holds the panel.
 
-    ``makeSetup`` makes what finds and installs the packages, the one of KAFSegmentation unless tests put their own.
+    ``makeSetup`` makes what finds and installs the packages: that of KAFSegmentation, unless tests replace it.
     """
 
     makeSetup = None
@@ -57,7 +57,7 @@ class KAFPretrainWidget(ScriptedLoadableModuleWidget):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         self.logic = self.pretraining = self.ui = None
 
-    def setup(self):
+    def setup(self) -> None:
         """Slicer opens the module for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
         from KAFPretrainLib import PretrainWidget
@@ -70,23 +70,23 @@ class KAFPretrainWidget(ScriptedLoadableModuleWidget):
         self.pretraining = PretrainWidget(uiWidget, self.logic, (type(self).makeSetup or Setup)())
         self.ui = self.pretraining.ui
 
-    def enter(self):
+    def enter(self) -> None:
         """The module is opened."""
         self.pretraining.enter()
 
-    def exit(self):
+    def exit(self) -> None:
         """Another module is opened."""
         if self.pretraining is not None:
             self.pretraining.exit()
 
-    def cleanup(self):
-        """Slicer ends, or the module is loaded again; runs go on."""
+    def cleanup(self) -> None:
+        """Slicer ends, or the module is loaded again; runs continue."""
         if self.pretraining is not None:
             self.pretraining.cleanup()
             self.pretraining = None
 
-    def onReload(self):
-        """The Reload button: the library too, not this file alone."""
+    def onReload(self) -> None:
+        """The Reload button: the library is loaded again, too."""
         for name in [name for name in sys.modules if name.partition(".")[0] == "KAFPretrainLib"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
@@ -97,16 +97,18 @@ class KAFPretrainLogic(ScriptedLoadableModuleLogic):
 
 
 class KAFPretrainTest(ScriptedLoadableModuleTest):
-    """What Slicer's own test run does: curves grow in the scene."""
+    """The test that Slicer runs: curves grow in the scene."""
 
-    def setUp(self):
+    def setUp(self) -> None:
+        """Starts with an empty scene."""
         slicer.mrmlScene.Clear()
 
-    def runTest(self):
+    def runTest(self) -> None:
+        """Runs every test."""
         self.setUp()
         self.test_curvesGrow()
 
-    def test_curvesGrow(self):
+    def test_curvesGrow(self) -> None:
         """Without a run and without torch, so that it runs wherever Slicer does."""
         from KAFPretrainLib.runs.Curves import Curves
 

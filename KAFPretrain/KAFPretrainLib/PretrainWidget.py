@@ -1,8 +1,13 @@
 """The panel: from a folder of scans to an evaluated model. Everything that computes is another process."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from kaf.runs import start as jobs
@@ -17,10 +22,14 @@ from KAFPretrainLib.runs.JobList import JobList
 from KAFPretrainLib.runs.PretrainTab import PretrainTab
 from KAFPretrainLib.runs.ShortJob import ShortJob
 from KAFPretrainLib.widgets.DeviceChoice import devicesOf
+from KAFPretrainLib.widgets.Interfaces import RunCallbacks, Services, Setup
 from KAFPretrainLib.widgets.Parameters import Parameters
 from KAFPretrainLib.widgets.TabHeights import fitTabHeights
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
+
+if TYPE_CHECKING:
+    from kaf.runs.job import Job
 
 POLL_MILLISECONDS = 500
 
@@ -30,25 +39,19 @@ class PretrainWidget(VTKObservationMixin):
 
     Args:
         uiWidget: the loaded .ui file.
-        logic: a ScriptedLoadableModuleLogic, which keeps the choices in the scene.
-        setup: a KAFSegmentationLib.setup.Setup, or what has its isReady, python, statusText, run, useOtherPython.
+        logic: keeps the choices in the scene.
+        setup: finds and installs the packages.
     """
 
-    def __init__(self, uiWidget, logic, setup):
+    def __init__(self, uiWidget: qt.QWidget, logic: slicer.ScriptedLoadableModule.ScriptedLoadableModuleLogic,
+                 setup: Setup):
         VTKObservationMixin.__init__(self)
         self.setup, self._uiWidget, self._logic = setup, uiWidget, logic
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.log = LogView(self.ui.logText, self.ui.copyLogButton)
         self.message = MessageLine(self.ui.messageFrame, self.ui.messageIcon, self.ui.messageLabel, self.log.add)
-        self.parameters = self._guiTag = self._lookingForDevices = None
-        self.jobs = JobList(setup)
-        self.keeper = LibraryKeeper(setup, self._onKept, self.message.showError)
-        self.data = DataTab(self.ui, self)
-        self.selection = Selection(self.ui, self)
-        self.pretraining = PretrainTab(self.ui, self)
-        self.finetuning = FinetuneTab(self.ui, self)
-        self.evaluation = EvaluateTab(self.ui, self)
-        self.models = ModelsTab(self.ui, self)
+        self.parameters = self._guiTag = self._deviceSearch = None
+        self._makeParts()
         self._tabs = [self.pretraining, self.finetuning, self.evaluation]
         self._views = [self.pretraining.run, self.finetuning.run]
         fitTabHeights(self.ui.tabs)
@@ -64,7 +67,21 @@ class PretrainWidget(VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
         self._entered = False
 
-    def enter(self):
+    def _makeParts(self):
+        """Each part gets the services, the parts that it asks, and callbacks for what it reports."""
+        ui = self.ui
+        services = Services(self.setup, self.message, self.log, self.makeReady, lambda: self.parameters)
+        callbacks = RunCallbacks(self.onRunEnded, self.refreshRuns, self.showLog)
+        self.jobs = JobList(self.setup)
+        self.keeper = LibraryKeeper(self.setup, self._onKept, self.message.showError)
+        self.data = DataTab(ui, services, self.onDataChanged, self.update, self.refreshRuns)
+        self.selection = Selection(ui, services, self.data)
+        self.pretraining = PretrainTab(ui, services, self.data, self.jobs, callbacks)
+        self.finetuning = FinetuneTab(ui, services, self.data, self.jobs, callbacks, self.keeper.keep, self.evaluate)
+        self.evaluation = EvaluateTab(ui, services, self.data, self.jobs)
+        self.models = ModelsTab(ui, services, self.refreshRuns)
+
+    def enter(self) -> None:
         """The panel is opened."""
         self._entered = True
         self.data.enter()
@@ -74,25 +91,26 @@ class PretrainWidget(VTKObservationMixin):
         if self.setup.isReady():
             self._findDevices()
 
-    def exit(self):
-        """Another module is opened; runs go on, and are still watched: a model that is finished is handed over."""
+    def exit(self) -> None:
+        """Another module is opened; runs continue and are still watched: a model that is finished enters the library.
+        """
         self._entered = False
         self.setParameters(None)
 
-    def cleanup(self):
-        """The panel is taken apart: at the end of Slicer, or to be loaded again. Runs go on."""
+    def cleanup(self) -> None:
+        """The panel is closed for good: at the end of Slicer, or to be loaded again. Runs continue."""
         self._timer.stop()
         self.setParameters(None)
         for part in (self.data, self.selection, self.evaluation, self.models, self.keeper, self.jobs):
             part.close()
-        if self._lookingForDevices is not None:
-            self._lookingForDevices.close()
-            self._lookingForDevices = None
+        if self._deviceSearch is not None:
+            self._deviceSearch.close()
+            self._deviceSearch = None
         for view in self._views:
             view.close()
         self.removeObservers()
 
-    def setParameters(self, parameters):
+    def setParameters(self, parameters: Parameters | None) -> None:
         """Binds the panel to the choices of a scene, or with None to nothing."""
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
@@ -105,8 +123,8 @@ class PretrainWidget(VTKObservationMixin):
             tab.setParameters(parameters)
         self.update()
 
-    def update(self, caller=None, event=None):
-        """Shows what can be done now, and what is in the way."""
+    def update(self, caller: vtk.vtkObject | None = None, event: str | None = None) -> None:
+        """Shows what can be done now, and what is missing."""
         isReady = self.setup.isReady()
         self.ui.setUpFrame.visible = not isReady
         if not isReady:
@@ -116,9 +134,9 @@ class PretrainWidget(VTKObservationMixin):
         for tab in [*self._tabs, self.selection]:
             tab.update()
 
-    def refreshRuns(self):
-        """Looks for runs again, also those that other programs have started; shows them when they are found."""
-        self.jobs.look(self._onRunsFound)
+    def refreshRuns(self) -> None:
+        """Searches for runs and models again, also those of other programs; shows them when they are found."""
+        self.jobs.search(self._onRunsFound)
 
     def _onRunsFound(self):
         for view in self._views:
@@ -128,48 +146,44 @@ class PretrainWidget(VTKObservationMixin):
         self.models.refresh()
         self._offerWeights()
 
-    def onModelsChanged(self):
-        """The library is another one: there are other weights to choose from."""
-        self.refreshRuns()
-
     def _offerWeights(self):
         weights = self.jobs.weights
         for choice in (self.finetuning.base, self.evaluation.model, self.evaluation.baseline, self.selection.model):
             choice.offer(weights)
         self.update()
 
-    def onDataChanged(self):
+    def onDataChanged(self) -> None:
         """The folder, what is known of it, or the split has changed."""
         self.selection.forget()
         self.update()
 
-    def evaluate(self, path):
-        """Goes to the tab Evaluate with this model chosen."""
+    def evaluate(self, path: str) -> None:
+        """Opens the Evaluate tab with this model chosen."""
         self.evaluation.model.choose(path)
         self.ui.tabs.setCurrentWidget(self.ui.evaluateTab)
 
-    def onRunEnded(self, job, state, story):
+    def onRunEnded(self, job: Job, state: str, error: str) -> None:
         """A run that was watched has come to its end, well or badly."""
         if state == jobs.FINISHED:
-            self.message.show(f"{job.folder.name} is finished.", "done")
+            self.message.show(_("The run {name} finished.").format(name=job.folder.name), "done")
         elif state in (jobs.FAILED, jobs.LOST):
-            self.message.show(f"{job.folder.name}: {job.error or story.errorText}", "error")
+            self.message.show(f"{job.folder.name}: {error}", "error")
         self.refreshRuns()
 
-    def makeReady(self):
-        """Takes the folders as they stand and sets up what is missing; whether all is there then."""
+    def makeReady(self) -> bool:
+        """Takes the folders as they stand and sets up what is missing; returns whether all is there then."""
         self.data.settle()
         return self.setup.isReady() or self.onSetUp()
 
-    def onSetUp(self):
-        """Gets what is missing; returns whether it is there now."""
+    def onSetUp(self) -> bool:
+        """Installs what is missing; returns whether it is there now."""
         return self._setUp(self.setup.run)
 
-    def onOtherPython(self):
+    def onOtherPython(self) -> bool:
         """Lets a person choose another Python; returns whether it can be used."""
         return self._setUp(self.setup.useOtherPython)
 
-    def showLog(self):
+    def showLog(self) -> None:
         """Unfolds the log."""
         self.ui.logSection.collapsed = False
 
@@ -195,16 +209,16 @@ class PretrainWidget(VTKObservationMixin):
             view.tick()
 
     def _findDevices(self):
-        if self._lookingForDevices is None:
-            self._lookingForDevices = ShortJob(self.setup.python(), ["devices"], lambda event: None,
-                                               self._onDevices)
+        if self._deviceSearch is None:
+            self._deviceSearch = ShortJob(self.setup.python(), ["devices"], lambda event: None, self._onDevices)
 
     def _onKept(self, job, name):
         """The model of a run is in the library."""
-        self.message.show(f"The model of {job.folder.name} is in the library as {name}; KAF Segmentation has it now. "
-                          "Its card can be edited in the tab Models.", "done")
+        self.message.show(_("The model of the run {run} was added to the library as {name} and can be used in KAF "
+                            "Segmentation. Its card can be edited in the Models tab.").format(
+                                run=job.folder.name, name=name), "done")
         self.models.refresh(name)
-        self.onModelsChanged()
+        self.refreshRuns()
         self.finetuning.run.onChange()
         other = getattr(getattr(slicer.modules, "KAFSegmentationWidget", None), "segmentation", None)
         if other is not None and other.parameters is not None:  # the panel of KAF Segmentation is open

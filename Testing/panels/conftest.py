@@ -161,7 +161,7 @@ def adapting(panel, scan):
 
 @pytest.fixture(scope="session")
 def hearts(tmp_path_factory):
-    """A folder of six made-up hearts, four of them with labels."""
+    """A folder of six synthetic hearts, four of them with labels."""
     from pretrain_panel import write_hearts
 
     return write_hearts(tmp_path_factory.mktemp("hearts"))

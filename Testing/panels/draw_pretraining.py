@@ -21,7 +21,7 @@ import host  # noqa: E402
 host.start()
 
 from PIL import Image, ImageOps  # noqa: E402
-from pretrain_panel import look_into, open_panel, wait_for_end  # noqa: E402
+from pretrain_panel import open_panel, scan_folder, wait_for_end  # noqa: E402
 
 from kaf.runs import start as jobs  # noqa: E402
 
@@ -54,7 +54,7 @@ def draw(folder: Path, minutes: float) -> None:
         (folder / f"{verb}.json").write_text(json.dumps({**SMALL, **own}))
     module = open_panel(folder / "runs")
     panel, ui = module.widget.pretraining, module.ui
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     take(module, "data")
     ui.tabs.setCurrentWidget(ui.pretrainTab)
     host.choose(ui.presetComboBox, "kaf-bim-compact")

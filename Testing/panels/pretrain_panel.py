@@ -1,4 +1,4 @@
-"""What a person does with the panel of KAFPretrain; folders of phantoms in several layouts; settings of short runs."""
+"""Actions of a person in the panel of KAFPretrain; folders of phantoms in several layouts; settings of short runs."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def write_volume(volume, path):
 
 
 def write_hearts(folder, layout=LAYOUTS[0], cases=6, labelled=4):
-    """A folder of made-up hearts in one of the usual layouts."""
+    """A folder of synthetic hearts in one of the common layouts."""
     for index in range(cases):
         scan, labels = heart(index)
         name = f"p{index:02d}"
@@ -75,7 +75,8 @@ def settle(module):
     """Waits until the panel knows where its paths lead and which runs there are."""
     panel = module.widget.pretraining
     panel.data.settle()
-    host.wait_until(lambda: not panel.data.isLooking and not panel.jobs.isLooking, "a look at the disk")
+    host.wait_until(lambda: not panel.data.isCheckingPath and not panel.jobs.isSearching,
+                    "the path and the runs to be known")
     host.pump(20)
 
 
@@ -85,13 +86,13 @@ def choose_folder(module, folder):
     settle(module)
 
 
-def look_into(module, folder):
+def scan_folder(module, folder):
     """Chooses a folder, presses the button, waits."""
     part = module.widget.pretraining.data
     module.ui.tabs.setCurrentIndex(0)
     choose_folder(module, folder)
     host.click(module.ui.scanButton)
-    host.wait_until(lambda: not part.isScanning, "the look into the folder")
+    host.wait_until(lambda: not part.isScanning, "the scan of the folder")
     host.pump(20)
 
 
@@ -123,7 +124,7 @@ def start_finetuning(module, more, name="model"):
 def wait_for_end(view, timeout=host.PATIENCE):
     """Waits until the run has ended and the panel knows; returns its state."""
     host.wait_until(lambda: view.job is not None and view._state not in ("", *jobs.ALIVE), "the end of a run", timeout)
-    host.wait_until(lambda: not view._panel.jobs.isLooking, "a look for runs")
+    host.wait_until(lambda: not view._runs.isSearching, "the search for runs")
     host.pump(20)
     return view._state
 
@@ -144,7 +145,7 @@ def steps_in(view):
 
 def with_split(module, folder, test=25, validation=25):
     """Looks into a folder and draws a split with these shares in percent."""
-    look_into(module, folder)
+    scan_folder(module, folder)
     module.ui.testShareSpinBox.value, module.ui.validationShareSpinBox.value = test, validation
     host.pump(50)
 

@@ -17,7 +17,7 @@ import slicer
 from adapt_panel import look_at, unfold
 from made_models import tiny_model
 from pretrain_panel import heart as small_heart
-from pretrain_panel import look_into, write_volume
+from pretrain_panel import scan_folder, write_volume
 from segmentation_panel import MODULE, add_scan, run, segments
 
 import host
@@ -252,7 +252,7 @@ def test_folders_and_patients_of_the_pretraining_panel(pretrain, tmp_path, pictu
     pretrain.ui.dataPath.setCurrentPath(str(folder / "not there"))
     pretrain_panel.settle(pretrain)
     assert "understoodLabel.text" in whole(pretrain.panel, FILE_NAME)
-    look_into(pretrain, folder)
+    scan_folder(pretrain, folder)
     where = whole(pretrain.panel, FILE_NAME)
     assert {"problemsLabel.text", "splitLabel.toolTip", "caseTable.toolTip"} <= where
     pictures(pretrain, "plain-text-pretrain")
@@ -275,7 +275,7 @@ def test_cards_runs_and_questions_of_the_pretraining_panel(makePretrain, library
     assert "messageLabel.text" in whole(module.panel, HOSTILE)
     view = panel.finetuning.run
     view.story.error = events.Error(HOSTILE, HOSTILE, HOSTILE)
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     ui.tabs.setCurrentWidget(ui.evaluateTab)
     assert whole(module.panel, HOSTILE)
 
@@ -297,7 +297,7 @@ def test_what_a_run_says_of_itself():
     assert words.count(HOSTILE) == 4
     case = FoundCase(HOSTILE, HOSTILE, "a.nii", None, modality=HOSTILE, problems=(HOSTILE,))
     found = Inspection("/d", HOSTILE, (case,), problems=(HOSTILE,), labelNames={})
-    assert seen(found.words(), qt.Qt.RichText).count(HOSTILE) == 2
+    assert seen(found.summary(), qt.Qt.RichText).count(HOSTILE) == 2
     assert seen(found.warning(), qt.Qt.RichText).count(HOSTILE) == 3
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import kaf
 from kaf.modelfile.card import copy_with_card, read_card
 from KAFPretrainLib.models.LibraryKeeper import libraryName
-from KAFPretrainLib.runs.JobList import _seen
+from KAFPretrainLib.runs.JobList import findRuns
 from KAFPretrainLib.runs.RunMessages import progressText, runEntry, statusText
 from KAFPretrainLib.runs.RunSummary import RunSummary
 from KAFPretrainLib.runs.TransferReport import transferReport
@@ -48,7 +48,7 @@ def test_the_others_are_listed(tmp_path, monkeypatch, name):
     wrong = [json.dumps({**SOUND[name], key: value}) for key in SOUND[name] for value in VALUES]
     for content in [*CONTENTS, *map(json.dumps, VALUES), *wrong]:
         (tmp_path / "damaged" / name).write_text(content)
-        found, weights, lineage, _ready = _seen(str(tmp_path))
+        found, weights, lineage, _ready = findRuns(str(tmp_path))
         assert "sound" in [job.folder.name for job in found], content[:200]
         assert "run sound" in [each.name for each in weights], content[:200]
         for each in weights:

@@ -10,7 +10,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
-from pretrain_panel import LAYOUTS, choose_folder, heart, look_into, settle, write_hearts, write_volume
+from pretrain_panel import LAYOUTS, choose_folder, heart, scan_folder, settle, write_hearts, write_volume
 from segmentation_panel import ReadySetup
 
 import host
@@ -33,24 +33,24 @@ def test_the_empty_panel_says_where_to_begin(pretrain, pictures):
         host.pump(20)
         assert not button.isEnabled()
         pictures(pretrain, f"pretrain-empty-{index}")
-    assert "tab Data" in ui.pretrainForecastLabel.text
-    assert "tab Data" in ui.finetuneForecastLabel.text
-    assert "tab Data" in ui.evaluateHintLabel.text
+    assert "Data tab" in ui.pretrainForecastLabel.text
+    assert "Data tab" in ui.finetuneForecastLabel.text
+    assert "Data tab" in ui.evaluateHintLabel.text
     ui.tabs.setCurrentIndex(4)
     host.pump(20)
     pictures(pretrain, "pretrain-empty-4")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_folder_is_understood(pretrain, tmp_path, layout):
-    look_into(pretrain, write_hearts(tmp_path / "scans", layout, cases=4, labelled=3))
+def test_a_folder_is_scanned_in_every_common_layout(pretrain, tmp_path, layout):
+    scan_folder(pretrain, write_hearts(tmp_path / "scans", layout, cases=4, labelled=3))
     ui = pretrain.ui
-    assert "4 scans of 4 patients" in ui.understoodLabel.text
-    assert "3 with labels" in ui.understoodLabel.text
+    assert "Scans: 4. Patients: 4." in ui.understoodLabel.text
+    assert "Labelled scans: 3." in ui.understoodLabel.text
     assert cells(ui.caseTable, "Case") == ["p00", "p01", "p02", "p03"] or layout == LAYOUTS[2]
     assert cells(ui.caseTable, "Labels") == ["1, 2, 3"] * 3 + [""]
-    assert cells(ui.caseTable, "Size")[0] == "48 × 48 × 4"
-    assert sorted(set(cells(ui.caseTable, "Part"))) == ["test", "train", "validate"]
+    assert cells(ui.caseTable, "Size (voxels)")[0] == "48 × 48 × 4"
+    assert sorted(set(cells(ui.caseTable, "Part"))) == ["test", "training", "validation"]
 
 
 def test_a_tab_is_as_high_as_what_it_shows(pretrain, hearts):
@@ -64,7 +64,7 @@ def test_a_tab_is_as_high_as_what_it_shows(pretrain, hearts):
     assert heights[0] > heights[1] + 100
     ui.tabs.setCurrentIndex(0)
     before = ui.tabs.sizeHint.height()
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     table = ui.caseTable
     assert ui.tabs.sizeHint.height() > before
     assert table.height < 12 * table.rowHeight(0)  # six rows, titles, a scroll bar
@@ -79,12 +79,12 @@ def test_the_panel_answers_while_it_looks(pretrain, hearts, pictures):
     pictures(pretrain, "pretrain-data-running")
     host.click(ui.scanButton)
     host.wait_until(lambda: not part.isScanning)
-    assert ui.messageLabel.text == "Stopped looking into the folder."
+    assert ui.messageLabel.text == "Scanning was stopped."
     assert part.inspection is None
 
 
 def test_the_split_is_drawn_saved_and_taken_again(pretrain, hearts, tmp_path, pictures):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     ui, part = pretrain.ui, pretrain.widget.pretraining.data
     first = part.split
     pictures(pretrain, "pretrain-data")
@@ -101,7 +101,7 @@ def test_the_split_is_drawn_saved_and_taken_again(pretrain, hearts, tmp_path, pi
 
 
 def test_a_split_with_one_patient_in_training_and_test_is_refused(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     before = pretrain.widget.pretraining.data.split
     bad = tmp_path / "bad.json"
     bad.write_text(json.dumps({"train": ["p00", "p01"], "test": ["p01"]}))
@@ -113,22 +113,22 @@ def test_a_split_with_one_patient_in_training_and_test_is_refused(pretrain, hear
 
 
 def test_shares_that_leave_nobody_say_so(pretrain, hearts):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     pretrain.ui.testShareSpinBox.value = 80
     pretrain.ui.validationShareSpinBox.value = 80
     host.pump(50)
     assert pretrain.widget.pretraining.data.split is None
-    assert "leave" in pretrain.ui.messageLabel.text
-    assert "Change its shares in the tab Data" in pretrain.ui.pretrainForecastLabel.text
+    assert "no labelled patient is left for training" in pretrain.ui.messageLabel.text
+    assert "Change the shares in the Data tab" in pretrain.ui.pretrainForecastLabel.text
 
 
 def test_a_folder_that_is_not_there(pretrain, tmp_path):
     choose_folder(pretrain, tmp_path / "gone")
-    assert "check the path" in pretrain.ui.understoodLabel.text
+    assert "Check the path" in pretrain.ui.understoodLabel.text
     assert not pretrain.ui.scanButton.isEnabled()
     (tmp_path / "scan.nii").touch()
     choose_folder(pretrain, tmp_path / "scan.nii")
-    assert "is a file: choose the folder that holds it" in pretrain.ui.understoodLabel.text
+    assert "is a file. Choose the folder that contains it." in pretrain.ui.understoodLabel.text
     assert not pretrain.ui.scanButton.isEnabled()
 
 
@@ -141,7 +141,7 @@ def test_a_folder_without_scans(pretrain, tmp_path, files, words):
     for name in files:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    look_into(pretrain, folder)
+    scan_folder(pretrain, folder)
     assert words in pretrain.ui.messageLabel.text
     assert pretrain.widget.pretraining.data.inspection is None
 
@@ -153,15 +153,15 @@ def test_labels_that_do_not_match_and_files_that_are_damaged_are_told_in_the_tab
     (folder / "labels" / "p00.nii.gz").unlink()
     write_volume(smaller, folder / "labels" / "p00.nii.gz")
     (folder / "images" / "p03.nii.gz").write_bytes(b"no scan at all")
-    look_into(pretrain, folder)
+    scan_folder(pretrain, folder)
     problems = cells(pretrain.ui.caseTable, "Problem")
     assert "the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4" in problems[0]
     assert "the scan cannot be used" in problems[3]
     told = pretrain.ui.problemsLabel.text
     assert "p00: the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4. Resample it onto the voxels" in told
     assert "p03: the scan cannot be used" in told
-    assert "labels that do not fit their scan: 2 cases. Mend them, and look into the folder again." in told
-    assert "2 with labels" in pretrain.ui.understoodLabel.text  # p00's cannot be used
+    assert "their labels do not match the scan: 2. Fix them, then scan the folder again." in told
+    assert "Labelled scans: 2." in pretrain.ui.understoodLabel.text  # p00's cannot be used
     pictures(pretrain, "pretrain-data-problems")
 
 
@@ -222,7 +222,7 @@ def _two_modalities(folder):
 
 @pytest.mark.parametrize(("make", "problem", "way_out"), [
     (_two_channels, "multi-channel is not supported yet, the first channel (0000) is used", "put its files into"),
-    (_three_numbers_per_voxel, "colours: the scan cannot be used", "Mend them, and look into the folder again"),
+    (_three_numbers_per_voxel, "colours: the scan cannot be used", "Fix them, then scan the folder again"),
     (_only_the_images, "a folder labels lies beside this one", "to use it"),
     (_no_partner, "1 label map without a scan: labels/q07.nii.gz", "Name each like its scan"),
     (_label_map_among_images, "1 label map among the images", "Put label maps into the folder labels"),
@@ -230,7 +230,7 @@ def _two_modalities(folder):
     (_one_scan_as_two_patients, "a leak from training to test: p00, p01", "Keep one of them"),
     (_two_modalities, "mixed modalities", "Put each kind into a folder of its own")])
 def test_a_folder_that_was_not_meant_so_is_told_with_the_way_out(pretrain, tmp_path, make, problem, way_out):
-    look_into(pretrain, make(tmp_path / "scans"))
+    scan_folder(pretrain, make(tmp_path / "scans"))
     told = pretrain.ui.problemsLabel.text
     assert pretrain.ui.problemsLabel.isVisible(), pretrain.ui.messageLabel.text
     assert problem in told
@@ -238,7 +238,7 @@ def test_a_folder_that_was_not_meant_so_is_told_with_the_way_out(pretrain, tmp_p
 
 
 def test_a_case_is_opened_by_a_double_click_and_replaces_the_one_before(pretrain, hearts):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     mine = slicer.util.addVolumeFromArray(np.zeros((3, 4, 5)), name="mine")
     open_ = pretrain.widget.pretraining.data._onOpen
     open_(0, 0)
@@ -254,7 +254,7 @@ def test_a_case_is_opened_by_a_double_click_and_replaces_the_one_before(pretrain
 
 def test_what_was_made_of_an_opened_case_stays_when_the_next_is_opened(pretrain, hearts):
     """Somebody corrects the reference, or segments the scan, before looking at the next case."""
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     open_ = pretrain.widget.pretraining.data._onOpen
     open_(0, 0)
     scan, reference = slicer.util.getNode("p00"), slicer.util.getNode("p00 reference")
@@ -276,18 +276,18 @@ def test_what_was_made_of_an_opened_case_stays_when_the_next_is_opened(pretrain,
     assert not {"p01 reference", "p02", "p02 reference"} & names
 
 
-def test_an_example_is_made_up_where_there_are_no_scans(pretrain, tmp_path):
+def test_an_example_is_generated_where_there_are_no_scans(pretrain, tmp_path):
     host.dialogs().answer(str(tmp_path))
     host.click(pretrain.ui.exampleButton)
     part = pretrain.widget.pretraining.data
     host.wait_until(lambda: part.inspection is not None or pretrain.ui.messageLabel.text)
     host.wait_until(lambda: not part.isScanning)
-    assert "16 scans of 16 patients" in pretrain.ui.understoodLabel.text
+    assert "Scans: 16. Patients: 16." in pretrain.ui.understoodLabel.text
     assert "3 left ventricular cavity" in pretrain.ui.understoodLabel.text
 
 
 def test_no_path_and_no_patient_goes_into_the_scene(pretrain, hearts):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     node = pretrain.logic.getParameterNode()
     kept = [node.GetParameter(name) for name in node.GetParameterNames()]
     assert not [text for text in kept if "/" in text or "p00" in text]
@@ -306,39 +306,39 @@ def test_without_the_packages_the_panel_asks_for_the_set_up(makePretrain, hearts
     assert not module.widget.pretraining.data.isScanning
 
 
-def test_a_second_look_at_a_folder_keeps_what_it_found(pretrain, makePretrain, hearts):
+def test_a_second_scan_of_a_folder_keeps_what_it_found(pretrain, makePretrain, hearts):
     """Also on another day: the history of the path edit knows the folder, and tells of it again."""
     for module in (pretrain, pretrain):
-        look_into(module, hearts)
-        assert "6 scans of 6 patients" in module.ui.understoodLabel.text
+        scan_folder(module, hearts)
+        assert "Scans: 6. Patients: 6." in module.ui.understoodLabel.text
         assert module.widget.pretraining.data.split is not None
     pretrain.unload()
     again = makePretrain()
     assert again.ui.dataPath.currentPath == str(hearts)
     host.click(again.ui.scanButton)
     part = again.widget.pretraining.data
-    host.wait_until(lambda: not part.isScanning, "the look into the folder")
+    host.wait_until(lambda: not part.isScanning, "the scan of the folder")
     host.pump(20)
-    assert "6 scans of 6 patients" in again.ui.understoodLabel.text
+    assert "Scans: 6. Patients: 6." in again.ui.understoodLabel.text
 
 
-def test_looking_into_another_folder_and_back_leaves_the_right_one_in_the_settings(pretrain, hearts, tmp_path):
+def test_scanning_another_folder_and_back_leaves_the_right_one_in_the_settings(pretrain, hearts, tmp_path):
     """While the history is put in order the other folder stands in the field for a moment."""
     other = write_hearts(tmp_path / "other", cases=2, labelled=2)
     for folder in (hearts, other):
-        look_into(pretrain, folder)
+        scan_folder(pretrain, folder)
     pretrain.ui.dataPath.comboBox().setCurrentIndex(1)  # behind the arrow
     settle(pretrain)
     host.click(pretrain.ui.scanButton)
     part = pretrain.widget.pretraining.data
-    host.wait_until(lambda: not part.isScanning, "the look into the folder")
+    host.wait_until(lambda: not part.isScanning, "the scan of the folder")
     host.pump(20)
-    assert "6 scans of 6 patients" in pretrain.ui.understoodLabel.text
+    assert "Scans: 6. Patients: 6." in pretrain.ui.understoodLabel.text
     assert part.folder == qt.QSettings().value("KAFPretrain/DataFolder") == str(hearts)
 
 
 def test_an_emptied_path_takes_what_was_known_of_the_folder_away(pretrain, hearts):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     host.type_text(pretrain.ui.dataPath.comboBox().lineEdit(), "x")
     host.press_key(pretrain.ui.dataPath.comboBox().lineEdit(), qt.Qt.Key_Backspace)
     host.wait_until(lambda: pretrain.ui.understoodLabel.text == "Choose a folder of scans to begin.")

@@ -59,6 +59,6 @@ def test_folders_of_somebody_are_left_as_they_are(cases, tmp_path):
     own = tmp_path / "run" / "images"
     own.mkdir(parents=True)
     (own / "patient.nii.gz").write_bytes(b"the only copy")
-    with pytest.raises(OutputError, match=r"run: is a folder with other files in it\. Move them away\."):
+    with pytest.raises(OutputError, match=r"run: contains files that KAF did not write\. Move them away\."):
         linkCases(cases, tmp_path / "run")
     assert (own / "patient.nii.gz").read_bytes() == b"the only copy"

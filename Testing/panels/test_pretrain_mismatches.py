@@ -13,7 +13,7 @@ import numpy as np
 from pretrain_panel import (
     NETWORK,
     heart,
-    look_into,
+    scan_folder,
     settings_file,
     start_finetuning,
     wait_for_end,
@@ -31,7 +31,7 @@ from kaf.runs import start as jobs
 def test_a_patient_in_training_and_test_is_told(makePretrain, hearts, runs):
     module = makePretrain(runs=runs)
     ui = module.ui
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     ui.tabs.setCurrentWidget(ui.evaluateTab)
     host.choose(ui.evaluateModelComboBox, "run tuned")
     host.choose(ui.evaluatePartComboBox, "all labelled patients")
@@ -39,7 +39,8 @@ def test_a_patient_in_training_and_test_is_told(makePretrain, hearts, runs):
     for name in ("run tuned", "tuned"):
         wait_for_library(module, "tuned")
         host.choose(ui.evaluateModelComboBox, name)
-        assert f"<b>{name} was trained on p01, p02, p03: its figures will be too good.</b>" in ui.evaluateHintLabel.text
+        assert f"<b>Patients used in training {name}: p01, p02, p03. Its scores on them are too high.</b>" \
+            in ui.evaluateHintLabel.text
 
 
 def test_weights_that_have_seen_who_is_for_the_test_are_told_before_fine_tuning(makePretrain, hearts, runs):
@@ -50,16 +51,16 @@ def test_weights_that_have_seen_who_is_for_the_test_are_told_before_fine_tuning(
     tested, = module.widget.pretraining.data.split.test
     assert tested != "p00"  # whom the weights have not seen
     host.choose(ui.baseComboBox, "run weights")
-    assert f"<b>run weights was made on {tested}, who is for the test: the figures will be too good.</b>" in \
-        ui.finetuneForecastLabel.text
-    host.choose(ui.baseComboBox, "nothing: random weights")
-    assert "too good" not in ui.finetuneForecastLabel.text
+    assert f"<b>Test patients used in training run weights: {tested}. The scores on them will be too high.</b>" \
+        in ui.finetuneForecastLabel.text
+    host.choose(ui.baseComboBox, "random weights")
+    assert "too high" not in ui.finetuneForecastLabel.text
     host.choose(ui.baseComboBox, "run weights")
     ui.foldsSpinBox.value = 2
     host.pump(20)
-    assert "too good" not in ui.finetuneForecastLabel.text  # pretrained anew in every fold
+    assert "too high" not in ui.finetuneForecastLabel.text  # pretrained anew in every fold
     host.choose(ui.baseComboBox, "run tuned")
-    assert "who are tested in a fold" in ui.finetuneForecastLabel.text
+    assert "They are tested in a fold" in ui.finetuneForecastLabel.text
 
 
 def test_labels_that_do_not_fit_are_left_out_of_fine_tuning_and_its_evaluation(makePretrain, tmp_path, library):
@@ -72,10 +73,10 @@ def test_labels_that_do_not_fit_are_left_out_of_fine_tuning_and_its_evaluation(m
     with_split(module, folder, 0, 0)
     ui.foldsSpinBox.value = 2
     host.pump(20)
-    assert "take every label map of the folder, and p02 cannot be used" in ui.finetuneForecastLabel.text
+    assert "these cannot be used: p02" in ui.finetuneForecastLabel.text
     ui.foldsSpinBox.value = 1
     host.pump(20)
-    assert "Trains on 3 labelled patients" in ui.finetuneForecastLabel.text
+    assert "Labelled patients: 3 for training" in ui.finetuneForecastLabel.text
     view = start_finetuning(module, settings_file(tmp_path, steps=10, network=NETWORK))
     assert wait_for_end(view) == jobs.FINISHED, view.job.error
     assert json.loads((view.job.folder / "split.json").read_text())["train"] == ["p00", "p01", "p03"]
@@ -88,14 +89,14 @@ def test_labels_that_do_not_fit_are_left_out_of_fine_tuning_and_its_evaluation(m
 def test_weights_for_other_scans_are_refused_before_hours_are_spent(makePretrain, hearts, runs):
     module = makePretrain(runs=runs)
     panel = module.widget.pretraining
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     panel.data.inspection = replace(panel.data.inspection, cases=tuple(
         replace(case, modality="CT") for case in panel.data.inspection.cases))
     weights = [replace(item, card=replace(item.card, modality="MR")) for item in panel.finetuning.base._weights[1:]]
     panel.finetuning.base.offer(weights)
     module.ui.tabs.setCurrentWidget(module.ui.finetuneTab)
     host.choose(module.ui.baseComboBox, "run weights")
-    ui, words = module.ui, "were made on MR scans, and these are CT. Choose other weights."
+    ui, words = module.ui, "were trained on MR scans, and these are CT scans. Choose other weights."
     assert words in ui.finetuneForecastLabel.text
     assert not ui.finetuneStartButton.isEnabled()
     panel.selection.model.offer(weights)
@@ -114,7 +115,7 @@ def test_weights_for_other_scans_are_refused_before_hours_are_spent(makePretrain
 
 def test_weights_of_another_network_are_refused_by_the_run(makePretrain, hearts, runs, tmp_path):
     module = makePretrain(runs=runs)
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     host.pump(20)
     module.ui.tabs.setCurrentWidget(module.ui.finetuneTab)
     host.choose(module.ui.baseComboBox, "run weights")
@@ -127,8 +128,8 @@ def test_weights_of_another_network_are_refused_by_the_run(makePretrain, hearts,
 
 def test_a_folder_without_labels_cannot_be_fine_tuned_on_and_says_what_to_do(makePretrain, tmp_path, runs):
     module = makePretrain(runs=runs)
-    look_into(module, write_hearts(tmp_path / "bare", cases=3, labelled=0))
-    assert "Put label maps beside the scans" in module.ui.finetuneForecastLabel.text
+    scan_folder(module, write_hearts(tmp_path / "bare", cases=3, labelled=0))
+    assert "Save label maps next to the scans" in module.ui.finetuneForecastLabel.text
     module.ui.tabs.setCurrentWidget(module.ui.finetuneTab)
     host.pump(20)
     assert not module.ui.finetuneStartButton.isEnabled()

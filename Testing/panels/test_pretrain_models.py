@@ -13,7 +13,7 @@ import qt
 import slicer
 from made_models import tiny_model
 from pretrain_panel import (
-    look_into,
+    scan_folder,
     settings_file,
     settle,
     start_finetuning,
@@ -40,16 +40,16 @@ def test_fine_tuning_from_pretrained_weights(makePretrain, hearts, runs, tmp_pat
     with_split(module, hearts)
     ui.tabs.setCurrentWidget(ui.finetuneTab)
     host.choose(ui.baseComboBox, "run weights")
-    assert "Trains on 2 labelled patients for 20 min and watches the Dice of 1 other; 1 stays for the test." in \
+    assert "Labelled patients: 2 for training, 1 for validation, 1 held out for testing. Time: 20 min." in \
         ui.finetuneForecastLabel.text
     pictures(module, "pretrain-finetune")
-    host.type_text(ui.descriptionLineEdit, "Made-up hearts.")
+    host.type_text(ui.descriptionLineEdit, "Synthetic hearts.")
     view = start_finetuning(module, settings_file(tmp_path, steps=40, validate_every=0.5), "heart")
     wait_for_steps(view, 2)
     pictures(module, "pretrain-finetune-running")
     assert wait_for_end(view) == jobs.FINISHED
     assert "dice" in view._curves.groups()
-    assert "What was taken over" in ui.transferLabel.text
+    assert "Transferred weights" in ui.transferLabel.text
     assert "100.0 %" in ui.transferLabel.text
     assert "loaded: encoder." in ui.transferLabel.toolTip
     lights = {row[1].text: row[2].text for row in view._monitors._rows if row[1].isVisible()}
@@ -58,7 +58,7 @@ def test_fine_tuning_from_pretrained_weights(makePretrain, hearts, runs, tmp_pat
     settle(module)
     host.pump(200)
     assert not (library / "heart.safetensors").exists()
-    assert ui.libraryButton.text == "Put into the library"
+    assert ui.libraryButton.text == "Add to library"
     host.dialogs().answer(qt.QMessageBox.Cancel)
     host.click(ui.libraryButton)
     host.pump(200)
@@ -68,8 +68,8 @@ def test_fine_tuning_from_pretrained_weights(makePretrain, hearts, runs, tmp_pat
     wait_for_library(module, "heart")
     assert "was not shown to be worth more than nothing: " in host.dialogs().texts()[-1]
     card = read_card(library / "heart.safetensors")
-    assert (card.description, card.weights_licence) == ("Made-up hearts.", "unspecified")
-    assert ui.libraryButton.text == "In the library: heart"
+    assert (card.description, card.weights_licence) == ("Synthetic hearts.", "unspecified")
+    assert ui.libraryButton.text == "In the library as heart"
     settings = json.loads((view.job.folder / "settings.json").read_text())
     split = module.widget.pretraining.data.split
     assert settings["leave_out"] == list(split.test)
@@ -93,7 +93,7 @@ def test_a_name_that_is_taken_gets_a_number(makePretrain, runs, library):
     wait_for_library(module, "tuned-2")
 
 
-def test_evaluation_beside_another_model_and_a_row_that_is_clicked(makePretrain, hearts, runs, pictures):
+def test_evaluation_compared_with_another_model_and_a_row_that_is_clicked(makePretrain, hearts, runs, pictures):
     module = makePretrain(runs=runs)
     ui, tab = module.ui, module.widget.pretraining.evaluation
     wait_for_library(module, "tuned")
@@ -131,14 +131,15 @@ def test_evaluation_beside_another_model_and_a_row_that_is_clicked(makePretrain,
 def test_folds_compare_with_training_from_scratch(makePretrain, hearts, runs, tmp_path):
     module = makePretrain(runs=runs)
     ui = module.ui
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     ui.tabs.setCurrentWidget(ui.finetuneTab)
     host.choose(ui.baseComboBox, "run weights")
     ui.foldsSpinBox.value = 2
     host.pump(20)
-    assert "Trains 4 networks of 20 min each" in ui.finetuneForecastLabel.text
-    assert "pretrains anew for each fold" in ui.finetuneForecastLabel.text
-    verb, values, name = module.widget.pretraining.finetuning.settings()
+    assert "Trains 4 networks for 20 min each" in ui.finetuneForecastLabel.text
+    assert "Pretraining is repeated for every fold" in ui.finetuneForecastLabel.text
+    request = module.widget.pretraining.finetuning.request()
+    verb, values, name = request.verb, request.values, request.name
     assert (verb, values["methods"], values["folds"], name) == ("compare", ["scratch", "kaf"], 2, "my-model-folds")
     host.dialogs().answer(str(tmp_path / "folds.sh"))
     host.click(ui.finetuneClusterButton)
@@ -157,7 +158,7 @@ def test_folds_compare_with_training_from_scratch(makePretrain, hearts, runs, tm
 def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):
     module = makePretrain(runs=runs)
     ui, part = module.ui, module.widget.pretraining.selection
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     ui.selectionSection.collapsed = False
     host.pump(20)
     host.choose(ui.selectionModelComboBox, "run weights")
@@ -222,4 +223,4 @@ def test_models_are_imported_exported_edited_and_deleted(makePretrain, runs, tmp
     pictures(module, "pretrain-models-running")
     host.wait_until(lambda: not tab.isImporting, "the import")
     assert (library / "tuned.safetensors").is_file()
-    assert "is in the library" in ui.messageLabel.text
+    assert "was added to the library" in ui.messageLabel.text

@@ -11,7 +11,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
-from pretrain_panel import look_into, start_pretraining, steps_in, tiny_pretraining, wait_for_end, wait_for_steps
+from pretrain_panel import scan_folder, start_pretraining, steps_in, tiny_pretraining, wait_for_end, wait_for_steps
 
 import host
 from kaf.runs import start as jobs
@@ -29,11 +29,11 @@ def endless(folder, **values):
 
 def test_a_run_from_start_to_end(pretrain, makePretrain, hearts, tmp_path, pictures):
     ui = pretrain.ui
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     layout = slicer.app.layoutManager().layout
     slicer.util.findChild(ui.methodsFrame, "bimCheckBox").checked = True
     view = start_pretraining(pretrain, tiny_pretraining(tmp_path, method="kaf+bim", probe_every=0.02))
-    assert "goes on when Slicer is closed" in ui.messageLabel.text
+    assert "It continues when Slicer is closed" in ui.messageLabel.text
     assert ui.pretrainStopButton.isEnabled()
     wait_for_steps(view, 2)
     made = [nodes("vtkMRMLPlotChartNode"), nodes("vtkMRMLTableNode")]
@@ -59,7 +59,7 @@ def test_a_run_from_start_to_end(pretrain, makePretrain, hearts, tmp_path, pictu
 
 
 def test_show_in_the_views_changes_the_layout_and_nothing_else_does(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, tiny_pretraining(tmp_path))
     assert wait_for_end(view) == jobs.FINISHED
     node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
@@ -72,7 +72,7 @@ def test_show_in_the_views_changes_the_layout_and_nothing_else_does(pretrain, he
 
 
 def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tmp_path, pictures):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, endless(tmp_path))
     wait_for_steps(view, 2)
     pictures(pretrain, "pretrain-running")
@@ -89,7 +89,7 @@ def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tm
 
 
 def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, endless(tmp_path))
     host.wait_until(lambda: list(view.job.folder.glob("checkpoints/checkpoint-*")), "a checkpoint")
     wait_for_steps(view)
@@ -104,7 +104,7 @@ def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tm
 
 
 def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_so(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, endless(tmp_path, checkpoint_every=100_000))
     wait_for_steps(view)
     view._menu.action("kill").trigger()
@@ -121,7 +121,7 @@ def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_
 
 def test_slicer_is_closed_in_the_middle_and_finds_the_run_again(makePretrain, hearts, tmp_path, pictures):
     module = makePretrain()
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     view = start_pretraining(module, endless(tmp_path))
     wait_for_steps(view, 2)
     seen = steps_in(view)
@@ -141,7 +141,7 @@ def test_slicer_is_closed_in_the_middle_and_finds_the_run_again(makePretrain, he
 
 
 def test_the_scene_is_closed_in_the_middle_and_the_curves_come_back(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, endless(tmp_path))
     wait_for_steps(view, 2)
     seen = steps_in(view)
@@ -156,7 +156,7 @@ def test_the_scene_is_closed_in_the_middle_and_the_curves_come_back(pretrain, he
 
 
 def test_two_runs_on_one_device_wait_for_each_other(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     more = endless(tmp_path)
     first = start_pretraining(pretrain, more).job
     view = start_pretraining(pretrain, more, "second")
@@ -171,7 +171,7 @@ def test_two_runs_on_two_devices_run_side_by_side(pretrain, hearts, tmp_path, mo
     import KAFPretrainLib.runs.JobList as source
 
     monkeypatch.setattr(source, "queueOf", lambda device: {"auto": "one device"}.get(device, "another"))
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     more = endless(tmp_path)
     first = start_pretraining(pretrain, more).job
     pretrain.ui.pretrainSettingsSection.collapsed = False
@@ -188,7 +188,7 @@ def test_two_runs_on_two_devices_run_side_by_side(pretrain, hearts, tmp_path, mo
 
 
 def test_a_run_is_deleted_after_a_question(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, tiny_pretraining(tmp_path))
     assert wait_for_end(view) == jobs.FINISHED
     folder = view.job.folder
@@ -201,7 +201,7 @@ def test_a_run_is_deleted_after_a_question(pretrain, hearts, tmp_path):
 
 
 def test_deleting_a_run_leaves_what_somebody_put_beside_it(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, tiny_pretraining(tmp_path))
     assert wait_for_end(view) == jobs.FINISHED
     folder = view.job.folder
@@ -210,14 +210,14 @@ def test_deleting_a_run_leaves_what_somebody_put_beside_it(pretrain, hearts, tmp
     (folder / "notes.txt").write_text("mine")
     host.dialogs().answer(qt.QMessageBox.Ok)
     view._menu.action("delete").trigger()
-    assert "Files that KAF did not write stay: notes.txt, scans/heart.nii.gz." in host.dialogs().texts()[-1]
+    assert "Files that KAF did not write are kept: notes.txt, scans/heart.nii.gz." in host.dialogs().texts()[-1]
     assert sorted(path.name for path in folder.rglob("*")) == ["heart.nii.gz", "notes.txt", "scans"]
     assert (folder / "scans" / "heart.nii.gz").read_bytes() == b"a scan"
     assert view.job is None
 
 
 def test_the_same_run_elsewhere(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     ui = pretrain.ui
     ui.tabs.setCurrentWidget(ui.pretrainTab)
     host.pump(20)

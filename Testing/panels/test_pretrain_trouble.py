@@ -13,7 +13,7 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 from pretrain_panel import (
-    look_into,
+    scan_folder,
     settings_file,
     settle,
     start_pretraining,
@@ -28,7 +28,7 @@ from kaf.runs import start as jobs
 
 
 def test_a_run_that_diverges_says_so_and_what_to_do(pretrain, hearts, tmp_path, pictures):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, tiny_pretraining(
         tmp_path, optimiser="sgd", learning_rate=10, clip=1e30, steps=300))
     assert wait_for_end(view) == jobs.FAILED
@@ -48,10 +48,10 @@ def test_a_run_that_diverges_says_so_and_what_to_do(pretrain, hearts, tmp_path, 
 
 
 def test_a_device_that_is_not_there_is_told_and_the_run_goes_on_elsewhere(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     pretrain.ui.tabs.setCurrentWidget(pretrain.ui.pretrainTab)
     panel = pretrain.widget.pretraining
-    host.wait_until(lambda: panel._lookingForDevices._child is None, "the list of devices")
+    host.wait_until(lambda: panel._deviceSearch._child is None, "the list of devices")
     panel.pretraining.devices.offer([("auto", "Automatic"), ("cpu", "cpu"), ("cuda:7", "cuda:7")])
     host.choose(pretrain.ui.pretrainDeviceComboBox, "cuda:7")
     view = start_pretraining(pretrain, tiny_pretraining(tmp_path))
@@ -121,7 +121,7 @@ def test_a_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_room(mak
     module = makePretrain(OtherPython)
     setup = module.widget.pretraining.setup
     setup.folder = tmp_path
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     setup.before = "ulimit -f 160"  # blocks of 512 bytes: enough for the slices, not for a checkpoint
     view = start_pretraining(module, tiny_pretraining(tmp_path))
     assert wait_for_end(view) == jobs.FAILED
@@ -152,7 +152,7 @@ def test_a_device_that_disappears_in_the_middle_is_told_and_the_run_goes_on_else
     module = makePretrain(OtherPython)
     setup = module.widget.pretraining.setup
     setup.folder = tmp_path
-    look_into(module, hearts)
+    scan_folder(module, hearts)
     (tmp_path / "sitecustomize.py").write_text(_GONE)
     setup.before = f'export PYTHONPATH="{tmp_path}:$PYTHONPATH"'
     view = start_pretraining(module, tiny_pretraining(tmp_path))
@@ -171,14 +171,14 @@ def test_a_device_that_disappears_in_the_middle_is_told_and_the_run_goes_on_else
 
 
 def test_settings_that_nobody_knows_are_told_by_the_run(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, settings_file(tmp_path, learning_rat=1))
     assert wait_for_end(view) == jobs.FAILED
     assert "learning_rate" in pretrain.ui.pretrainStatusLabel.text  # the nearest one is suggested
 
 
 def test_a_settings_file_that_is_broken_stops_the_start(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     path = tmp_path / "broken.json"
     path.write_text("{not json")
     start_pretraining(pretrain, str(path))
@@ -187,7 +187,7 @@ def test_a_settings_file_that_is_broken_stops_the_start(pretrain, hearts, tmp_pa
 
 
 def test_a_folder_for_runs_that_cannot_be_written(pretrain, hearts, tmp_path):
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     (tmp_path / "file").touch()
     pretrain.ui.runsPath.setCurrentPath(str(tmp_path / "file" / "runs"))
     start_pretraining(pretrain, tiny_pretraining(tmp_path))

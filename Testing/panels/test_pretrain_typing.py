@@ -10,7 +10,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 from disk_watch import disk_watch
-from pretrain_panel import look_into, settle
+from pretrain_panel import scan_folder, settle
 
 import host
 from kaf.runs import start as jobs
@@ -37,7 +37,7 @@ def change_all(pretrain):
 def test_no_key_and_no_choice_touches_a_disk(makePretrain, hearts, runs):
     pretrain = makePretrain(runs=runs)
     ui = pretrain.ui
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     change_all(pretrain)  # what is imported or read once is there then
     settle(pretrain)
     pretrain.widget.pretraining._timer.stop()  # which looks at the run that is shown
@@ -91,14 +91,14 @@ def test_the_panel_answers_while_a_disk_does_not(makePretrain, tmp_path, monkeyp
 
 def test_start_takes_the_folder_that_stands_there_however_fast_it_was_typed(makePretrain, hearts, tmp_path):
     pretrain = makePretrain()
-    look_into(pretrain, hearts)
+    scan_folder(pretrain, hearts)
     pretrain.ui.runsPath.setCurrentPath(str(tmp_path / "mine"))
     pretrain.widget.pretraining.makeReady()  # Start, Evaluate and all the others begin with it
     assert qt.QSettings().value("KAFPretrain/RunsFolder") == str(tmp_path / "mine")
     settle(pretrain)
 
 
-def test_another_path_ends_the_look_into_the_folder_before_it(pretrain, hearts, tmp_path):
+def test_another_path_ends_the_scan_of_the_folder_before_it(pretrain, hearts, tmp_path):
     """Its result is not this folder's."""
     other = tmp_path / "other"
     other.mkdir()
@@ -111,4 +111,4 @@ def test_another_path_ends_the_look_into_the_folder_before_it(pretrain, hearts, 
     assert not part.isScanning
     settle(pretrain)
     assert part.inspection is None
-    assert "Press the button" in pretrain.ui.understoodLabel.text
+    assert "Press Scan folder" in pretrain.ui.understoodLabel.text

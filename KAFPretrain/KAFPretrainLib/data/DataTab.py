@@ -1,8 +1,13 @@
-"""The tab Data: a folder of scans, what was understood of it, and who trains, validates and is tested."""
+"""The Data tab: a folder of scans, what was found in it, and the split into training, validation and test patients."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import qt
+from slicer.i18n import tr as _
 
 from kaf.data.splits import Split
 from kaf.runtime.errors import Cancelled, InputError, KafError
@@ -15,32 +20,39 @@ from KAFPretrainLib.runs.ShortJob import ShortJob
 from KAFPretrainLib.widgets import Folders
 from KAFPretrainLib.widgets.BackgroundTask import BackgroundTask
 from KAFPretrainLib.widgets.FileDialogs import askFolder, askOpen, askSave
+from KAFPretrainLib.widgets.Interfaces import Services
 from KAFPretrainLib.widgets.PathField import PathField
 from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
 from KAFSegmentationLib.widgets.PlainText import rich, tip
 
-COLUMNS = ("Case", "Patient", "Part", "Labels", "Problem", "Size", "Spacing (mm)")
-_START = "Choose a folder of scans to begin."
+EXAMPLE = "KAF example"  # the name of a folder
 _FOLDER, _FILE, _NOTHING, _UNKNOWN = "folder", "file", "nothing", "unknown"  # what a path leads to
 
 
 class DataTab:
     """Args:
         ui: the widgets of the .ui file.
-        panel: has ``makeReady``, ``setup``, ``message``, ``parameters``, ``onDataChanged`` and ``refreshRuns``.
+        services: what every part may use.
+        onChanged: called when the folder, what is known of it, or the split has changed.
+        onPathChecked: called when it is known where a path that was typed leads.
+        onRunsFolder: called when another output folder was chosen.
     """
 
-    def __init__(self, ui, panel):
-        self.ui, self._panel = ui, panel
-        self.inspection = self.split = None
-        self.realFolder = None
+    def __init__(self, ui: SimpleNamespace, services: Services, onChanged: Callable[[], None],
+                 onPathChecked: Callable[[], None], onRunsFolder: Callable[[], None]):
+        self.ui, self._services = ui, services
+        self._onChanged, self._onPathChecked, self._onRunsFolder = onChanged, onPathChecked, onRunsFolder
+        self.inspection: Inspection | None = None
+        self.split: Split | None = None
+        self.realFolder: Path | None = None
         """The folder of scans itself, by whatever link it was named; None where it is not known yet."""
         self._job = self._loadedSplit = None
-        self._filling = self._isForFolder = False
-        self._place, self._background = _UNKNOWN, BackgroundTask()
+        self._isForFolder = False
+        self._pathKind, self._pathCheck = _UNKNOWN, BackgroundTask()
         self._dataField = PathField(ui.dataPath, self._onPath, self._onTyped)
         self._runsField = PathField(ui.runsPath, self._onRunsPath)
-        setUpTable(ui.caseTable, COLUMNS)
+        setUpTable(ui.caseTable, (_("Case"), _("Patient"), _("Part"), _("Labels"), _("Problem"), _("Size (voxels)"),
+                                  _("Spacing (mm)")))
         ui.scanProgressBar.visible = False
         ui.scanButton.connect("clicked()", self.onScan)
         ui.exampleButton.connect("clicked()", self.onExample)
@@ -51,111 +63,109 @@ class DataTab:
         ui.loadSplitButton.connect("clicked()", self.onLoadSplit)
 
     @property
-    def folder(self):
+    def folder(self) -> str:
         """The folder of scans, or nothing."""
         return self._dataField.path
 
     @property
-    def isScanning(self):
+    def isScanning(self) -> bool:
+        """Whether the scans are being read."""
         return self._job is not None
 
     @property
-    def isLooking(self):
+    def isCheckingPath(self) -> bool:
         """Whether it is not known yet where the path leads."""
-        return self._background.isRunning
+        return self._pathCheck.isRunning
 
-    def enter(self):
-        """The panel is opened: the folders of the last time stand there."""
+    def enter(self) -> None:
+        """The panel is opened: shows the folders of the last session."""
         self.settle()
-        self._dataField.show(Folders.dataFolder() or self.folder)  # the widget shows the last one that was looked into
+        self._dataField.show(Folders.dataFolder() or self.folder)  # the widget shows the last one that was scanned
         self._runsField.show(Folders.runsFolder())
-        self._lookWhereItLeads()
+        self._checkPath()
 
-    def settle(self):
-        """Takes the paths as they stand, of somebody who goes on at once."""
+    def settle(self) -> None:
+        """Takes the paths as they stand, for whoever presses a button right after typing."""
         self._dataField.settle()
         self._runsField.settle()
 
-    def close(self):
-        """The panel is taken apart."""
-        for part in (self._dataField, self._runsField, self._background):
+    def close(self) -> None:
+        """The panel is closed for good."""
+        for part in (self._dataField, self._runsField, self._pathCheck):
             part.close()
         if self._job is not None:
             self._job.close()
             self._job = None
 
-    def onScan(self):
-        """Looks into the folder, or stops looking."""
+    def onScan(self) -> None:
+        """Reads every scan of the folder, or stops reading."""
         if self._job is not None:
             self._job.cancel()
             return
-        if not self._panel.makeReady():
+        if not self._services.makeReady():
             return
         self.inspection = self.split = self._loadedSplit = None
         self._isForFolder = True
         self.ui.scanProgressBar.maximum = 0
-        self._job = ShortJob(self._panel.setup.python(), ["data", "scan", self.folder], self._onEvent, self._onDone)
+        self._job = ShortJob(self._services.setup.python(), ["data", "scan", self.folder], self._onEvent, self._onDone)
         self.update()
 
-    def onExample(self):
-        """Makes up a folder of hearts, and looks into it."""
-        if not self._panel.makeReady():
+    def onExample(self) -> None:
+        """Generates a folder of synthetic hearts, and scans it."""
+        if not self._services.makeReady():
             return
-        path = askFolder(self.ui.dataTab, "A folder for made-up hearts", str(Path.home()))
+        path = askFolder(self.ui.dataTab, _("Choose a folder for the synthetic hearts"), str(Path.home()))
         if not path:
             return
-        folder = Folders.newFolder(path, "KAF example")
+        folder = Folders.newFolder(path, EXAMPLE)
         self._isForFolder = False
         self.ui.scanProgressBar.maximum = 0
-        self._job = ShortJob(self._panel.setup.python(), ["data", "example", folder], self._onEvent,
+        self._job = ShortJob(self._services.setup.python(), ["data", "example", folder], self._onEvent,
                              lambda values, error: self._onExampleMade(folder, error))
         self.update()
 
-    def onSaveSplit(self):
-        """Writes the patients of each part."""
-        path = askSave(self.ui.dataTab, "Save the split", str(Path(Folders.runsFolder()) / "split.json"),
-                       "Splits (*.json)")
-        if not path:
+    def onSaveSplit(self) -> None:
+        """Writes the patients of each part to a file."""
+        path = askSave(self.ui.dataTab, _("Save split"), str(Path(Folders.runsFolder()) / "split.json"),
+                       _("Splits (*.json)"))
+        if not path or self.split is None:
             return
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             self.split.save(path)
         except (KafError, OSError) as error:
-            self._panel.message.showError(error)
+            self._services.message.showError(error)
             return
-        self._panel.message.show(f"The split is saved in {path}.", "done")
+        self._services.message.show(_("The split was saved to {path}.").format(path=path), "done")
 
-    def onLoadSplit(self):
+    def onLoadSplit(self) -> None:
         """Takes the patients of each part from a file."""
-        path = askOpen(self.ui.dataTab, "Load a split", Folders.runsFolder(), "Splits (*.json)")
-        if not path:
+        path = askOpen(self.ui.dataTab, _("Load split"), Folders.runsFolder(), _("Splits (*.json)"))
+        if not path or self.inspection is None:
             return
         try:
             split = Split.load(path)
             checkSplit(split, self.inspection.patients, path)
         except KafError as error:
-            self._panel.message.showError(error)
+            self._services.message.showError(error)
             return
         self._loadedSplit = split
-        self._panel.message.show(f"The split is that of {path}.", "done")
+        self._services.message.show(_("The split was loaded from {path}.").format(path=path), "done")
         self._takeSplit()
 
-    def update(self):
-        """What can be done now."""
+    def update(self) -> None:
+        """Shows what is known, and what can be done now."""
         scanning, known = self._job is not None, self.inspection is not None
-        isFolder = self._place == _FOLDER
-        self.ui.scanButton.text = "Stop" if scanning else "Look into the folder"
-        self.ui.scanButton.enabled = scanning or isFolder
+        self.ui.scanButton.text = _("Stop") if scanning else _("Scan folder")
+        self.ui.scanButton.enabled = scanning or self._pathKind == _FOLDER
         self.ui.scanProgressBar.visible = scanning
         self.ui.exampleButton.visible = not scanning and not known
         self.ui.loadSplitButton.enabled = known
         self.ui.saveSplitButton.enabled = self.split is not None
         if scanning:
-            self.ui.understoodLabel.text = "Reads every scan once, beside Slicer…"
-        elif not known:
-            self.ui.understoodLabel.text = rich(self._placeWords())
+            self.ui.understoodLabel.text = rich(_("Reading every scan once, in a separate process…"))
         else:
-            self.ui.understoodLabel.text = self.inspection.words()
+            self.ui.understoodLabel.text = self.inspection.summary() if known else rich(self._pathText())
         warning = self.inspection.warning() if known else ""
         self.ui.problemsLabel.text = warning
         self.ui.problemsLabel.visible = bool(warning)
@@ -167,30 +177,31 @@ class DataTab:
     def _onExampleMade(self, folder, error):
         self._job = None
         if error is not None:
-            self._panel.message.showError(error)
+            self._services.message.showError(error)
             self.update()
             return
         self._dataField.show(str(folder))
         Folders.setDataFolder(str(folder))
-        self._lookWhereItLeads()
+        self._checkPath()
         self.onScan()
 
     def _onEvent(self, event):
         if isinstance(event, Progress) and event.total:
             self.ui.scanProgressBar.maximum = int(event.total)
             self.ui.scanProgressBar.value = int(event.done)
-            self.ui.scanProgressBar.format = f"{int(event.done)} of {int(event.total)} scans"
+            self.ui.scanProgressBar.format = _("{done} of {total} scans").format(done=int(event.done),
+                                                                                total=int(event.total))
 
     def _onDone(self, values, error):
         self._job = None
         if isinstance(error, Cancelled):
-            self._panel.message.show("Stopped looking into the folder.")
+            self._services.message.show(_("Scanning was stopped."))
         elif error is not None:
-            self._panel.message.showError(error)
+            self._services.message.showError(error)
         else:
             self.inspection = Inspection.of(values)
             self._dataField.remember()
-            self._panel.message.clear()
+            self._services.message.clear()
         self._takeSplit()
         if self.inspection is not None:
             fitColumns(self.ui.caseTable)
@@ -199,18 +210,18 @@ class DataTab:
         """The split of the file, or one that is drawn now; then all that follows from it."""
         self.split = self._loadedSplit
         if self.inspection is not None and self.split is None:
-            numbers = self._panel.parameters
+            numbers = self._services.parameters()
             try:
                 self.split = drawSplit(self.inspection.patients, self.inspection.labelledPatients,
                                        numbers.validationShare / 100, numbers.testShare / 100, numbers.splitSeed)
             except InputError as error:
-                self._panel.message.showError(error)
+                self._services.message.showError(error)
         fillTable(self.ui.caseTable, self.inspection.rows(self.split) if self.inspection is not None else [])
         self.update()
-        self._panel.onDataChanged()
+        self._onChanged()
 
     def _onShares(self, value):
-        if self._panel.parameters is not None and self.inspection is not None and not self._filling:
+        if self._services.parameters() is not None and self.inspection is not None:
             self._loadedSplit = None
             qt.QTimer.singleShot(0, self._takeSplit)  # when the parameter node has the new number, too
 
@@ -219,49 +230,51 @@ class DataTab:
         if self._job is not None and self._isForFolder:
             self._job.close()
             self._job = None
-        self._background.close()
-        self._place, self.realFolder = _UNKNOWN, None
+        self._pathCheck.close()
+        self._pathKind, self.realFolder = _UNKNOWN, None
         self.inspection = self.split = self._loadedSplit = None
         fillTable(self.ui.caseTable, [])
         self.update()
-        self._panel.onDataChanged()
+        self._onChanged()
 
     def _onPath(self, path):
         Folders.setDataFolder(path)
-        self._lookWhereItLeads()
+        self._checkPath()
 
     def _onRunsPath(self, path):
         if path:
             Folders.setRunsFolder(path)
-            self._panel.refreshRuns()
+            self._onRunsFolder()
 
-    def _lookWhereItLeads(self):
+    def _checkPath(self):
         path = self.folder
-        self._place = _UNKNOWN
-        self._background.start(lambda: (_place(path), realFolder(path)), self._onPlace)
+        self._pathKind = _UNKNOWN
+        self._pathCheck.start(lambda: (_kindOf(path), realFolder(path)), self._onPathKind)
         self.update()
 
-    def _onPlace(self, seen):
-        self._place, self.realFolder = seen
+    def _onPathKind(self, found):
+        self._pathKind, self.realFolder = found
         self.update()
-        self._panel.update()
+        self._onPathChecked()
 
-    def _placeWords(self):
-        return _START if not self.folder else {
-            _FOLDER: "Press the button: every scan is read once, and nothing is changed.",
-            _FILE: f"{self.folder} is a file: choose the folder that holds it.",
-            _NOTHING: f"There is no folder {self.folder}: check the path, and that its disk is connected.",
-            _UNKNOWN: f"Looks where {self.folder} leads…"}[self._place]
+    def _pathText(self):
+        if not self.folder:
+            return _("Choose a folder of scans to begin.")
+        return {
+            _FOLDER: _("Press Scan folder: every scan is read once, and nothing is changed."),
+            _FILE: _("{path} is a file. Choose the folder that contains it."),
+            _NOTHING: _("The folder {path} does not exist. Check the path, and that its drive is connected."),
+            _UNKNOWN: _("Checking {path}…")}[self._pathKind].format(path=self.folder)
 
     def _onOpen(self, row, column):
         case = self.inspection.cases[row]
         try:
             openCase(case.image, case.label or "", name=case.name)
         except KafError as error:
-            self._panel.message.showError(error)
+            self._services.message.showError(error)
 
 
-def _place(path):
+def _kindOf(path):
     """What a path leads to."""
     try:
         place = Path(path)

@@ -1,9 +1,12 @@
-"""Opens a case of a folder in the scene and the views: scan, reference, prediction and where they differ."""
+"""Opens a case of a folder in the scene and the views: scan, reference, prediction and their differences."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from kaf.runtime.errors import InputError
 from KAFSegmentationLib.scene.ResultOwner import scanOf
@@ -11,11 +14,14 @@ from KAFSegmentationLib.segment.SegmentationUndo import fingerprints
 
 _ATTRIBUTE = "KAFPretrain.Case"  # marks our nodes: a new case replaces them, and nothing else
 _STATE = "KAFPretrain.State"
-_COLORS = {"reference": (0.2, 0.8, 0.35), "prediction": (0.25, 0.55, 1.0), "missed": (0.95, 0.35, 0.25),
-           "too much": (1.0, 0.8, 0.2), "another structure": (0.85, 0.35, 0.85)}
+REFERENCE, PREDICTION, DIFFERENCE = "reference", "prediction", "difference"
+MISSED, EXTRA, WRONG = "missed", "extra", "wrong"
+_COLORS = {REFERENCE: (0.2, 0.8, 0.35), PREDICTION: (0.25, 0.55, 1.0), MISSED: (0.95, 0.35, 0.25),
+           EXTRA: (1.0, 0.8, 0.2), WRONG: (0.85, 0.35, 0.85)}
 
 
-def openCase(image, reference="", prediction="", name=""):
+def openCase(image: str | Path, reference: str = "", prediction: str = "",
+             name: str = "") -> slicer.vtkMRMLScalarVolumeNode:
     """Shows a scan, and label maps on it if given, in place of the case that was shown before.
 
     Returns:
@@ -27,31 +33,31 @@ def openCase(image, reference="", prediction="", name=""):
     from kaf.imaging.volume import read_labels, read_volume
 
     scan = read_volume(image)
-    maps = {what: read_labels(path) for what, path in (("reference", reference), ("prediction", prediction)) if path}
-    for what, labels in maps.items():
+    maps = {kind: read_labels(path) for kind, path in ((REFERENCE, reference), (PREDICTION, prediction)) if path}
+    for kind, labels in maps.items():
         if labels.shape != scan.shape:
-            raise InputError(Path(image).name, f"is shown without its {what}, which has another size",
-                             "Look at the problems of this case in the tab Data.")
+            raise InputError(Path(image).name, _mismatch(kind), _("See the problem of this case in the Data tab."))
     closeCase()
     volume = slicer.util.addVolumeFromArray(np.ascontiguousarray(scan.voxels), name=name or Path(image).name)
     volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(scan.affine))
     volume.SetAttribute(_ATTRIBUTE, "scan")
     volume.CreateDefaultDisplayNodes()
-    for what, labels in maps.items():
-        _addSegmentation(volume, what, {f"{what} {value}": labels.voxels == value
-                                        for value in np.unique(labels.voxels) if value}, outline=True)
+    for kind, labels in maps.items():
+        _addSegmentation(volume, kind, [(_segmentName(kind, value), _COLORS[kind], labels.voxels == value)
+                                        for value in np.unique(labels.voxels) if value], outline=True)
     if len(maps) == 2:
-        ours, theirs = maps["prediction"].voxels, maps["reference"].voxels
-        _addSegmentation(volume, "difference", {
-            "missed": (theirs > 0) & (ours == 0), "too much": (ours > 0) & (theirs == 0),
-            "another structure": (ours > 0) & (theirs > 0) & (ours != theirs)})
+        ours, theirs = maps[PREDICTION].voxels, maps[REFERENCE].voxels
+        _addSegmentation(volume, DIFFERENCE, [
+            (_("missed"), _COLORS[MISSED], (theirs > 0) & (ours == 0)),
+            (_("false positive"), _COLORS[EXTRA], (ours > 0) & (theirs == 0)),
+            (_("wrong structure"), _COLORS[WRONG], (ours > 0) & (theirs > 0) & (ours != theirs))])
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
     _jumpTo(volume, next(iter(maps.values()), None))
     return volume
 
 
-def closeCase():
-    """Removes the case that was opened last. A label map that somebody has changed since stays, and so does a scan that
+def closeCase() -> None:
+    """Removes the case that was opened last. A label map that a person has changed since stays, and so does a scan that
     a segmentation belongs to."""
     ours = [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node.GetAttribute(_ATTRIBUTE)]
     for node in ours:
@@ -61,6 +67,20 @@ def closeCase():
         if not node.IsA("vtkMRMLSegmentationNode"):
             segmentations = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
             _removeUnless(node, any(scanOf(segmentation) is node for segmentation in segmentations))
+
+
+def _mismatch(kind):
+    return {REFERENCE: _("its reference segmentation has another size, so the case cannot be shown"),
+            PREDICTION: _("its prediction has another size, so the case cannot be shown")}[kind]
+
+
+def _nodeName(kind, scan):
+    return {REFERENCE: _("{scan} reference"), PREDICTION: _("{scan} prediction"),
+            DIFFERENCE: _("{scan} difference")}[kind].format(scan=scan)
+
+
+def _segmentName(kind, value):
+    return {REFERENCE: _("reference {label}"), PREDICTION: _("prediction {label}")}[kind].format(label=value)
 
 
 def _removeUnless(node, isWanted):
@@ -76,14 +96,14 @@ def _state(node):
     return "".join(f"{key}={mark};" for key, mark in fingerprints(node.GetSegmentation()).items())
 
 
-def _addSegmentation(volume, name, masks, outline=False):
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volume.GetName()} {name}")
-    node.SetAttribute(_ATTRIBUTE, name)
+def _addSegmentation(volume, kind, segments, outline=False):
+    """Segments are (name, color, mask)."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", _nodeName(kind, volume.GetName()))
+    node.SetAttribute(_ATTRIBUTE, kind)
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    for title, mask in masks.items():
-        color = _COLORS.get(name) or _COLORS[title]
-        segment = node.GetSegmentation().AddEmptySegment("", title, color)
+    for name, color, mask in segments:
+        segment = node.GetSegmentation().AddEmptySegment("", name, color)
         slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, segment, volume)
     node.SetAttribute(_STATE, _state(node))
     display = node.GetDisplayNode()

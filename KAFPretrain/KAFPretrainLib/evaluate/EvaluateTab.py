@@ -1,44 +1,57 @@
-"""The tab Evaluate: a model's segmentations beside the labels, case by case, and beside a second model's."""
+"""The Evaluate tab: a model's segmentations compared with reference segmentations, case by case, and with those of a
+second model."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import qt
+from slicer.i18n import tr as _
 
-from kaf.runtime.errors import Cancelled, InputError, KafError
+from kaf.runtime.errors import Cancelled, KafError
 from kaf.runtime.events import Message, Progress
-from KAFPretrainLib.data.Inspection import count
 from KAFPretrainLib.data.ScanOpener import openCase
-from KAFPretrainLib.evaluate.Evaluation import Evaluation
+from KAFPretrainLib.evaluate.Evaluation import Evaluation, Scores
 from KAFPretrainLib.evaluate.ScoreChart import ScoreChart
-from KAFPretrainLib.models.Weights import WeightsChoice, misfit
+from KAFPretrainLib.models.Weights import WeightsChoice, modalityMismatch
 from KAFPretrainLib.runs.Lineage import names
 from KAFPretrainLib.widgets import Folders
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
+from KAFPretrainLib.widgets.Interfaces import Dataset, Runs, Services
 from KAFPretrainLib.widgets.PlotPanel import PlotPanel
 from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
-from KAFSegmentationLib.widgets.PlainText import problemWords, rich
+from KAFSegmentationLib.widgets.PlainText import rich
 
-_PARTS = (("test", "the patients for the test"), ("validation", "the patients who validate"),
-          ("all", "all labelled patients"))
+if TYPE_CHECKING:
+    from KAFPretrainLib.widgets.Parameters import Parameters
+
+TEST, VALIDATION, ALL = "test", "validation", "all"
+_PARTS = (TEST, VALIDATION, ALL)
+_WORSE = -0.02  # from this difference in Dice on, a case is marked
 
 
 class EvaluateTab:
     """Args:
         ui: the widgets of the .ui file.
-        panel: has ``makeReady``, ``setup``, ``data``, ``jobs``, ``message``, ``parameters`` and ``log``.
+        services: what every part may use.
+        data: the folder of scans.
+        runs: which patients the models were trained on.
     """
 
-    def __init__(self, ui, panel):
-        self.ui, self._panel = ui, panel
+    def __init__(self, ui: SimpleNamespace, services: Services, data: Dataset, runs: Runs):
+        self.ui, self._services, self._data, self._runs = ui, services, data, runs
         self.model = WeightsChoice(ui.evaluateModelComboBox, wanted=lambda item: item.segments, onChosen=self.update)
-        self.baseline = WeightsChoice(ui.evaluateBaselineComboBox, "no other model", lambda item: item.segments,
+        self.baseline = WeightsChoice(ui.evaluateBaselineComboBox, _("no other model"), lambda item: item.segments,
                                       self.update)
         self.devices = DeviceChoice(ui.evaluateDeviceComboBox, self._onDevice)
         self._plot = PlotPanel(ui.evaluatePlotLayout, ui.evaluateViewsButton, "Evaluate")
         self._chart = ScoreChart()
-        self._running, self._line, self.scores, self._cases, self._order = None, [], [], {}, []
-        for _, words in _PARTS:
-            ui.evaluatePartComboBox.addItem(words)
+        self.scores: list[Scores] = []
+        self._running, self._waiting, self._cases, self._order = None, [], {}, []
+        for title in (_("test patients"), _("validation patients"), _("all labelled patients")):
+            ui.evaluatePartComboBox.addItem(title)
         ui.evaluatePartComboBox.connect("currentIndexChanged(int)", lambda index: self.update())
         ui.evaluateButton.connect("clicked()", self.onEvaluate)
         ui.reportButton.connect("clicked()", self._openReport)
@@ -47,100 +60,106 @@ class EvaluateTab:
         self._showScores()
 
     @property
-    def isRunning(self):
+    def isRunning(self) -> bool:
+        """Whether a model is being evaluated."""
         return self._running is not None
 
-    def setParameters(self, parameters):
+    def setParameters(self, parameters: Parameters | None) -> None:
         """Shows the choices of a scene."""
         if parameters is not None:
             self.devices.show(parameters.evaluateDevice)
         self.update()
 
-    def onEvaluate(self):
-        """Evaluates the model, then the other one; or stops."""
+    def onEvaluate(self) -> None:
+        """Evaluates the model, after the one to compare with; or stops."""
         if self._running is not None:
-            self._line = []
+            self._waiting = []
             self._running.cancel()
             return
-        if not self._panel.makeReady():
+        if not self._services.makeReady():
             return
         cases = self._wanted()
         self._cases = {case.name: case for case in cases}
         self.scores = []
-        self._line = [item for item in (self.baseline.chosen, self.model.chosen) if item is not None]
+        self._waiting = [item for item in (self.baseline.chosen, self.model.chosen) if item is not None]
         self._next()
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is about to close; the scores stay."""
         self._plot.forget()
         self._chart.remove()
 
-    def restore(self):
-        """The scene was closed: the chart is drawn anew."""
+    def restore(self) -> None:
+        """The scene was closed: the chart is drawn again."""
         if self.scores:
             self._showScores()
 
-    def close(self):
-        """The panel is taken apart."""
+    def close(self) -> None:
+        """The panel is closed for good."""
         if self._running is not None:
             self._running.close()
             self._running = None
         self._plot.close()
         self._chart.remove()
 
-    def update(self):
-        """What can be done now, and what is in the way."""
+    def update(self) -> None:
+        """Shows what can be done now, or what is missing."""
         running = self._running is not None
         problem = self._problem()
-        self.ui.evaluateButton.text = "Stop" if running else "Evaluate"
-        self.ui.evaluateButton.enabled = running or problem is None
+        self.ui.evaluateButton.text = _("Stop") if running else _("Evaluate")
+        self.ui.evaluateButton.enabled = running or not problem
         self.ui.evaluateProgressBar.visible = running
-        self.ui.evaluateHintLabel.text = rich(problemWords(problem)) \
-            if problem is not None else self._hint()
+        self.ui.evaluateHintLabel.text = rich(problem) if problem else self._hint()
 
     def _problem(self):
-        data = self._panel.data
+        data = self._data
         if data.inspection is None:
-            return InputError("The folder", "was not looked into yet", "Choose it in the tab Data.")
+            return _("There are no cases yet. Scan a folder in the Data tab.")
         if self.model.chosen is None:
-            return InputError("No model", "is there that segments", "Fine-tune one, or import one in the tab Models.")
+            return _("There is no model to evaluate. Fine-tune one, or import one in the Models tab.")
         if not self._wanted():
-            return InputError("Nobody with labels", f"is among {self._part()[1]}", "Choose other cases, or change the "
-                              "split in the tab Data.")
-        kind = data.inspection.modality
-        return misfit(self.model.chosen, kind) or misfit(self.baseline.chosen, kind)
+            return {TEST: _("There are no labelled test patients. Choose other cases, or change the split in the Data "
+                            "tab."),
+                    VALIDATION: _("There are no labelled validation patients. Choose other cases, or change the split "
+                                  "in the Data tab."),
+                    ALL: _("There are no labelled patients. Add label maps, then scan the folder again in the Data "
+                           "tab.")}[self._part()]
+        modality = data.inspection.modality
+        return modalityMismatch(self.model.chosen, modality) or modalityMismatch(self.baseline.chosen, modality)
 
     def _hint(self):
         cases, patients = self._wanted(), {case.patient for case in self._wanted()}
-        words = f"{count(len(cases), 'case')} of {count(len(patients), 'patient')}."
+        lines = [rich(_("Cases: {cases}. Patients: {patients}.").format(cases=len(cases), patients=len(patients)))]
         for item in filter(None, (self.model.chosen, self.baseline.chosen)):
-            seen = sorted(self._panel.jobs.lineage.seenPatients(item, self._panel.data.realFolder) & patients)
+            seen = sorted(self._runs.lineage.seenPatients(item, self._data.realFolder) & patients)
             if seen:
-                words += (f" <b>{rich(item.name)} was trained on {rich(names(seen))}: its figures will be too good."
-                          "</b> Choose patients for the test only, or train again with this split.")
-        return words
+                warning = _("Patients used in training {model}: {patients}. Its scores on them are too high.").format(
+                    model=item.title, patients=names(seen))
+                remedy = _("Evaluate on test patients, or train again with this split.")
+                lines.append(f"<b>{rich(warning)}</b> {rich(remedy)}")
+        return " ".join(lines)
 
     def _part(self):
         return _PARTS[max(0, self.ui.evaluatePartComboBox.currentIndex)]
 
     def _wanted(self):
-        data, part = self._panel.data, self._part()[0]
-        if data.inspection is None or (data.split is None and part != "all"):
+        data, part = self._data, self._part()
+        if data.inspection is None or (data.split is None and part != ALL):
             return []
-        patients = data.inspection.labelledPatients if part == "all" else getattr(data.split, part)
+        patients = data.inspection.labelledPatients if part == ALL else getattr(data.split, part)
         return [case for case in data.inspection.labelled if case.patient in patients]
 
     def _next(self):
-        if not self._line:
+        if not self._waiting:
             self._running = None
             self._showScores()
             self.update()
             return
-        item = self._line.pop(0)
+        item = self._waiting.pop(0)
         self.ui.evaluateProgressBar.maximum = 0
-        folder = Path(Folders.runsFolder()) / "evaluations" / f"{Path(self._panel.data.folder).name}-{self._part()[0]}"
+        folder = Path(Folders.runsFolder()) / "evaluations" / f"{Path(self._data.folder).name}-{self._part()}"
         try:
-            self._running = Evaluation(self._panel.setup.python(), item, list(self._cases.values()), folder,
+            self._running = Evaluation(self._services.setup.python(), item, list(self._cases.values()), folder,
                                        self.devices.device(), self._onEvent, self._onDone)
         except KafError as error:
             self._onDone(None, error)
@@ -152,30 +171,33 @@ class EvaluateTab:
             self.ui.evaluateProgressBar.value = round(1000 * event.done / event.total)
             self.ui.evaluateProgressBar.format = f"{event.stage.capitalize()}: %p%"
         elif isinstance(event, Message):
-            self._panel.log.add(event.text)
+            self._services.log.add(event.text)
 
     def _onDone(self, scores, error):
         if error is not None:
-            self._line = []
+            self._waiting = []
             if isinstance(error, Cancelled):
-                self._panel.message.show("Stopped. What was segmented is kept, and Evaluate goes on from there.")
+                self._services.message.show(_("The evaluation was stopped. Finished segmentations are kept, and "
+                                              "Evaluate continues from there."))
             else:
-                self._panel.message.showError(error)
+                self._services.message.showError(error)
         else:
             self.scores.append(scores)
         self._next()
 
     def _showScores(self):
-        """The table, the chart and a sentence."""
+        """The table, the chart and a summary."""
         shown = bool(self.scores)
         for widget in (self.ui.evaluateTable, self.ui.evaluatePlotFrame, self.ui.evaluateViewsButton,
                        self.ui.reportButton, self.ui.evaluateLabel):
             widget.visible = shown
         if not shown:
             return
-        names = [found.name for found in self.scores]
-        setUpTable(self.ui.evaluateTable, ["Case", *(f"Dice, {name}" for name in names),
-                                           *(["Gain"] if len(names) == 2 else []), "HD95 (mm)"])
+        models = [found.name for found in self.scores]
+        titles = [_("Case"), *(_("Dice, {model}").format(model=model) for model in models)]
+        if len(models) == 2:
+            titles.append(_("Difference"))
+        setUpTable(self.ui.evaluateTable, [*titles, _("HD95 (mm)")])
         last = self.scores[-1]
         self._order = sorted(last.dice, key=lambda case: (last.dice[case] is not None, last.dice[case] or 0, case))
         fillTable(self.ui.evaluateTable, [self._row(case) for case in self._order])
@@ -183,40 +205,46 @@ class EvaluateTab:
         self._chart.show(self._order, self.scores)
         self._plot.show(self._chart.chart)
         self.ui.evaluateLabel.text = self._summary()
-        self._panel.message.clear()
+        self._services.message.clear()
 
     def _row(self, case):
         dice = [found.dice.get(case) for found in self.scores]
-        cells = [case, *(_number(value, 3) for value in dice)]
+        cells = [case, *(_number(value, 2) for value in dice)]
         if len(dice) == 2:
             gain = dice[1] - dice[0] if None not in dice else None
-            cells.append((f"{gain:+.3f}", "", "error" if gain < -0.02 else "") if gain is not None else "")
+            cells.append((f"{gain:+.2f}", "", "error" if gain < _WORSE else "") if gain is not None else "")
         return [*cells, _number(self.scores[-1].hd95.get(case), 1)]
 
     def _summary(self):
-        words = [f"Mean Dice {_number(found.mean, 3)} ({found.name})" for found in self.scores]
-        text = ", ".join(words) + f", {len(self._order)} cases."
+        lines = [_("Mean Dice of {model}: {dice}.").format(model=found.name, dice=_number(found.mean, 2) or _("none"))
+                 for found in self.scores]
         if len(self.scores) == 2:
             both = [case for case in self._order if all(found.dice.get(case) is not None for found in self.scores)]
             better = sum(self.scores[1].dice[case] > self.scores[0].dice[case] for case in both)
-            text += f" {self.scores[1].name} is better on {better} of {len(both)}."
+            lines.append(_("Cases in which {model} has the higher Dice: {count} of {total}.").format(
+                model=self.scores[1].name, count=better, total=len(both)))
+        else:
+            lines.append(_("Cases: {count}.").format(count=len(self._order)))
         notes = [note for found in self.scores for note in found.notes]
-        return text + (f" {notes[0]}" + (f" ({len(notes) - 1} more in the report)" if len(notes) > 1 else "")
-                       if notes else "")
+        lines += notes[:1]
+        if len(notes) > 1:
+            lines.append(_("More remarks in the report: {count}.").format(count=len(notes) - 1))
+        return " ".join(lines)
 
     def _onOpen(self, row, column):
         case = self._cases.get(self._order[row])
         try:
             openCase(case.image, case.label, self.scores[-1].predictions.get(case.name, ""), case.name)
         except KafError as error:
-            self._panel.message.showError(error)
+            self._services.message.showError(error)
 
     def _openReport(self):
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self.scores[-1].report))
 
     def _onDevice(self, device):
-        if self._panel.parameters is not None:
-            self._panel.parameters.evaluateDevice = device
+        parameters = self._services.parameters()
+        if parameters is not None:
+            parameters.evaluateDevice = device
 
 
 def _number(value, digits):

@@ -1,37 +1,49 @@
-"""Segments labelled cases with a model and compares: two commands beside Slicer, one after the other.
+"""Segments labelled cases with a model and evaluates the result: two processes, one after the other.
 
-The cases that are wanted are laid out as links in a folder of their own, so that commands see them and nobody else.
-What a model has segmented before is kept and not done again.
+The cases that are wanted are linked in a folder of their own, so that the commands see these and no others. Scans that
+a model has segmented before are not segmented again.
 """
+
+from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slicer.i18n import tr as _
 
 from kaf.runtime import json_files
-from kaf.runtime.errors import InputError, OutputError
+from kaf.runtime.errors import InputError, KafError, OutputError
 from KAFPretrainLib.runs.ShortJob import ShortJob
+
+if TYPE_CHECKING:
+    from kaf.runtime.events import Event
+    from KAFPretrainLib.data.Inspection import FoundCase
+    from KAFPretrainLib.models.Weights import Weights
 
 
 @dataclass
 class Scores:
-    """What an evaluation found: per case its mean Dice, HD95 (mm), and files. Numbers may be None."""
+    """The result of an evaluation, by case: mean Dice (0..1) and HD95 (mm) over its labels, None where it is undefined,
+    and the file of the prediction. ``name`` is that of the model, as it is shown."""
 
     name: str
-    dice: dict = field(default_factory=dict)
-    hd95: dict = field(default_factory=dict)
-    predictions: dict = field(default_factory=dict)
+    dice: dict[str, float | None] = field(default_factory=dict)
+    hd95: dict[str, float | None] = field(default_factory=dict)
+    predictions: dict[str, str] = field(default_factory=dict)
     mean: float | None = None
-    notes: tuple = ()
+    notes: tuple[str, ...] = ()
     report: str = ""
 
 
-def readScores(name, folder):
-    """The scores in an evaluation's folder.
+def readScores(name: str, folder: str | Path) -> Scores:
+    """The scores in the folder of an evaluation.
 
     Raises:
-        InputError: it holds none that can be read.
+        InputError: it contains none that can be read.
     """
     try:
         values = json_files.read(Path(folder) / "evaluation.json")
@@ -44,25 +56,26 @@ def readScores(name, folder):
             scores.predictions[case["case"]] = case["prediction"]
         return scores
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(folder, f"holds no evaluation that can be read ({error})", "Press Evaluate again.") from error
+        raise InputError(folder, _("contains no readable evaluation ({reason})").format(reason=error),
+                         _("Press Evaluate again.")) from error
 
 
 _MARK = ".laid-out-by-kaf"
 
 
-def linkCases(cases, folder):
-    """Links to scans in ``images`` and to label maps in ``labels``, named after the cases; copies where nothing else
-    is possible.  What is there from before is removed, but only from a folder that was made here.
+def linkCases(cases: Sequence[FoundCase], folder: str | Path) -> None:
+    """Makes links to scans in ``images`` and to label maps in ``labels``, named after the cases, or copies where links
+    are not possible. Earlier links are removed, but only from a folder that was made here.
 
     Raises:
-        OutputError: the folder cannot be written, or is somebody's own.
+        OutputError: the folder cannot be written, or contains files of others.
     """
     folder = Path(folder)
     try:
         if not (folder / _MARK).is_file():
             folder.mkdir(parents=True, exist_ok=True)
             if any(folder.iterdir()):
-                raise OutputError(folder, "is a folder with other files in it", "Move them away.")
+                raise OutputError(folder, _("contains files that KAF did not write"), _("Move them away."))
             (folder / _MARK).touch()
         for part, path in (("images", lambda case: case.image), ("labels", lambda case: case.label)):
             place = folder / part
@@ -72,8 +85,8 @@ def linkCases(cases, folder):
                 source = Path(path(case)).resolve()
                 _link(source, place / (case.name + _suffix(source)))
     except OSError as error:
-        raise OutputError(folder, f"cannot be written ({error.strerror or error})",
-                          "Choose another folder for runs in the tab Data.") from error
+        raise OutputError(folder, _("cannot be written ({reason})").format(reason=error.strerror or error),
+                          _("Choose another output folder in the Data tab.")) from error
 
 
 def _suffix(path):
@@ -106,13 +119,14 @@ class Evaluation:
 
     Args:
         python: the interpreter that has the packages.
-        weights: a Weights.
-        cases: FoundCases with labels.
-        folder: where it all goes.
-        onEvent: gets progress and messages. onDone(scores, error): called once.
+        cases: those with labels to evaluate on.
+        folder: where the results of all evaluations on these cases go.
+        onEvent: called with progress and messages.
+        onDone: called once with the scores or the error.
     """
 
-    def __init__(self, python, weights, cases, folder, device, onEvent, onDone):
+    def __init__(self, python: str, weights: Weights, cases: Sequence[FoundCase], folder: str | Path, device: str,
+                 onEvent: Callable[[Event], None], onDone: Callable[[Scores | None, KafError | None], None]):
         self._python, self._weights, self._onEvent, self._onDone = python, weights, onEvent, onDone
         # Another model, or one of the same name that was trained again, is another folder.
         self.folder = Path(folder) / f"{Path(weights.name.replace(' ', '-')).name}-{weights.card.digest[:8]}"
@@ -123,12 +137,12 @@ class Evaluation:
                                       self.folder / "predictions", "--overwrite", "--device", device], onEvent,
                              self._onSegmented)
 
-    def cancel(self):
-        """Stops; what was segmented is kept."""
+    def cancel(self) -> None:
+        """Stops; finished segmentations are kept."""
         self._job.cancel()
 
-    def close(self):
-        """Stops without a word."""
+    def close(self) -> None:
+        """Stops and calls nobody."""
         self._job.close()
 
     def _onSegmented(self, values, error):
@@ -143,7 +157,7 @@ class Evaluation:
         scores = None
         if error is None:
             try:
-                scores = readScores(self._weights.name, self.folder)
+                scores = readScores(self._weights.title, self.folder)
             except InputError as problem:
                 error = problem
         self._onDone(scores, error)

@@ -1,27 +1,32 @@
-"""Dice of every case as bars in Slicer's plot view, one color per model."""
+"""Dice of each case as bars in Slicer's plot view, one color per model."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from KAFPretrainLib.runs.Curves import COLORS, newChart
+
+if TYPE_CHECKING:
+    from KAFPretrainLib.evaluate.Evaluation import Scores
 
 
 class ScoreChart:
     """One table, a series per model, one chart; made anew for each evaluation."""
 
     def __init__(self):
-        self.chart, self._nodes = None, []
+        self.chart: slicer.vtkMRMLPlotChartNode | None = None
+        self._nodes = []
 
-    def show(self, cases, scores):
-        """Draws the cases in their order.
-
-        Args:
-            scores: a list of Scores.
-        """
+    def show(self, cases: Sequence[str], scores: Sequence[Scores]) -> None:
+        """Draws the cases in their order."""
         self.remove()
-        table = self._add("vtkMRMLTableNode", "KAF Dice by case")
+        table = self._add("vtkMRMLTableNode", _("KAF Dice by case"))
         table.SetLocked(True)
         names, index = vtk.vtkStringArray(), vtk.vtkDoubleArray()
         names.SetName("case")
@@ -31,7 +36,7 @@ class ScoreChart:
             index.InsertNextValue(number)
         table.AddColumn(names)
         table.AddColumn(index)
-        self.chart = newChart("KAF Dice by case", "Dice of every case", "row of the table", "Dice")
+        self.chart = newChart(_("KAF Dice by case"), _("Dice of each case"), _("row of the table"), _("Dice"))
         self._nodes.append(self.chart)
         self.chart.SetXAxisRangeAuto(False)
         self.chart.SetXAxisRange(0, len(cases) + 1)
@@ -42,8 +47,8 @@ class ScoreChart:
         self.chart.SetLegendVisibility(len(scores) > 1)
         table.Modified()
 
-    def remove(self):
-        """Takes it out of the scene."""
+    def remove(self) -> None:
+        """Removes it from the scene."""
         for node in self._nodes:
             if node.GetScene() is not None:
                 slicer.mrmlScene.RemoveNode(node)

@@ -1,31 +1,37 @@
-"""Asks for the words of a model's card that only its maker knows."""
+"""Asks for the texts of a model card that only its author knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import qt
+from slicer.i18n import tr as _
 
 from KAFSegmentationLib.widgets.PlainText import tip
 
-FIELDS = (("description", "What it is for:", "A sentence: which structures, on which scans"),
-          ("training_data", "Trained on:", "The data and its licence"),
-          ("weights_licence", "Licence of the weights:", "For example CC BY 4.0; unspecified if you do not know"))
+if TYPE_CHECKING:
+    from kaf.modelfile.card import Card
+
+_LICENCE, _NO_LICENCE = "weights_licence", "unspecified"
 
 
 class CardDialog:
-    """A form with the free text of a card.
+    """A form with the free texts of a card.
 
     Args:
         parent: the widget that it belongs to.
-        card: whose words stand there at first.
+        card: whose texts are shown at first.
     """
 
-    def __init__(self, parent, card):
+    def __init__(self, parent: qt.QWidget, card: Card):
         self.dialog = qt.QDialog(parent)
-        self.dialog.setWindowTitle(f"Card of {card.name}")
+        self.dialog.setWindowTitle(_("Model card of {name}").format(name=card.name))
         self.dialog.setMinimumWidth(520)
         form = qt.QFormLayout(self.dialog)
         self.edits = {}
-        for name, title, words in FIELDS:
+        for name, title, toolTip in _fields():
             edit = qt.QLineEdit(getattr(card, name))
-            edit.setToolTip(tip(words))
+            edit.setToolTip(tip(toolTip))
             edit.setObjectName(name)
             form.addRow(title, edit)
             self.edits[name] = edit
@@ -35,9 +41,16 @@ class CardDialog:
         buttons.connect("rejected()", self.dialog.reject)
         form.addRow(buttons)
 
-    def ask(self):
-        """The new words by name, or None where they were not wanted."""
+    def ask(self) -> dict[str, str] | None:
+        """The new texts by field of the card, or None when the dialog was cancelled."""
         if self.dialog.exec_() != qt.QDialog.Accepted:
             return None
-        return {name: edit.text.strip() or ("unspecified" if name == "weights_licence" else "")
+        return {name: edit.text.strip() or (_NO_LICENCE if name == _LICENCE else "")
                 for name, edit in self.edits.items()}
+
+
+def _fields():
+    """Field of the card, title and tool tip."""
+    return (("description", _("Intended use:"), _("One sentence: which structures, on which scans")),
+            ("training_data", _("Training data:"), _("The data set and its licence")),
+            (_LICENCE, _("Licence of the weights:"), _("For example CC BY 4.0; empty means unspecified")))

@@ -1,61 +1,70 @@
-"""The runs in the folder of runs: found, started, gone on with. They are processes of their own and outlive Slicer."""
+"""The runs in the output folder: found, started, resumed. They are processes of their own and outlive Slicer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from kaf.runs import start as jobs
+from kaf.runs.job import Job
 from kaf.runtime.errors import InputError
 from KAFPretrainLib.models.LibraryKeeper import isReady
-from KAFPretrainLib.models.Weights import findWeights
+from KAFPretrainLib.models.Weights import Weights, findWeights
 from KAFPretrainLib.runs.Lineage import Lineage
 from KAFPretrainLib.widgets.BackgroundTask import BackgroundTask
 from KAFPretrainLib.widgets.Folders import newFolder, runsFolder
+from KAFPretrainLib.widgets.Interfaces import Setup
 from KAFSegmentationLib.backend.Backend import environmentFor
 from KAFSegmentationLib.backend.DeviceSelector import likelyDevice
 
 
 class JobList:
     """Args:
-        setup: says with ``python()`` which interpreter has the packages.
+        setup: knows which interpreter has the packages.
     """
 
-    def __init__(self, setup):
-        self._setup, self._found, self._background = setup, [], BackgroundTask()
-        self.weights = []
-        """Those that the runs have made, and those of the library, when somebody last looked."""
+    def __init__(self, setup: Setup):
+        self._setup, self._search = setup, BackgroundTask()
+        self._found: list[Job] = []
+        self.weights: list[Weights] = []
+        """Those of the runs and those of the library, as of the last search."""
         self.lineage = Lineage()
-        self.ready = []
-        """The runs whose models may enter the library unasked."""
+        self.ready: list[Job] = []
+        """The runs whose models may enter the library without a question."""
 
     @property
-    def isLooking(self):
-        """Whether runs are being looked for."""
-        return self._background.isRunning
+    def isSearching(self) -> bool:
+        """Whether a search is under way."""
+        return self._search.isRunning
 
-    def look(self, onFound):
-        """Looks into the folder of runs again, beside the GUI thread; then calls ``onFound()``."""
+    def search(self, onFound: Callable[[], None]) -> None:
+        """Searches the output folder again, in a thread of its own; then calls ``onFound()``."""
         folder = runsFolder()
 
-        def take(seen):
-            self._found, self.weights, self.lineage, self.ready = seen
+        def take(found):
+            self._found, self.weights, self.lineage, self.ready = found
             onFound()
 
-        self._background.start(lambda: _seen(folder), take)
+        self._search.start(lambda: findRuns(folder), take)
 
-    def close(self):
-        """The panel is taken apart."""
-        self._background.close()
+    def close(self) -> None:
+        """The panel is closed for good."""
+        self._search.close()
 
-    def all(self):
+    def all(self) -> list[Job]:
         """The runs that were found last, the newest first."""
         return list(self._found)
 
-    def drop(self, folder):
-        """This run is no more."""
+    def drop(self, folder: Path) -> None:
+        """Forgets a run whose folder was deleted."""
         self._found = [job for job in self._found if job.folder != folder]
 
-    def start(self, verb, values, name):
+    def start(self, verb: str, values: dict[str, Any], name: str) -> Job:
         """Starts a run in a new folder; those of one device run one after the other.
 
         Raises:
-            KafError: in words for the user.
+            KafError: the folder cannot be written, or the interpreter cannot be started.
         """
         folder = newFolder(runsFolder(), name)
         python = self._setup.python()
@@ -64,11 +73,11 @@ class JobList:
         self._found.insert(0, job)
         return job
 
-    def resume(self, job, changes):
-        """Goes on with a run, with these of its settings changed: the device, the learning rate.
+    def resume(self, job: Job, changes: dict[str, Any]) -> Job:
+        """Resumes a run with some of its settings changed: the device, the learning rate.
 
         Raises:
-            KafError: in words for the user.
+            KafError: it cannot be resumed, or the interpreter cannot be started.
         """
         python = self._setup.python()
         job.values.update(changes)
@@ -77,14 +86,14 @@ class JobList:
         return again
 
 
-def queueOf(device):
+def queueOf(device: str) -> str:
     """The queue of a device: two runs on one device would only slow each other down."""
     return likelyDevice("auto") if device == "auto" else {"cuda": "cuda:0"}.get(device, device)
 
 
-def _seen(folder):
-    """The runs right in a folder, all weights that there are, what these have learned from, and the runs whose models
-    may enter the library unasked."""
+def findRuns(folder: str | Path) -> tuple[list[Job], list[Weights], Lineage, list[Job]]:
+    """The runs right in a folder, all weights that there are, what these were trained on, and the runs whose models may
+    enter the library without a question."""
     try:
         found = jobs.find(folder, depth=1)
     except InputError:  # no run was ever started there

@@ -1,22 +1,27 @@
-"""Draws traffic lights: a coloured disc, a name, a sentence."""
+"""Draws monitors as traffic lights: a coloured disc, a name, a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import qt
+from slicer.i18n import tr as _
 
-from KAFPretrainLib.runs.Monitors import BAD, GOOD, LOOK
+from KAFPretrainLib.runs.Monitors import BAD, GOOD, LOOK, Light
 from KAFSegmentationLib.widgets.PlainText import plainLabel, richLabel, tip
 
 _COLORS = {GOOD: "#2e9e5b", LOOK: "#e0a100", BAD: "#cf3b2e"}
-_WORDS = {GOOD: "Good", LOOK: "Worth a look", BAD: "Bad"}
+_UNKNOWN = "#9a9a9a"
 
 
 class MonitorView:
     """Rows in a grid layout; labels are kept and only their texts change."""
 
-    def __init__(self, layout):
+    def __init__(self, layout: qt.QGridLayout):
         self._layout, self._rows, self._shown = layout, [], None
         layout.setColumnStretch(2, 1)
 
-    def show(self, lights):
+    def show(self, lights: Sequence[Light]) -> None:
         """Shows these lights in place of those before."""
         if lights == self._shown:
             return
@@ -26,9 +31,10 @@ class MonitorView:
         for index, row in enumerate(self._rows):
             for label in row:
                 label.visible = index < len(lights)
+        titles = {GOOD: _("Good"), LOOK: _("Warning"), BAD: _("Problem")}
         for (disc, name, text), light in zip(self._rows, lights, strict=False):
-            disc.text = f'<span style="color:{_COLORS.get(light.level, "#9a9a9a")}; font-size:13px">&#9679;</span>'
-            disc.toolTip = tip(_WORDS.get(light.level, "Not known yet"))
+            disc.text = f'<span style="color:{_COLORS.get(light.level, _UNKNOWN)}; font-size:13px">&#9679;</span>'
+            disc.toolTip = tip(titles.get(light.level, _("Not known yet")))
             name.text = light.name
             text.text = light.text
 

@@ -1,21 +1,26 @@
-"""The pictures of a run: what the network matches, clusters or draws, then and now."""
+"""The pictures of a run: what the network matches, clusters or reconstructs, at each step that was drawn."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import qt
+from slicer.i18n import tr as _
 
 _WIDEST = 900
 
 
 class PictureView:
-    """A choice of what is shown, a slider through the run, the picture.
+    """A combo box of titles, a slider through the run, the picture.
 
     Args:
         frame, comboBox, slider, button, label: the widgets of the .ui file.
     """
 
-    def __init__(self, frame, comboBox, slider, button, label):
+    def __init__(self, frame: qt.QWidget, comboBox: qt.QComboBox, slider: qt.QSlider, button: qt.QPushButton,
+                 label: qt.QLabel):
         self._frame, self._combo, self._slider, self._label = frame, comboBox, slider, label
         self._pictures, self._shown, self._filling = {}, ("", 0), False
         button.connect("clicked()", self._openLarge)
@@ -23,8 +28,8 @@ class PictureView:
         slider.connect("valueChanged(int)", self._draw)
         frame.visible = False
 
-    def show(self, pictures):
-        """Title -> paths. Whoever looks at the last one sees the next one when it comes."""
+    def show(self, pictures: Mapping[str, Sequence[str]]) -> None:
+        """Shows pictures, title -> paths. While the last one is shown, the next one takes its place when it comes."""
         self._pictures = {title: list(paths) for title, paths in pictures.items()}
         self._frame.visible = bool(pictures)
         if not pictures:
@@ -45,8 +50,8 @@ class PictureView:
         self._filling = False
         self._draw()
 
-    def fit(self):
-        """Draws as wide as there is room now: what came while another tab was shown knew of no width."""
+    def fit(self) -> None:
+        """Draws as wide as there is room now: while another tab was shown, the width was not known."""
         self._draw()
 
     def _paths(self):
@@ -68,7 +73,7 @@ class PictureView:
             return
         picture = qt.QPixmap(path)
         if picture.isNull():
-            self._label.text = f"{Path(path).name} is not there any more."
+            self._label.text = _("The picture {name} no longer exists.").format(name=Path(path).name)
             return
         self._shown = (path, width)
         self._label.setPixmap(picture.scaledToWidth(width, qt.Qt.SmoothTransformation))

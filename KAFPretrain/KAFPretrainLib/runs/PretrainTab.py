@@ -1,102 +1,117 @@
-"""The tab Pretrain: choose methods and a budget, start, watch."""
+"""The Pretrain tab: methods and a time budget are chosen, a run is started and watched."""
 
-from kaf.runtime.errors import InputError, KafError, SettingsError
-from KAFPretrainLib.data.Inspection import count
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from slicer.i18n import tr as _
+
+from kaf.runtime.errors import KafError
 from KAFPretrainLib.runs.MethodChoice import MethodChoice
-from KAFPretrainLib.runs.RunExport import RunExport
+from KAFPretrainLib.runs.RunExport import RunExport, RunRequest
 from KAFPretrainLib.runs.RunSettings import leaveOut, pretrainValues, readMore
 from KAFPretrainLib.runs.RunView import RunView
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
-from KAFSegmentationLib.widgets.PlainText import problemWords
+from KAFPretrainLib.widgets.Interfaces import Dataset, RunCallbacks, Runs, Services
+
+if TYPE_CHECKING:
+    from KAFPretrainLib.widgets.Parameters import Parameters
 
 
 class PretrainTab:
     """Args:
         ui: the widgets of the .ui file.
-        panel: has ``makeReady``, ``jobs``, ``data`` (a DataTab), ``message``, ``parameters``.
+        services: what every part may use.
+        data: the folder of scans.
+        runs: where runs are started and resumed.
+        callbacks: for what the view of the run reports.
     """
 
-    def __init__(self, ui, panel):
-        self.ui, self._panel = ui, panel
+    def __init__(self, ui: SimpleNamespace, services: Services, data: Dataset, runs: Runs, callbacks: RunCallbacks):
+        self.ui, self._services, self._data, self._runs, self._callbacks = ui, services, data, runs, callbacks
         self.methods = MethodChoice(ui, self._onMethods)
         self.devices = DeviceChoice(ui.pretrainDeviceComboBox, self._onDevice)
-        self.run = RunView(ui, "pretrain", ("pretrain",), panel, self.devices.device, True)
-        self.export = RunExport(ui, "pretrain", self.settings, panel)
+        self.run = RunView(ui, "pretrain", ("pretrain",), services, runs, callbacks, self.devices.device, True)
+        self.export = RunExport(ui, "pretrain", self.request, services.message)
         ui.pretrainStartButton.connect("clicked()", self.onStart)
         ui.probeCheckBox.connect("toggled(bool)", lambda checked: self.update())
 
-    def setParameters(self, parameters):
+    def setParameters(self, parameters: Parameters | None) -> None:
         """Shows the choices of a scene."""
         if parameters is not None:
             self.methods.show(parameters.preset, parameters.method)
             self.devices.show(parameters.pretrainDevice)
         self.update()
 
-    def settings(self):
-        """(verb, values, name) of the run that Start would start.
-
-        Raises:
-            KafError: something is missing.
-        """
+    def request(self) -> RunRequest | None:
+        """The run that Start would start; None, after a message, where something is missing."""
         problem = self._problem()
-        if problem is not None:
-            raise problem
-        data, parameters = self._panel.data, self._panel.parameters
-        values = readMore(self.ui.pretrainFilePath.currentPath) | pretrainValues(
-            parameters, data.folder, data.inspection, data.split, self.ui.probeCheckBox.checked)
-        return "pretrain", values, values["name"]
+        if problem:
+            self._services.message.show(problem, "error")
+            return None
+        data = self._data
+        try:
+            more = readMore(self.ui.pretrainFilePath.currentPath)
+        except KafError as error:
+            self._services.message.showError(error)
+            return None
+        values = more | pretrainValues(self._services.parameters(), data.folder, data.inspection, data.split,
+                                       self.ui.probeCheckBox.checked)
+        return RunRequest("pretrain", values, values["name"])
 
-    def onStart(self):
+    def onStart(self) -> None:
         """Starts a run, after the set-up if that is missing."""
-        if not self._panel.makeReady():
+        request = self.request() if self._services.makeReady() else None
+        if request is None:
             return
         try:
-            verb, values, name = self.settings()
-            job = self._panel.jobs.start(verb, values, name)
+            job = self._runs.start(request.verb, request.values, request.name)
         except KafError as error:
-            self._panel.message.showError(error)
+            self._services.message.showError(error)
             return
         self.ui.pretrainSettingsSection.collapsed = True  # what matters now is the run below
-        self._panel.message.show(f"{job.folder.name} was started; it goes on when Slicer is closed.", "done")
+        self._services.message.show(
+            _("The run {name} was started. It continues when Slicer is closed.").format(name=job.folder.name), "done")
         self.run.refresh(job.folder)
-        self._panel.refreshRuns()
+        self._callbacks.refresh()
 
-    def update(self):
-        """What Start would do, and what is in the way."""
-        data = self._panel.data
-        hasLabels = data.inspection is not None and bool(data.inspection.labelled)
-        self.ui.probeCheckBox.enabled = hasLabels
+    def update(self) -> None:
+        """Shows what Start would do, or what is missing."""
+        inspection = self._data.inspection
+        self.ui.probeCheckBox.enabled = inspection is not None and bool(inspection.labelled)
         problem = self._problem()
-        self.ui.pretrainStartButton.enabled = problem is None
-        self.export.allow(problem is None)
-        self.ui.pretrainForecastLabel.text = problemWords(problem) \
-            if problem is not None else self._forecast()
+        self.ui.pretrainStartButton.enabled = not problem
+        self.export.allow(not problem)
+        self.ui.pretrainForecastLabel.text = problem or self._forecast()
 
     def _forecast(self):
-        data, minutes = self._panel.data, self._panel.parameters.pretrainMinutes
+        data, minutes = self._data, self._services.parameters().pretrainMinutes
         left = set(leaveOut(data.split, data.inspection.patients))
-        kept = sum(case.patient in left for case in data.inspection.cases)
-        broken = sum(case.patient not in left and not case.size for case in data.inspection.cases)
-        seen = len(data.inspection.cases) - kept - broken
-        words = f"Learns from {count(seen, 'scan')} for {minutes:g} min without looking at a label"
-        words += f"; {count(kept, 'scan')} of patients for the test stay{'s' if kept == 1 else ''} out" if kept else ""
-        words += f"; {broken} cannot be read (tab Data)." if broken else "."
-        return f"{words} How many steps fit, and how much memory they take, is measured when it begins."
+        heldOut = sum(case.patient in left for case in data.inspection.cases)
+        unreadable = sum(case.patient not in left and not case.size for case in data.inspection.cases)
+        lines = [_("Scans for pretraining: {scans}. Time: {minutes} min. No label is used.").format(
+            scans=len(data.inspection.cases) - heldOut - unreadable, minutes=f"{minutes:g}")]
+        if heldOut:
+            lines.append(_("Held-out scans: {count}.").format(count=heldOut))
+        if unreadable:
+            lines.append(_("Unreadable scans: {count} (see the Data tab).").format(count=unreadable))
+        lines.append(_("The number of steps and the memory are estimated when the run starts."))
+        return " ".join(lines)
 
     def _problem(self):
-        data = self._panel.data
-        if self._panel.parameters is None or not data.folder:
-            return InputError("No folder", "is chosen", "Choose a folder of scans in the tab Data.")
-        if data.inspection is None:
-            return InputError("The folder", "was not looked into yet", "Press the button in the tab Data.")
-        if data.split is None:
-            return InputError("The split", "leaves nobody to train on", "Change its shares in the tab Data.")
+        if self._services.parameters() is None or not self._data.folder:
+            return _("There are no scans yet. Choose a folder in the Data tab.")
+        if self._data.inspection is None:
+            return _("The folder has not been scanned yet. Press Scan folder in the Data tab.")
+        if self._data.split is None:
+            return _("The split leaves no patient for training. Change the shares in the Data tab.")
         if not self.methods.method:
-            return SettingsError("No method", "is chosen", "Tick one of the methods.")
-        return None
+            return _("No method is selected. Tick at least one.")
+        return ""
 
     def _onMethods(self, isPreset):
-        parameters = self._panel.parameters
+        parameters = self._services.parameters()
         if parameters is None:
             return
         parameters.preset, parameters.method = self.methods.preset, self.methods.method or parameters.method
@@ -105,5 +120,6 @@ class PretrainTab:
         self.update()
 
     def _onDevice(self, device):
-        if self._panel.parameters is not None:
-            self._panel.parameters.pretrainDevice = device
+        parameters = self._services.parameters()
+        if parameters is not None:
+            parameters.pretrainDevice = device

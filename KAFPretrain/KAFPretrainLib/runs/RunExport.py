@@ -1,87 +1,104 @@
 """The same run outside Slicer: a command, a file of settings, a job for a cluster."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from kaf.runtime.errors import KafError
 from kaf.runtime.files import atomic_write
 from KAFPretrainLib.runs import RunSettings
 from KAFPretrainLib.widgets.FileDialogs import askSave
 from KAFPretrainLib.widgets.Folders import newFolder, runsFolder
+from KAFPretrainLib.widgets.Interfaces import Messages
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run to start: the command of kaf, its settings, and what its folder is named after."""
+
+    verb: str
+    values: dict[str, Any]
+    name: str
 
 
 class RunExport:
     """Three buttons.
 
     Args:
-        ui, prefix: the widgets of the .ui file.
-        settings: a function that gives (verb, values, name), and raises a KafError where something is missing.
-        panel: has ``message``.
+        ui, prefix: the widgets of the .ui file whose names begin with the prefix.
+        request: the run that Start would start; None, after a message, where something is missing.
+        message: where it is reported what was saved.
     """
 
-    def __init__(self, ui, prefix, settings, panel):
-        self._settings, self._panel, self._parent = settings, panel, getattr(ui, f"{prefix}Tab")
+    def __init__(self, ui: SimpleNamespace, prefix: str, request: Callable[[], RunRequest | None], message: Messages):
+        self._request, self._message, self._parent = request, message, getattr(ui, f"{prefix}Tab")
         self._buttons = [getattr(ui, prefix + name) for name in ("CommandButton", "SaveButton", "ClusterButton")]
         for button, function in zip(self._buttons, (self.copyCommand, self.save, self.saveClusterJob), strict=True):
             button.connect("clicked()", function)
 
-    def allow(self, allowed):
-        """Whether there is a run to take elsewhere."""
+    def allow(self, allowed: bool) -> None:
+        """Whether there is a run to export."""
         for button in self._buttons:
             button.enabled = allowed
 
-    def copyCommand(self):
-        """Puts one line for a terminal on the clipboard."""
-        verb, values, name = self._given()
-        if verb is None:
+    def copyCommand(self) -> None:
+        """Copies one line for a terminal to the clipboard."""
+        run = self._request()
+        if run is None:
             return
-        output = newFolder(runsFolder(), name)
-        if RunSettings.needsFile(values):
-            path = self._askFile("Save the settings that the command reads", f"{name}.json")
-            if not path or not self._write(path, RunSettings.settingsFile(values, output)):
+        output = newFolder(runsFolder(), run.name)
+        if RunSettings.needsFile(run.values):
+            path = askSave(self._parent, _("Save the settings for the command"), _proposal(f"{run.name}.json"),
+                           _("Settings (*.json)"))
+            if not path or not self._write(path, RunSettings.settingsFile(run.values, output)):
                 return
-            text = f'kaf {verb} "{values["data"]}" --settings "{path}"'
+            text = _command(run, path)
         else:
-            text = RunSettings.command(verb, values, output)
+            text = RunSettings.command(run.verb, run.values, output)
         slicer.app.clipboard().setText(text)
-        self._panel.message.show("The command is on the clipboard. It does what Start does.", "done")
+        self._message.show(_("The command was copied to the clipboard. It starts the same run as Start."), "done")
 
-    def save(self):
+    def save(self) -> None:
         """Writes the settings to a JSON file."""
-        verb, values, name = self._given()
-        if verb is None:
+        run = self._request()
+        if run is None:
             return
-        path = self._askFile("Save the settings", f"{name}.json")
-        if path and self._write(path, RunSettings.settingsFile(values, newFolder(runsFolder(), name))):
-            self._panel.message.show(f'Saved. Run it with: kaf {verb} "{values["data"]}" --settings "{path}"', "done")
+        path = askSave(self._parent, _("Save settings"), _proposal(f"{run.name}.json"), _("Settings (*.json)"))
+        if path and self._write(path, RunSettings.settingsFile(run.values, newFolder(runsFolder(), run.name))):
+            self._message.show(_("The settings were saved. To start the run in a terminal: {command}").format(
+                command=_command(run, path)), "done")
 
-    def saveClusterJob(self):
+    def saveClusterJob(self) -> None:
         """Writes a script for a SLURM cluster."""
-        verb, values, name = self._given()
-        if verb is None:
+        run = self._request()
+        if run is None:
             return
-        path = self._askFile("Save a script for the cluster", f"{name}.sh")
-        if path and self._write(path, RunSettings.clusterScript(verb, values, newFolder(runsFolder(), name))):
-            self._panel.message.show(f"Saved in {path}. Change its paths to the cluster's and run it there with sh.",
-                                     "done")
-
-    def _given(self):
-        try:
-            return self._settings()
-        except KafError as error:
-            self._panel.message.showError(error)
-            return None, None, None
-
-    def _askFile(self, title, name):
-        kind = "Scripts (*.sh)" if name.endswith(".sh") else "Settings (*.json)"
-        return askSave(self._parent, title, str(Path(runsFolder()) / name), kind)
+        path = askSave(self._parent, _("Save cluster job"), _proposal(f"{run.name}.sh"), _("Scripts (*.sh)"))
+        folder = newFolder(runsFolder(), run.name)
+        if path and self._write(path, RunSettings.clusterScript(run.verb, run.values, folder)):
+            self._message.show(_("The script was saved to {path}. Change its paths to those of the cluster, then run "
+                                 "it there with sh.").format(path=path), "done")
 
     def _write(self, path, text):
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, text)
         except (KafError, OSError) as error:
-            self._panel.message.showError(error)
+            self._message.showError(error)
             return False
         return True
+
+
+def _proposal(name):
+    return str(Path(runsFolder()) / name)
+
+
+def _command(run, settings):
+    return f'kaf {run.verb} "{run.values["data"]}" --settings "{settings}"'

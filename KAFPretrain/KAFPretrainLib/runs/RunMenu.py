@@ -1,37 +1,74 @@
-"""What else can be done with a run: its folder, its words, its command, and deleting it."""
+"""What else can be done with a run: its folder, log and report, resuming with a lower learning rate, killing, deleting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import qt
+from slicer.i18n import tr as _
 
 from kaf.runs import start as jobs
 from kaf.runs.layout import RUN
 from kaf.runtime.errors import OutputError
 from kaf.runtime.files import write_problem
 from KAFPretrainLib.runs.RunMessages import lowerRate
+from KAFPretrainLib.widgets.Interfaces import Log, RunCallbacks
 from KAFSegmentationLib.widgets.PlainText import confirm, tellError
 
+if TYPE_CHECKING:
+    from kaf.runs.job import Job
+
 _LINES = 60
+_SHOWN = 3  # files that are named in a question
+
+
+class ShownRun(Protocol):
+    """The run that is shown; RunView is one."""
+
+    job: Job | None
+
+    def resumeLower(self) -> None:
+        """Resumes it with a lower learning rate."""
+
+    def tick(self) -> None:
+        """Reads what is new about it."""
+
+    def refresh(self) -> None:
+        """Shows the runs that there are now."""
 
 
 class RunMenu:
-    """The menu of the button "…" beside the list of runs."""
+    """The menu of the button "…" next to the list of runs.
 
-    def __init__(self, button, view, panel):
-        self._view, self._panel, self._button = view, panel, button
+    Args:
+        button: opens the menu.
+        view: the run that is shown.
+        log: where the log of a run is shown.
+        callbacks: for what the menu reports.
+        drop: forgets a run that was deleted.
+    """
+
+    def __init__(self, button: qt.QToolButton, view: ShownRun, log: Log, callbacks: RunCallbacks,
+                 drop: Callable[[Path], None]):
+        self._view, self._log, self._callbacks, self._drop, self._button = view, log, callbacks, drop, button
         self._menu = qt.QMenu(button)
         self._actions = {}
         for name, text, function in (
-                ("folder", "Open its folder", self._openFolder), ("log", "Show its words in the log", self._showLog),
-                ("report", "Open its report", self._openReport), ("again", "Look for runs again", panel.refreshRuns),
-                ("lower", "Resume with a lower learning rate", view.resumeLower),
-                ("kill", "End it at once", self._kill), ("delete", "Delete this run…", self._delete)):
+                ("folder", _("Open folder"), self._openFolder), ("log", _("Show log"), self._showLog),
+                ("report", _("Open report"), self._openReport), ("again", _("Refresh list"), callbacks.refresh),
+                ("lower", _("Resume with a lower learning rate"), view.resumeLower),
+                ("kill", _("Kill"), self._kill), ("delete", _("Delete run…"), self._delete)):
             action = self._menu.addAction(text)
             action.connect("triggered()", function)
             self._actions[name] = action
         self._menu.connect("aboutToShow()", self.update)
         button.setMenu(self._menu)
 
-    def update(self):
-        """What can be done now."""
+    def update(self) -> None:
+        """Shows what can be done now."""
         job = self._view.job
         alive = job is not None and job.state() in jobs.ALIVE
         for name, action in self._actions.items():
@@ -39,12 +76,12 @@ class RunMenu:
         self._actions["delete"].enabled = job is not None and not alive
         lower = lowerRate(job) if job is not None and job.can_resume else None
         self._actions["lower"].enabled = lower is not None
-        self._actions["lower"].text = f"Resume with learning rate {lower:g} in place of {job.learning_rate:g}" \
-            if lower is not None else "Resume with a lower learning rate"
+        self._actions["lower"].text = _("Resume with a lower learning rate") if lower is None else \
+            _("Resume with learning rate {new} instead of {old}").format(new=f"{lower:g}", old=f"{job.learning_rate:g}")
         self._actions["kill"].enabled = alive and not job.is_foreign
         self._actions["report"].enabled = job is not None and self._report() is not None
 
-    def action(self, name):
+    def action(self, name: str) -> qt.QAction:
         """An action by its name, for tests and shortcuts."""
         return self._actions[name]
 
@@ -62,9 +99,9 @@ class RunMenu:
         try:
             text = self._view.job.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
-            text = "There is no log."
-        self._panel.log.add("\n".join(text.splitlines()[-_LINES:]))
-        self._panel.showLog()
+            text = _("This run has no log.")
+        self._log.add("\n".join(text.splitlines()[-_LINES:]))
+        self._callbacks.showLog()
 
     def _kill(self):
         self._view.job.kill()
@@ -72,19 +109,23 @@ class RunMenu:
 
     def _delete(self):
         folder = self._view.job.folder
-        others = RUN.strangers(folder)
-        stays = "" if not others else \
-            f" Files that KAF did not write stay: {', '.join(others[:3])}" \
-            f"{f' and {len(others) - 3} more' if len(others) > 3 else ''}."
-        if not confirm(
-                f"The run in {folder} will be deleted, its weights too.{stays}", "Delete this run",
-                self._button):
+        question = _("Delete the run in {folder}, including its weights?").format(folder=folder)
+        if not confirm("\n\n".join([question, *_kept(RUN.strangers(folder))]), _("Delete run"), self._button):
             return
         try:
             RUN.remove(folder)
         except OSError as error:
             tellError(str(OutputError(folder, *write_problem(error))), parent=self._button)
         else:
-            self._panel.jobs.drop(folder)
+            self._drop(folder)
             self._view.refresh()
-        self._panel.refreshRuns()
+        self._callbacks.refresh()
+
+
+def _kept(files):
+    """Which files in the folder of a run are not deleted with it, in a list."""
+    if not files:
+        return []
+    text = _("Files that KAF did not write are kept: {files}.") if len(files) <= _SHOWN else \
+        _("Files that KAF did not write are kept: {files} and {count} more.")
+    return [text.format(files=", ".join(files[:_SHOWN]), count=len(files) - _SHOWN)]

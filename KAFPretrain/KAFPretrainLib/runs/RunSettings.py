@@ -1,14 +1,26 @@
-"""What the panel says, as settings of a verb: for a run, a command, a file, a cluster job. All take the same."""
+"""The choices of the panel as settings of a verb, the same for a run, a command, a file and a cluster job."""
+
+from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicer.i18n import tr as _
 
 from kaf.runs import start as jobs
 from kaf.runtime import json_files
 from kaf.runtime.errors import SettingsError
 
+if TYPE_CHECKING:
+    from kaf.data.splits import Split
+    from KAFPretrainLib.data.Inspection import Inspection
+    from KAFPretrainLib.widgets.Parameters import Parameters
 
-def readMore(path):
-    """The settings in a file that lies beneath what the panel says; nothing without one.
+
+def readMore(path: str) -> dict[str, Any]:
+    """The settings in the file of further settings, which those of the panel override; empty without a file.
 
     Raises:
         SettingsError: it cannot be read.
@@ -18,21 +30,24 @@ def readMore(path):
     try:
         values = json_files.read(path.strip())
     except OSError as error:
-        raise SettingsError(path, f"cannot be read ({error.strerror})", "Check More settings.") from error
+        raise SettingsError(path, _("cannot be read ({reason})").format(reason=error.strerror),
+                            _("Check the file under More settings.")) from error
     except ValueError as error:
-        raise SettingsError(path, f"is not valid JSON ({error})", "Mend the file at that place.") from error
+        raise SettingsError(path, _("is not valid JSON ({reason})").format(reason=error),
+                            _("Correct the file at that place.")) from error
     if not isinstance(values, dict):
-        raise SettingsError(path, "is not a JSON object", 'Write {"name": value, ...}.')
+        raise SettingsError(path, _("is not a JSON object"), _("Write one object of names and values in braces."))
     return {name: value for name, value in values.items() if name not in ("output", "resume", "overwrite")}
 
 
-def leaveOut(split, patients):
-    """Who must not be seen by training: those for the test, and those in no part."""
+def leaveOut(split: Split, patients: Collection[str]) -> list[str]:
+    """Patients that training must not see: test patients, and those in no part of the split."""
     placed = {*split.train, *split.validation, *split.test}
     return sorted({*split.test, *(set(patients) - placed)})
 
 
-def pretrainValues(parameters, data, inspection, split, probe):
+def pretrainValues(parameters: Parameters, data: str, inspection: Inspection | None, split: Split | None,
+                   probe: bool) -> dict[str, Any]:
     """Settings of `kaf pretrain`."""
     values = {"data": data, "name": parameters.pretrainName.strip() or "pretrained", "method": parameters.method,
               "minutes": round(parameters.pretrainMinutes, 3), "seed": parameters.pretrainSeed,
@@ -49,8 +64,9 @@ def pretrainValues(parameters, data, inspection, split, probe):
     return values
 
 
-def finetuneValues(parameters, data, inspection, split, base, words):
-    """Settings of `kaf finetune`; ``words`` are those of the card: description, training_data, weights_licence."""
+def finetuneValues(parameters: Parameters, data: str, inspection: Inspection | None, split: Split | None, base: str,
+                   texts: dict[str, str]) -> dict[str, Any]:
+    """Settings of `kaf finetune`; ``texts`` are those of the card: description, training_data, weights_licence."""
     values = {"data": data, "name": parameters.finetuneName.strip() or "my-model",
               "minutes": round(parameters.finetuneMinutes, 3), "seed": parameters.finetuneSeed,
               "device": parameters.finetuneDevice}
@@ -69,14 +85,15 @@ def finetuneValues(parameters, data, inspection, split, base, words):
         if inspection.labelNames:
             values["labels"] = {value: name for value, name in inspection.labelNames.items()
                                 if int(value) in inspection.values}
-    return values | {name: text.strip() for name, text in words.items() if text.strip()}
+    return values | {name: text.strip() for name, text in texts.items() if text.strip()}
 
 
-def compareValues(parameters, data, inspection, base, recipe):
+def compareValues(parameters: Parameters, data: str, inspection: Inspection, base: str,
+                  recipe: dict[str, Any] | None) -> dict[str, Any]:
     """Settings of `kaf compare`: these weights against none, on folds of the patients.
 
     base: a model file to start from, or nothing. recipe: the settings of the pretraining that made it, or None; with
-    one the weights are made anew in every fold, so that nobody who is tested was seen.
+    one the pretraining is repeated in every fold, so that no test patient was used in it.
     """
     patients = len(inspection.labelledPatients)
     smallest = patients - -(-patients // parameters.folds)
@@ -93,28 +110,28 @@ def compareValues(parameters, data, inspection, base, recipe):
     return values
 
 
-def command(verb, values, output):
-    """The same as one line for a terminal; where :func:`needsFile`, a file says it better."""
+def command(verb: str, values: dict[str, Any], output: str | Path) -> str:
+    """The run as one line for a terminal."""
     return jobs.command(verb, {**values, "output": str(output)})
 
 
-def needsFile(values):
-    """Whether these settings hold more than flags say plainly."""
+def needsFile(values: dict[str, Any]) -> bool:
+    """Whether these settings need a file, because flags cannot hold them."""
     return any(isinstance(value, dict) and (name != "labels" or any(set(",=") & set(item) for item in value.values()))
                for name, value in values.items())
 
 
-def clusterScript(verb, values, output):
-    """A script that submits the run to SLURM with `kaf submit`, which queues it again when its time is over."""
+def clusterScript(verb: str, values: dict[str, Any], output: str | Path) -> str:
+    """A script that submits the run to SLURM with `kaf submit`, which requeues it when its time is over."""
     gpus = 0 if values.get("device") == "cpu" else 1
     line = jobs.cluster_command(verb, {**values, "output": str(output)}, {"gpus": gpus, "hours": 24})
     return "\n".join([
-        "#!/bin/sh", "# Submits this run to SLURM; preempted or out of time, it is queued again and goes on.",
-        "# Paths are those of the computer that this was written on: change them to the cluster's.",
-        "# kaf submit --help tells what else can be asked for (partition, memory, nodes).",
+        "#!/bin/sh", "# Submits this run to SLURM. When it is preempted or out of time, it is requeued and resumed.",
+        "# The paths are those of the computer that wrote this file: change them to those of the cluster.",
+        "# kaf submit --help lists further options (partition, memory, nodes).",
         "set -eu", line, ""])
 
 
-def settingsFile(values, output):
-    """The settings as `--settings` takes them."""
+def settingsFile(values: dict[str, Any], output: str | Path) -> str:
+    """The settings as `--settings` reads them."""
     return json.dumps({**values, "output": str(output)}, indent=1, sort_keys=True) + "\n"

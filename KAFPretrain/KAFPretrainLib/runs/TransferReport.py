@@ -1,41 +1,49 @@
-"""What a run took over from the weights it started from, in words: no key is left out in silence."""
+"""Which weights a run started from were transferred: every tensor is listed."""
+
+from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+
+from slicer.i18n import tr as _
 
 from kaf.runtime import json_files
 from KAFSegmentationLib.widgets.PlainText import rich
 
-_PARTS = {"encoder": "the encoder", "decoder": "the decoder", "head": "the head", "body": "the network",
-          "clusters": "the clusters"}
-_KINDS = (("adapted", "fitted to another number of input slices"),
-          ("skipped", "not taken: of another size, or not learned before"),
-          ("missing", "not in the weights: begin at random"),
-          ("unexpected", "in the weights only: not needed"))
-_ENOUGH = 0.98
+_LOADED, _OTHERS = "loaded", ("adapted", "skipped", "missing", "unexpected")
+_COMPLETE = 0.98
+_LONGEST = 4000  # characters of a tool tip
 
 
-def transferReport(folder):
-    """(rich text, tool tip with every key) of the report in a run folder; nothing where it started from random weights.
-    """
+def transferReport(folder: Path) -> tuple[str, str]:
+    """(rich text, tool tip with every tensor) of the report in a run folder; empty where a run started from random
+    weights."""
     try:
         report = json_files.read(folder / "transfer.json")
         coverage = float(report["coverage"])
-        lists = {name: [str(key) for key in report[name]] for name in ("loaded", *(kind for kind, _ in _KINDS))}
+        tensors = {kind: [str(key) for key in report[kind]] for kind in (_LOADED, *_OTHERS)}
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return "", ""
-    mark = "" if coverage >= _ENOUGH else " <b>Less than all of what the weights had learned.</b>"
-    lines = [f"<b>What was taken over:</b> {100 * coverage:.1f} % of what the weights had learned "
-             f"({_where(lists['loaded'])}).{mark}"]
-    lines += [f"{_tensors(lists[kind])} {words} ({_where(lists[kind])})." for kind, words in _KINDS if lists[kind]]
-    keys = "\n".join(f"{kind}: {name}" for kind in ("loaded", *(kind for kind, _ in _KINDS)) for name in lists[kind])
-    return "<br>".join(lines), keys[:4000]
+    share = _("Transferred weights: {percent} % of the pretrained ones.").format(percent=f"{100 * coverage:.1f}")
+    lines = [f"<b>{rich(share)}</b> {rich(_parts(tensors[_LOADED]))}"]
+    if coverage < _COMPLETE:
+        lines.append(f"<b>{rich(_('Some of the pretrained weights are not used.'))}</b>")
+    lines += [rich(f"{_text(kind).format(count=len(tensors[kind]))} {_parts(tensors[kind])}")
+              for kind in _OTHERS if tensors[kind]]
+    return "<br>".join(lines), "\n".join(f"{kind}: {name}" for kind, found in tensors.items()
+                                         for name in found)[:_LONGEST]
 
 
-def _tensors(names):
-    return "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+def _text(kind):
+    return {"adapted": _("Tensors adapted to another number of input slices: {count}."),
+            "skipped": _("Tensors not transferred, of another size or not pretrained: {count}."),
+            "missing": _("Tensors not in the weights, initialised at random: {count}."),
+            "unexpected": _("Tensors of the weights that are not needed: {count}.")}[kind]
 
 
-def _where(names):
-    """The parts of the network that tensors are in, with their numbers."""
-    counts = Counter(name.split(".")[0] for name in names)
-    return ", ".join(f"{number} in {_PARTS.get(part, rich(part))}" for part, number in counts.most_common())
+def _parts(tensors):
+    """How many tensors lie in each part of the network, in brackets."""
+    titles = {"encoder": _("encoder"), "decoder": _("decoder"), "head": _("head"), "body": _("network"),
+              "clusters": _("clusters")}
+    counts = Counter(name.split(".")[0] for name in tensors)
+    return f"({', '.join(f'{titles.get(part, part)}: {number}' for part, number in counts.most_common())})"

@@ -1,53 +1,57 @@
-"""Looks at disks beside the GUI thread: a folder with many files, or a share that is gone, must not hold Slicer."""
+"""Reads disks in a thread of its own: a folder with many files, or a network drive that is gone, must not block Slicer.
+"""
 
 import queue
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 import qt
 
 _POLL_MILLISECONDS = 20
+_Value = TypeVar("_Value")
 
 
 class BackgroundTask:
-    """Answers one question at a time; a newer question takes the place of an older one, whose answer is dropped."""
+    """Runs one function at a time; a newer one takes the place of an older one, whose result is dropped."""
 
     def __init__(self):
-        self._answers = self._onAnswer = None
+        self._results = self._onResult = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MILLISECONDS)
         self._timer.connect("timeout()", self._tick)
 
     @property
-    def isRunning(self):
-        """Whether an answer is still to come."""
-        return self._answers is not None
+    def isRunning(self) -> bool:
+        """Whether a result is still to come."""
+        return self._results is not None
 
-    def start(self, function, onAnswer):
-        """Calls ``function()`` in a thread of its own, which must not touch Qt or the scene, and ``onAnswer(value)`` in
-        this one; what it raises is raised here."""
-        self._answers, self._onAnswer = queue.SimpleQueue(), onAnswer
-        threading.Thread(target=_answer, args=(function, self._answers), name="kaf-beside", daemon=True).start()
+    def start(self, function: Callable[[], _Value], onResult: Callable[[_Value], None]) -> None:
+        """Calls ``function()`` in a thread of its own, which must not touch Qt or the scene, and ``onResult(value)`` in
+        this one; an exception of the function is raised here."""
+        self._results, self._onResult = queue.SimpleQueue(), onResult
+        threading.Thread(target=_run, args=(function, self._results), name="kaf-background", daemon=True).start()
         self._timer.start()
 
-    def close(self):
-        """Waits for no answer any more."""
+    def close(self) -> None:
+        """Drops the result that is still to come."""
         self._timer.stop()
-        self._answers = self._onAnswer = None
+        self._results = self._onResult = None
 
     def _tick(self):
         try:
-            value, error = self._answers.get_nowait()
+            value, error = self._results.get_nowait()
         except queue.Empty:
             return
-        onAnswer = self._onAnswer
+        onResult = self._onResult
         self.close()
         if error is not None:
             raise error
-        onAnswer(value)
+        onResult(value)
 
 
-def _answer(function, answers):
+def _run(function, results):
     try:
-        answers.put((function(), None))
+        results.put((function(), None))
     except BaseException as error:
-        answers.put((None, error))
+        results.put((None, error))

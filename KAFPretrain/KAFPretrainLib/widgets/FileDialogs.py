@@ -1,20 +1,20 @@
-"""Questions for files, answered with a path or nothing. PythonQt gives the path alone, other Qt also the filter."""
+"""File dialogs that return a path or nothing. PythonQt gives the path alone, other bindings of Qt also the filter."""
 
 import qt
 
 
-def askOpen(parent, title, folder, kinds):
-    """A file that is there."""
+def askOpen(parent: qt.QWidget, title: str, folder: str, kinds: str) -> str:
+    """Asks for an existing file."""
     return _path(qt.QFileDialog.getOpenFileName(parent, title, folder, kinds))
 
 
-def askSave(parent, title, path, kinds):
-    """A file to write; the dialog has asked whether one that is there may be replaced."""
+def askSave(parent: qt.QWidget, title: str, path: str, kinds: str) -> str:
+    """Asks for a file to write; the dialog itself asks whether an existing one may be replaced."""
     return _path(qt.QFileDialog.getSaveFileName(parent, title, path, kinds))
 
 
-def askFolder(parent, title, folder):
-    """A folder."""
+def askFolder(parent: qt.QWidget, title: str, folder: str) -> str:
+    """Asks for an existing folder."""
     return _path(qt.QFileDialog.getExistingDirectory(parent, title, folder))
 
 

@@ -1,4 +1,4 @@
-"""What the panel remembers in the scene: choices, but no path and no patient, since scenes travel."""
+"""The choices that the panel keeps in the scene: no path and no patient, since scenes are passed on."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 @parameterNodeWrapper
 class Parameters:
-    """The choices of the panel. ``method`` is what `kaf pretrain --method` takes, ``preset`` a name or nothing; words
+    """The choices of the panel. ``method`` is what `kaf pretrain --method` takes, ``preset`` a name or nothing; values
     that are not known count as the default, so that a scene of another version still opens."""
 
     preset: str = "kaf-compact"

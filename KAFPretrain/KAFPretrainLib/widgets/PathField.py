@@ -1,13 +1,18 @@
-"""A field for the path of a folder, listened to as a person uses it and not as the widget tells."""
+"""A field for the path of a folder that reports a path once, when a person has entered it."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ctk
 import qt
 
 PAUSE_MILLISECONDS = 400  # without another key: the path is typed
 
 
 class PathField:
-    """The widget tells every key, tells nothing when it is emptied but that it is not valid, and while its history is
-    put in order shows other paths for a moment and tells those.
+    """The widget signals every key, when it is emptied only that it is not valid, and while its history is put in
+    order the other paths that it shows for a moment.
 
     Args:
         edit: a ctkPathLineEdit.
@@ -15,7 +20,8 @@ class PathField:
         onTyped: called at every change before that; must not touch the disk.
     """
 
-    def __init__(self, edit, onSettled, onTyped=lambda: None):
+    def __init__(self, edit: ctk.ctkPathLineEdit, onSettled: Callable[[str], None],
+                 onTyped: Callable[[], None] = lambda: None):
         self._edit, self._onSettled, self._onTyped = edit, onSettled, onTyped
         self._shown, self._isQuiet, self._isPending = self.path, False, False
         self._timer = qt.QTimer()
@@ -26,27 +32,27 @@ class PathField:
         edit.connect("validInputChanged(bool)", self._onChanged)
 
     @property
-    def path(self):
-        """What stands there, or nothing."""
+    def path(self) -> str:
+        """The path in the field, or nothing."""
         return self._edit.currentPath.strip()
 
-    def show(self, path):
-        """Puts a path there without a word to anybody."""
+    def show(self, path: str) -> None:
+        """Shows a path and calls nobody."""
         self._quietly(lambda: self._edit.setCurrentPath(path))
 
-    def remember(self):
-        """Adds the path to those behind the arrow."""
+    def remember(self) -> None:
+        """Adds the path to the history behind the arrow."""
         self._quietly(self._edit.addCurrentPathToHistory)
 
-    def settle(self):
-        """Takes the path as it stands, if that was not told yet."""
+    def settle(self) -> None:
+        """Takes the path as it stands, if it was not reported yet."""
         if self._isPending:
             self._timer.stop()
             self._isPending = False
             self._onSettled(self._shown)
 
-    def close(self):
-        """The panel is taken apart."""
+    def close(self) -> None:
+        """The panel is closed for good."""
         self._timer.stop()
 
     def _quietly(self, action):

@@ -1,5 +1,8 @@
 """Slicer's own plot view inside the panel, so that curves are seen without changing the layout."""
 
+from __future__ import annotations
+
+import qt
 import slicer
 
 
@@ -8,18 +11,18 @@ class PlotPanel:
 
     Args:
         layout: of the frame that it goes into.
-        button: "Show in the views".
+        button: shows the chart in the slice views.
         name: of its view, unique in the panel.
     """
 
-    def __init__(self, layout, button, name):
+    def __init__(self, layout: qt.QLayout, button: qt.QPushButton, name: str):
         self._layout, self._name = layout, name
         self._widget = self._node = self._chart = None
         button.connect("clicked()", self.showInViews)
         self._button = button
         button.enabled = False
 
-    def show(self, chart):
+    def show(self, chart: slicer.vtkMRMLPlotChartNode | None) -> None:
         """Shows a chart node, or nothing."""
         self._chart = chart
         self._button.enabled = chart is not None
@@ -27,7 +30,7 @@ class PlotPanel:
             self._make()
         self._node.SetPlotChartNodeID(chart.GetID() if chart is not None else None)
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is about to close: its nodes go."""
         self._chart = None
         self._button.enabled = False
@@ -35,13 +38,13 @@ class PlotPanel:
             self._widget.setMRMLPlotViewNode(None)
         self._node = None
 
-    def close(self):
-        """The panel is taken apart."""
+    def close(self) -> None:
+        """The panel is closed for good."""
         self.forget()
         if self._widget is not None:
             self._widget.setMRMLScene(None)
 
-    def showInViews(self):
+    def showInViews(self) -> None:
         """Changes the layout to one with a plot view, because a person asked for it."""
         if self._chart is None:
             return

@@ -1,11 +1,11 @@
-"""Tabs that are as high as the one that is shown: Qt makes all of them as high as the highest."""
+"""Tabs that are as high as the current page: Qt makes all of them as high as the highest."""
 
 import qt
 
 
-def fitTabHeights(tabs):
-    """Puts what is on each page of a QTabWidget into a widget of its own, which is hidden while another page is shown:
-    Qt asks pages that are not shown for their height, too, but not what is hidden on them."""
+def fitTabHeights(tabs: qt.QTabWidget) -> None:
+    """Puts the contents of each page into a widget of its own, which is hidden while another page is shown: Qt asks
+    pages that are not shown for their height, too, but not what is hidden on them."""
     contents = [_inner(tabs.widget(index)) for index in range(tabs.count)]
 
     def fit(current):

@@ -1,14 +1,21 @@
-"""Filling a QTableWidget, and finding the row that was clicked."""
+"""Filling a QTableWidget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import qt
 
 from KAFSegmentationLib.widgets.PlainText import tip
 
 _LEAST, _MOST = 3, 10  # rows that a table has room for
-_ALARM, _WARN = "#c0392b", "#b9770e"
+_ERROR, _WARNING = "#c0392b", "#b9770e"
+
+Cell = str | tuple[str, str] | tuple[str, str, str]
+"""A text; or text and tool tip; or text, tool tip and level, which is "warning" or "error"."""
 
 
-def setUpTable(table, titles):
+def setUpTable(table: qt.QTableWidget, titles: Sequence[str]) -> None:
     """Columns with these titles and no row."""
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(list(titles))
@@ -16,24 +23,24 @@ def setUpTable(table, titles):
     table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
 
 
-def fillTable(table, rows):
-    """Texts row by row; a cell may also be (text, tool tip) or (text, tool tip, level), level "warning" or "error"."""
+def fillTable(table: qt.QTableWidget, rows: Sequence[Sequence[Cell]]) -> None:
+    """Shows these rows in place of those before."""
     table.setUpdatesEnabled(False)
     table.setRowCount(len(rows))
     for row, cells in enumerate(rows):
         for column, cell in enumerate(cells):
-            text, words, level = (*cell, "", "")[:3] if isinstance(cell, tuple) else (cell, "", "")
+            text, toolTip, level = (*cell, "", "")[:3] if isinstance(cell, tuple) else (cell, "", "")
             item = qt.QTableWidgetItem(text)
-            if words:
-                item.setToolTip(tip(words))
+            if toolTip:
+                item.setToolTip(tip(toolTip))
             if level:
-                item.setForeground(qt.QBrush(qt.QColor(_ALARM if level == "error" else _WARN)))
+                item.setForeground(qt.QBrush(qt.QColor(_ERROR if level == "error" else _WARNING)))
             table.setItem(row, column, item)
     table.setUpdatesEnabled(True)
     _fitHeight(table, len(rows))
 
 
-def fitColumns(table, widest=220):
+def fitColumns(table: qt.QTableWidget, widest: int = 220) -> None:
     """Columns as wide as what they hold, within reason; the last one takes the rest. A table that breaks its lines
     gets rows as high as those."""
     if not table.wordWrap:

@@ -1,1 +1,1 @@
-"""Small widgets and helpers that the tabs share."""
+"""Widgets and interfaces that the tabs share."""
