@@ -11,7 +11,7 @@ import pytest
 from kill_toys import KILLED, server
 
 from kaf.runtime.errors import OutputError
-from kaf.runtime.file_set import file_set, sweep, write_set
+from kaf.runtime.file_set import file_set, left_behind, sweep, write_set
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -116,6 +116,9 @@ def test_a_set_that_is_replaced_is_never_mixed_whenever_it_is_killed(tmp_path):
             if "record" in there:
                 assert there["labels"] == there["record"]
                 assert there.get("map", "old") == there["record"] or "map" not in there
+            records = [path.read_text() for path in (tmp_path / "record", *left_behind([tmp_path / "record"]))
+                       if path.exists()]
+            assert {there[name] for name in ("labels", "map") if name in there} <= set(records)
             seen.add(there.get("record"))
             for path in tmp_path.iterdir():
                 path.unlink()
