@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.data.needs import Needs
 from kaf.data.views import ViewBatch
 from kaf.methods.sheet import Sheet
+from kaf.network.batch_norm import at_least_float as fp32
 from kaf.network.kafunet import Depth, Features
 from kaf.network.volumes import widths
-from kaf.runtime import ranks
 from kaf.runtime.events import Message
 from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
@@ -96,34 +95,6 @@ class Method(nn.Module):
         return None
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of (n, C) over the rows of all processes, each of which may have another number of them.
-
-    With fewer than two rows there is no variance: the running statistics are used.
-    """
-
-    def forward(self, values: Tensor) -> Tensor:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        if not self.training:
-            return super().forward(values)
-        wide = fp32(values)
-        count = ranks.all_sum(wide.new_tensor(float(len(wide))))
-        if float(count) < 2:
-            return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        if ranks.world() == 1:
-            return super().forward(values)
-        average = ranks.all_sum(wide.sum(0)) / count
-        variance = ranks.all_sum((wide - average).square().sum(0)) / count
-        with torch.no_grad():
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(average, self.momentum or 0.1)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.1)
-        even = (wide - average) * torch.rsqrt(variance + self.eps)
-        return (even * self.weight + self.bias if self.affine else even).to(values.dtype)
-
-
 def bottleneck_width(network: NetworkSettings) -> int:
     """Channels of ``Features.bottleneck``."""
     if network.dimensions == 3:
@@ -145,8 +116,3 @@ def mean_of_tokens(tokens: Tensor, mask: Tensor) -> Tensor:
 def unit(values: Tensor, dim: int = -1) -> Tensor:
     """Vectors of length one, in fp32 at least."""
     return F.normalize(fp32(values), dim=dim)
-
-
-def fp32(values: Tensor) -> Tensor:
-    """Half precision widened to fp32; fp32 and fp64 as they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -9,40 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kaf.network.batch_norm import TokenNorm, at_least_float
 from kaf.network.occupied_cells import OccupiedCells
-from kaf.runtime import ranks
-
-
-def at_least_float(values: Tensor) -> Tensor:
-    """Half precision widened to float32; float32 and float64 as they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-class TokenNorm(nn.BatchNorm1d):
-    """Batch normalisation over the keypoints of a batch: padding never counts, colliding keypoints count each.
-
-    (B, M, C) tokens with (B, M) weights -> (B, M, C).  With fewer than two keypoints in the batch there is no
-    variance: the running statistics are used.
-    """
-
-    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        total = weights.sum() if not self.training else ranks.all_sum(weights.sum())
-        if not self.training or float(total) < 2:
-            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            return tokens * scale + (self.bias - self.running_mean * scale)
-        flat, weight = at_least_float(tokens).flatten(0, 1), at_least_float(weights).flatten()[:, None]
-        mean = ranks.all_sum((flat * weight).sum(0)) / total
-        centred = flat - mean
-        variance = ranks.all_sum((centred.square() * weight).sum(0)) / total
-        with torch.no_grad():
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean, self.momentum or 0.1)
-            self.running_var.lerp_(variance * total / (total - 1), self.momentum or 0.1)
-        out = centred * (self.weight * torch.rsqrt(variance + self.eps)) + self.bias
-        return out.view_as(tokens).to(tokens.dtype)
 
 
 class TokenLayerNorm(nn.LayerNorm):

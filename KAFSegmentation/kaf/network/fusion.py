@@ -14,39 +14,17 @@ from torch import Tensor, nn
 from kaf.network.attention import (
     AttentionBlock,
     PositionalEncoder,
-    at_least_float,
     attention_bias,
     to_keypoint_attention,
 )
+from kaf.network.batch_norm import BatchNorm2d
 from kaf.network.occupied_cells import OccupiedCells
-from kaf.runtime import ranks
 from kaf.settings.network import NetworkSettings
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over the joint batch of all processes; torch's own where there is one process."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        if not self.training or ranks.world() == 1:
-            return super().forward(maps)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        wide = at_least_float(maps)
-        count = ranks.all_sum(wide.new_tensor(wide[:, 0].numel()))
-        average = (ranks.all_sum(wide.sum((0, 2, 3))) / count)[:, None, None]
-        variance = ranks.all_sum((wide - average).square().sum((0, 2, 3))) / count
-        with torch.no_grad():
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(average.flatten(), self.momentum or 0.1)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.1)
-        scale = (self.weight * torch.rsqrt(variance + self.eps))[:, None, None]
-        return ((wide - average) * scale + self.bias[:, None, None]).to(maps.dtype)
 
 
 def norm2d(kind: str, channels: int) -> nn.Module:
     if kind == "batch":
-        return BatchNorm(channels)
+        return BatchNorm2d(channels)
     groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
     return nn.GroupNorm(groups, channels)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.data.batches import Batch
@@ -73,7 +72,7 @@ class MixingTask(SegmentationTask):
         points, there = joined_keypoints((keypoints, mask), (unlabelled.keypoints.repeat(2, 1, 1),
                                                              unlabelled.mask.repeat(2, 1)), own)
         logits = self.network(picture.contiguous(memory_format=torch.channels_last), points, there).logits
-        return weighted_dice_ce(logits.float(), truth, weight), {}
+        return self._criterion(logits, truth, weight), {}
 
 
 def random_boxes(step: int, count: int, size: Sequence[int]) -> Tensor:
@@ -120,16 +119,3 @@ def joined_keypoints(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
         row, column = nearest_pixel(points, own.shape[1:]).unbind(-1)
         masks.append(mask & seen.flatten(1).gather(1, row * own.shape[2] + column))
     return torch.cat([first[0], second[0]], 1), torch.cat(masks, 1)
-
-
-def weighted_dice_ce(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    """Dice over the batch plus cross-entropy, every pixel with its weight; with weights of 1 MONAI's DiceCELoss.
-
-    logits: (B, K, H, W); labels: (B, H, W) int64; weight: (B, H, W).
-    """
-    entropy = (F.cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum().clamp(min=1e-6)
-    share = logits.softmax(1)[:, 1:] * weight[:, None]
-    truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:].to(share.dtype)
-    both = (share * truth).sum((0, 2, 3))
-    total = share.sum((0, 2, 3)) + (truth * weight[:, None]).sum((0, 2, 3))
-    return entropy + (1 - (2 * both + 1e-5) / (total + 1e-5)).mean()

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from kaf.data.views import UnlabelledSlices
-from kaf.methods.base import MethodInput, fp32
+from kaf.methods.base import MethodInput
 from kaf.network import Features
+from kaf.network.batch_norm import at_least_float as fp32
 from kaf.picture.overview import encode_png
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.runtime.events import OnEvent, Picture

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
 from kaf.runtime.device_choice import DeviceChoice
+from kaf.training.loss import DiceCrossEntropy
 from kaf.training.validate import validate_cases
 
 
@@ -26,9 +27,7 @@ class SegmentationTask:
     context: int
 
     def __post_init__(self) -> None:
-        from monai.losses import DiceCELoss
-
-        self._criterion = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+        self._criterion = DiceCrossEntropy()
 
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
@@ -38,8 +37,8 @@ class SegmentationTask:
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
         features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
                                 torch.from_numpy(batch.mask).to(device))
-        labels = torch.from_numpy(batch.labels).to(device, torch.long)[:, None]
-        return self._criterion(features.logits.float(), labels), {}
+        labels = torch.from_numpy(batch.labels).to(device, torch.long)
+        return self._criterion(features.logits, labels), {}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         return split_batch(batch, parts)

@@ -14,6 +14,7 @@ from kaf.data.patches3d import LabelledVolumes
 from kaf.inference.volumes import VolumePredictor
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.settings.network import NetworkSettings
+from kaf.training.loss import DiceCrossEntropy
 from kaf.training.validate import score_cases
 
 
@@ -29,9 +30,7 @@ class VolumeTask:
     validation: Sequence[CachedCase]
 
     def __post_init__(self) -> None:
-        from monai.losses import DiceCELoss
-
-        self._criterion = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+        self._criterion = DiceCrossEntropy()
 
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
@@ -39,8 +38,8 @@ class VolumeTask:
     def loss(self, batch: Batch, average: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last_3d)
-        labels = torch.from_numpy(batch.labels).to(device, torch.long)[:, None]
-        return self._criterion(self.network(image).logits.float(), labels), {}
+        labels = torch.from_numpy(batch.labels).to(device, torch.long)
+        return self._criterion(self.network(image).logits, labels), {}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         return split_batch(batch, parts)

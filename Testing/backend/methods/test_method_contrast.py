@@ -16,11 +16,12 @@ from method_toys import (
     random_numbers,
 )
 
-from kaf.methods.base import BatchNorm, unit
+from kaf.methods.base import unit
 from kaf.methods.contrast import SliceContrast, contrast, positives, supervised_contrast
 from kaf.methods.contrast_settings import ContrastSettings
 from kaf.methods.kaf.settings import KafSettings
 from kaf.methods.registry import method_class
+from kaf.network.batch_norm import BatchNorm1d
 
 POSITIONS = torch.tensor([1 / 10, 3 / 10, 4 / 10, 8 / 10, 1.0], dtype=torch.float64)
 
@@ -164,7 +165,7 @@ def test_a_network_that_is_constant_pays_for_it():
 
 
 def test_batch_normalisation_of_too_few_rows_uses_what_it_has_seen():
-    norm = BatchNorm(3).double()
+    norm = BatchNorm1d(3).double()
     norm(random_numbers(50, 3) * 2 + 1)
     mean, spread = norm.running_mean.clone(), norm.running_var.clone()
     for rows in (random_numbers(1, 3, seed=4), random_numbers(0, 3)):

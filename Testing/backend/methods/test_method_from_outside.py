@@ -50,7 +50,7 @@ SETTINGS = ToySettings(strength=3.0)
 import numpy as np
 from torch import nn
 
-from kaf.methods.base import LossOutput, Method, bottleneck_width, fp32
+from kaf.methods.base import LossOutput, Method, bottleneck_width
 from kaf.methods.sheet import Sheet
 from kaf.runtime.events import Message
 from toy_kaf.info import INFO
@@ -67,7 +67,7 @@ class Toy(Method):
 
     def forward(self, given, teacher=None):
         mean = given.batch.views["anchor"].image.mean((1, 2, 3))
-        found = self.head(fp32(given.features["anchor"].bottleneck).mean((2, 3))).squeeze(1)
+        found = self.head(given.features["anchor"].bottleneck.mean((2, 3))).squeeze(1)
         loss = self.settings.strength * (found - mean).square().mean()
         return LossOutput(loss, {"brightness": loss.detach()})
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kaf.network.attention import TokenNorm
+from kaf.network.batch_norm import TokenNorm
 from kaf.network.fusion import KeypointFusion, sparse_conv3x3
 from kaf.network.occupied_cells import find_occupied_cells
 from kaf.settings.network import NetworkSettings

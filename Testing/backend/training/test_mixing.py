@@ -15,6 +15,7 @@ from kaf.modelfile.card import read_card
 from kaf.network import Features
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message
+from kaf.training.loss import DiceCrossEntropy
 from kaf.training.mixing import (
     Mixed,
     MixingTask,
@@ -23,9 +24,10 @@ from kaf.training.mixing import (
     largest_parts,
     random_boxes,
     surely,
-    weighted_dice_ce,
 )
 from kaf.verbs.finetune import finetune
+
+LOSS = DiceCrossEntropy()
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +37,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_with_equal_weights_the_loss_is_monais_dice_and_cross_entropy():
+@pytest.mark.parametrize("size", [(8, 9), (4, 5, 6)])
+def test_with_equal_weights_the_loss_is_monais_dice_and_cross_entropy(size):
     from monai.losses import DiceCELoss
 
     generator = torch.Generator().manual_seed(5)
-    logits = torch.randn(3, 4, 8, 9, generator=generator)
-    labels = torch.randint(0, 4, (3, 8, 9), generator=generator)
-    criterion = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    mine = weighted_dice_ce(logits, labels, torch.ones(3, 8, 9))
-    torch.testing.assert_close(mine, criterion(logits, labels[:, None]), atol=1e-5, rtol=1e-5)
+    logits = torch.randn(3, 4, *size, generator=generator)
+    labels = torch.randint(0, 4, (3, *size), generator=generator)
+    expected = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)(logits, labels[:, None])
+    torch.testing.assert_close(LOSS(logits, labels, torch.ones(3, *size)), expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(LOSS(logits, labels), expected)
 
 
 def test_a_pixel_without_weight_changes_nothing():
@@ -55,8 +58,8 @@ def test_a_pixel_without_weight_changes_nothing():
     other_logits, other_labels = logits.clone(), labels.clone()
     other_logits[0, :, :3] = 50.0
     other_labels[0, :3] = 1
-    assert torch.equal(weighted_dice_ce(logits, labels, weight), weighted_dice_ce(other_logits, other_labels, weight))
-    assert weighted_dice_ce(logits, labels, weight) != weighted_dice_ce(logits, other_labels, torch.ones(2, 6, 6))
+    assert torch.equal(LOSS(logits, labels, weight), LOSS(other_logits, other_labels, weight))
+    assert LOSS(logits, labels, weight) != LOSS(logits, other_labels, torch.ones(2, 6, 6))
 
 
 def plain_loss(logits, labels, weight):
@@ -87,14 +90,14 @@ def test_the_loss_is_the_plain_formula_for_any_weights():
     weight[0, :, 0] = 0
     for weights in (weight, 2 * weight, torch.full((2, 4, 5), 0.5)):
         expected = plain_loss(logits, labels, weights)
-        assert float(weighted_dice_ce(logits, labels, weights)) == pytest.approx(expected, rel=1e-5)
+        assert float(LOSS(logits, labels, weights)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_two_pixels_in_numbers():
     """An own pixel of label 1 with probabilities 0.8 and 0.2, a pasted one of label 0 with even ones that counts half:
     entropy (ln 5 + 0.5 ln 2) / 1.5, Dice 2 * 0.2 / (0.2 + 0.25 + 1)."""
     logits = torch.tensor([[[[0.8, 0.5]], [[0.2, 0.5]]]]).log()
-    found = weighted_dice_ce(logits, torch.tensor([[[1, 0]]]), torch.tensor([[[1.0, 0.5]]]))
+    found = LOSS(logits, torch.tensor([[[1, 0]]]), torch.tensor([[[1.0, 0.5]]]))
     expected = (np.log(5) + 0.5 * np.log(2)) / 1.5 + 1 - 0.4 / 1.45
     assert float(found) == pytest.approx(expected, abs=1e-4)
 

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from kaf.data.views import View
 from kaf.methods.align import carried
-from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32
+from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width
 from kaf.methods.bim.info import INFO
 from kaf.methods.bim.settings import BimSettings
 from kaf.methods.sheet import Sheet
+from kaf.network.batch_norm import at_least_float as fp32
 from kaf.network.kafunet import Depth
 from kaf.runs.collapse import collapse_warning
 from kaf.runtime import ranks

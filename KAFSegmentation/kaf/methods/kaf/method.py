@@ -11,13 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.data.needs import Needs
-from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, fp32, mean_of_tokens
+from kaf.methods.base import LossOutput, Method, MethodInput, bottleneck_width, mean_of_tokens
 from kaf.methods.contrast import ImageHead, contrast, needs_of_contrast, standardised
 from kaf.methods.kaf.info import INFO
 from kaf.methods.kaf.settings import KafSettings
 from kaf.methods.kaf.sinkhorn import log_transport
 from kaf.methods.sheet import Sheet
 from kaf.network.attention import TokenMLP
+from kaf.network.batch_norm import BatchNorm1d
+from kaf.network.batch_norm import at_least_float as fp32
 from kaf.runtime import ranks
 from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
@@ -107,7 +109,7 @@ class Kaf(Method):
             raise ValueError("method kaf needs a network with keypoint fusion (network.fusion = keypoints)")
         self.image_head = ImageHead(bottleneck_width(network), settings)
         self.join = nn.Linear(scales * network.token_width, width)
-        self.token_head = nn.Sequential(nn.Linear(width, width), BatchNorm(width), nn.ReLU(),
+        self.token_head = nn.Sequential(nn.Linear(width, width), BatchNorm1d(width), nn.ReLU(),
                                         nn.Linear(width, settings.width), standardised(settings))
         self.matcher = Matcher(width, network.resolved_token_norm)
 

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from kaf.data.needs import Needs
 from kaf.data.views import View, hash_of
-from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32, unit
+from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, unit
 from kaf.methods.contrast import supervised_contrast
 from kaf.methods.lrc.info import INFO
 from kaf.methods.lrc.settings import LrcSettings
 from kaf.methods.sheet import Sheet
+from kaf.network.batch_norm import at_least_float as fp32
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
 from kaf.settings.base import Settings

@@ -7,10 +7,11 @@ from typing import ClassVar
 from torch import nn
 
 from kaf.data.views import ViewBatch, hide_squares
-from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width, fp32
+from kaf.methods.base import LossOutput, Method, MethodInput, decoder_width
 from kaf.methods.mae.info import INFO
 from kaf.methods.mae.settings import MaeSettings
 from kaf.methods.sheet import Sheet
+from kaf.network.batch_norm import at_least_float as fp32
 from kaf.network.kafunet import Depth
 from kaf.runtime import ranks
 from kaf.settings.network import NetworkSettings

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from kaf.data.needs import Needs
 from kaf.methods.align import overlap_points, overlap_share, sample
-from kaf.methods.base import BatchNorm, LossOutput, Method, MethodInput, bottleneck_width, unit
+from kaf.methods.base import LossOutput, Method, MethodInput, bottleneck_width, unit
 from kaf.methods.pgl.info import INFO
 from kaf.methods.pgl.settings import PglSettings
+from kaf.network.batch_norm import BatchNorm1d
 from kaf.network.kafunet import SIZE_MULTIPLE
 from kaf.network.volumes import total_stride
 from kaf.runtime import ranks
@@ -28,7 +29,7 @@ class PointHead(nn.Sequential):
     """Feature vectors (n, C) -> (n, width): linear, normalisation, ReLU, linear; a 1x1 convolution at points."""
 
     def __init__(self, channels: int, hidden: int, width: int):
-        super().__init__(nn.Linear(channels, hidden), BatchNorm(hidden), nn.ReLU(), nn.Linear(hidden, width))
+        super().__init__(nn.Linear(channels, hidden), BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, width))
 
 
 class Pgl(Method):
