@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from kaf.settings.finetune import FinetuneSettings
+from kaf.settings.pretrain import PretrainSettings
 
 _WARM_UP = 0.05
 
@@ -29,6 +33,31 @@ class Schedule:
     validate_every: float = 60.0
     checkpoint_every: float = 120.0
     freeze_norms: bool = False
+
+
+def finetune_schedule(settings: FinetuneSettings, slices: int) -> Schedule:
+    """Of a fine-tuning on so many slices (in 3-D: scans); 20 minutes where no budget was given."""
+    steps, seconds = _budget(settings, slices, 20.0)
+    return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
+                    steps, seconds, settings.patience, settings.validate_every, settings.checkpoint_every)
+
+
+def pretrain_schedule(settings: PretrainSettings, slices: int) -> Schedule:
+    """Of a pretraining on so many slices (in 3-D: scans); 30 minutes where no budget was given."""
+    steps, seconds = _budget(settings, slices, 30.0)
+    return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
+                    steps, seconds, validate_every=60 * settings.probe_every,
+                    checkpoint_every=settings.checkpoint_every)
+
+
+def _budget(settings: FinetuneSettings | PretrainSettings, slices: int, default: float
+            ) -> tuple[int | None, float | None]:
+    """Optimiser steps and seconds, of which the first that is reached counts; ``default``: minutes."""
+    steps = settings.steps
+    if settings.epochs:
+        steps = min(steps or sys.maxsize, max(1, round(settings.epochs * slices / settings.batch)))
+    minutes = settings.minutes or (None if steps else default)
+    return steps, minutes and 60 * minutes
 
 
 def learning_rate_at(progress: float, peak: float) -> float:

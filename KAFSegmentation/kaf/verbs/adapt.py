@@ -15,10 +15,9 @@ from kaf._version import __version__
 from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase
 from kaf.evaluation.dice import dice, overlap
-from kaf.imaging.grid import Grid
 from kaf.imaging.labels import plain_label
-from kaf.imaging.prepare import Prepared
 from kaf.imaging.volume import Volume, read_labels, scan_of
+from kaf.inference.finished_slices import as_stored, finished_slices, keep_drawn, review_order
 from kaf.inference.loaded_model import LoadedModel, volumes_ml
 from kaf.inference.segmentation import Segmentation, segment_volume
 from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
@@ -120,39 +119,6 @@ def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: Ada
     review = review_order(result, prepared, finished)
     return Adaptation(result, network.cpu(), card, tuple(sorted(as_stored(prepared.grid, finished))),
                       tuple(as_stored(prepared.grid, review)))
-
-
-def finished_slices(grid: Grid, drawn: np.ndarray, stored: Sequence[int]) -> tuple[int, ...]:
-    """Canonical numbers of the finished slices: the given ones (as the scan is stored), or all with a label."""
-    count = grid.n_slices
-    wrong = [index for index in stored if not 0 <= index < count]
-    if wrong:
-        raise InputError("slices", f"{wrong[0]} is not in the scan", f"It has the slices 0 to {count - 1}.")
-    if stored:
-        return tuple(sorted(set(as_stored(grid, stored))))
-    held = np.flatnonzero(grid.view(drawn).any(axis=(1, 2)))
-    if not held.size:
-        raise InputError("labels", "hold no finished slice", "Draw or correct at least one slice.")
-    return tuple(held.tolist())
-
-
-def as_stored(grid: Grid, slices: Sequence[int]) -> list[int]:
-    """Canonical slices as the scan's own array counts them, and the other way round."""
-    return [grid.n_slices - 1 - index if grid.flipped[0] else index for index in slices]
-
-
-def keep_drawn(labels: np.ndarray, drawn: np.ndarray, grid: Grid, finished: Sequence[int]) -> np.ndarray:
-    """The labels with the finished slices exactly as they were drawn."""
-    kept = labels.copy()
-    grid.view(kept)[list(finished)] = grid.view(drawn)[list(finished)]
-    return kept
-
-
-def review_order(result: Segmentation, prepared: Prepared, finished: Sequence[int]) -> tuple[int, ...]:
-    """Unfinished canonical slices by the sum of their uncertainty, the most uncertain first."""
-    assert result.uncertainty is not None
-    doubt = prepared.grid.view(result.uncertainty.voxels).sum(axis=(1, 2))
-    return tuple(int(index) for index in np.argsort(-doubt, kind="stable") if index not in set(finished))
 
 
 def _card(base: Card, settings: AdaptSettings) -> Card:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from kaf._version import __version__
 from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import Case, scan_folder
-from kaf.data.pairing import some
 from kaf.data.patches3d import LabelledVolumes
 from kaf.data.plan import Plan, make_plan
-from kaf.data.splits import Split, few_shot, holdout
+from kaf.data.splits import Split
 from kaf.data.views import UnlabelledSlices
-from kaf.imaging.labels import plain_label
 from kaf.modelfile.card import Card, check_card, read_card, tidy_card
 from kaf.modelfile.library import find_model
-from kaf.modelfile.licences import inherited
 from kaf.modelfile.model import load_tensors, save_model
 from kaf.modelfile.transfer import transfer
 from kaf.modelfile.verdict import Verdict, judge
@@ -40,15 +33,15 @@ from kaf.runtime.message_codes import DATASET, STARTED_FROM
 from kaf.settings.base import build
 from kaf.settings.dimensions import small_batches
 from kaf.settings.finetune import FinetuneSettings
-from kaf.settings.network import NetworkSettings
+from kaf.training.cards import finetuned_card
 from kaf.training.constant_guess import constant_dice
 from kaf.training.loop import Loop
 from kaf.training.mixing import MixingTask
-from kaf.training.schedule import Schedule
+from kaf.training.patients import check_same_patients, choose_cases, split_cases
+from kaf.training.schedule import finetune_schedule
 from kaf.training.task import SegmentationTask
 from kaf.training.task3d import VolumeTask
 
-_DEFAULT_MINUTES = 20.0
 _LEAST_COVERAGE = 0.9  # of the modules that the weights have learned
 
 
@@ -67,12 +60,12 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     place = choose_device(settings)
     source = find_model(settings.init_from) if settings.init_from else None
     base = read_card(source) if source is not None else None
-    settings = small_batches(inherit(settings, base) if base is not None else settings)
+    settings = small_batches(_inherit(settings, base) if base is not None else settings)
     dataset = scan_folder(settings.data)
     labelled = choose_cases(dataset.labelled, settings)
     split = split_cases(labelled, settings)
     if settings.resume:
-        _check_same_patients(Path(settings.output) / "split.json", split)
+        check_same_patients(Path(settings.output) / "split.json", split)
     with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite) as run:
         send = run.recording(on_event)
         for warning in dataset.warnings():
@@ -85,7 +78,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         used = [case for case in labelled if case.patient in members]
         plan = make_plan(used, settings, send)
         run.write_json("plan.json", plan.to_dict())
-        check_card(tidy_card(make_card(settings, plan, split, (), base)))  # not after hours of training
+        check_card(tidy_card(finetuned_card(settings, plan, split, (), base)))  # not after hours of training
         cache = open_cache(settings.cache)
         cases = cache_cases(used, _slice_settings(settings, plan), cache, send)
         training = [case for case in cases if case.patient in set(split.train)]
@@ -97,7 +90,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         prune_cache(cache, settings.cache_limit, [case.entry for case in (*cases, *more)], send)
         task = _task(settings, plan, place, network, training, held_out, more)
         before = _dice_before(task, place, plan, base)
-        schedule = schedule_of(settings, len(task.slices))
+        schedule = finetune_schedule(settings, len(task.slices))
         loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
         try:
             trained = loop.run()
@@ -105,7 +98,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
             loop.save()
             raise Cancelled(run.path, "training was stopped", "Go on later with --resume.") from None
         epochs = (loop.state.step - loop.state.left_out) * settings.batch / len(task.slices)
-        card = make_card(settings, plan, split, loop.state.validations, base)
+        card = finetuned_card(settings, plan, split, loop.state.validations, base)
         verdict = _verdict(epochs, card, split, real, held_out, loop.state.validations, before)
         card = replace(card, metrics={**card.metrics, "verdict": verdict.to_dict()})
         path = run.path / "model.safetensors"
@@ -153,68 +146,12 @@ def _task(settings: FinetuneSettings, plan: Plan, place: DeviceChoice, network: 
 _INHERITED = ("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints")
 
 
-def inherit(settings: FinetuneSettings, card: Card) -> FinetuneSettings:
+def _inherit(settings: FinetuneSettings, card: Card) -> FinetuneSettings:
     """Where nothing else was said, scans are made into what the weights have learned from, for the same network."""
     said = {name for name in settings.model_fields_set if getattr(settings, name) is not None}
     values = {name: getattr(card, name) for name in _INHERITED
               if name not in said and getattr(card, name) not in ({}, None)}
     return build(FinetuneSettings, {**settings.model_dump(exclude_unset=True), **values})
-
-
-def choose_cases(cases: Sequence[Case], settings: FinetuneSettings) -> list[Case]:
-    """The cases that the settings name, by case or by patient; all where they name none; never those left out."""
-    wanted, unwanted = set(settings.cases), set(settings.leave_out)
-    unknown = wanted - {c.name for c in cases} - {c.patient for c in cases}
-    if unknown:
-        raise InputError(settings.data, f"has no labelled case {', '.join(sorted(unknown))}",
-                         "See `kaf data scan` for the names of cases and patients.")
-    asked = [case for case in cases if not wanted or wanted & {case.name, case.patient}]
-    left = [case for case in asked if not unwanted & {case.name, case.patient}]
-    if asked and not left:
-        raise InputError(settings.data, f"every labelled case is left out (leave_out is {some(sorted(unwanted))})",
-                         "Leave out fewer patients, or add labelled cases of others.")
-    return left
-
-
-def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
-    """Training and validation patients of the settings; no patient is in both."""
-    patients = sorted({case.patient for case in cases})
-    if not patients:
-        raise InputError(settings.data, "holds no labelled case",
-                         "Put label maps beside the scans, or in a folder `labels`; `kaf data scan` explains.")
-    if settings.validation_cases:
-        unknown = set(settings.validation_cases) - set(patients)
-        if unknown:
-            raise InputError(settings.data, f"has no labelled patient {', '.join(sorted(unknown))}",
-                             "See `kaf data scan` for the names of patients.")
-        validation = sorted(settings.validation_cases)
-        train = [p for p in patients if p not in set(validation)]
-    elif settings.validation and len(patients) > 1:
-        train, validation = holdout(patients, settings.validation, settings.seed)
-    else:
-        train, validation = patients, []
-    if settings.few_shot:
-        train = few_shot(train, settings.few_shot, settings.seed)
-    if not train:
-        raise InputError(settings.data, "leaves no patient for training", "Keep fewer patients for validation.")
-    return Split(tuple(train), tuple(validation), (), settings.seed, "fine-tuning, by patient")
-
-
-def _check_same_patients(path: Path, split: Split) -> None:
-    """A resumed run keeps its patients: one who has trained must not validate."""
-    if path.is_file() and Split.load(path) != split:
-        raise InputError(path, "the run was started with other patients",
-                         "Resume with its data and settings, or start again with --overwrite.")
-
-
-def schedule_of(settings: FinetuneSettings, slices: int) -> Schedule:
-    steps = settings.steps
-    if settings.epochs:
-        steps = min(steps or sys.maxsize, max(1, round(settings.epochs * slices / settings.batch)))
-    minutes = settings.minutes or (None if steps else _DEFAULT_MINUTES)
-    return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema,
-                    settings.optimiser, steps, minutes and 60 * minutes, settings.patience,
-                    settings.validate_every, settings.checkpoint_every)
 
 
 def _slice_settings(settings: FinetuneSettings, plan: Plan) -> SliceSettings:
@@ -253,40 +190,3 @@ def _start(settings: FinetuneSettings, plan: Plan, source: Path | None, run: Run
         send(Message(f"Started from {card.name}: {report.text()}.", code=STARTED_FROM,
                      data={"model": card.name, "coverage": report.coverage}))
     return network
-
-
-def _modules(network: NetworkSettings) -> tuple[str, ...]:
-    """The parts of the network, all of which are trained."""
-    if network.kind != "kaf" and network.dimensions == 2:
-        return ("body",)
-    return ("encoder", "decoder", "head", *(("clusters",) if network.clusters else ()))
-
-
-def make_card(settings: FinetuneSettings, plan: Plan, split: Split, validations: Sequence[dict[str, float]],
-              base: Card | None = None) -> Card:
-    """The card of a model that was fine-tuned, from ``base`` if one is given, whose licence stays with the weights.
-
-    What nobody stated is said to be unspecified, not invented.
-    """
-    licence, training_data = inherited(settings.weights_licence, settings.training_data, base)
-    labels = tuple(plain_label(value, settings.labels.get(value, ""), settings.terminology.get(value, ""))
-                   for value in plan.values)
-    metrics: dict[str, Any] = {"training_patients": len(split.train)}
-    if min(plan.field_of_view) > 0:
-        metrics["training_field_of_view_mm"] = [round(side, 1) for side in plan.field_of_view]
-    if validations:
-        last = {name: round(value, 4) for name, value in validations[-1].items()}
-        metrics["validation"] = {"patients": len(split.validation), **last,
-                                 "protocol": "per-volume Dice on canonical slices of patients not trained on"}
-    # No private path and no patient's name travels with a model.
-    recipe = settings.model_dump(
-        exclude={"output", "resume", "overwrite", "cache", "cache_limit", "cases", "validation_cases", "leave_out"})
-    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from", "unlabelled")}
-    return Card(
-        name=settings.name, version="1", description=settings.description, labels=labels, modality=plan.modality,
-        spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
-        slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
-        network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
-        trained_modules=_modules(plan.network),
-        weights_licence=licence, training_data=training_data, metrics=metrics,
-        seed=settings.seed, code_version=__version__, recipe=json.loads(json.dumps(recipe)))

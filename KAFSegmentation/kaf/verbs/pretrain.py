@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import torch
 
-from kaf._version import __version__
 from kaf.data.cache import CachedCase
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import scan_folder
@@ -22,7 +19,7 @@ from kaf.data.unlabelled import check_enough, choose_scans, prepared_cases
 from kaf.data.views import UnlabelledSlices
 from kaf.data.views3d import VolumePairs
 from kaf.methods.registry import check_dimensions, make_methods, needs_of
-from kaf.modelfile.card import Card, check_card, tidy_card
+from kaf.modelfile.card import check_card, tidy_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_tensors, save_model
 from kaf.modelfile.transfer import transfer
@@ -35,13 +32,12 @@ from kaf.runtime.events import Message, OnEvent, Result, ignore
 from kaf.runtime.message_codes import DATASET, FORECAST, STARTED_FROM
 from kaf.settings.dimensions import small_batches
 from kaf.settings.pretrain import PretrainSettings
+from kaf.training.cards import pretrained_card
 from kaf.training.forecast import forecast
 from kaf.training.loop import Loop
 from kaf.training.pretraining import Pretrainer, PretrainingTask
 from kaf.training.preview import Preview
-from kaf.training.schedule import Schedule
-
-_DEFAULT_MINUTES = 30.0
+from kaf.training.schedule import pretrain_schedule
 
 
 def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
@@ -89,16 +85,16 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
         send(Message(f"{len(split.train)} patients, {len(cases)} scans, {count} slices; method {settings.method}; on "
                      f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}.", code=DATASET,
                      data={"patients": len(split.train), "scans": len(cases), "slices": count}))
-        pretrainer = make_pretrainer(settings, plan, run, send)
-        check_card(tidy_card(make_card(settings, plan, pretrainer, len(split.train), ())))  # not after hours
-        slices = views_of(cases, settings, plan, joined(needs.values()))
+        pretrainer = _make_pretrainer(settings, plan, run, send)
+        check_card(tidy_card(pretrained_card(settings, plan, pretrainer, len(split.train), ())))  # not after hours
+        slices = _views_of(cases, settings, plan, joined(needs.values()))
         place.put(pretrainer)
         preview = Preview(settings, plan, place, slices, run.path, send) if leads and _in_2d(slices) else None
         if leads:
             used = [*cases, *(preview.cases if preview else ())]
             prune_cache(open_cache(settings.cache), settings.cache_limit, [case.entry for case in used], send)
         task = PretrainingTask(pretrainer, place, slices, settings.batch, preview, send)
-        schedule = schedule_of(settings, len(slices))
+        schedule = pretrain_schedule(settings, len(slices))
         loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
         if not settings.resume:
             expected = forecast(loop)
@@ -114,7 +110,7 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
         if leads:
             network = plan.network.model_copy(update={"clusters": trained.keep_clusters()})
             plan = replace(plan, network=network)
-            card = make_card(settings, plan, trained, len(split.train), loop.state.validations)
+            card = pretrained_card(settings, plan, trained, len(split.train), loop.state.validations)
             card = save_model(path, trained.network.cpu(), card, overwrite=True)
             send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
                          "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
@@ -122,7 +118,7 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
     return path
 
 
-def make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send: OnEvent) -> Pretrainer:
+def _make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send: OnEvent) -> Pretrainer:
     """Network and heads with random weights decided by the seed, or the network's from ``init_from``."""
     if plan.network.dimensions == 3:
         _check_3d(settings)
@@ -141,7 +137,7 @@ def make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, send
     return Pretrainer(network, make_methods(settings, plan.network), settings.weights)
 
 
-def views_of(cases: Sequence[CachedCase], settings: PretrainSettings, plan: Plan, needs: Needs
+def _views_of(cases: Sequence[CachedCase], settings: PretrainSettings, plan: Plan, needs: Needs
              ) -> UnlabelledSlices | VolumePairs:
     """The views that the methods need, of slices or of patches in 3-D."""
     if plan.network.dimensions == 3:
@@ -161,35 +157,3 @@ def _check_3d(settings: PretrainSettings) -> None:
     if settings.labelled:
         raise SettingsError("labelled", "is for the probe, which works on slices only",
                             "Leave it out with network.dimensions 3.")
-
-
-def schedule_of(settings: PretrainSettings, slices: int) -> Schedule:
-    steps = settings.steps
-    if settings.epochs:
-        steps = min(steps or sys.maxsize, max(1, round(settings.epochs * slices / settings.batch)))
-    minutes = settings.minutes or (None if steps else _DEFAULT_MINUTES)
-    return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
-                    steps, minutes and 60 * minutes, validate_every=60 * settings.probe_every,
-                    checkpoint_every=settings.checkpoint_every)
-
-
-def make_card(settings: PretrainSettings, plan: Plan, trained: Pretrainer, patients: int,
-              validations: Sequence[dict[str, float]]) -> Card:
-    """The card of pretrained weights: no labels, and which modules learned something."""
-    metrics: dict[str, Any] = {"pretraining_patients": patients}
-    if validations:
-        metrics["probe"] = {name: round(value, 4) for name, value in validations[-1].items()}
-    # No private path and no patient's name travels with a model.
-    recipe = settings.model_dump(
-        mode="json", exclude={
-            "output", "resume", "overwrite", "cache", "cache_limit", "cases", "leave_out", "labelled"})
-    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from")}
-    return Card(
-        name=settings.name, version="1", labels=(), modality=plan.modality,
-        description=f"Weights pretrained by {settings.method} on unlabelled scans; fine-tune them before use.",
-        spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
-        slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
-        network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
-        trained_modules=trained.trained_modules, weights_licence=settings.weights_licence,
-        training_data=settings.training_data, metrics=metrics, seed=settings.seed, code_version=__version__,
-        recipe=json.loads(json.dumps(recipe)))

@@ -349,7 +349,7 @@ def test_structures_of_one_name_are_told_apart():
 def test_a_card_that_nobody_would_accept_ends_a_run_before_it_learns(tmp_path, monkeypatch):
     data = write_phantoms(tmp_path / "scans", ("p1",))
     absurd = replace(CARD, spacing=0.0)
-    monkeypatch.setattr("kaf.verbs.finetune.make_card", lambda *_: absurd)
+    monkeypatch.setattr("kaf.verbs.finetune.finetuned_card", lambda *_: absurd)
     monkeypatch.setattr("kaf.verbs.adapt._card", lambda *_: absurd)
     monkeypatch.setattr("kaf.training.loop.Loop.run", lambda self: pytest.fail("it learns"))
     with pytest.raises(ModelError, match=r"the card of 'heart': spacing is 0\.0"):

@@ -148,7 +148,7 @@ def test_fine_tuning_writes_down_what_its_slices_covered(tmp_path):
     from kaf.data.plan import make_plan
     from kaf.data.splits import Split
     from kaf.imaging.write import write_labels
-    from kaf.verbs.finetune import make_card
+    from kaf.training.cards import finetuned_card
 
     for seed in range(2):
         image, labels = cardiac_phantom(seed, slices=4, size=64, spacing=2.5)
@@ -157,7 +157,7 @@ def test_fine_tuning_writes_down_what_its_slices_covered(tmp_path):
     settings = FinetuneSettings(data=str(tmp_path), output=str(tmp_path / "run"))
     plan = make_plan(scan_folder(tmp_path).cases, settings)
     assert plan.field_of_view == pytest.approx((160, 160), abs=2)
-    made = make_card(settings, plan, Split(("p0", "p1"), (), (), 0, ""), ())
+    made = finetuned_card(settings, plan, Split(("p0", "p1"), (), (), 0, ""), ())
     assert made.metrics["training_field_of_view_mm"] == pytest.approx([160, 160], abs=2)
 
 

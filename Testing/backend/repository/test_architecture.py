@@ -78,6 +78,11 @@ def test_every_command_has_its_file():
     assert having - {"entry", "job_process"} == set(COMMANDS)
 
 
+@pytest.mark.parametrize("path", sorted((KAF / "verbs").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_verb_is_one_public_function(path):
+    assert public_functions(path) == [path.stem]
+
+
 def public_functions(path: Path) -> list[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]

@@ -21,7 +21,10 @@ from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import NormalisationSettings
 from kaf.settings.pretrain import PretrainSettings
-from kaf.verbs.finetune import choose_cases, finetune, make_card, schedule_of, split_cases
+from kaf.training.cards import finetuned_card
+from kaf.training.patients import choose_cases, split_cases
+from kaf.training.schedule import finetune_schedule
+from kaf.verbs.finetune import finetune
 
 # Every patient was scanned twice, as in ACDC.
 CASES = [Case(f"p{n:02d}_{phase}", f"p{n:02d}", Path("i"), Path("l")) for n in range(10) for phase in ("ED", "ES")]
@@ -101,12 +104,12 @@ def test_the_other_scan_of_a_chosen_patient_does_not_come_along(tmp_path):
     ({"epochs": 2, "minutes": 3}, 12, 180.0),
 ])
 def test_the_budget_is_passes_over_the_slices_or_minutes(values, steps, seconds):
-    schedule = schedule_of(settings(batch=16, **values), slices=100)
+    schedule = finetune_schedule(settings(batch=16, **values), slices=100)
     assert (schedule.steps, schedule.seconds) == (steps, seconds)
 
 
 def test_the_schedule_takes_its_numbers_from_the_settings():
-    schedule = schedule_of(settings(learning_rate=0.1, weight_decay=0.2, clip=0.3, ema=0.4, optimiser="sgd",
+    schedule = finetune_schedule(settings(learning_rate=0.1, weight_decay=0.2, clip=0.3, ema=0.4, optimiser="sgd",
                                     patience=5, validate_every=6, checkpoint_every=7), slices=1)
     assert (schedule.learning_rate, schedule.weight_decay, schedule.clip, schedule.ema, schedule.optimiser) == (
         0.1, 0.2, 0.3, 0.4, "sgd")
@@ -119,7 +122,7 @@ def plan_of(network: NetworkSettings) -> Plan:
 
 def test_what_nobody_stated_is_unspecified():
     plan = plan_of(PLAIN.model_copy(update={"classes": 5}))
-    card = make_card(settings(labels={4: "LV"}), plan, Split(("a", "b"), ()), [])
+    card = finetuned_card(settings(labels={4: "LV"}), plan, Split(("a", "b"), ()), [])
     assert card.label_names == {1: "label 1", 4: "LV"}
     assert (card.weights_licence, card.training_data, card.modality) == ("unspecified", "", "any")
     assert card.metrics == {"training_patients": 2}
@@ -129,7 +132,7 @@ def test_what_nobody_stated_is_unspecified():
 
 def test_the_validation_in_the_card_is_the_last_one_with_its_protocol():
     scores = [{"step": 10, "Dice": 0.9}, {"step": 20, "Dice": 0.123456, "Dice 1": 0.5}]
-    card = make_card(settings(), plan_of(PLAIN), Split(("a",), ("b", "c")), scores)
+    card = finetuned_card(settings(), plan_of(PLAIN), Split(("a",), ("b", "c")), scores)
     assert card.metrics["validation"] == {
         "patients": 2, "step": 20, "Dice": 0.1235, "Dice 1": 0.5,
         "protocol": "per-volume Dice on canonical slices of patients not trained on"}
@@ -138,6 +141,6 @@ def test_the_validation_in_the_card_is_the_last_one_with_its_protocol():
 @pytest.mark.parametrize("kind", ["kaf", "basicunet"])
 def test_a_model_is_the_whole_start_of_another_of_its_kind(kind):
     network = PLAIN.model_copy(update={"kind": kind})
-    card = make_card(settings(), plan_of(network), Split(("a",)), [])
+    card = finetuned_card(settings(), plan_of(network), Split(("a",)), [])
     weights = build_network(network).state_dict()
     assert transfer(build_network(network), weights, "file", card.trained_modules, least=1.0).coverage == 1.0

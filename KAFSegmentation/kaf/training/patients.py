@@ -1,0 +1,58 @@
+"""The cases that a fine-tuning uses, and which of their patients train and which validate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kaf.data.folder import Case
+from kaf.data.pairing import some
+from kaf.data.splits import Split, few_shot, holdout
+from kaf.runtime.errors import InputError
+from kaf.settings.finetune import FinetuneSettings
+
+
+def choose_cases(cases: Sequence[Case], settings: FinetuneSettings) -> list[Case]:
+    """The cases that the settings name, by case or by patient; all where they name none; never those left out."""
+    wanted, unwanted = set(settings.cases), set(settings.leave_out)
+    unknown = wanted - {c.name for c in cases} - {c.patient for c in cases}
+    if unknown:
+        raise InputError(settings.data, f"has no labelled case {', '.join(sorted(unknown))}",
+                         "See `kaf data scan` for the names of cases and patients.")
+    asked = [case for case in cases if not wanted or wanted & {case.name, case.patient}]
+    left = [case for case in asked if not unwanted & {case.name, case.patient}]
+    if asked and not left:
+        raise InputError(settings.data, f"every labelled case is left out (leave_out is {some(sorted(unwanted))})",
+                         "Leave out fewer patients, or add labelled cases of others.")
+    return left
+
+
+def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
+    """Training and validation patients of the settings; no patient is in both."""
+    patients = sorted({case.patient for case in cases})
+    if not patients:
+        raise InputError(settings.data, "holds no labelled case",
+                         "Put label maps beside the scans, or in a folder `labels`; `kaf data scan` explains.")
+    if settings.validation_cases:
+        unknown = set(settings.validation_cases) - set(patients)
+        if unknown:
+            raise InputError(settings.data, f"has no labelled patient {', '.join(sorted(unknown))}",
+                             "See `kaf data scan` for the names of patients.")
+        validation = sorted(settings.validation_cases)
+        train = [p for p in patients if p not in set(validation)]
+    elif settings.validation and len(patients) > 1:
+        train, validation = holdout(patients, settings.validation, settings.seed)
+    else:
+        train, validation = patients, []
+    if settings.few_shot:
+        train = few_shot(train, settings.few_shot, settings.seed)
+    if not train:
+        raise InputError(settings.data, "leaves no patient for training", "Keep fewer patients for validation.")
+    return Split(tuple(train), tuple(validation), (), settings.seed, "fine-tuning, by patient")
+
+
+def check_same_patients(path: Path, split: Split) -> None:
+    """A resumed run keeps its patients: one who has trained must not validate."""
+    if path.is_file() and Split.load(path) != split:
+        raise InputError(path, "the run was started with other patients",
+                         "Resume with its data and settings, or start again with --overwrite.")
