@@ -20,10 +20,10 @@ from KAFPretrainLib.models.ModelsTab import ModelsTab
 from KAFPretrainLib.runs.FinetuneTab import FinetuneTab
 from KAFPretrainLib.runs.JobList import JobList
 from KAFPretrainLib.runs.PretrainTab import PretrainTab
-from KAFPretrainLib.runs.ShortJob import ShortJob
 from KAFPretrainLib.widgets.DeviceChoice import devicesOf
 from KAFPretrainLib.widgets.Interfaces import RunCallbacks, Services, Setup
 from KAFPretrainLib.widgets.Parameters import Parameters
+from KAFPretrainLib.widgets.ShortJob import ShortJob
 from KAFPretrainLib.widgets.TabHeights import fitTabHeights
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.widgets.MessageLine import MessageLine

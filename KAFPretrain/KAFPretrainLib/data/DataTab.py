@@ -16,12 +16,12 @@ from KAFPretrainLib.data.Inspection import Inspection
 from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit, patientTip, splitSummary
 from KAFPretrainLib.data.ScanOpener import openCase
 from KAFPretrainLib.runs.Lineage import realFolder
-from KAFPretrainLib.runs.ShortJob import ShortJob
 from KAFPretrainLib.widgets import Folders
 from KAFPretrainLib.widgets.BackgroundTask import BackgroundTask
 from KAFPretrainLib.widgets.FileDialogs import askFolder, askOpen, askSave
 from KAFPretrainLib.widgets.Interfaces import Services
 from KAFPretrainLib.widgets.PathField import PathField
+from KAFPretrainLib.widgets.ShortJob import ShortJob
 from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
 from KAFSegmentationLib.widgets.PlainText import rich, tip
 

@@ -12,10 +12,10 @@ from kaf.runtime.events import Message, Progress
 from KAFPretrainLib.data.ScanOpener import openCase
 from KAFPretrainLib.models.Weights import WeightsChoice, modalityMismatch
 from KAFPretrainLib.runs.RunSettings import leaveOut
-from KAFPretrainLib.runs.ShortJob import ShortJob
 from KAFPretrainLib.widgets import Folders
 from KAFPretrainLib.widgets.Interfaces import Dataset, Services
 from KAFPretrainLib.widgets.Plurals import forCount
+from KAFPretrainLib.widgets.ShortJob import ShortJob
 from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
 
 

@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 
 from kaf.runtime import json_files
 from kaf.runtime.errors import InputError, KafError, OutputError
-from KAFPretrainLib.runs.ShortJob import ShortJob
+from KAFPretrainLib.widgets.ShortJob import ShortJob
 
 if TYPE_CHECKING:
     from kaf.runtime.events import Event

@@ -10,7 +10,7 @@ from kaf.runs import start as jobs
 from kaf.runtime import json_files
 from kaf.runtime.errors import KafError
 from kaf.runtime.files import atomic_write
-from KAFPretrainLib.runs.ShortJob import ShortJob
+from KAFPretrainLib.widgets.ShortJob import ShortJob
 
 _MARK = "library.json"  # in the run folder: under which name its model was put into the library
 

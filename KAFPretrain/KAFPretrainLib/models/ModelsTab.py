@@ -12,10 +12,10 @@ from slicer.i18n import tr as _
 from kaf.modelfile import library
 from kaf.runtime.errors import KafError
 from KAFPretrainLib.models.CardDialog import CardDialog
-from KAFPretrainLib.runs.ShortJob import ShortJob
 from KAFPretrainLib.widgets.FileDialogs import askOpen, askSave
 from KAFPretrainLib.widgets.Interfaces import Services
 from KAFPretrainLib.widgets.Plurals import forCount
+from KAFPretrainLib.widgets.ShortJob import ShortJob
 from KAFSegmentationLib.backend.ModelAcceptance import confirmAcceptance
 from KAFSegmentationLib.backend.Models import listModels
 from KAFSegmentationLib.segment.ModelSelector import cardText

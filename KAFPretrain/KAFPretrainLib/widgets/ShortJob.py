@@ -1,6 +1,6 @@
 """A kaf command beside Slicer that is waited for by a timer: looking into a folder, scoring, adding a model.
 
-What takes hours and must outlive Slicer is a run (Runs.py); this is for what takes seconds or minutes.
+What takes hours and must outlive Slicer is a run (kaf.runs); this is for what takes seconds or minutes.
 """
 
 import queue
