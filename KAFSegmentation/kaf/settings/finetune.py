@@ -10,7 +10,7 @@ from kaf.settings.augmentation import AugmentationSettings
 from kaf.settings.base import LabelNames
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import KeypointSettings, NormalisationSettings
-from kaf.settings.run import RunSettings
+from kaf.settings.run import TRACKER_WORDS, RunSettings, Tracker
 
 
 class FinetuneSettings(RunSettings):
@@ -69,6 +69,7 @@ class FinetuneSettings(RunSettings):
     checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights, the sampling and the "
                                                            "validation split")
+    log: Tracker = Field("none", description=TRACKER_WORDS)
     resume: bool = Field(False, description="resume the run in the output folder")
     overwrite: bool = Field(False, description="replace the run in the output folder and start again")
     cache: str = Field("", description="cache folder for preprocessed slices; default: the user's cache")

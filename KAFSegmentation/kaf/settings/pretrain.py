@@ -18,7 +18,7 @@ from kaf.settings.base import Settings, load_values
 from kaf.settings.methods import method_names, preset_files, registry
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import KeypointSettings, NormalisationSettings
-from kaf.settings.run import RunSettings
+from kaf.settings.run import TRACKER_WORDS, RunSettings, Tracker
 
 BUDGETS = ("epochs", "minutes", "steps")
 
@@ -71,6 +71,7 @@ class _PretrainSettings(RunSettings):
     checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights and the sampling")
     strict: bool = Field(False, description="treat a scan that cannot be used as an error; default: leave it out")
+    log: Tracker = Field("none", description=TRACKER_WORDS)
     resume: bool = Field(False, description="resume the run in the output folder")
     overwrite: bool = Field(False, description="replace the run in the output folder and start again")
     cache: str = Field("", description="cache folder for preprocessed slices; default: the user's cache")

@@ -26,6 +26,7 @@ from kaf.modelfile.verdict import Verdict, judge
 from kaf.network import build_network
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runs.run_folder import RunFolder
+from kaf.runs.trackers import tracked
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, InputError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
@@ -66,8 +67,10 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     split = split_cases(labelled, settings)
     if settings.resume:
         check_same_patients(Path(settings.output) / "split.json", split)
-    with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite) as run:
-        send = run.recording(on_event)
+    output = Path(settings.output)
+    with (tracked(settings.log, output, settings.model_dump(mode="json"), on_event) as watch,
+          RunFolder(output, settings, settings.resume, settings.overwrite) as run):
+        send = run.recording(watch)
         for warning in dataset.warnings():
             send(warning)
         send(Message(f"{len(split.train)} patients for training, {len(split.validation)} for validation, on "

@@ -25,6 +25,7 @@ from kaf.modelfile.model import load_tensors, save_model
 from kaf.modelfile.transfer import transfer
 from kaf.network import build_network
 from kaf.runs.run_folder import RunFolder
+from kaf.runs.trackers import tracked
 from kaf.runtime import ranks
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, SettingsError
@@ -66,8 +67,10 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
     leads = ranks.rank() == 0
     dataset = scan_folder(settings.data)
     chosen = choose_scans(dataset, settings)
-    with RunFolder(Path(settings.output), settings, settings.resume, settings.overwrite, leads) as run:
-        send = run.recording(on_event)
+    output = Path(settings.output)
+    with (tracked(settings.log, output, settings.model_dump(mode="json"), on_event) as watch,
+          RunFolder(output, settings, settings.resume, settings.overwrite, leads) as run):
+        send = run.recording(watch)
         for warning in dataset.warnings():
             send(warning)
         plan = make_image_plan(chosen, settings, send)
