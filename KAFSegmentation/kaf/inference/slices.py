@@ -74,7 +74,7 @@ class SlicePredictor:
             part = wanted[start:start + self.batch]
             try:
                 features = self._features(image, keypoints, part, capture)
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:  # which kind of error it is depends on the library
                 self._make_room(error)
                 continue
             yield part, features
@@ -120,7 +120,7 @@ class SlicePredictor:
             total += F.softmax(self.network(stack.flip(dims), moved, mask).logits.float(), 1).flip(dims)
         return (total / (1 + len(_MIRRORS))).clamp_min(1e-9).log()
 
-    def _make_room(self, error: RuntimeError | MemoryError) -> None:
+    def _make_room(self, error: Exception) -> None:
         """After memory ran out: half the batch, then the processor in place of a GPU, then words.
 
         Other errors go on their way.

@@ -74,7 +74,7 @@ class VolumePredictor(SlicePredictor):
                         sigma_scale=_SIGMA, cval=border)
                 assert isinstance(scores, Tensor)
                 return scores[0]
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:  # which kind of error it is depends on the library
                 self._make_room(error)
 
     def _patches(self, patches: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ No torch, no heavy import: the panels and ``--help`` use this file.
 
 from __future__ import annotations
 
-from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
+from kaf.runtime.out_of_memory import is_about_a_gpu, is_gpu_failure, is_out_of_memory
 from kaf.runtime.plain_text import shortened
 
 
@@ -67,14 +67,11 @@ def lost_device(error: BaseException) -> ResourceError | None:
                                  "take a smaller --batch or --patch, or another device.")
         return ResourceError("memory", f"this computer ran out of memory{told}",
                              "Close other programs, or take a smaller --batch or --patch.")
-    if not isinstance(error, RuntimeError) or not any(mark in said.lower() for mark in _LOST):
+    if not is_gpu_failure(error):
         return None
     return ResourceError("the graphics card", f"stopped working, or is not there any more ({said[:200]})",
                          "Resume on another device, --device cpu for one; if it comes back, restart the computer or "
                          "update the driver.")
-
-
-_LOST = ("cuda error", "hip error", "device-side assert", "mps backend")
 
 
 class WorkerError(KafError):

@@ -1,4 +1,4 @@
-"""Did memory run out?  One answer for every library and system, whose words for it differ.  No torch."""
+"""Did memory run out, did a GPU fail?  One answer for every library and system, whose words differ.  No torch."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _WORDS = (
     "invalid buffer size",  # Metal, for one buffer that is larger than it allows
 )
 _WINDOWS = (8, 14, 1455)  # not enough memory, out of memory, paging file too small
+_FAILURE = re.compile(r"cuda error|hip error|device-side assert|mps backend", re.IGNORECASE)
 _GPU = re.compile(r"\b(cuda|hip|mps|xpu|invalid buffer size)\b|cudnn|cublas|cusolver", re.IGNORECASE)
 
 
@@ -39,3 +40,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_about_a_gpu(error: BaseException) -> bool:
     """Whether the text of an error names a GPU or one of its libraries."""
     return _GPU.search(str(error)) is not None
+
+
+def is_gpu_failure(error: BaseException) -> bool:
+    """Whether a library says that a GPU stopped working or is not there any more; one that is full still works."""
+    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and _FAILURE.search(str(error)) is not None

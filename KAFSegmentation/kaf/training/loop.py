@@ -179,7 +179,7 @@ class Loop:
                     total = total + loss.detach() / len(parts)
                 assert isinstance(total, Tensor)
                 return total, terms
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:  # which kind of error it is depends on the library
                 if not is_out_of_memory(error):
                     raise
                 short = error.__class__.__name__

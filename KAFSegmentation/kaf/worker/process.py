@@ -40,7 +40,7 @@ from kaf._version import __version__
 from kaf.runtime.errors import InputError, KafError, ResourceError, SettingsError, WorkerError
 from kaf.runtime.events import Error, Event, Message, OnEvent, Result, to_dict
 from kaf.runtime.message_codes import READY
-from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
+from kaf.runtime.out_of_memory import is_about_a_gpu, is_gpu_failure, is_out_of_memory
 from kaf.runtime.plain_text import one_line, plain_lines
 from kaf.runtime.processes import end_tree
 from kaf.worker.array_transfer import plain, write_array
@@ -189,7 +189,7 @@ def in_words(error: BaseException, verb: str) -> KafError:
             f"{package} is installed but cannot be loaded ({said})")
         return ResourceError(sys.executable, what, "Use Set up in the KAF panel, or run: "
                              f"\"{sys.executable}\" -m pip install --upgrade {package}")
-    if any(mark in str(error).lower() for mark in ("cuda error", "device-side assert")):
+    if is_gpu_failure(error):
         return WorkerError(verb, f"the GPU stopped working ({said})",
                            "Run it again, a fresh worker is started; if it comes back, choose the processor "
                            "as the device or update the GPU driver.")

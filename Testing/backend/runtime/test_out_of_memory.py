@@ -8,9 +8,21 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from training_toys import Task
 
-from kaf.runtime.errors import InputError
-from kaf.runtime.out_of_memory import is_about_a_gpu, is_out_of_memory
+from kaf.cli import entry
+from kaf.imaging.keypoints import Keypoints
+from kaf.inference.slices import SlicePredictor
+from kaf.network import Features
+from kaf.runtime.device_choice import DeviceChoice
+from kaf.runtime.errors import InputError, ResourceError, WorkerError, lost_device
+from kaf.runtime.events import from_json
+from kaf.runtime.out_of_memory import is_about_a_gpu, is_gpu_failure, is_out_of_memory
+from kaf.training.loop import Loop
+from kaf.training.schedule import Schedule
+from kaf.worker.process import in_words
+
+CPU = DeviceChoice(torch.device("cpu"), False, "cpu (as asked)")
 
 
 class OutOfMemoryError(RuntimeError):
@@ -83,3 +95,69 @@ def test_what_the_libraries_say_here_is_recognised(make):
     with pytest.raises((RuntimeError, MemoryError)) as caught:
         make()
     assert is_out_of_memory(caught.value)
+
+
+@pytest.fixture(params=[*ON_A_GPU, *ON_THE_COMPUTER], ids=lambda error: str(error)[:40])
+def full(request):
+    """What each library and system says: the words of CUDA, ROCm, MPS, Linux and Windows."""
+    return request.param
+
+
+def test_the_worker_tells_it(full):
+    told = in_words(full, "segment")
+    assert type(told) is ResourceError
+    assert "ran out of memory" in told.reason
+
+
+def test_the_command_line_and_with_it_every_job_tells_it(full, monkeypatch, capsys):
+    def refuse(*_):
+        raise full
+
+    monkeypatch.setattr("kaf.cli.devices.main", refuse)
+    assert entry.main(["devices", "--events"]) == 1
+    (event,) = map(from_json, capsys.readouterr().out.splitlines())
+    assert event.kind == "ResourceError"
+    assert "ran out of memory" in event.text
+
+
+def test_inference_takes_fewer_slices_at_a_time(full):
+    class Full(torch.nn.Module):
+        def forward(self, image, *_, **__):
+            if len(image) > 2:
+                raise full
+            mean = image.mean((1, 2, 3), keepdim=True)
+            return Features(torch.cat([mean, -mean], 1).expand(-1, -1, *image.shape[2:]), [], mean, [])
+
+    points = Keypoints(np.zeros((1, 2), np.float32), np.zeros(1, np.float32))
+    predictor = SlicePredictor(Full(), CPU, batch=4)
+    parts = [part for part, _ in predictor(np.zeros((4, 16, 16), np.float32), [points] * 4)]
+    assert parts == [[0, 1], [2, 3]]
+    assert predictor.batch == 2
+
+
+def test_training_takes_the_batch_in_parts(full):
+    class Full(Task):
+        def loss(self, batch, average, progress):
+            if len(batch[1]) > 1:
+                raise full
+            return super().loss(batch, average, progress)
+
+        def split(self, batch, parts):
+            return [(batch[0], part) for part in batch[1].split(1)] if parts == 2 else []
+
+    loop = Loop(Full(), Schedule(0.05, 0.1, 0.5, 0.9, steps=2), CPU, None)
+    loop.run()
+    assert loop.state.parts == 2
+
+
+@pytest.mark.parametrize("words", [
+    "CUDA error: device-side assert triggered", "HIP error: invalid device function",
+    "CUDA error: an illegal memory access was encountered", "MPS backend failed to encode the command buffer"])
+def test_a_gpu_that_stopped_working_is_told_from_one_that_is_full(words):
+    """By the worker and by the command line alike."""
+    error = RuntimeError(words)
+    assert is_gpu_failure(error)
+    assert type(lost_device(error)) is ResourceError
+    assert type(in_words(error, "segment")) is WorkerError
+    assert not is_gpu_failure(ValueError(words))
+    assert not is_gpu_failure(RuntimeError("CUDA error: out of memory"))
