@@ -1,4 +1,8 @@
-"""The training loop: one for fine-tuning and pretraining, which bring the batches and the loss."""
+"""The training loop of fine-tuning and pretraining: gradients, EMA, mixed precision (AMP), DDP, early stopping.
+
+The task brings the batches and the loss.  Gradients are averaged over all DDP processes; a step with a NaN loss is
+skipped; where memory runs out, batches are taken in parts (gradient accumulation).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from kaf.training.checkpoint import load_checkpoint, save_checkpoint
 from kaf.training.ema import EMA
 from kaf.training.schedule import Schedule, learning_rate_at, make_optimiser
 
-_PATIENCE_WITH_NAN = 3
+_MOST_NAN_STEPS = 3
 _REPORT_EVERY = 10
 
 
@@ -32,16 +36,16 @@ class Task(Protocol):
     """What the loop trains.
 
     batch: of a step, made in a background thread; it must depend on the step alone.  loss: a scalar and named terms;
-    ``average`` is the moving average of the network, ``progress`` 0..1 of the run.  split: the batch in parts whose
-    mean loss is the batch's, or nothing where the loss is none of that kind.  figures: what else to report, asked
-    for now and then.  validate: figures of the averaged network; "Dice", if any, decides on an early stop.
+    ``teacher`` is the EMA of the network, ``progress`` 0..1 of the run.  split: the batch in parts whose mean loss is
+    the loss of the batch, or nothing where it is not a mean over items.  figures: further metrics, asked for every few
+    steps.  validate: metrics of the EMA network; "Dice", if any, decides on early stopping.
     """
 
     network: nn.Module
 
     def batch(self, step: int) -> Any: ...
 
-    def loss(self, batch: Any, average: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def loss(self, batch: Any, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]: ...
 
     def split(self, batch: Any, parts: int) -> list[Any]: ...
 
@@ -67,9 +71,16 @@ class State:
 class Loop:
     """Runs a task to the end of its budget.
 
-    ``checkpoints`` is the folder of checkpoints, or None for a run too short to need any; with ``resume`` the
-    newest sound one there is continued: same weights, averages, optimiser, schedule, data order.  ``on_saved`` is
-    called after every checkpoint.
+    Args:
+        place: device and precision.
+        checkpoints: their folder, or None for a run too short to need any.
+        resume: continue from the newest undamaged checkpoint: same weights, EMA, optimiser state, learning rate and
+            order of the data, bit for bit.
+        on_saved: called after every checkpoint.
+
+    Raises:
+        ModelError: the checkpoints are damaged, or those of another network or optimiser.
+        InputError: the processes do not see the same checkpoint.
     """
 
     def __init__(self, task: Task, schedule: Schedule, place: DeviceChoice, checkpoints: Path | None,
@@ -77,7 +88,7 @@ class Loop:
         self.task, self.schedule, self.place = task, schedule, place
         self._checkpoints, self._send, self._on_saved = checkpoints, on_event, on_saved
         self.network = place.put(task.network)
-        self.average = EMA(self.network, schedule.ema)
+        self.ema = EMA(self.network, schedule.ema)
         self._optimiser = make_optimiser(self.network, schedule)
         self.state = State()
         if resume and checkpoints is not None:
@@ -93,17 +104,23 @@ class Loop:
                                  "Put the run folder where all processes see it.")
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {"network": self.network, "average": self.average.network}
+        return {"network": self.network, "average": self.ema.network}  # the names in checkpoint files
 
     def progress(self) -> float:
-        """0..1: how much of the budget is used."""
+        """The share of the budget that is used, 0..1."""
         s = self.schedule
         parts = [self.state.step / s.steps] if s.steps else []
         parts += [self.state.elapsed / s.seconds] if s.seconds else []
         return min(1.0, max(parts))
 
     def run(self) -> nn.Module:
-        """Train to the end of the budget; the averaged network."""
+        """Train to the end of the budget, or until early stopping; the EMA network.
+
+        Raises:
+            DivergedError: the loss was NaN or infinite several times in a row, or always.
+            ResourceError: memory does not suffice, or the network cannot be validated.
+            OutputError: a checkpoint cannot be written.
+        """
         state, last = self.state, time.monotonic()
         checked = saved = state.elapsed
         bad = 0
@@ -115,10 +132,10 @@ class Loop:
                 state.waited += time.monotonic() - begin
                 terms = self._step(batch)
                 bad = 0 if terms else bad + 1
-                if bad == _PATIENCE_WITH_NAN:
+                if bad == _MOST_NAN_STEPS:
                     raise self._diverged(bad)
                 if bad:
-                    self._tell_left_out()
+                    self._warn_of_skipped_step()
                 now = time.monotonic()
                 state.elapsed, last = ranks.agree(state.elapsed + now - last), now
                 if terms and state.step % _REPORT_EVERY == 0:
@@ -138,10 +155,10 @@ class Loop:
         self.save()
         if not state.validations or state.validations[-1]["step"] != state.step:
             self._validate()
-        return self.average.network
+        return self.ema.network
 
     def _step(self, batch: Any) -> dict[str, float]:
-        """One optimiser step; the loss terms, or nothing when they are not finite (the step is left out)."""
+        """One optimiser step; the loss terms, or nothing where the loss is NaN or infinite (the step is skipped)."""
         rate = learning_rate_at(self.progress(), self.schedule.learning_rate)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -155,10 +172,10 @@ class Loop:
             self.state.step += 1
             if not sound:
                 self.state.left_out += 1
-                self._mend_statistics()
+                self._restore_statistics()
                 return {}
             self._optimiser.step()
-            self.average.update(self.network, self.state.step)
+            self.ema.update(self.network, self.state.step)
         if self.state.step % _REPORT_EVERY:
             return {"loss": 0.0}
         values = {"loss": loss, "gradient norm": norm, **terms}
@@ -166,7 +183,7 @@ class Loop:
         return {name: float(value) for name, value in values.items()} | {"learning rate": rate} | figures
 
     def gradients(self, batch: Any, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and terms of a batch, gradients in the parameters; in parts from the first time memory runs out."""
+        """Loss and terms of a batch, gradients in the parameters; accumulated over parts once memory has run out."""
         while True:
             parts = self.task.split(batch, self.state.parts) if self.state.parts > 1 else [batch]
             total: Tensor | float = 0.0
@@ -174,7 +191,7 @@ class Loop:
             try:
                 for part in parts:
                     with self.place.autocast():
-                        loss, terms = self.task.loss(part, self.average.network, progress)
+                        loss, terms = self.task.loss(part, self.ema.network, progress)
                     (loss / len(parts)).backward()
                     total = total + loss.detach() / len(parts)
                 assert isinstance(total, Tensor)
@@ -188,21 +205,21 @@ class Loop:
     def _take_smaller_parts(self, batch: Any, short: str) -> None:
         parts = 2 * self.state.parts
         # Several processes sum over all of them within a loss: one of them cannot start again by itself.
-        why = ("several processes cannot take it in parts" if ranks.world() > 1 else
+        why = ("with several processes a batch cannot be taken in parts" if ranks.world() > 1 else
                "" if self.task.split(batch, parts) else
-               "this loss needs its whole batch at once" if parts == 2 else
-               f"{parts // 2} parts of a batch do not go into smaller ones")
+               "this loss needs the whole batch at once" if parts == 2 else
+               f"the batch cannot be split into more than {parts // 2} parts")
         if why:
             raise ResourceError(f"device {self.place.device}", f"ran out of memory ({short}), and {why}",
                                 "Use a smaller --batch or --patch, or another device.")
         self.state.parts = parts
         empty_caches()
-        self._send(Message(f"Memory ran out: each batch is now taken in {self.state.parts} parts whose gradients are "
-                           "added up, which keeps the batch size.", "warning"))
+        self._send(Message(f"Out of memory: each batch is now processed in {parts} parts, whose gradients are "
+                           "accumulated, so that the batch size stays the same.", "warning"))
 
-    def _mend_statistics(self) -> None:
-        """Running means that took in a batch of no numbers would stay so for ever: take the averaged ones."""
-        for mine, averaged in zip(self.network.buffers(), self.average.network.buffers(), strict=True):
+    def _restore_statistics(self) -> None:
+        """Running statistics that have become NaN would stay so: replace them by those of the EMA."""
+        for mine, averaged in zip(self.network.buffers(), self.ema.network.buffers(), strict=True):
             if not bool(torch.isfinite(mine).all()):
                 mine.copy_(averaged)
 
@@ -213,14 +230,14 @@ class Loop:
                 if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                     module.eval()
 
-    def _tell_left_out(self) -> None:
-        """A warning at the first step that was left out, the tenth, the hundredth: the log stays short."""
+    def _warn_of_skipped_step(self) -> None:
+        """A warning at the first step that was skipped, the tenth, the hundredth: the log stays short."""
         count, step = self.state.left_out, self.state.step
         if str(count).strip("0") == "1":
-            before = f", as {count - 1} before it" if count > 1 else ""
+            before = f" ({count} steps skipped so far)" if count > 1 else ""
             self._send(Message(
-                f"Step {step} was left out: its loss or gradient was NaN or infinite{before}. If it happens often, "
-                "lower the learning rate, and look for damaged scans with `kaf data scan`.", "warning"))
+                f"Step {step} was skipped, because its loss or gradient was NaN or infinite{before}. If this happens "
+                "often, lower the learning rate, and check for damaged scans with `kaf data scan`.", "warning"))
 
     def _diverged(self, times: int) -> DivergedError:
         step = self.state.step
@@ -240,13 +257,14 @@ class Loop:
         self._send(Progress("training", progress, 1.0, left, TRAINING))
 
     def _validate(self) -> bool:
-        """Validate the averaged network; True when it is time to stop early."""
+        """Validate the EMA network; True where early stopping is due."""
         try:
-            values = self.task.validate(self.average.network)
+            values = self.task.validate(self.ema.network)
         except InputError as error:
-            raise ResourceError(f"training step {self.state.step}", f"the validation cannot be told ({error.subject}: "
-                                f"{error.reason})", f"Lower the learning rate (now {self.schedule.learning_rate:g}), "
-                                "or go on with --resume.") from error
+            raise ResourceError(f"training step {self.state.step}", "the network could not be validated "
+                                f"({error.subject}: {error.reason})",
+                                f"Lower the learning rate (now {self.schedule.learning_rate:g}), or continue with "
+                                "--resume.") from error
         if not values:
             return False
         state = self.state
@@ -258,20 +276,20 @@ class Loop:
         state.without_gain = 0 if score > state.best else state.without_gain + 1
         state.best = max(state.best, score)
         if self.schedule.patience and state.without_gain >= self.schedule.patience:
-            self._send(Message(f"No gain in {state.without_gain} validations: stopping early."))
+            self._send(Message(f"Early stopping: no gain in {state.without_gain} validations."))
             return True
         return False
 
     def save(self) -> None:
-        """A checkpoint of now.
+        """Write a checkpoint.
 
         Raises:
             OutputError: the run folder has disappeared, or cannot be written.
         """
         if self._checkpoints is not None and ranks.rank() == 0:
             if not self._checkpoints.parent.is_dir():
-                raise OutputError(self._checkpoints.parent, "this run folder has disappeared while the run went on",
-                                  "Put it back and --resume, or start again in another folder.")
+                raise OutputError(self._checkpoints.parent, "the run folder disappeared during the run",
+                                  "Restore it and --resume, or start again in another folder.")
             save_checkpoint(self._checkpoints, self.state.step, self._modules(), self._optimiser,
                             vars(self.state).copy())
             self._on_saved()

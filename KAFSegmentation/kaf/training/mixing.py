@@ -53,17 +53,17 @@ class MixingTask(SegmentationTask):
     def split(self, batch: Mixed, parts: int) -> list[Mixed]:  # type: ignore[override]
         return []
 
-    def loss(self, batch: Mixed, average: nn.Module, progress: float  # type: ignore[override]
+    def loss(self, batch: Mixed, teacher: nn.Module, progress: float  # type: ignore[override]
              ) -> tuple[Tensor, dict[str, Tensor]]:
         if progress < self.after:
-            return super().loss(batch.labelled, average, progress)
+            return super().loss(batch.labelled, teacher, progress)
         device = self.place.device
         unlabelled, boxes = batch.unlabelled.to(device), batch.boxes.to(device)
         given = batch.labelled
         image, keypoints, mask, labels = (torch.from_numpy(values).to(device) for values in (
             given.image, given.keypoints, given.mask, given.labels.astype(np.int64)))
         with torch.no_grad():
-            logits = average(unlabelled.image, unlabelled.keypoints, unlabelled.mask).logits.float()
+            logits = teacher(unlabelled.image, unlabelled.keypoints, unlabelled.mask).logits.float()
         guess, sure = largest_parts(logits), surely(logits)
         own = labelled_pixels(boxes)
         picture = torch.where(own[:, None], image, unlabelled.image.repeat(2, 1, 1, 1))

@@ -128,11 +128,11 @@ class PretrainingTask:
         self._pretrainer.add_views(made)
         return made
 
-    def loss(self, batch: tuple[int, ViewBatch], ema: nn.Module, progress: float
+    def loss(self, batch: tuple[int, ViewBatch], teacher: nn.Module, progress: float
              ) -> tuple[Tensor, dict[str, Tensor]]:
-        assert isinstance(ema, Pretrainer)
+        assert isinstance(teacher, Pretrainer)
         self._step, views = batch
-        loss, self._terms, self._embedding = self._pretrainer(views.to(self._place.device), progress, ema)
+        loss, self._terms, self._embedding = self._pretrainer(views.to(self._place.device), progress, teacher)
         return loss, self._terms
 
     def split(self, batch: tuple[int, ViewBatch], parts: int) -> list[tuple[int, ViewBatch]]:

@@ -1,4 +1,4 @@
-"""How a training goes: its budget, its optimiser, its learning rate."""
+"""Budget, optimiser and learning-rate schedule of a training run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ _WARM_UP = 0.05
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a run goes: its optimiser, its budget (steps or seconds) and how often it looks up.
+    """Optimiser, budget and intervals of a run.
 
-    ``freeze_norms`` keeps the statistics of batch normalisation: a few slices say little about them.
+    clip: largest norm of the gradient; ema: decay of the EMA of the weights; steps, seconds: the budget, of which what
+    is used up first counts; patience: validations without a gain until early stopping, 0 for never; validate_every,
+    checkpoint_every: in seconds; freeze_norms: keep the running statistics of batch normalisation, which a few slices
+    would spoil.
     """
 
     learning_rate: float
@@ -61,7 +64,10 @@ def _budget(settings: FinetuneSettings | PretrainSettings, slices: int, default:
 
 
 def learning_rate_at(progress: float, peak: float) -> float:
-    """Linear warm-up over the first 5 % of the run, then a cosine to 1 % of the peak."""
+    """Linear warm-up over the first 5 % of the run, then cosine annealing to 1 % of the peak.
+
+    ``progress`` (0..1) is that of a budget which may be time: a schedule in steps, as LambdaLR has, cannot say it.
+    """
     if progress < _WARM_UP:
         return peak * max(0.02, progress / _WARM_UP)
     along = min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))
@@ -69,7 +75,7 @@ def learning_rate_at(progress: float, peak: float) -> float:
 
 
 def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """AdamW or SGD with momentum 0.9; biases and normalisation are not decayed."""
+    """AdamW, RAdam, or SGD with momentum 0.9; no weight decay of biases and normalisation layers."""
     decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
     free = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -32,7 +32,7 @@ class SegmentationTask:
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
 
-    def loss(self, batch: Batch, average: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
         features = self.network(image, torch.from_numpy(batch.keypoints).to(device),

@@ -35,7 +35,7 @@ class VolumeTask:
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
 
-    def loss(self, batch: Batch, average: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last_3d)
         labels = torch.from_numpy(batch.labels).to(device, torch.long)

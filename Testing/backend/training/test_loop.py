@@ -168,7 +168,7 @@ def test_no_gain_for_some_validations_ends_the_run(tmp_path, clock):
     assert task.validated == 4
     assert loop.state.best == 0.6
     assert [event.text for event in heard if isinstance(event, Message)] == [
-        "No gain in 2 validations: stopping early."]
+        "Early stopping: no gain in 2 validations."]
     assert (tmp_path / "checkpoint-00000012.safetensors").is_file()
 
 
@@ -179,7 +179,7 @@ def test_a_step_without_a_number_is_left_out(tmp_path):
     with pytest.raises(DivergedError, match=r"^training step 1: the loss became NaN or infinite\. Lower the "):
         loop.run()
     assert list(tmp_path.iterdir()) == [], "nothing was learned, so that there is nothing to keep"
-    assert same(loop.average.network, small_net())
+    assert same(loop.ema.network, small_net())
     mine, before = list(task.network.parameters()), list(small_net().parameters())
     assert all(torch.equal(a, b) for a, b in zip(mine, before, strict=True))
     assert loop._optimiser.state_dict()["state"] == {}
@@ -259,7 +259,7 @@ def test_when_memory_runs_out_the_batch_is_taken_in_parts_with_the_same_gradient
     for a, b in zip(tight.network.parameters(), whole.network.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     words = [event.text for event in heard if isinstance(event, Message)]
-    assert words == ["Memory ran out: each batch is now taken in 2 parts whose gradients are added up, which keeps the "
-                     "batch size."]
-    with pytest.raises(ResourceError, match=r"ran out of memory .*2 parts of a batch do not go into smaller ones"):
+    assert words == ["Out of memory: each batch is now processed in 2 parts, whose gradients are accumulated, so that "
+                     "the batch size stays the same."]
+    with pytest.raises(ResourceError, match=r"ran out of memory .*the batch cannot be split into more than 2 parts"):
         Loop(Tight(1), schedule, CPU, None).run()

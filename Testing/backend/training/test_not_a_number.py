@@ -1,4 +1,4 @@
-"""A batch that holds NaN or infinity is left out by every method, and the run says so."""
+"""A batch that holds NaN or infinity is skipped by every method, and the run says so."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run_of(method, cases, steps, bad, value=float("nan"), **network):
             loop.run()
     else:
         loop.run()
-    return loop, loop.average.network, before, [event for event in heard if isinstance(event, Message)]
+    return loop, loop.ema.network, before, [event for event in heard if isinstance(event, Message)]
 
 
 def finite(network):
@@ -70,7 +70,7 @@ def test_every_method_leaves_the_step_out_and_says_so(cases, method, norm, value
     loop, average, before, said = run_of(method, cases, 1, [0], value, norm=norm)
     assert loop.state.step == 1
     assert [event.level for event in said] == ["warning"]
-    assert said[0].text.startswith("Step 1 was left out: its loss or gradient was NaN or infinite")
+    assert said[0].text.startswith("Step 1 was skipped, because its loss or gradient was NaN or infinite")
     for name, tensor in loop.network.named_parameters():
         assert torch.equal(tensor, before[name]), name
     assert finite(loop.network)
@@ -85,7 +85,7 @@ def test_the_run_goes_on_after_it(cases, method):
     assert finite(loop.network)
     assert finite(average)
     assert any(not torch.equal(tensor, before[name]) for name, tensor in loop.network.named_parameters())
-    assert [event.text.partition(" was left out")[0] for event in said] == ["Step 2"]
+    assert [event.text.partition(" was skipped")[0] for event in said] == ["Step 2"]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,6 @@ def test_fine_tuning_leaves_the_step_out_and_says_so(folder, tmp_path, monkeypat
     heard = []
     path = finetune(small_run(tmp_path, folder / "scans", epochs=None, steps=4, **values), heard.append)
     said = [event.text for event in heard if isinstance(event, Message) and event.level == "warning"]
-    assert [words.partition(":")[0] for words in said] == ["Step 2 was left out"]
+    assert [words.partition(",")[0] for words in said] == ["Step 2 was skipped"]
     assert [event.values["left_out"] for event in heard if isinstance(event, Result)] == [1]
     assert finite(load_model(path)[0])

@@ -87,7 +87,7 @@ def test_the_state_comes_back_whole(tmp_path, clock):
         "step": 9, "elapsed": 9.5, "best": 0.5, "without_gain": 1, "waited": 0.0, "parts": 1,
         "left_out": 0,
         "validations": [{"step": 4, "Dice": 0.5}, {"step": 8, "Dice": 0.25}]}
-    state = load_checkpoint(tmp_path, {"network": again.network, "average": again.average.network},
+    state = load_checkpoint(tmp_path, {"network": again.network, "average": again.ema.network},
                             again._optimiser)
     assert json.loads(json.dumps(state)) == state
 

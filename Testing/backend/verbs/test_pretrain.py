@@ -38,7 +38,7 @@ def loop_of(method: str, cases, schedule=THREE, checkpoints=None, on_event=lambd
 
 def state_of(loop: Loop) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in (*loop.network.state_dict().items(), *(
-        (f"average {name}", value) for name, value in loop.average.network.state_dict().items()))}
+        (f"average {name}", value) for name, value in loop.ema.network.state_dict().items()))}
 
 
 @pytest.mark.parametrize("method", ["kaf+bim", "pgl"])
@@ -89,14 +89,14 @@ def test_short_memory_adds_up_gradients_of_parts_where_the_method_allows(cases):
     whole = loop_of("mae", cases)
     whole.network.eval()  # the statistics of a part are not those of the batch
     with torch.no_grad():
-        losses = [float(whole.task.loss(part, whole.average.network, 0.0)[0]) for part in parts]
-        together = float(whole.task.loss(whole.task.batch(0), whole.average.network, 0.0)[0])
+        losses = [float(whole.task.loss(part, whole.ema.network, 0.0)[0]) for part in parts]
+        together = float(whole.task.loss(whole.task.batch(0), whole.ema.network, 0.0)[0])
     assert together == pytest.approx(sum(losses) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["pcl", "mae+pcl"])
 def test_short_memory_in_words_where_a_loss_needs_its_whole_batch(cases, method):
-    with pytest.raises(ResourceError, match=r"ran out of memory .*needs its whole batch at once\. Use a smaller"):
+    with pytest.raises(ResourceError, match=r"ran out of memory .*needs the whole batch at once\. Use a smaller"):
         forecast(loop_of(method, cases, task=Tight))
 
 
