@@ -1,6 +1,7 @@
 # make demo    segment a made-up heart (or INPUT=scan.nii.gz, MODEL=name) and draw what was found
 # make test    the whole suite
 # make check   ruff, mypy and the layers (import-linter)
+# make format  sort imports and apply safe fixes
 # make bench   timed comparisons (by hand; they take minutes)
 # make campaign   kills, geometries, bad input and bit flips by the thousand (by hand; about 15 minutes on two cores)
 # make demo PANEL=1   the panel of the Slicer module on the test host, or a picture of it where there is no display
@@ -13,7 +14,7 @@ JOBS ?= 2
 PANEL ?=
 SCREENSHOTS ?= screenshots
 
-.PHONY: demo test check bench campaign setup clean screenshots
+.PHONY: demo test check format bench campaign setup clean screenshots
 
 setup:
 	@Resources/scripts/setup.sh demo
@@ -39,6 +40,10 @@ check:
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	PYTHONPATH=KAFSegmentation:KAFPretrain .venv/bin/lint-imports --no-cache
+
+format:
+	@Resources/scripts/setup.sh test
+	.venv/bin/ruff check --fix .
 
 screenshots:
 	@Resources/scripts/setup.sh test
