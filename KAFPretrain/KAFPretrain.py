@@ -2,6 +2,7 @@
 
 import sys
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -19,7 +20,7 @@ from slicer.ScriptedLoadableModule import (
 class KAFPretrain(ScriptedLoadableModule):
     """Name, place in the module list and help."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: qt.QObject):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("KAF Pretrain")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -53,7 +54,7 @@ class KAFPretrainWidget(ScriptedLoadableModuleWidget):
 
     makeSetup = None
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         self.logic = self.pretraining = self.ui = None
 

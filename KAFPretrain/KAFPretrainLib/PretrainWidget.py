@@ -15,7 +15,7 @@ from kaf.runtime.errors import KafError
 from KAFPretrainLib.data.DataTab import DataTab
 from KAFPretrainLib.data.Selection import Selection
 from KAFPretrainLib.evaluate.EvaluateTab import EvaluateTab
-from KAFPretrainLib.models.LibraryKeeper import LibraryKeeper
+from KAFPretrainLib.models.ModelRegistration import ModelRegistration
 from KAFPretrainLib.models.ModelsTab import ModelsTab
 from KAFPretrainLib.runs.FinetuneTab import FinetuneTab
 from KAFPretrainLib.runs.JobList import JobList
@@ -73,11 +73,12 @@ class PretrainWidget(VTKObservationMixin):
         services = Services(self.setup, self.message, self.log, self.makeReady, lambda: self.parameters)
         callbacks = RunCallbacks(self.onRunEnded, self.refreshRuns, self.showLog)
         self.jobs = JobList(self.setup)
-        self.keeper = LibraryKeeper(self.setup, self._onKept, self.message.showError)
+        self.registration = ModelRegistration(self.setup, self._onAdded, self.message.showError)
         self.data = DataTab(ui, services, self.onDataChanged, self.update, self.refreshRuns)
         self.selection = Selection(ui, services, self.data)
         self.pretraining = PretrainTab(ui, services, self.data, self.jobs, callbacks)
-        self.finetuning = FinetuneTab(ui, services, self.data, self.jobs, callbacks, self.keeper.keep, self.evaluate)
+        self.finetuning = FinetuneTab(ui, services, self.data, self.jobs, callbacks, self.registration.add,
+                                      self.evaluate)
         self.evaluation = EvaluateTab(ui, services, self.data, self.jobs)
         self.models = ModelsTab(ui, services, self.refreshRuns)
 
@@ -101,7 +102,7 @@ class PretrainWidget(VTKObservationMixin):
         """The panel is closed for good: at the end of Slicer, or to be loaded again. Runs continue."""
         self._timer.stop()
         self.setParameters(None)
-        for part in (self.data, self.selection, self.evaluation, self.models, self.keeper, self.jobs):
+        for part in (self.data, self.selection, self.evaluation, self.models, self.registration, self.jobs):
             part.close()
         if self._deviceSearch is not None:
             self._deviceSearch.close()
@@ -142,7 +143,7 @@ class PretrainWidget(VTKObservationMixin):
         for view in self._views:
             view.refresh()
         if self.setup.isReady():
-            self.keeper.offer(self.jobs.ready)
+            self.registration.offer(self.jobs.ready)
         self.models.refresh()
         self._offerWeights()
 
@@ -167,7 +168,11 @@ class PretrainWidget(VTKObservationMixin):
         if state == jobs.FINISHED:
             self.message.show(_("The run {name} finished.").format(name=job.folder.name), "done")
         elif state in (jobs.FAILED, jobs.LOST):
-            self.message.show(f"{job.folder.name}: {error}", "error")
+            text = _("The run {name} failed. The Fine-tune tab shows why, and what to do.")
+            if job.verb == "pretrain":
+                text = _("The run {name} failed. The Pretrain tab shows why, and what to do.")
+            self.log.add(f"{job.folder.name}: {error}")
+            self.message.show(text.format(name=job.folder.name), "error")
         self.refreshRuns()
 
     def makeReady(self) -> bool:
@@ -212,7 +217,7 @@ class PretrainWidget(VTKObservationMixin):
         if self._deviceSearch is None:
             self._deviceSearch = ShortJob(self.setup.python(), ["devices"], lambda event: None, self._onDevices)
 
-    def _onKept(self, job, name):
+    def _onAdded(self, job, name):
         """The model of a run is in the library."""
         self.message.show(_("The model of the run {run} was added to the library as {name} and can be used in KAF "
                             "Segmentation. Its card can be edited in the Models tab.").format(

@@ -64,7 +64,7 @@ def draw(folder: Path, minutes: float) -> None:
     take(module, "pretrain")
     host.click(ui.pretrainStartButton)
     view = panel.pretraining.run
-    host.wait_until(lambda: len(view.story.recent) > 5 or view._state not in ("", *jobs.ALIVE), "some steps")
+    host.wait_until(lambda: len(view.summary.recent) > 5 or view._state not in ("", *jobs.ALIVE), "some steps")
     take(module, "running")
     ended(view, minutes)
     take(module, "pretrained")

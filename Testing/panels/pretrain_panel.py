@@ -131,7 +131,7 @@ def wait_for_end(view, timeout=host.PATIENCE):
 
 def wait_for_steps(view, count=1):
     """Waits until so many reports of a run have arrived."""
-    host.wait_until(lambda: len(view.story.recent) >= count or view._state == jobs.FAILED, "some steps")
+    host.wait_until(lambda: len(view.summary.recent) >= count or view._state == jobs.FAILED, "some steps")
     assert view._state != jobs.FAILED, view.job.error
 
 

@@ -274,7 +274,7 @@ def test_cards_runs_and_questions_of_the_pretraining_panel(makePretrain, library
     panel.message.show(f"{HOSTILE} was started.", "done")
     assert "messageLabel.text" in whole(module.panel, HOSTILE)
     view = panel.finetuning.run
-    view.story.error = events.Error(HOSTILE, HOSTILE, HOSTILE)
+    view.summary.error = events.Error(HOSTILE, HOSTILE, HOSTILE)
     scan_folder(module, hearts)
     ui.tabs.setCurrentWidget(ui.evaluateTab)
     assert whole(module.panel, HOSTILE)

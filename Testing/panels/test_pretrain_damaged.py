@@ -11,7 +11,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import kaf
 from kaf.modelfile.card import copy_with_card, read_card
-from KAFPretrainLib.models.LibraryKeeper import libraryName
+from KAFPretrainLib.models.ModelRegistration import libraryName
 from KAFPretrainLib.runs.JobList import findRuns
 from KAFPretrainLib.runs.RunMessages import progressText, runEntry, statusText
 from KAFPretrainLib.runs.RunSummary import RunSummary

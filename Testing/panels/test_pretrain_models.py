@@ -53,8 +53,8 @@ def test_fine_tuning_from_pretrained_weights(makePretrain, hearts, runs, tmp_pat
     assert "100.0 %" in ui.transferLabel.text
     assert "loaded: encoder." in ui.transferLabel.toolTip
     lights = {row[1].text: row[2].text for row in view._monitors._rows if row[1].isVisible()}
-    assert "No better than nothing" in lights["Model"] or "Not shown to be useful" in lights["Model"]
-    assert "Its model did not go into the library by itself: " in ui.finetuneStatusLabel.text
+    assert "Failed its check" in lights["Model"] or "Not shown to be useful" in lights["Model"]
+    assert "The model was not added to the library automatically: " in ui.finetuneStatusLabel.text
     settle(module)
     host.pump(200)
     assert not (library / "heart.safetensors").exists()

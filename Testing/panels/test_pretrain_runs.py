@@ -78,14 +78,14 @@ def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tm
     pictures(pretrain, "pretrain-running")
     host.click(pretrain.ui.pretrainStopButton)
     assert wait_for_end(view) == jobs.STOPPED
-    assert "Stopped. Resume goes on from its last checkpoint" in pretrain.ui.pretrainStatusLabel.text
+    assert "Stopped. Resume continues from the last checkpoint" in pretrain.ui.pretrainStatusLabel.text
     last = max(steps_in(view))
     host.click(pretrain.ui.pretrainResumeButton)
     host.wait_until(lambda: max(steps_in(view)) > last, "steps after the resumed ones")
     steps = steps_in(view)
     assert steps == sorted(set(steps))  # no step twice, and none lost
     assert steps == [10.0 * n for n in range(1, len(steps) + 1)]
-    assert view.story.message(RESUMED).data["step"] > 0
+    assert view.summary.message(RESUMED).data["step"] > 0
 
 
 def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tmp_path):
@@ -96,11 +96,11 @@ def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tm
     child = json.loads((view.job.folder / "job" / "child.json").read_bytes().strip(b"\0 "))
     os.kill(child["pid"], signal.SIGKILL)
     assert wait_for_end(view) == jobs.LOST
-    assert "Resume goes on from its last checkpoint" in pretrain.ui.pretrainStatusLabel.text
-    assert "begins again" not in pretrain.ui.pretrainStatusLabel.text
-    assert pretrain.ui.messageLabel.text.startswith("first: ")
+    assert "Resume continues from the last checkpoint" in pretrain.ui.pretrainStatusLabel.text
+    assert "starts from the beginning" not in pretrain.ui.pretrainStatusLabel.text
+    assert pretrain.ui.messageLabel.text.startswith("The run first failed. The Pretrain tab shows why")
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: view.story.message(RESUMED), "the run to go on")
+    host.wait_until(lambda: view.summary.message(RESUMED), "the run to go on")
 
 
 def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_so(pretrain, hearts, tmp_path):
@@ -110,11 +110,11 @@ def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_
     view._menu.action("kill").trigger()
     assert wait_for_end(view) == jobs.STOPPED
     status = pretrain.ui.pretrainStatusLabel.text
-    assert "Resume begins again, because no checkpoint had been written yet" in status
+    assert "No checkpoint was saved yet: Resume starts from the beginning" in status
     assert "last checkpoint" not in status
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: view.story.message(RESUMED), "the run to begin again")
-    assert view.story.message(RESUMED).data["step"] == 0
+    host.wait_until(lambda: view.summary.message(RESUMED), "the run to begin again")
+    assert view.summary.message(RESUMED).data["step"] == 0
     host.wait_until(lambda: view._curves.chart("loss") is not None, "the curves")
     assert steps_in(view)[:2] == [10, 20]
 
@@ -161,7 +161,7 @@ def test_two_runs_on_one_device_wait_for_each_other(pretrain, hearts, tmp_path):
     first = start_pretraining(pretrain, more).job
     view = start_pretraining(pretrain, more, "second")
     host.wait_until(lambda: view.job.state() == jobs.QUEUED, "the second run to wait")
-    host.wait_until(lambda: "Waits until the run before it" in pretrain.ui.pretrainStatusLabel.text)
+    host.wait_until(lambda: "Waiting for another run on this device" in pretrain.ui.pretrainStatusLabel.text)
     assert pretrain.ui.pretrainRunComboBox.count == 2
     first.stop()
     host.wait_until(lambda: view.job.state() == jobs.RUNNING, "the turn of the second run")

@@ -28,7 +28,7 @@ from KAFPretrainLib import Curves, RunSummary
 from KAFPretrainLib.data.Inspection import FoundCase, Inspection
 from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit
 from KAFPretrainLib.models.Weights import Weights, WeightsChoice
-from KAFPretrainLib.runs.Monitors import BAD, GOOD, LOOK, NONE, lights
+from KAFPretrainLib.runs.Monitors import BAD, GOOD, NONE, WARNING, lights
 from KAFPretrainLib.runs.RunMessages import statusText
 from KAFPretrainLib.runs.RunSettings import (
     command,
@@ -137,7 +137,7 @@ def test_a_collapse_is_red_and_says_what_to_do_until_it_is_over():
     assert "Warnings" not in levels(told)
     for event in losses([1.0] * 9, spread=0.7):
         told.take(event)
-    assert levels(told)["Collapse"] == LOOK
+    assert levels(told)["Collapse"] == WARNING
     told.take(Message("All pixels get the same clusters.", "warning", COLLAPSE, {"clusters": True}))
     assert levels(told)["Collapse"] == BAD, "which the embeddings do not show"
 
@@ -162,16 +162,16 @@ def test_what_a_run_of_an_older_version_reported_is_shown_and_nothing_is_read_in
 def test_slices_that_are_alike_are_no_alarm_at_the_very_start_and_missing_labels_are_none_in_pretraining():
     told = story(*losses([1.0] * 3, spread=0.05), Message("4 scans have no label map", "warning", UNLABELLED))
     assert levels(told) == {"Loss": NONE, "Collapse": NONE}
-    assert levels(told, "finetune")["Warnings"] == LOOK
+    assert levels(told, "finetune")["Warnings"] == WARNING
     for event in losses([1.0] * 9, spread=0.15):
         told.take(event)
-    assert levels(told)["Collapse"] == LOOK
+    assert levels(told)["Collapse"] == WARNING
 
 
 def test_lights_of_numbers_that_are_none_and_of_waiting():
     told = story(*losses([1.0, math.nan], **{"share waiting for data": 0.5, "seconds per step": 2.0}))
     assert levels(told)["Loss"] == BAD
-    assert levels(told)["Speed"] == LOOK
+    assert levels(told)["Speed"] == WARNING
 
 
 def scored(dice, **verdict):
@@ -181,14 +181,14 @@ def scored(dice, **verdict):
 
 
 @pytest.mark.parametrize(("dice", "verdict", "dot", "words"), [
-    (0.07, {"code": "short", "epochs": 0.3}, LOOK, "Not shown to be useful: it was trained for 0.3 epochs"),
-    (0.8, {"code": "untested", "structures": ["aorta"]}, LOOK, "useful: no validation patient has aorta"),
+    (0.07, {"code": "short", "epochs": 0.3}, WARNING, "Not shown to be useful: it was trained for 0.3 epochs"),
+    (0.8, {"code": "untested", "structures": ["aorta"]}, WARNING, "useful: no validation patient has aorta"),
     (0.07, {"code": "missed", "structures": ["aorta"], "epochs": 9}, BAD, "it does not find aorta in 1 validation"),
     (0.3, {"code": "no better", "constant": 0.31}, BAD, "0.310 with the same answer for every scan"),
     (0.8, {"code": "passed"}, GOOD, "Passed its check: its mean Dice on 1 validation patient is 0.800"),
-    (0.8, {"code": "from another planet"}, LOOK, "not known to this version"),
+    (0.8, {"code": "from another planet"}, WARNING, "not known to this version"),
 ])
-def test_a_model_that_does_not_beat_doing_nothing_gets_no_green_light(dice, verdict, dot, words):
+def test_a_model_that_does_not_beat_a_constant_prediction_gets_no_green_light(dice, verdict, dot, words):
     told = scored(dice, **verdict)
     found = {light.name: light for light in lights(told, "finetune")}
     assert found["Model"].level == dot
@@ -198,8 +198,8 @@ def test_a_model_that_does_not_beat_doing_nothing_gets_no_green_light(dice, verd
         assert not any(light.level == GOOD for light in found.values())
     job = SimpleNamespace(verb="finetune", model="m", note="", is_foreign=False)
     status = statusText(job, jobs.FINISHED, told)
-    assert "after 1 step. " in status
-    assert ("did not go into the library by itself" in status) == (verdict["code"] != "passed")
+    assert "Finished after one step. " in status
+    assert ("was not added to the library automatically" in status) == (verdict["code"] != "passed")
 
 
 def test_nothing_is_said_of_a_run_that_did_not_check_its_model():
@@ -207,10 +207,10 @@ def test_nothing_is_said_of_a_run_that_did_not_check_its_model():
     assert "Model" not in levels(story(), "finetune")
 
 
-@pytest.mark.parametrize(("found", "level"), [(0.61, GOOD), (0.5, LOOK)])
+@pytest.mark.parametrize(("found", "level"), [(0.61, GOOD), (0.5, WARNING)])
 def test_the_probe_tells_whether_it_helps(found, level):
     told = story(Metric(10, {"validation probe Dice": found, "validation untrained Dice": 0.55}))
-    assert levels(told)["Helping?"] == level
+    assert levels(told)["Probe"] == level
 
 
 def test_pictures_of_a_run_are_kept_in_order_and_once():

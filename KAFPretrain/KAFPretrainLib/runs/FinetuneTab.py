@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from slicer.i18n import tr as _
 
 from kaf.runtime.errors import KafError
-from KAFPretrainLib.models.LibraryKeeper import libraryName
+from KAFPretrainLib.models.ModelRegistration import libraryName
 from KAFPretrainLib.models.Weights import WeightsChoice, modalityMismatch
 from KAFPretrainLib.runs.Lineage import names
 from KAFPretrainLib.runs.RunExport import RunExport, RunRequest

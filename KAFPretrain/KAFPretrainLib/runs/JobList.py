@@ -9,7 +9,7 @@ from typing import Any
 from kaf.runs import start as jobs
 from kaf.runs.job import Job
 from kaf.runtime.errors import InputError
-from KAFPretrainLib.models.LibraryKeeper import isReady
+from KAFPretrainLib.models.ModelRegistration import isReady
 from KAFPretrainLib.models.Weights import Weights, findWeights
 from KAFPretrainLib.runs.Lineage import Lineage
 from KAFPretrainLib.widgets.BackgroundTask import BackgroundTask

@@ -109,7 +109,7 @@ def weightsOf(method: str) -> dict[str, float]:
     """Method -> weight of "kaf+bim:0.5"; empty where it cannot be read."""
     try:
         pairs = [part.partition(":") for part in str(method).split("+")]
-        weights = {name.strip(): float(weight or 1) for name, _, weight in pairs}
+        weights = {name.strip(): float(weight or 1) for name, _colon, weight in pairs}
     except ValueError:
         return {}
     return weights if set(weights) <= set(registry().methods) else {}

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import qt
 from slicer.i18n import tr as _
 
-from KAFPretrainLib.runs.Monitors import BAD, GOOD, LOOK, Light
+from KAFPretrainLib.runs.Monitors import BAD, GOOD, WARNING, Light
 from KAFSegmentationLib.widgets.PlainText import plainLabel, richLabel, tip
 
-_COLORS = {GOOD: "#2e9e5b", LOOK: "#e0a100", BAD: "#cf3b2e"}
+_COLORS = {GOOD: "#2e9e5b", WARNING: "#e0a100", BAD: "#cf3b2e"}
 _UNKNOWN = "#9a9a9a"
 
 
@@ -31,7 +31,7 @@ class MonitorView:
         for index, row in enumerate(self._rows):
             for label in row:
                 label.visible = index < len(lights)
-        titles = {GOOD: _("Good"), LOOK: _("Warning"), BAD: _("Problem")}
+        titles = {GOOD: _("Good"), WARNING: _("Warning"), BAD: _("Problem")}
         for (disc, name, text), light in zip(self._rows, lights, strict=False):
             disc.text = f'<span style="color:{_COLORS.get(light.level, _UNKNOWN)}; font-size:13px">&#9679;</span>'
             disc.toolTip = tip(titles.get(light.level, _("Not known yet")))

@@ -1,109 +1,131 @@
-"""A run in words: for the list of runs, the line under it, and the progress bar."""
+"""The texts about a run: in the list of runs, in the line under it, and in the progress bar."""
+
+from __future__ import annotations
 
 import time
 
-from kaf.modelfile.verdict import verdict_from
+from slicer.i18n import tr as _
+
+from kaf.modelfile.verdict import Verdict, verdict_from
 from kaf.runs import start as jobs
+from kaf.runs.job import Job
 from kaf.runtime.errors import DivergedError
 from kaf.runtime.message_codes import DATASET, FORECAST, NETWORK, STARTED_FROM
+from KAFPretrainLib.runs.RunSummary import RunSummary
+from KAFPretrainLib.widgets.Plurals import forCount
 from KAFSegmentationLib.segment.Forecast import roughTime
 from KAFSegmentationLib.widgets.PlainText import rich
 
-_STATES = {jobs.QUEUED: "waits", jobs.STARTING: "starts", jobs.RUNNING: "runs", jobs.STOPPING: "is stopping",
-           jobs.FINISHED: "finished", jobs.FAILED: "failed", jobs.STOPPED: "stopped", jobs.LOST: "broke off"}
 _RED = "#cf3b2e"
 
 
-def runEntry(job, state=None):
+def runEntry(job: Job, state: str | None = None) -> str:
     """One line for the list of runs."""
+    states = {jobs.QUEUED: _("queued"), jobs.STARTING: _("starting"), jobs.RUNNING: _("running"),
+              jobs.STOPPING: _("stopping"), jobs.FINISHED: _("finished"), jobs.FAILED: _("failed"),
+              jobs.STOPPED: _("stopped"), jobs.LOST: _("interrupted")}
     made = time.localtime(job.created)
-    today = made[:3] == time.localtime()[:3]
-    when = time.strftime("%H:%M" if today else "%d %b", made)
-    return f"{job.folder.name}: {_STATES.get(state or job.state(), '')}, {when}"
+    isToday = made[:3] == time.localtime()[:3]
+    return _("{name}: {state}, {time}").format(name=job.folder.name, state=states.get(state or job.state(), ""),
+                                               time=time.strftime("%H:%M" if isToday else "%d %b", made))
 
 
-def statusText(job, state, story):
-    """How it stands, as rich text: with what to do where something is wrong."""
-    lines = []
-    if job.note:
-        lines.append(_alarm(job.note))
+def statusText(job: Job, state: str, summary: RunSummary) -> str:
+    """The state of a run, as rich text: with what to do where something is wrong."""
+    lines = [_alarm(job.note)] if job.note else []
     if state in (jobs.FAILED, jobs.LOST):
-        lines.append(_alarm(job.error or story.errorText or "It ended unexpectedly, without an error message."))
-        if job.can_resume:
-            lines.append(_resumeWords(job, story))
-    elif state == jobs.QUEUED:
-        before = f" ({job.ahead} before it)" if job.ahead else ""
-        lines.append(f"Waits until the run before it on this device is done{before}.")
-    elif state == jobs.STARTING:
-        lines.append("Starts: loading takes some seconds.")
-    elif state == jobs.STOPPING:
-        lines.append("Is stopping: it writes a checkpoint first.")
+        lines.append(_alarm(job.error or summary.errorText or _("It ended unexpectedly, without an error message.")))
+        lines += _resumeText(job, summary)
     elif state == jobs.STOPPED:
-        lines.append(f"Stopped. {_resumeWords(job, story)}" if job.can_resume else "Stopped.")
+        lines.append(" ".join([rich(_("Stopped.")), *_resumeText(job, summary)]))
     elif state == jobs.FINISHED:
-        lines.append(_finished(job, story))
-    elif job.is_foreign and state == jobs.RUNNING:
-        lines.append("Runs; it was started outside this panel and is stopped there.")
+        lines.append(_finishedText(job, summary))
+    else:
+        lines += _waitingText(job, state)
     codes = [DATASET, NETWORK, STARTED_FROM, FORECAST]
     if job.verb != "pretrain":
-        codes.remove(STARTED_FROM)  # the tab Fine-tune shows more about it
-    facts = [story.message(code) for code in codes]
+        codes.remove(STARTED_FROM)  # the Fine-tune tab shows more about it
+    facts = [summary.message(code) for code in codes]
     return "<br>".join([*lines, *(rich(message.text) for message in facts if message is not None)])
 
 
-def progressText(job, state, story):
+def progressText(job: Job, state: str, summary: RunSummary) -> tuple[float | None, str]:
     """(share that is done or None, text of the progress bar)."""
-    progress = story.progress
+    progress = summary.progress
     if state != jobs.RUNNING or progress is None or not 0 < progress.done < progress.total:
-        return None, ""  # between two stages nothing can be told
-    left = "" if progress.seconds_left is None else f", {roughTime(progress.seconds_left)} left"
-    return progress.done / progress.total, f"{progress.stage.capitalize()}: %p%{left}"
+        return None, ""  # between two stages it is not known
+    stage = progress.stage.capitalize()
+    text = f"{stage}: %p%" if progress.seconds_left is None else \
+        _("{stage}: %p%, {time} left").format(stage=stage, time=roughTime(progress.seconds_left))
+    return progress.done / progress.total, text
 
 
-def _resumeWords(job, story):
-    """What Resume would do."""
-    if job.verb not in ("pretrain", "finetune"):
-        return "Resume goes on with what is missing, on the device that is chosen above."
-    where = "goes on from its last checkpoint" if job.has_checkpoint else \
-        "begins again, because no checkpoint had been written yet"
-    words = f"Resume {where}, on the device that is chosen above."
-    lower = lowerRate(job)
-    if lower and isDiverged(story, job.error_kind):
-        words += f" With the same learning rate it may fail again: under … it resumes with {lower:g}."
-    return words
-
-
-def lowerRate(job):
+def lowerRate(job: Job) -> float | None:
     """The learning rate to resume with when the last one was too high: a tenth of it; None where it is not known."""
     return job.learning_rate and job.learning_rate / 10
 
 
-def isDiverged(story, kind=""):
+def isDiverged(summary: RunSummary, kind: str = "") -> bool:
     """Whether a run ended because its loss became NaN or infinite.
 
     Args:
         kind: that of the error which its process left behind, where it is known.
     """
-    return (kind or (story.error.kind if story.error is not None else "")) == DivergedError.__name__
+    return (kind or (summary.error.kind if summary.error is not None else "")) == DivergedError.__name__
 
 
-def verdictOf(story):
-    """What the model of a finished run has shown on its validation cases, or None."""
-    values = (story.result or {}).get("verdict")
+def verdictOf(summary: RunSummary) -> Verdict | None:
+    """The check of the model of a finished run on its validation cases, or None."""
+    values = (summary.result or {}).get("verdict")
     return verdict_from(values) if isinstance(values, dict) else None
 
 
-def _finished(job, story):
+def _waitingText(job, state):
+    """The state of a run that is alive, in a list."""
+    if state == jobs.QUEUED:
+        text = forCount(max(1, job.ahead), _("Waiting for another run on this device."),
+                        _("Waiting for {count} other runs on this device."))
+    elif state == jobs.STARTING:
+        text = _("Starting: loading takes a few seconds.")
+    elif state == jobs.STOPPING:
+        text = _("Stopping: a checkpoint is saved first.")
+    elif job.is_foreign and state == jobs.RUNNING:
+        text = _("Running. It was started outside this panel and has to be stopped there.")
+    else:
+        return []
+    return [rich(text)]
+
+
+def _resumeText(job, summary):
+    """What Resume would do, in a list; empty where it is not possible."""
+    if not job.can_resume:
+        return []
+    if job.verb not in ("pretrain", "finetune"):
+        return [rich(_("Resume continues with the missing networks, on the device selected above."))]
+    text = _("Resume continues from the last checkpoint, on the device selected above.") if job.has_checkpoint else \
+        _("No checkpoint was saved yet: Resume starts from the beginning, on the device selected above.")
+    lower = lowerRate(job)
+    if lower and isDiverged(summary, job.error_kind):
+        hint = _("With the same learning rate the loss may become NaN again: the menu … can resume with {rate}.")
+        text = f"{text} {hint.format(rate=f'{lower:g}')}"
+    return [rich(text)]
+
+
+def _finishedText(job, summary):
     if job.verb == "compare":
-        return "Finished. Its report, with table, chart and paired differences, is under …."
-    count = (story.result or {}).get("steps") or story.step
-    words = f" after {count} step{'s' * (count != 1)}" if count else ""
-    then = "Its weights can be chosen in the tab Fine-tune."
-    if job.verb != "pretrain":
-        verdict = verdictOf(story)
-        then = "Its model can be chosen in KAF Segmentation." if verdict is None or verdict.passed else \
-            f"Its model did not go into the library by itself: {rich(verdict.reason())}."
-    return f"Finished{words}. {then}" if job.model else f"Finished{words}."
+        return rich(_("Finished. The menu … opens the report, with table, chart and paired differences."))
+    count = (summary.result or {}).get("steps") or summary.step
+    text = forCount(count, _("Finished after one step."), _("Finished after {count} steps.")) if count else \
+        _("Finished.")
+    if not job.model:
+        return rich(text)
+    if job.verb == "pretrain":
+        return rich(f"{text} {_('The weights can be selected in the Fine-tune tab.')}")
+    verdict = verdictOf(summary)
+    if verdict is None or verdict.passed:
+        return rich(f"{text} {_('The model can be used in KAF Segmentation.')}")
+    kept = _("The model was not added to the library automatically: {reason}.").format(reason=verdict.reason())
+    return rich(f"{text} {kept}")
 
 
 def _alarm(text):

@@ -1,8 +1,11 @@
 """The events of a run, summarised: its progress, latest figures, messages, pictures and end."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-from kaf.runtime.events import Error, Message, Metric, Picture, Progress, Result
+from dataclasses import dataclass, field
+from typing import Any
+
+from kaf.runtime.events import Error, Event, Message, Metric, Picture, Progress, Result
 from kaf.runtime.message_codes import COLLAPSE, RESUMED
 
 _KEPT = 40  # reports that monitors look back on
@@ -12,24 +15,24 @@ _KEPT = 40  # reports that monitors look back on
 class RunSummary:
     """Call :meth:`take` with events in their order.
 
-    ``recent``: the last reports, oldest first, each (step, figures). ``looks``: the same of all validations.
+    ``recent``: the last reports, oldest first, each (step, figures). ``validations``: the same of all validations.
     ``pictures``: title -> paths in order. ``alarm``: the last message that tells of a collapse, and ``alarmStep`` its
     step. ``error``: the event that ended the run, until it is resumed.
     """
 
     progress: Progress | None = None
     step: int = 0
-    recent: list = field(default_factory=list)
-    looks: list = field(default_factory=list)
-    messages: list = field(default_factory=list)
-    pictures: dict = field(default_factory=dict)
+    recent: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    validations: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    pictures: dict[str, list[str]] = field(default_factory=dict)
     alarm: Message | None = None
     alarmStep: int = 0
-    result: dict | None = None
+    result: dict[str, Any] | None = None
     error: Error | None = None
 
-    def take(self, event):
-        """Learns from an event."""
+    def take(self, event: Event) -> None:
+        """Takes an event into account."""
         if isinstance(event, Progress):
             self.progress = event
         elif isinstance(event, Metric):
@@ -52,12 +55,12 @@ class RunSummary:
     def _takeMetric(self, event):
         self.step = max(self.step, event.step)
         if all(name.startswith("validation ") for name in event.values):
-            self.looks.append((event.step, event.values))
+            self.validations.append((event.step, event.values))
             return
         self.recent.append((event.step, event.values))
         del self.recent[:-_KEPT]
 
-    def latest(self, name):
+    def latest(self, name: str) -> float | None:
         """The last value of a figure, or None."""
         for _, values in reversed(self.recent):
             if name in values:
@@ -65,15 +68,15 @@ class RunSummary:
         return None
 
     @property
-    def errorText(self):
+    def errorText(self) -> str:
         """Why the run failed, as it reported; nothing where it did not."""
         return self.error.text if self.error is not None else ""
 
     @property
-    def warnings(self):
+    def warnings(self) -> list[Message]:
         """All warnings, without those of a collapse, which has a monitor of its own."""
         return [message for message in self.messages if message.level != "info" and message.code != COLLAPSE]
 
-    def message(self, code):
+    def message(self, code: str) -> Message | None:
         """The last message with this code, or None."""
         return next((message for message in reversed(self.messages) if message.code == code), None)

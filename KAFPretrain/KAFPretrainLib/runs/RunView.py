@@ -57,7 +57,7 @@ class RunView:
             if hasPictures else None
         self._menu = RunMenu(getattr(ui, f"{prefix}MoreButton"), self, services.log, callbacks, runs.drop)
         self.job: Job | None = None
-        self.story = self._curves = None
+        self.summary = self._curves = None
         self.onChange: Callable[[], None] = lambda: None
         self._groups, self._wantedGroup = [], ""
         self._position, self._state, self._filling, self._jobs, self._logged = 0, "", False, [], 0
@@ -87,7 +87,7 @@ class RunView:
             self.job = job
         else:
             self._dropCurves()
-            self.job, self.story, self._position, self._state, self._logged = job, RunSummary(), 0, "", 0
+            self.job, self.summary, self._position, self._state, self._logged = job, RunSummary(), 0, "", 0
             self._curves = Curves(job.folder.name) if job is not None else None
         self.tick()
 
@@ -98,7 +98,7 @@ class RunView:
             return
         events, self._position = self.job.events(self._position)
         for event in events:
-            self.story.take(event)
+            self.summary.take(event)
             if hasattr(event, "values") and hasattr(event, "step"):
                 self._curves.add(event.step, event.values)
         self._logNew()
@@ -123,7 +123,7 @@ class RunView:
             self.job = self._runs.resume(self.job, {**changes, "device": self._device()})
             self._state = ""
 
-        self.story.error = None
+        self.summary.error = None
         self._do(go)
 
     def fitPictures(self) -> None:
@@ -135,7 +135,7 @@ class RunView:
         """The scene is about to close: the curves are removed with it, and read again from the folder of the run."""
         self._plot.forget()
         self._curves = None
-        self._position, self.story, self._logged = 0, RunSummary(), 0
+        self._position, self.summary, self._logged = 0, RunSummary(), 0
         self._state = ""
 
     def restore(self) -> None:
@@ -167,34 +167,34 @@ class RunView:
         self._curves = None
 
     def _logNew(self):
-        for message in self.story.messages[self._logged:]:
+        for message in self.summary.messages[self._logged:]:
             prefix = "" if message.level == "info" else f"{message.level}: "
             self._services.log.add(f"{self.job.folder.name}: {prefix}{message.text}")
-        self._logged = len(self.story.messages)
+        self._logged = len(self.summary.messages)
 
     def _update(self, state):
         ended = self._state in jobs.ALIVE and state not in jobs.ALIVE
         self._state = state
         self._curves.flush()
         self._fillCharts()
-        self._status.text = statusText(self.job, state, self.story)
+        self._status.text = statusText(self.job, state, self.summary)
         alive = state in jobs.ALIVE
         self._bar.visible = alive
-        done, text = progressText(self.job, state, self.story)
+        done, text = progressText(self.job, state, self.summary)
         self._bar.maximum = 1000 if done is not None else 0
         if done is not None:
             self._bar.value = round(1000 * done)
         self._bar.format = text
         self._stop.enabled = alive and state != jobs.STOPPING and not self.job.is_foreign
         self._resume.enabled = self.job.can_resume
-        self._monitors.show(lights(self.story, self.job.verb) if self.job.verb != "compare" else [])
+        self._monitors.show(lights(self.summary, self.job.verb) if self.job.verb != "compare" else [])
         if self._pictures is not None:
-            self._pictures.show(self.story.pictures)
+            self._pictures.show(self.summary.pictures)
         index = next((i for i, job in enumerate(self._jobs) if job.folder == self.job.folder), -1)
         if index >= 0:
             self._combo.setItemText(index, runEntry(self.job, state))
         if ended:
-            self._callbacks.ended(self.job, state, self.job.error or self.story.errorText)
+            self._callbacks.ended(self.job, state, self.job.error or self.summary.errorText)
         self.onChange()
 
     def _fillCharts(self):
