@@ -1,5 +1,7 @@
 """KAF Pretrain: the module as Slicer sees it. The panel is in KAFPretrainLib, the computation in processes of kaf."""
 
+from __future__ import annotations
+
 import sys
 
 import qt

@@ -109,7 +109,7 @@ def test_evaluation_compared_with_another_model_and_a_row_that_is_clicked(makePr
     names = cells(ui.evaluateTable, "Case")
     assert len(names) == 2
     assert all(float(text) >= 0 for text in cells(ui.evaluateTable, "Dice, run tuned"))
-    assert len(cells(ui.evaluateTable, "Gain")) == 2
+    assert len(cells(ui.evaluateTable, "Difference")) == 2
     chart = tab._chart.chart
     assert [chart.GetNthPlotSeriesNode(n).GetName() for n in (0, 1)] == ["tiny", "run tuned"]  # both in one chart
     assert (chart.GetXAxisRange(), chart.GetYAxisRange()) == ((0, 3), (0, 1))
@@ -152,7 +152,7 @@ def test_folds_compare_with_training_from_scratch(makePretrain, hearts, runs, tm
         CompareSettings(**values, output=str(runs / name))
     ui.foldsSpinBox.value = 9
     host.pump(20)
-    assert "9 folds cannot be made of 4 labelled patients. Ask for 4 at most." in ui.finetuneForecastLabel.text
+    assert "9 folds need as many labelled patients, and there are 4. Choose fewer folds." in ui.finetuneForecastLabel.text
 
 
 def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):
@@ -179,7 +179,7 @@ def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):
     host.wait_until(lambda: not part.isRunning, "the choice")
     assert {choice["case"] for choice in part._choices} == {"p04", "p05"}
     assert all(choice["score"] > 0 for choice in part._choices)
-    assert cells(ui.selectionTable, "Why") == [choice["reason"] for choice in part._choices]
+    assert cells(ui.selectionTable, "Reason") == [choice["reason"] for choice in part._choices]
 
 
 def test_models_are_imported_exported_edited_and_deleted(makePretrain, runs, tmp_path, library, pictures):
