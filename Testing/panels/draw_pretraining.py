@@ -78,7 +78,7 @@ def draw(folder: Path, minutes: float) -> None:
     take(module, "selection")
     ui.tabs.setCurrentWidget(ui.finetuneTab)
     ui.finetuneFilePath.setCurrentPath("finetune.json")
-    for name, base in (("from-scratch", "nothing: random weights"), ("from-pretrained", "run pretrained")):
+    for name, base in (("from-scratch", "random weights"), ("from-pretrained", "run pretrained")):
         ui.finetuneSettingsSection.collapsed = False
         host.pump(50)
         host.choose(ui.baseComboBox, base)
@@ -89,7 +89,7 @@ def draw(folder: Path, minutes: float) -> None:
         host.click(ui.finetuneStartButton)
         ended(panel.finetuning.run, minutes)
     host.wait_until(lambda: len(panel.models._entries) >= 4, "the models in the library")
-    host.choose(ui.finetuneChartComboBox, "Dice while it trains")
+    host.choose(ui.finetuneChartComboBox, "Validation Dice")
     take(module, "finetuned")
     ui.tabs.setCurrentWidget(ui.evaluateTab)
     host.choose(ui.evaluateModelComboBox, "run from-pretrained")
