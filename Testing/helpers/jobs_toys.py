@@ -58,7 +58,7 @@ def train(arguments: Sequence[str], console: Console) -> None:
                 kept.write_text(str(step))
     except KeyboardInterrupt:
         kept.write_text(str(step))
-        raise Cancelled(output, "pretraining was stopped", "Go on later with --resume.") from None
+        raise Cancelled(output, "pretraining was stopped", "Continue it with --resume.") from None
     console.result({"steps": step}, "")
 
 

@@ -15,5 +15,5 @@ def check_paths(inputs: Sequence[str], outputs: Iterable[Path], overwrite: bool,
     for path in outputs:
         check_output(path, overwrite)
         if path.exists() and any(Path(file).exists() and path.samefile(file) for file in inputs):
-            raise OutputError(path, "is read for this result itself", "Choose another name for the result.")
+            raise OutputError(path, "is an input of this command", "Choose another name for the result.")
     find_model(model)

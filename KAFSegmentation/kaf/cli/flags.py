@@ -87,7 +87,7 @@ def parse(command: type[C], arguments: Sequence[str], name: str) -> C:
     """The command from its flags over the JSON file of ``--settings``; SettingsError for wrong usage."""
     see = f"See `kaf {name} --help`."
     if any("\0" in argument for argument in arguments):
-        raise SettingsError(f"kaf {name}", "an argument holds a NUL character, which no path and no name has", see)
+        raise SettingsError(f"kaf {name}", "an argument contains a NUL character", see)
     arguments, source = _take_settings(_joined(command, arguments), see)
     given: dict[str, Any] = {}
     if source is not None:
@@ -108,7 +108,7 @@ def parse(command: type[C], arguments: Sequence[str], name: str) -> C:
     except ValidationError as error:
         raise SettingsError(f"kaf {name}", _problems(error), see) from error
     except UnicodeEncodeError as error:  # from inside pydantic
-        raise SettingsError(f"kaf {name}", "an argument holds characters that are no text (not valid UTF-8)", see
+        raise SettingsError(f"kaf {name}", "an argument is not valid UTF-8", see
                             ) from error
     except CommandLineError as error:
         words = re.sub(r"^error parsing CLI: ", "", str(error))

@@ -74,8 +74,8 @@ class Listener(threading.Thread):
             assert main is not None
             signal.pthread_kill(main, signal.SIGINT)
         time.sleep(grace)
-        words = Cancelled(self._work.files.run, f"did not end within {grace:g} s of being asked and was ended by force",
-                          "Go on later with --resume, from the last checkpoint.")
+        words = Cancelled(self._work.files.run, f"did not stop within {grace:g} s and was killed",
+                          "Resume it from the last checkpoint with --resume.")
         self._work.end(1, Error.of(words))
         job_process.end_tree(os.getpid(), self._work.group)
 
@@ -121,7 +121,7 @@ class Work:
         """The lock, which is this process's from here on."""
         lock = locks.take(self.files.lock, wait=5.0)
         if lock is None:
-            raise OutputError(self.files.run, "is being worked on by another process", "Stop that one, or wait for it.")
+            raise OutputError(self.files.run, "is in use by another process", "Stop that one, or wait for it.")
         return lock
 
     def say(self, phase: str, **more: Any) -> None:
@@ -159,7 +159,7 @@ class Work:
         except BaseException as error:
             traceback.print_exc()
             code, words = 1, _as_event(KafError(
-                f"kaf {self.asked['verb']}", f"met an error that it does not know ({type(error).__name__}: {error})",
+                f"kaf {self.asked['verb']}", f"met an unexpected error ({type(error).__name__}: {error})",
                 f"Please report it with the log {self.files.log}."))
         if mouth is not None and code and isinstance(mouth.last, Error):
             words = mouth.last

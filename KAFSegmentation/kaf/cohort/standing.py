@@ -81,9 +81,9 @@ class Wanted:
         elif not is_same(self.case.image, report.get("input_file")):
             kind, reason = OTHER, ("was made from another scan of that name: the scan was replaced or changed since"
                                    if report.get("input_file") else
-                                   "was made by a version of KAF that did not keep which scan it had seen")
+                                   "was made by a version of KAF that did not record the scan")
         elif {path.name for path in self.paths.values()} != _names(report):
-            kind, reason = OTHER, f"tells of other files: {', '.join(sorted(_names(report)))}"
+            kind, reason = OTHER, f"lists other files: {', '.join(sorted(_names(report)))}"
         elif len(there) < len(self.paths):
             kind = UNFINISHED
         strange = None if kind == DONE else self._strange(report)
@@ -95,7 +95,7 @@ class Wanted:
             known = json_files.read(self.mark)
         for path in there:
             if not isinstance(known, list) or file_digest(path) not in known:
-                return Standing(FOREIGN, path, "is not known to be KAF's: there is no report beside it")
+                return Standing(FOREIGN, path, "may not be a result of KAF: there is no report beside it")
         return Standing(UNFINISHED if there else NEW)
 
     def _strange(self, report: Mapping[str, Any]) -> Standing | None:
@@ -105,7 +105,7 @@ class Wanted:
             if not path.exists():
                 continue
             if path.name not in names:
-                return Standing(FOREIGN, path, "is not known to be KAF's: the report beside it does not tell of it")
+                return Standing(FOREIGN, path, "may not be a result of KAF: the report beside it does not list it")
             if written and file_digest(path) != written.get(path.name):  # which earlier versions did not keep
                 return Standing(FOREIGN, path, "was changed since KAF wrote it")
         return None

@@ -63,7 +63,8 @@ def share_work(cases: Sequence[T], name: Callable[[T], str], output: Path, is_do
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(output, f"this folder cannot be made ({error.strerror})", "Choose another folder.") from error
+        raise OutputError(output, f"this folder cannot be created ({error.strerror})", "Choose another folder."
+                          ) from error
     outcome, busy = CaseOutcome(), list[T]()
     ticker = Ticker(on_event, stage, len(cases))
 

@@ -130,7 +130,7 @@ def _folds(cases: Sequence[Case], settings: CompareSettings) -> list[Split]:
     """Training and test patients of every fold, the same on every machine."""
     patients = sorted({case.patient for case in cases})
     if not patients:
-        raise InputError(settings.data, "holds no labelled case", "See `kaf data scan` for what was found.")
+        raise InputError(settings.data, "contains no labelled case", "See `kaf data scan` for what was found.")
     splits = [Split(tuple(train), (), tuple(test), settings.seed, f"fold {index} of {settings.folds}")
               for index, (train, test) in enumerate(k_folds(patients, settings.folds, settings.seed))]
     smallest = min(len(split.train) for split in splits)
@@ -147,7 +147,7 @@ def _check_folder(output: Path, folds: Sequence[Split]) -> None:
         raise InputError(path, "the experiment in this folder was made on other patients or folds",
                          "Choose another output folder, or the same data, folds and seed.")
     if not path.is_file() and output.is_dir() and own_content(output):
-        raise OutputError(output, "is a folder with other files in it", "Choose an empty or a new folder.")
+        raise OutputError(output, "contains other files", "Choose an empty or a new folder.")
 
 
 def _as_json(folds: Sequence[Split]) -> str:
@@ -183,7 +183,7 @@ class _Experiment:
             tested = read_json(self._folder(plan) / _RESULT)
             if tested.get("flips", self._settings.flips) != self._settings.flips:
                 raise OutputError(self._folder(plan), "was tested with other settings (flips)",
-                                  "Choose another output folder, or the settings of before.")
+                                  "Choose another output folder, or the earlier settings.")
 
     def begin(self) -> None:
         """Keep beside the results on which folds and files they are made: for the next one who looks at the folder."""

@@ -36,7 +36,7 @@ def check_recipe(run: Path, wanted: Settings, said: Mapping[str, Any]) -> None:
     try:
         begun = build(type(wanted), found, run / "settings.json").model_dump(mode="json")
     except SettingsError as error:
-        raise OutputError(run, f"was begun by another version of KAF, with settings that this one does not know "
+        raise OutputError(run, f"was started by another version of KAF, with settings that this one does not know "
                           f"({error.reason})", "Choose another output folder, or go on in that version.") from error
     asked = wanted.model_dump(mode="json")
     for values in (begun, asked):
@@ -44,8 +44,8 @@ def check_recipe(run: Path, wanted: Settings, said: Mapping[str, Any]) -> None:
     changed = [name for name in asked if name not in _FREE and asked[name] != begun[name]
                and (name in said or name not in _FOUND)]
     if changed:
-        raise OutputError(run, f"was begun with other settings ({', '.join(changed)})",
-                          "Choose another output folder, or the settings of before.")
+        raise OutputError(run, f"was started with other settings ({', '.join(changed)})",
+                          "Choose another output folder, or the earlier settings.")
 
 
 def records_of(output: Path, groups: Mapping[str, Sequence[Case]]) -> dict[Path, str]:
@@ -84,9 +84,9 @@ def check_data(output: Path, groups: Mapping[str, Sequence[Case]]) -> None:
         changed += [case.name for case in cases if not _is_known(case, was.get(case.name))]
     if changed:
         more = f" and {len(changed) - _SAID} more" if len(changed) > _SAID else ""
-        raise OutputError(output, "holds an experiment on other files: since it was begun, these cases were replaced, "
-                          f"changed, added or removed: {', '.join(changed[:_SAID])}{more}",
-                          "Choose another output folder, or put the files of before back.")
+        raise OutputError(output, "contains an experiment on other files: since it was started, these cases were "
+                          f"replaced, changed, added or removed: {', '.join(changed[:_SAID])}{more}",
+                          "Choose another output folder, or restore the earlier files.")
 
 
 def _stamps(case: Case) -> dict[str, Any]:

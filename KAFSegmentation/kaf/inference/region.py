@@ -18,7 +18,7 @@ def roi_box(volume: Volume, roi: Sequence[float]) -> np.ndarray:
     """
     low, high = np.array(roi[:3]), np.array(roi[3:])
     if (high <= low).any():
-        raise InputError("roi", f"the box {tuple(roi)} has a side of no length",
+        raise InputError("roi", f"the box {tuple(roi)} has no extent along one of its axes",
                          "Give R, A, S of the lower corner, then of the upper corner, in mm.")
     corners = np.array([[x, y, z, 1] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
     ijk = (np.linalg.inv(volume.affine) @ corners.T)[:3].T

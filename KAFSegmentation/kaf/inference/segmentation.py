@@ -94,10 +94,10 @@ def segment_volume(volume: Volume, model: LoadedModel, settings: SegmentSettings
 def _check_outputs(card: Card, settings: SegmentSettings) -> None:
     """Whether the model has outputs for what is asked for."""
     if not (card.labels or settings.clusters):
-        raise InputError(f"model {card.name}", "is pretrained weights, which segment nothing yet",
-                         "Teach it a structure: `kaf finetune --init-from`, or draw one and adapt.")
+        raise InputError(f"model {card.name}", "holds pretrained weights only, which cannot segment yet",
+                         "Fine-tune it (`kaf finetune --init-from`), or adapt it to structures that you have drawn.")
     if settings.clusters and not card.network.get("clusters"):
-        raise InputError(f"model {card.name}", "holds no clusters",
+        raise InputError(f"model {card.name}", "has no clusters",
                          "Choose a model that was pretrained with the method bim.")
 
 

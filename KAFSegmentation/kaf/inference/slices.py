@@ -106,9 +106,9 @@ class SlicePredictor:
         if not bool(finite.all()):
             index = next(n for n, sound in zip(part, finite.flatten(1).all(1).tolist(), strict=True) if not sound)
             raise InputError(
-                self.source or "the scan", f"the model answers slice {index} of it with numbers that are NaN or "
-                "infinite", "Try --precision fp32 and --device cpu. If it comes back, look whether the scan is what "
-                "the model was made for, or take another model.")
+                self.source or "the scan", f"the model's output for slice {index} contains values that are NaN or "
+                "infinite", "Try --precision fp32 and --device cpu. If the error persists, check that the model was "
+                "made for scans of this kind, or choose another model.")
 
     def _mirrored(self, stack: Tensor, positions: Tensor, mask: Tensor, logits: Tensor) -> Tensor:
         """Logarithm of the probabilities averaged over the slices and their three mirrored copies."""
@@ -136,7 +136,7 @@ class SlicePredictor:
             self.batch = max(1, self.batch // 2)
             slices = "1 slice" if self.batch == 1 else f"{self.batch} slices"
             full = "The GPU" if on_a_gpu else "This computer"
-            self.on_event(Message(f"{full} ran out of memory: going on with {slices} at a time.", "warning"))
+            self.on_event(Message(f"{full} ran out of memory: continuing with {slices} at a time.", "warning"))
             return
         if not on_a_gpu:
             raise ResourceError("memory", "this computer ran out of memory",
@@ -144,4 +144,4 @@ class SlicePredictor:
         self._left_the_gpu = True
         self.place = DeviceChoice(torch.device("cpu"), False, "cpu (the GPU ran out of memory)")
         self.place.put(self.network)
-        self.on_event(Message("The GPU ran out of memory: going on with the processor.", "warning"))
+        self.on_event(Message("The GPU ran out of memory: continuing on the CPU.", "warning"))

@@ -64,7 +64,7 @@ def alone_in(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(folder, f"cannot be made ({error.strerror})", "Check the disk.") from error
+        raise OutputError(folder, f"cannot be created ({error.strerror})", "Check the disk.") from error
     try:
         lock = locks.take(folder / _LOCK, wait=patience)
     except OSError as error:

@@ -34,7 +34,7 @@ def check_replaceable(folder: Path, settings: object) -> None:
         OutputError: it may not.
     """
     if not is_training(folder):
-        raise OutputError(folder, "is a folder with other files in it", "Choose an empty or a new folder.")
+        raise OutputError(folder, "contains other files", "Choose an empty or a new folder.")
     for path in (getattr(settings, name, "") for name in _READ):
         if where := relation(folder, path):
             raise OutputError(folder, f"{where} {path}, which is read for this run, and cannot be replaced",

@@ -53,7 +53,7 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
         files.path.mkdir(parents=True, exist_ok=True)
         lock = locks.take(files.lock, wait=2.0)
         if lock is None:
-            raise OutputError(run, "is being worked on by another process", "Stop that one, or wait for it.")
+            raise OutputError(run, "is in use by another process", "Stop that one, or wait for it.")
         with lock:
             _keep(files) if again else _clear(files)
             attempt = {"id": secrets.token_hex(8), "started": round(time.time(), 3),
@@ -87,7 +87,7 @@ def _check_own(files: JobFolder) -> None:
     there = [path for path in files.path.iterdir() if not path.name.startswith(".")] if files.path.is_dir() else []
     strange = [path.name for path in there if path not in (*files.all, files.lock)]
     if strange or (there and files.lock not in there):  # which every job makes first
-        raise OutputError(files.path, "is a folder with other files in it", "Choose another folder for the run.")
+        raise OutputError(files.path, "contains other files", "Choose another folder for the run.")
 
 
 def _clear(files: JobFolder) -> None:
@@ -96,7 +96,7 @@ def _clear(files: JobFolder) -> None:
     except PermissionError as error:  # Windows: a child that has just been started, and has no lock yet, writes there
         if not os.access(files.path, os.W_OK):
             raise
-        raise OutputError(files.run, "is being worked on by another process", "Stop that one, or wait for it."
+        raise OutputError(files.run, "is in use by another process", "Stop that one, or wait for it."
                           ) from error
     for file in files.all:
         remove(file)

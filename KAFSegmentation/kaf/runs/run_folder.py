@@ -79,7 +79,7 @@ class RunFolder:
                               "began", "Go on with the earlier one (--resume), or start again (--overwrite).")
         used = bool(own_content(self.path))
         if used and not (self.path / "settings.json").is_file():
-            raise OutputError(self.path, "is a folder with other files in it", "Choose an empty or a new folder.")
+            raise OutputError(self.path, "contains other files", "Choose an empty or a new folder.")
         if used and not (resume or overwrite):
             raise OutputError(self.path, "already holds a run",
                               "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")

@@ -72,7 +72,7 @@ def _check_free(folder: Path, verb: str) -> None:
     content = [file for file in folder.iterdir() if file.name != NAME and not file.name.startswith(".")] \
         if folder.is_dir() else []
     if verb in _ALONE and content and not (folder / "settings.json").is_file():
-        raise OutputError(folder, "is a folder with other files in it", "Choose an empty or a new folder.")
+        raise OutputError(folder, "contains other files", "Choose an empty or a new folder.")
     if content and (verb in _ALONE or (verb != "compare" and (folder / NAME).is_dir())):
         raise OutputError(folder, "already holds a run", "Resume it, overwrite it, or choose another folder.")
 

@@ -44,7 +44,7 @@ def embed(ready: LoadedModel, case: CachedCase, batch: int) -> np.ndarray:
         SettingsError: a network that has no bottleneck of its own to look at.
     """
     if ready.card.network["kind"] != "kaf" and not ready.in_3d:
-        raise SettingsError("by", f"coverage does not go with a network of kind {ready.card.network['kind']}",
+        raise SettingsError("by", f"coverage cannot be computed with a network of kind {ready.card.network['kind']}",
                             "Use weights that KAF has pretrained, or --by uncertainty.")
     network = _ToBottleneck(ready.network)
     means, shares = list[np.ndarray](), list[np.ndarray]()

@@ -56,7 +56,7 @@ def problems_of(error: ValidationError) -> str:
         where = ".".join(str(part) for part in item["loc"])
         words = item["msg"].removeprefix("Value error, ")
         if item["type"] == "string_unicode":
-            words = "holds characters that are no text (not valid UTF-8)"
+            words = "is not valid UTF-8"
         problems.append(f"{where}: {words}" if where else words)
     return "; ".join(problems)
 
@@ -69,7 +69,7 @@ def build(cls: type[S], values: dict[str, Any], source: object = "settings") -> 
         raise SettingsError(source, problems_of(error),
                             f"See `kaf {cls.verb()} --help` for every setting and its range.") from error
     except UnicodeEncodeError as error:  # from inside pydantic
-        raise SettingsError(source, "holds characters that are no text (not valid UTF-8)",
+        raise SettingsError(source, "is not valid UTF-8",
                             "Write it anew, in UTF-8.") from error
 
 

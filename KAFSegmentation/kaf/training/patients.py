@@ -31,7 +31,7 @@ def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
     """Training and validation patients of the settings; no patient is in both."""
     patients = sorted({case.patient for case in cases})
     if not patients:
-        raise InputError(settings.data, "holds no labelled case",
+        raise InputError(settings.data, "contains no labelled case",
                          "Put label maps beside the scans, or in a folder `labels`; `kaf data scan` explains.")
     if settings.validation_cases:
         unknown = set(settings.validation_cases) - set(patients)

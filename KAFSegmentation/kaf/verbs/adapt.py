@@ -86,14 +86,15 @@ def adapt(volume: Volume | str | Path, drawn: Volume | str | Path, settings: Ada
     place = choose_device(settings)
     base, tensors = load_tensors(find_model(settings.model))
     if base.network.get("dimensions", 2) == 3:
-        raise InputError(f"model {base.name}", "sees patches of the volume, and adapting teaches slices",
-                         "Choose a model that sees slices.")
+        raise InputError(f"model {base.name}", "is a 3-D model, and only 2-D models can be adapted",
+                         "Choose a model that segments slice by slice.")
     card = _card(base, settings)
     check_card(tidy_card(card))
     allowed = {0, *card.label_names}
     foreign = sorted(set(np.unique(drawn.voxels).tolist()) - allowed)
     if foreign:
-        raise InputError(drawn.source or "labels", f"hold the value {foreign[0]}, which is no structure of {card.name}",
+        raise InputError(drawn.source or "labels", f"contain the value {foreign[0]}, which is not a structure of "
+                         f"{card.name}",
                          "Name the structures with `labels`, or use the model's own values.")
     network = _start(base, tensors, card, settings, on_event)
     ready = LoadedModel(network, card, place)

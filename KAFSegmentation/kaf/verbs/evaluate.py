@@ -155,7 +155,7 @@ def _output_folder(settings: EvaluateSettings) -> Iterator[Path]:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"this folder cannot be made ({error.strerror})"
+        reason = f"this folder cannot be created ({error.strerror})"
         raise OutputError(output, reason, "Choose another folder.") from error
     try:
         check_tables([output / name for name in (TABLE, NUMBERS, REPORT)], settings.overwrite)

@@ -99,7 +99,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
             trained = loop.run()
         except KeyboardInterrupt:
             loop.save()
-            raise Cancelled(run.path, "training was stopped", "Go on later with --resume.") from None
+            raise Cancelled(run.path, "training was stopped", "Continue it with --resume.") from None
         epochs = (loop.state.step - loop.state.left_out) * settings.batch / len(task.slices)
         card = finetuned_card(settings, plan, split, loop.state.validations, base)
         verdict = _verdict(epochs, card, split, real, held_out, loop.state.validations, before)
@@ -177,9 +177,9 @@ def _unlabelled(settings: FinetuneSettings, plan: Plan, members: set[str], cache
     cases = [Case(case.name, case.patient, case.image) for case in scan_folder(settings.unlabelled).cases
              if case.patient not in members and not {case.name, case.patient} & set(settings.leave_out)]
     if not cases:
-        raise InputError(settings.unlabelled, "holds no scan of a patient who is not already used or left out",
+        raise InputError(settings.unlabelled, "contains no scan of a patient who is neither used already nor left out",
                          "Give a folder with other scans, or fine-tune without --unlabelled.")
-    send(Message(f"{len(cases)} unlabelled scans help."))
+    send(Message(f"Training also uses {len(cases)} unlabelled scans."))
     return cache_cases(cases, _slice_settings(settings, plan), cache, send)
 
 

@@ -62,7 +62,7 @@ def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
 
 def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent) -> Path:
     if settings.batch % ranks.world():
-        raise SettingsError("batch", f"{settings.batch} slices do not go into {ranks.world()} processes",
+        raise SettingsError("batch", f"{settings.batch} slices cannot be divided among {ranks.world()} processes",
                             f"Choose a multiple of {ranks.world()}.")
     leads = ranks.rank() == 0
     dataset = scan_folder(settings.data)
@@ -107,7 +107,7 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
             trained = loop.run()
         except KeyboardInterrupt:
             loop.save()
-            raise Cancelled(run.path, "pretraining was stopped", "Go on later with --resume.") from None
+            raise Cancelled(run.path, "pretraining was stopped", "Continue it with --resume.") from None
         assert isinstance(trained, Pretrainer)
         path = run.path / "model.safetensors"
         if leads:

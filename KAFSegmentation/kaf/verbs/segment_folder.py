@@ -96,11 +96,11 @@ class _Job:
         names = ", ".join(path.name for path, _ in others[:_SAID])
         names += f" and {len(others) - _SAID} more" * (len(others) > _SAID)
         if not self.overwrite:
-            raise OutputError(self.output, f"holds results of another model ({model}) or of other settings: {names}",
+            raise OutputError(self.output, f"contains results of another model ({model}) or of other settings: {names}",
                               "Choose another folder, or pass --overwrite to have both in this one.")
         if leads():
             self.on_event(Message(f"{self.output} also holds results of another model or of other settings, which "
-                                  f"stay: {names}.", "warning"))
+                                  f"are kept: {names}.", "warning"))
 
     def do(self, case: Case) -> None:
         wanted = self._wanted(case)

@@ -74,7 +74,7 @@ def select(settings: SelectSettings, on_event: OnEvent = ignore) -> Selection:
                           ready.card.digest)
     if not choices:
         raise InputError(settings.data, f"none of its unlabelled scans can be used; {left_out[0]}",
-                         "Mend or replace it.")
+                         "Fix or replace it.")
     words = {"settings": settings.model_dump(), **selection.to_dict()}
     write_set({output / TABLE: _csv(choices), output / NUMBERS: json.dumps(words, indent=1) + "\n"}, settings.overwrite)
     on_event(Result({**selection.to_dict(), "table": str(output / TABLE)}))
@@ -103,7 +103,7 @@ def _candidates(settings: SelectSettings) -> tuple[list[Case], list[Case]]:
             or (case.label is not None and not settings.ignore_labels)}
     free = [case for case in cases if case.patient not in done]
     if not free:
-        raise InputError(settings.data, "holds no patient who is not labelled or left out",
+        raise InputError(settings.data, "contains no patient who is neither labelled nor left out",
                          "Add scans, or choose among all with --ignore-labels.")
     return [case for case in cases if case.patient in done], free
 

@@ -142,7 +142,7 @@ def test_what_is_no_folder_of_scans_is_told_where_a_folder_is_to_come_out(kaf, m
 def test_a_scan_is_never_replaced_by_its_segmentation(kaf, scan, model):
     Path("mine.nii.gz").write_bytes(scan.read_bytes())
     done = kaf("segment", "mine.nii.gz", "--model", model, "--output", "mine.nii.gz", "--overwrite")
-    assert done.err == "kaf: mine.nii.gz: is read for this result itself. Choose another name for the result.\n"
+    assert done.err == "kaf: mine.nii.gz: is an input of this command. Choose another name for the result.\n"
     assert done.code == 1
     assert Path("mine.nii.gz").read_bytes() == scan.read_bytes()
 
@@ -152,7 +152,7 @@ def test_what_was_drawn_is_never_replaced_by_what_was_learnt(kaf, scan, model):
     write_labels("drawn.nii.gz", cardiac_phantom(3, slices=3, size=48, spacing=3.0)[1], LABELS)
     before = Path("drawn.nii.gz").read_bytes()
     done = kaf("adapt", scan, "drawn.nii.gz", "--model", model, "--output", "drawn.nii.gz", "--overwrite")
-    assert (done.code, "drawn.nii.gz: is read for this result itself" in done.err) == (1, True)
+    assert (done.code, "drawn.nii.gz: is an input of this command" in done.err) == (1, True)
     assert Path("drawn.nii.gz").read_bytes() == before
     for more, words in ((["--output", "a.png"], "its suffix is none"), (["--model", "nobody"], "not in the library"),
                         (["--save-model", "no/m.safetensors"], "the folder no does not exist")):

@@ -128,7 +128,7 @@ def test_ctrl_c_in_training_keeps_a_checkpoint_to_go_on_from(kaf, monkeypatch):
         patch.setattr(Loop, "_step", stopped)
         done = kaf(*train)
     assert done.code == 1
-    assert done.err.endswith("kaf: run: training was stopped. Go on later with --resume.\n")
+    assert done.err.endswith("kaf: run: training was stopped. Continue it with --resume.\n")
     assert not Path("run/model.safetensors").exists()
     again = kaf(*train)
     assert (again.code, "--resume" in again.err) == (1, True)

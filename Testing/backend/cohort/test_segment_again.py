@@ -94,7 +94,7 @@ def test_a_second_model_for_other_scans_in_the_same_folder_is_refused_or_told(da
     run(data, output, models[0])
     before = content(output)
     more = scans(tmp_path / "more", "q1")
-    with pytest.raises(OutputError, match=r"done: holds results of another model \(first\) .*: p1-seg.json, p2"):
+    with pytest.raises(OutputError, match=r"done: contains results of another model \(first\) .*: p1-seg.json, p2"):
         run(more, output, models[1])
     assert content(output) == before
     heard: list = []
@@ -158,7 +158,7 @@ def test_a_report_that_does_not_say_which_scan_it_saw_is_not_believed(data, outp
     for name in ("p1", "p2"):
         words = {key: value for key, value in report(output, name).items() if key not in ("input_file", "files")}
         (output / f"{name}-seg.json").write_text(json.dumps(words))
-    with pytest.raises(OutputError, match="made by a version of KAF that did not keep which scan it had seen"):
+    with pytest.raises(OutputError, match="made by a version of KAF that did not record the scan"):
         run(data, output, models[0])
     assert run(data, output, models[0], overwrite=True).written == ["p1", "p2"]
 
@@ -177,7 +177,7 @@ def test_what_a_person_corrected_is_kept_whatever_is_asked(data, output, models)
 
 def test_another_format_replaces_the_files_of_the_first_when_asked(data, output, models):
     run(data, output, models[0])
-    with pytest.raises(OutputError, match=r"p1-seg\.json: tells of other files: p1-seg\.json, p1\.seg\.nrrd"):
+    with pytest.raises(OutputError, match=r"p1-seg\.json: lists other files: p1-seg\.json, p1\.seg\.nrrd"):
         run(data, output, models[0], suffix=".nii.gz")
     run(data, output, models[0], suffix=".nii.gz", overwrite=True)
     assert content(output).keys() == {"p1.nii.gz", "p1-seg.json", "p2.nii.gz", "p2-seg.json"}

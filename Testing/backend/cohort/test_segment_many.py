@@ -67,7 +67,7 @@ def test_results_of_another_kind_are_not_mixed_or_replaced_unasked(tmp_path, cas
     (output / "p2.seg.nrrd").write_bytes(b"drawn by hand")
     before = stamps(output)
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match=r"p2\.seg\.nrrd: is not known to be KAF's: there is no report"):
+        with pytest.raises(OutputError, match=r"p2\.seg\.nrrd: may not be a result of KAF: there is no report"):
             verb.segment_folder(cases, settings(model), output, overwrite=overwrite)
     with pytest.raises(OutputError, match=r"p1-seg\.json: was made with other settings \(flips\)"):
         verb.segment_folder(cases[:1], settings(model, flips=True), output)

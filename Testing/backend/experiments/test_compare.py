@@ -101,9 +101,9 @@ def test_other_folds_in_the_same_folder_are_refused(done, scans):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"finetune": {"epochs": 0.9}}, r"scratch.m2-draw0-fold0.run: was begun with other settings \(epochs\)"),
-    ({"pretrain": {"batch": 3}}, r"simclr.pretraining-fold0: was begun with other settings \(batch\)"),
-    ({"transductive": True}, r"simclr.pretraining-fold0: was begun with other settings \(leave_out\)"),
+    ({"finetune": {"epochs": 0.9}}, r"scratch.m2-draw0-fold0.run: was started with other settings \(epochs\)"),
+    ({"pretrain": {"batch": 3}}, r"simclr.pretraining-fold0: was started with other settings \(batch\)"),
+    ({"transductive": True}, r"simclr.pretraining-fold0: was started with other settings \(leave_out\)"),
     ({"flips": True}, r"m2-draw0-fold0: was tested with other settings \(flips\)"),
 ], ids=lambda value: "-".join(value) if isinstance(value, dict) else "")
 def test_networks_of_other_settings_are_not_taken_for_those_that_are_asked_for(done, scans, change, words):
@@ -130,12 +130,12 @@ def test_a_scan_that_is_replaced_ends_the_experiment(tmp_path):
     for name in ("a.nii.gz", "b_gt.nii.gz"):
         kept = (data / name).read_bytes()
         shutil.copyfile(data / name.replace("a", "c", 1).replace("b_", "d_"), data / name)
-        with pytest.raises(OutputError, match=rf"holds an experiment on other files: .*: {name[0]}\. "):
+        with pytest.raises(OutputError, match=rf"contains an experiment on other files: .*: {name[0]}\. "):
             compare(settings)
         (data / name).write_bytes(kept)
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "comparison.csv").write_text("mine")
-    with pytest.raises(OutputError, match=r"more: is a folder with other files in it"):
+    with pytest.raises(OutputError, match=r"more: contains other files"):
         compare(settings.model_copy(update={"output": str(tmp_path / "more")}))
     assert [path.name for path in (tmp_path / "more").iterdir()] == ["comparison.csv"]
     (tmp_path / "out" / "comparison.html").write_text("<html>mine</html>")

@@ -228,7 +228,7 @@ def test_in_the_end_the_processor_goes_on():
     assert network.seen[:4] == [4, 2, 1, 1]
     assert predictor.place.device.type == "cpu"
     assert "ran out of memory" in predictor.place.reason
-    words = [event.text.split("going on with ")[1] for event in events]
+    words = [event.text.split("continuing with ")[1] for event in events]
     assert words == ["2 slices at a time.", "1 slice at a time.", "the processor."]
 
 
@@ -244,7 +244,7 @@ def test_on_a_processor_without_memory_the_batch_is_halved_too():
     predictor, events = run_failing(network, 4)
     assert network.seen == [4, 2, 2, 2, 1]
     assert predictor.place is CPU
-    assert [event.text for event in events] == ["This computer ran out of memory: going on with 2 slices at a time."]
+    assert [event.text for event in events] == ["This computer ran out of memory: continuing with 2 slices at a time."]
 
 
 def test_a_processor_without_memory_for_a_slice_says_what_to_do():

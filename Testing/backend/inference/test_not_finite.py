@@ -124,7 +124,7 @@ def test_an_answer_that_is_no_number_is_an_error_that_names_the_slice(value, fli
     with pytest.raises(InputError) as caught:
         list(predictor(image, points))
     assert caught.value.subject == "heart.nrrd"
-    assert caught.value.reason == "the model answers slice 3 of it with numbers that are NaN or infinite"
+    assert caught.value.reason == "the model's output for slice 3 contains values that are NaN or infinite"
     assert [index for part, _ in SlicePredictor(Answers(value), CPU, batch=2, flips=flips)(image, points, [0, 1, 4])
             for index in part] == [0, 1, 4]
 
@@ -133,7 +133,7 @@ def test_an_answer_that_is_no_number_is_an_error_that_names_the_slice(value, fli
 def test_the_same_in_3d(flips):
     image = np.ones((9, 16, 16), np.float32)
     predictor = VolumePredictor(Answers(NAN), CPU, flips=flips, patch=(4, 16, 16), source="heart.nrrd")
-    with pytest.raises(InputError, match=r"^heart\.nrrd: the model answers slice 0 of it with numbers that are NaN"):
+    with pytest.raises(InputError, match=r"^heart\.nrrd: the model's output for slice 0 contains values that are NaN"):
         list(predictor(image))
 
 
@@ -155,7 +155,7 @@ def test_segmenting_explaining_and_adapting_with_such_answers_is_an_error(scan, 
     drawn = Volume(np.ones(scan.voxels.shape, np.uint8), scan.affine)
     for work in (lambda: run(model, scan), lambda: explain(scan, ExplainSettings(model=model, **RUN)),
                  lambda: adapt(scan, drawn, AdaptSettings(model=model, seconds=1, **RUN))):
-        with pytest.raises(InputError, match=r"^heart\.nrrd: the model answers slice 0 of it with numbers that are"):
+        with pytest.raises(InputError, match=r"^heart\.nrrd: the model's output for slice 0 contains values that are"):
             work()
 
 

@@ -294,5 +294,5 @@ def test_a_damaged_model_is_not_kept(folder, path):
 
 def test_a_model_is_not_kept_where_no_folder_can_be_made(folder, path, tmp_path):
     (tmp_path / "user").write_text("a file where the folder should be")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         keep_model(path, "mine")

@@ -239,7 +239,7 @@ def test_a_folder_of_somebody_called_job_is_not_touched(begin, tmp_path):
     own.mkdir(parents=True)
     for name in ("thesis.doc", "log.txt"):
         (own / name).write_text("mine")
-        with pytest.raises(OutputError, match=r"job: is a folder with other files in it"):
+        with pytest.raises(OutputError, match=r"job: contains other files"):
             begin()
         assert [(path.name, path.read_text()) for path in own.iterdir()] == [(name, "mine")]
         (own / name).unlink()
@@ -293,7 +293,7 @@ def test_who_looks_already_sees_the_new_attempt(begin, tmp_path):
 def test_a_folder_is_free_until_something_is_written_in_it(tmp_path, begin):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "letter.txt").touch()
-    with pytest.raises(OutputError, match="other files in it"):
+    with pytest.raises(OutputError, match="contains other files"):
         begin("mine")
     assert not (tmp_path / "runs" / "mine" / "job").exists()
     broken = tmp_path / "broken"

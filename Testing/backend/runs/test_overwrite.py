@@ -150,7 +150,7 @@ def settings_of_another_program(home: Path, run: Path) -> dict:
     (unlabelled_scans_around_the_run, "lies inside .*, which is read for this run"),
     (a_link_in_place_of_the_checkpoints, "KAF did not write and cannot be replaced: checkpoints"),
     (a_repository, r"KAF did not write and cannot be replaced: \.git/config"),
-    (settings_of_another_program, "is a folder with other files in it"),
+    (settings_of_another_program, "contains other files"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_what_is_no_run_alone_is_never_replaced(home, run, prepare, words):
     settings = again(home, run, **prepare(home, run))

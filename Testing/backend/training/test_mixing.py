@@ -206,7 +206,7 @@ def test_a_run_with_unlabelled_scans_trains_and_says_so(folder):
     settings = small_run(folder, folder / "scans", "mixed", cases=("anna",), unlabelled=str(folder / "scans"),
                          unlabelled_after=0.5, epochs=3)
     path = finetune(settings, heard.append)
-    assert "2 unlabelled scans help." in [event.text for event in heard if isinstance(event, Message)]
+    assert "Training also uses 2 unlabelled scans." in [event.text for event in heard if isinstance(event, Message)]
     plain = finetune(small_run(folder, folder / "scans", "plain", cases=("anna",), epochs=3))
     assert read_card(path).digest != read_card(plain).digest
     assert read_card(path).recipe["unlabelled"] == "scans", "no private path travels"
@@ -217,7 +217,7 @@ def test_a_run_with_unlabelled_scans_trains_and_says_so(folder):
 def test_patients_with_labels_or_left_out_are_no_unlabelled_scans(folder):
     settings = small_run(folder, folder / "scans", "nobody", cases=("anna",), unlabelled=str(folder / "scans"),
                          leave_out=("bert", "carl"))
-    with pytest.raises(InputError, match="holds no scan of a patient who is not already used or left out"):
+    with pytest.raises(InputError, match="contains no scan of a patient who is neither used already nor left out"):
         finetune(settings)
 
 

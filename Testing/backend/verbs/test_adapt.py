@@ -100,7 +100,7 @@ def test_what_cannot_be_learned_is_said_in_words(heart, model):
         adapt(scan, truth, settings(model, slices=(9,)))
     with pytest.raises(InputError, match="do not lie on the grid"):
         adapt(scan, Volume(truth.voxels[:-1], truth.affine), settings(model))
-    with pytest.raises(InputError, match="value 7, which is no structure of tiny"):
+    with pytest.raises(InputError, match="value 7, which is not a structure of tiny"):
         adapt(scan, Volume(np.full_like(truth.voxels, 7), truth.affine), settings(model))
 
 

@@ -79,13 +79,13 @@ def test_weights_without_labels_show_clusters_and_segment_nothing(weights, scan)
     result = segment(scan, SegmentSettings(model=str(weights), clusters=True, **RUN))
     assert len(np.unique(result.clusters.voxels)) > 1
     assert not result.labels.voxels.any()
-    with pytest.raises(InputError, match="is pretrained weights, which segment nothing yet"):
+    with pytest.raises(InputError, match="holds pretrained weights only, which cannot segment yet"):
         segment(scan, SegmentSettings(model=str(weights), **RUN))
 
 
 def test_a_model_without_clusters_says_so(folder, scan):
     plain = finetune(small_run(folder, folder / "scans", "plain"))
-    with pytest.raises(InputError, match="holds no clusters"):
+    with pytest.raises(InputError, match="has no clusters"):
         segment(scan, SegmentSettings(model=str(plain), clusters=True, **RUN))
 
 

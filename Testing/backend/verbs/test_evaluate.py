@@ -156,7 +156,7 @@ def test_a_file_that_is_no_evaluation_is_not_replaced(folders, name):
 
 def test_an_output_folder_that_is_a_file_is_refused(folders):
     folders[2].write_text("taken")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         evaluate(settings(folders))
 
 

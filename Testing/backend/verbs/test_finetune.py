@@ -146,7 +146,7 @@ def test_folders_that_are_no_runs_are_never_touched(folder, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
     for how in ({}, {"resume": True}, {"overwrite": True}):
-        with pytest.raises(OutputError, match="is a folder with other files in it"):
+        with pytest.raises(OutputError, match="contains other files"):
             finetune(small_run(tmp_path, folder / "scans", "photos", **how))
     assert [file.name for file in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
 
@@ -167,7 +167,7 @@ def test_patients_that_are_not_there_are_named(folder, tmp_path, values, words):
 def test_labels_are_needed(tmp_path):
     write_phantoms(tmp_path / "scans", ("anna",))
     (tmp_path / "scans" / "anna_gt.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"scans: holds no labelled case. Put label maps beside the scans"):
+    with pytest.raises(InputError, match=r"scans: contains no labelled case. Put label maps beside the scans"):
         finetune(small_run(tmp_path, tmp_path / "scans"))
     write_phantoms(tmp_path / "blank", ("anna", "bert"), blank=True)
     with pytest.raises(InputError, match=r"blank: no label map holds any structure \(all voxels are 0\)"):
@@ -219,7 +219,7 @@ def test_a_stop_keeps_a_checkpoint_and_going_on_gives_the_same_model(folder, tmp
         return real(self, batch, *rest)
 
     monkeypatch.setattr(SegmentationTask, "loss", loss)
-    with pytest.raises(Cancelled, match=r"run: training was stopped\. Go on later with --resume\."):
+    with pytest.raises(Cancelled, match=r"run: training was stopped\. Continue it with --resume\."):
         finetune(settings)
     assert [file.name for file in (tmp_path / "run" / "checkpoints").iterdir()] == [
         f"checkpoint-{step:08d}.safetensors"]

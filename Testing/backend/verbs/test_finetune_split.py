@@ -70,7 +70,7 @@ def test_cases_are_chosen_by_their_names_or_their_patients():
     assert choose_cases(CASES, settings()) == CASES
     with pytest.raises(InputError, match=r"scans: has no labelled case p05_EX, q\. See"):
         choose_cases(CASES, settings(cases=("q", "p03", "p05_EX")))
-    with pytest.raises(InputError, match="holds no labelled case"):
+    with pytest.raises(InputError, match="contains no labelled case"):
         split_cases(choose_cases([], settings()), settings())
 
 

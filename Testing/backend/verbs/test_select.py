@@ -132,7 +132,7 @@ def test_scans_that_cannot_be_used_are_left_out_with_words(settings, tmp_path, s
     ({"labelled": ("nobody",)}, InputError, "has no case or patient nobody"),
     ({"by": "uncertainty"}, SettingsError, "uncertainty needs a model that segments"),
     ({"data": "nowhere"}, InputError, "there is no such folder"),
-    ({"leave_out": tuple(f"{list(KINDS)[i % 3]}{i}" for i in range(9))}, InputError, "holds no patient who is not"),
+    ({"leave_out": tuple(f"{list(KINDS)[i % 3]}{i}" for i in range(9))}, InputError, "no patient who is neither"),
 ])
 def test_bad_input_is_told(settings, tmp_path, values, error, words):
     with pytest.raises(error, match=words):

@@ -149,7 +149,7 @@ def test_what_needs_slices_says_so(made):
     volume, drawn = Volume(image, np.diag([1.0, 1.0, 2.0, 1.0])), Volume(truth, np.diag([1.0, 1.0, 2.0, 1.0]))
     with pytest.raises(InputError, match="has no keypoint attention"):
         explain(volume, ExplainSettings(model=str(model), **RUN))
-    with pytest.raises(InputError, match="sees patches of the volume"):
+    with pytest.raises(InputError, match="is a 3-D model"):
         adapt(volume, drawn, AdaptSettings(model=str(model), **RUN))
     for wrong, words in (({"method": "pgl+simclr"}, "method simclr learns from slices"),
                          ({"labelled": str(folder / "scans")}, "on slices only"), ({"slice_context": 1}, "patches")):
