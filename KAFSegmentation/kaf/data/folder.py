@@ -10,21 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from kaf.data import names
-from kaf.data.pairing import Item, classify, count, distinct, first_channels, pair, some
-from kaf.data.walk import is_utf8, walk
+from kaf.data.dicom_folders import are_dicom, dicom_scans, maybe_dicom_file
+from kaf.data.pairing import Item, classify, count, distinct, first_channels, own_places, pair, some
+from kaf.data.walk import walk
 from kaf.imaging.file_names import split_extension, without_image_word
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message
-from kaf.runtime.files import is_regular
 from kaf.runtime.message_codes import UNLABELLED
-
-_DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima", ".dc3")
-_SCAN_MODALITIES = frozenset(("CT", "MR", "PT", "NM", "US", "XA", "OT", "CR", "DX", "MG", "RF", ""))
-_LOOK_AT = 20  # DICOM files tried until one is a slice of a scan
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ def scan_folder(folder: str | Path) -> Dataset:
     root = Path(folder).expanduser()
     problems: list[str] = []
     files, others = _walk(root, problems)
-    files, patient_ids = _dicom_scans(files, problems)
+    files, patient_ids = dicom_scans(files, problems)
     items = classify(files, problems)
     labels = [item for item in items if item.label]
     images = distinct((item for item in items if not item.label), problems)
@@ -115,12 +110,12 @@ def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
             stem, extension = split_extension(name)
             if extension:
                 volumes.append(Item(place / name, relative, stem, extension))
-            elif _maybe_dicom(name):
+            elif maybe_dicom_file(name):
                 maybe_dicom.append(name)
             else:
                 others[Path(name).suffix.lower()] += 1
         items.extend(volumes)
-        if not _are_dicom(place, maybe_dicom):
+        if not are_dicom(place, maybe_dicom):
             others.update(Path(name).suffix.lower() for name in maybe_dicom)
         elif volumes:  # slices and a label map in one folder: it is the case's folder
             items.append(Item(place, relative, "dicom", ""))
@@ -128,81 +123,6 @@ def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
             *above, own = relative or (root.resolve().name,)
             items.append(Item(place, tuple(above), own, ""))
     return items, others
-
-
-def _maybe_dicom(name: str) -> bool:
-    suffix = Path(name).suffix.lower()
-    return name.upper() != "DICOMDIR" and (suffix in (*_DICOM_EXTENSIONS, "") or suffix[1:].isdigit())
-
-
-def _can_be_slice(path: Path) -> bool:
-    """Whether a file may be DICOM, and asking ITK about it ends."""
-    return _maybe_dicom(path.name) and is_utf8(path.name) and is_regular(path)
-
-
-def _are_dicom(place: Path, candidates: Sequence[str]) -> bool:
-    """DICOM by extension, or by the four letters after the preamble of one of the first files."""
-    if any(name.lower().endswith(_DICOM_EXTENSIONS) for name in candidates):
-        return True
-    for name in candidates[:3]:
-        try:
-            if (place / name).stat().st_size < 132:  # where the letters end; files of the kernel have no size at all
-                continue
-            with (place / name).open("rb") as file:
-                file.seek(128)
-                if file.read(4) == b"DICM":
-                    return True
-        except OSError:
-            continue
-    return False
-
-
-def _dicom_scans(items: list[Item], problems: list[str]) -> tuple[list[Item], dict[Path, str]]:
-    """Items without DICOM folders that hold no scan, and the patient of each that does.
-
-    The patient is the PatientID; where there is none, or all patients' folders say the same, the top folder.
-    """
-    headers = {item.path: _dicom_header(item.path) for item in items if not item.extension}
-    empty = [item.shown for item in items if not item.extension and headers[item.path] is None]
-    if empty:
-        problems.append(f"{count(empty, 'DICOM folder')} without a readable scan (structures, doses, reports "
-                        f"or damaged files) left out: {some(empty)}. Copy a scan that is missing again")
-    found = {path: identity for path, identity in headers.items() if identity is not None}
-    items = [item for item in items if item.extension or item.path in found]
-    tops = {item.path: (*_own_places(item), item.stem)[0] for item in items if not item.extension}
-    identities = set(found.values())
-    if len(identities) == 1 and len(set(tops.values())) > 1 and "" not in identities:
-        problems.append(f"every DICOM series has the PatientID {identities.pop()}: patients are told apart "
-                        "by their folders")
-        return items, tops
-    return items, {path: identity or names.patient_of(tops[path]) for path, identity in found.items()}
-
-
-def _dicom_header(folder: Path) -> str | None:
-    """PatientID (0010,0020) of a folder's first slice, "" where there is none; None without a slice."""
-    import SimpleITK  # takes a quarter of a second, and only DICOM needs it
-
-    from kaf.imaging.dicom_check import refuse_damage
-
-    shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # GDCM warns about every odd tag
-    try:
-        slices = (path for path in sorted(folder.iterdir()) if _can_be_slice(path))
-        for file in islice(slices, _LOOK_AT):
-            reader = SimpleITK.ImageFileReader()
-            reader.SetFileName(str(file))
-            try:
-                refuse_damage(folder, file)
-                reader.ReadImageInformation()
-            except (RuntimeError, OSError, InputError):
-                continue
-            tags = {key: reader.GetMetaData(key).strip(" \0") if reader.HasMetaDataKey(key) else ""
-                    for key in ("0008|0060", "0010|0020")}
-            if tags["0008|0060"] in _SCAN_MODALITIES:
-                return tags["0010|0020"]
-        return None
-    finally:
-        SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
 def _cases(
@@ -230,7 +150,7 @@ def _cases(
 
 def _patient(item: Item, home: str, per_case: bool, clash: bool) -> str:
     """By BIDS, by a folder that is a patient's, else by the file name (with its folder where names clash)."""
-    place = _own_places(item)
+    place = own_places(item)
     if any(part.startswith("sub-") for part in (*place, item.stem)):
         return names.patient_of("/".join((*place, item.stem)))
     for part in place:
@@ -239,12 +159,6 @@ def _patient(item: Item, home: str, per_case: bool, clash: bool) -> str:
     if not names.case_key(item.full) or (per_case and place):
         return names.patient_of((home, *place)[-1])
     return names.patient_of("_".join((*place, item.stem)) if clash else item.stem)
-
-
-def _own_places(item: Item) -> list[str]:
-    """The folders that may be a site's or a patient's: not "images", "train" or "CT"."""
-    return [part for part in item.relative
-            if not (names.folder_role(part)[0] or names.is_split(part) or names.is_modality(part))]
 
 
 def _layout(images: Sequence[Item], pairs: dict[Path, Item], channels: bool) -> str:

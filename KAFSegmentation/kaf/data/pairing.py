@@ -263,3 +263,9 @@ def some(things: Iterable[object], limit: int = 5) -> str:
     listed = [str(thing) for thing in things]
     more = len(listed) - limit
     return ", ".join(listed[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def own_places(item: Item) -> list[str]:
+    """The folders that may be a site's or a patient's: not "images", "train" or "CT"."""
+    return [part for part in item.relative
+            if not (names.folder_role(part)[0] or names.is_split(part) or names.is_modality(part))]

@@ -12,21 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kaf.cohort.tables import check_tables
 from kaf.data.folder import Case, scan_folder
-from kaf.data.plan import compact_network
 from kaf.data.splits import Split, few_shot, k_folds
 from kaf.evaluation.comparison import Cell, as_csv, differences, rows
 from kaf.evaluation.comparison_page import comparison_page
 from kaf.evaluation.dice import overlap
 from kaf.evaluation.metrics import case_metrics
 from kaf.evaluation.results import plain_numbers
+from kaf.experiments.arms import arm_of
 from kaf.experiments.kept import check_data, check_recipe, records_of
 from kaf.imaging.volume import read_labels
-from kaf.network import build_network
-from kaf.network.build import count_parameters
 from kaf.runs.earlier import own_content
 from kaf.runs.job_folder import read_json
 from kaf.runtime import locks
@@ -36,9 +32,8 @@ from kaf.runtime.file_set import write_set
 from kaf.runtime.files import atomic_write
 from kaf.runtime.message_codes import NETWORK
 from kaf.settings.base import build
-from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
+from kaf.settings.compare import CompareSettings
 from kaf.settings.finetune import FinetuneSettings
-from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import PretrainSettings
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.finetune import finetune
@@ -93,37 +88,6 @@ def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, 
         experiment.run(plans)
     cells = list(_read(Path(settings.output), plans))
     return _report(settings, cells, len(plans), on_event)
-
-
-def arm_of(name: str, settings: CompareSettings) -> ArmSettings:
-    """What an arm changes, from its name or from the settings."""
-    if name in settings.arms:
-        return settings.arms[name]
-    base = name.removesuffix("+unlabelled")
-    change: dict[str, Any] = {"unlabelled": settings.unlabelled or settings.data} if base != name else {}
-    network = _network(settings)
-    if base == SCRATCH:
-        return ArmSettings(finetune={**change, "network": network.model_dump()})
-    if base in (PLAIN, PLAIN_LARGE):
-        plain = network.model_copy(update={"fusion": "none", "decoder_width": None})
-        if base == PLAIN_LARGE:
-            plain = _of_equal_size(plain, count_parameters(build_network(network)))
-        return ArmSettings(finetune={**change, "network": plain.model_dump()})
-    return ArmSettings(pretrain={"method": base, "network": network.model_dump()}, finetune=change)
-
-
-def _network(settings: CompareSettings) -> NetworkSettings:
-    given = settings.finetune.get("network") or settings.pretrain.get("network")
-    context = settings.finetune.get("slice_context", settings.pretrain.get("slice_context", 0))
-    return build(NetworkSettings, given) if given else compact_network(2, int(context))
-
-
-def _of_equal_size(plain: NetworkSettings, parameters: int) -> NetworkSettings:
-    """The width whose number of parameters is nearest."""
-    with torch.device("meta"):  # shapes without weights
-        sizes = {width: count_parameters(build_network(plain.model_copy(update={"width": width})))
-                 for width in range(4, 129, 2)}
-    return plain.model_copy(update={"width": min(sizes, key=lambda width: abs(sizes[width] - parameters))})
 
 
 def _folds(cases: Sequence[Case], settings: CompareSettings) -> list[Split]:

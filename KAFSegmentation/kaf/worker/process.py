@@ -241,11 +241,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = _Parser(prog="python -m kaf.worker", description=__doc__.split("\n")[0])
+    parser = _Parser(prog="python -m kaf.worker", description="The resident process: requests on stdin, answers on stdout.")
     parser.add_argument("--verbs", metavar="MODULE:TABLE",
-                        help="a dictionary of more verbs, for tests and extensions; torch then loads on use")
+                        help="table of further verbs, for tests and extensions; torch is then imported on first use")
     parser.add_argument("--own-group", action="store_true",
-                        help="end the whole process group when stdin closes (it was made for this worker)")
+                        help="end the whole process group, which was made for this worker, when stdin closes")
     options = parser.parse_args(arguments)
     verbs = {**VERBS, **(table_of(options.verbs) if options.verbs else {})}
     requests, answers = _claim_pipes()

@@ -12,7 +12,8 @@ from small_models import write_phantoms
 
 from kaf.data.splits import few_shot
 from kaf.evaluation.comparison import Cell, differences, rows
-from kaf.experiments.compare import arm_of, compare
+from kaf.experiments.arms import arm_of
+from kaf.experiments.compare import compare
 from kaf.modelfile.card import read_card
 from kaf.network import build_network
 from kaf.network.build import count_parameters
