@@ -241,7 +241,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = _Parser(prog="python -m kaf.worker", description="The resident process: requests on stdin, answers on stdout.")
+    parser = _Parser(prog="python -m kaf.worker",
+                     description="The resident process: requests on stdin, answers on stdout, one at a time.")
     parser.add_argument("--verbs", metavar="MODULE:TABLE",
                         help="table of further verbs, for tests and extensions; torch is then imported on first use")
     parser.add_argument("--own-group", action="store_true",
