@@ -1,4 +1,4 @@
-"""Random geometry of training slices: sampled apart from being applied, exact for keypoints.
+"""Spatial augmentation of training slices: sampled apart from being applied, exact for keypoints.
 
 A :class:`Warp` says for every output pixel p where it is read: source(p) = matrix @ (p, 1) + displacement(p).
 Images and labels are resampled along it; keypoints go the other way by inverting it, never as a label image.

@@ -1,4 +1,4 @@
-"""Random intensity changes of training patches, in place on (C, H, W) float32 with mean about 0, spread about 1."""
+"""Intensity augmentation of training patches, in place on (C, H, W) float32 of mean about 0 and deviation about 1."""
 
 from __future__ import annotations
 

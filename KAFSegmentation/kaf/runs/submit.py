@@ -1,4 +1,4 @@
-"""Training as a job of a SLURM cluster, through submitit: preempted or out of time, it is queued again and goes on."""
+"""Training as a job of a SLURM cluster, through submitit: preempted or out of time, it is requeued and resumed."""
 
 from __future__ import annotations
 

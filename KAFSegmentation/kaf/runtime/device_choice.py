@@ -1,4 +1,4 @@
-"""Where a network runs: device, threads, precision, each with its reason in words."""
+"""Where a network runs: device, threads, mixed precision (AMP, bf16), each with its reason for the user."""
 
 from __future__ import annotations
 

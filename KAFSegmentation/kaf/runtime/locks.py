@@ -1,4 +1,4 @@
-"""Locks of the operating system on files: whoever holds one is alive, however it may end.
+"""File locks of the operating system, in place of a heartbeat: whoever holds one is alive, however it ends.
 
 Every lock of KAF is one of these.  Only the standard library: Slicer's own process uses this file, and hands the lock
 of a job over to the process that works on it, which lock libraries do not do.

@@ -1,4 +1,4 @@
-"""Several processes that train one network (torchrun): who am I, and sums over all of them with gradients.
+"""Distributed data-parallel training (DDP, torchrun): rank, world size, and sums over all processes with gradients.
 
 Every function does nothing when there is one process.  A loss made of these sums is the loss of the joint batch
 on every rank; ``average_gradients`` then gives each rank the gradient of that loss.

@@ -1,1 +1,1 @@
-"""The training loop and what keeps a run safe: checkpoints, averaged weights, the run folder."""
+"""The training loop with checkpoints, EMA, schedule, validation, probe and monitors."""

@@ -1,4 +1,4 @@
-"""How long a run will take and how much memory it needs, from three steps that leave no trace."""
+"""Estimated time and memory of a run, from three training steps without effect."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _duration(seconds: float) -> str:
 
 
 def forecast(loop: Loop) -> Forecast:
-    """Compute the gradients of three steps and forget them; the first one, which warms up, is not counted.
+    """Time three steps whose gradients are discarded; the first one, a warm-up, is not counted.
 
     Raises:
         ResourceError: not even a part of a batch fits into the memory.

@@ -1,9 +1,9 @@
-"""Unlabelled scans that go on helping: labelled and unlabelled slices are pasted into each other (BCP).
+"""Semi-supervised fine-tuning: labelled and unlabelled slices are pasted into each other (BCP, mean teacher).
 
 Bai et al., Bidirectional Copy-Paste for Semi-Supervised Medical Image Segmentation, CVPR 2023: a box of a labelled
-slice is pasted onto an unlabelled one and the other way round; the labels of unlabelled pixels are those that the
-moving average of the network (the mean teacher) gives them, the largest connected part of each structure.  Unlike
-there, half of every batch stays labelled slices as they are, and pixels of which the teacher is unsure do not count.
+slice is pasted onto an unlabelled one and the other way round; unlabelled pixels get pseudo-labels from the EMA of the
+network (the mean teacher), of which the largest connected component of each structure counts.  Unlike there, half of
+every batch stays labelled slices as they are, and pixels of which the teacher is uncertain do not count.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from kaf.data.views import UnlabelledSlices, View
 from kaf.imaging.pixels import nearest_pixel
 from kaf.training.task import SegmentationTask
 
-_SURE = 0.9  # the probability from which on a guess counts
+_CONFIDENT = 0.9  # probability from which on a pseudo-label counts
 _BOX = 2 / 3  # of each side of the patch, as published for ACDC
 
 
 @dataclass
 class Mixed:
-    """A labelled batch and, once they help, as many unlabelled slices as half of it."""
+    """A labelled batch, and half as many unlabelled slices."""
 
     labelled: Batch
     unlabelled: View
@@ -38,7 +38,7 @@ class Mixed:
 class MixingTask(SegmentationTask):
     """Supervised for the first share ``after`` of the run, then on slices mixed with unlabelled ones.
 
-    ``weight`` is that of a pixel whose label the teacher guessed, beside 1 for a labelled one.
+    ``weight`` is that of a pixel with a pseudo-label; a labelled one has 1.
     """
 
     unlabelled: UnlabelledSlices
@@ -95,7 +95,7 @@ def labelled_pixels(boxes: Tensor) -> Tensor:
 
 def surely(logits: Tensor) -> Tensor:
     """(B, K, H, W) -> (B, H, W) bool: the best class has a probability of 0.9 or more."""
-    return logits.softmax(1).amax(1) >= _SURE
+    return logits.softmax(1).amax(1) >= _CONFIDENT
 
 
 def largest_parts(logits: Tensor) -> Tensor:

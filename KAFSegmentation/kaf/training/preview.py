@@ -50,7 +50,7 @@ class Preview:
             return {}
         found = probe(network.network, self._place, self.cases, self._context)
         better = found - self._untrained
-        words = "is helping" if better > 0.01 else "is not helping yet"
+        words = "helps" if better > 0.01 else "does not help yet"
         self._send(Message(f"Pretraining {words}: a linear probe reaches Dice {found:.3f} on the labelled cases, "
                            f"{self._untrained:.3f} with untrained weights."))
         return {"probe Dice": found, "untrained Dice": self._untrained}

@@ -1,7 +1,7 @@
-"""Is pretraining helping yet?  A linear reader of the frozen encoder, on a few labelled cases.
+"""Does pretraining help yet?  A linear probe of the frozen encoder, on a few labelled cases.
 
-The reader learns from every second patient and reads the others; then the halves change places.  It sees a coarse
-grid (every fourth pixel), so its Dice compares representations and promises nothing about segmentation.
+The probe is fitted to every second patient and evaluated on the others, then the other way round.  It works on a coarse
+grid (every fourth pixel), so its Dice compares representations and does not predict that of a segmentation.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _RIDGE = 1e-2
 
 
 def probe(network: nn.Module, place: DeviceChoice, cases: Sequence[CachedCase], context: int) -> float:
-    """Mean Dice, 0..1, of the linear reader over labels and cases; with one patient the odd and even slices are halves,
-    and NaN where they are too few for that.
+    """Mean Dice, 0..1, of the linear probe over labels and cases; with one patient, odd and even slices are the halves;
+    NaN where there are too few.
 
-    network: maps of ``Features.encoder`` and ``Features.bottleneck`` are looked at, in evaluation mode.  cases:
+    network: its ``Features.encoder`` and ``Features.bottleneck`` are used, in evaluation mode.  cases:
     labelled.  context: neighbouring slices seen on each side.
     """
     patients = sorted({case.patient for case in cases})

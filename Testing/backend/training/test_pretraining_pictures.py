@@ -113,7 +113,7 @@ def test_hidden_squares_are_covered_and_only_they_are_drawn_again(scene):
     scene.features["masked"] = SimpleNamespace(decoder=[torch.zeros(4, 1, 32, 32)])
     sheet = reconstruction(SimpleNamespace(head=lambda maps: maps + 1e3), scene)
     (_, slices), (_, shown), (words, drawn) = sheet.rows
-    assert "standard deviations off" in words
+    assert "standard deviations in the masked patches" in words
     half = len(slices[0]) // 2
     for whole, covered, made in zip(slices, shown, drawn, strict=True):
         assert (covered[:half - 2, :half - 2] == 38).all()

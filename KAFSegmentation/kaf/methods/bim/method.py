@@ -1,4 +1,4 @@
-"""BIM: clusters of a decoder map that agree under transforms and whose borders are image edges (MedIA 2024; 3.3)."""
+"""BIM: clusters of a decoder map, consistent under transforms, with boundaries at image edges (MedIA 2024)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kaf.settings.network import NetworkSettings
 
 _EPS = 1e-5
 _LEAST_USE = 0.6  # of the entropy of evenly used clusters
-_LEAST_INFORMATION = 0.002  # of the same: what a pixel tells about its cluster; 0.02 in a network that has just begun
+_LEAST_INFORMATION = 0.002  # of the same: mutual information of pixel and cluster; 0.02 in an untrained network
 _REMEDY = "Raise bim.balance or set bim.alpha to 0.5, or lower the learning rate."
 
 
@@ -67,9 +67,9 @@ def entropy(posterior: Tensor) -> Tensor:
     return -(posterior * (posterior + _EPS).log()).sum(1)
 
 
-def told_by_pixel(posterior: Tensor) -> Tensor:
-    """What a pixel of (B, C, h, w) tells about its cluster, in nats: entropy of the mean less mean of the entropy.
-    0 where all pixels are alike, be they sure or not; log C at best."""
+def cluster_information(posterior: Tensor) -> Tensor:
+    """Mutual information of pixel and cluster of (B, C, h, w), in nats: entropy of the mean minus mean of the entropy.
+    0 where all pixels have the same posterior, however certain; log C at most."""
     return entropy(posterior.mean((0, 2, 3), keepdim=True)).mean() - entropy(posterior).mean()
 
 
@@ -94,7 +94,7 @@ class Bim(Method):
 
     Terms, means over heads: "information", the loss L_rr in nats; "boundary", minus the cross-correlation, -1..0,
     once it counts; "cluster use", entropy of the clusters' shares, 1 where all are used evenly; "cluster information",
-    what a pixel tells about its cluster, 0 where all pixels are alike; both relative to log C; "certainty", the mean
+    mutual information of pixel and cluster, 0 where all pixels are alike; both relative to log C; "certainty", the mean
     of the largest posterior, 1/C..1.
     """
 
@@ -124,7 +124,7 @@ class Bim(Method):
         with torch.autocast(views[0].image.device.type, enabled=False):
             first, second = (self.posteriors([fp32(m) for m in given.features[name].decoder]) for name in self.views)
             stride = 2 ** s.level
-            information, boundary, used, told = [], [], [], []
+            information, boundary, used, shared = [], [], [], []
             with_edges = s.boundary_weight > 0 and given.progress >= s.boundary_after
             borders = [_edges_at(view, stride, first[0].shape[2:], s.gamma) for view in views] if with_edges else []
             for a, b in zip(first, second, strict=True):
@@ -133,12 +133,12 @@ class Bim(Method):
                 information.append(regularised_information(joint, s.alpha, s.balance))
                 marginal = joint.sum(0)[None, :, None, None]
                 used.append(entropy(marginal).mean() / math.log(s.clusters))
-                told.append(told_by_pixel(b) / math.log(s.clusters))
+                shared.append(cluster_information(b) / math.log(s.clusters))
                 for posterior, (edge, whole) in zip((a, b), borders, strict=bool(borders)):
                     boundary.append(-cross_correlation(edge, scaled(entropy(posterior), whole), whole, s.window))
         loss = torch.stack(information).mean()
         terms = {"information": loss.detach(), "cluster use": torch.stack(used).mean().detach(),
-                 "cluster information": torch.stack(told).mean().detach(),
+                 "cluster information": torch.stack(shared).mean().detach(),
                  "certainty": torch.stack([p.amax(1).mean() for p in second]).mean().detach()}
         if boundary:
             terms["boundary"] = torch.stack(boundary).mean().detach()

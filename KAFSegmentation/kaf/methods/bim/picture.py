@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def clusters(method: Bim, given: MethodInput) -> Sheet:
-    """Slices above their clusters: a colour each, darker where the network is unsure."""
+    """Slices above their clusters: one colour per cluster, darker where the network is uncertain."""
     view = given.batch.views["anchor"]
     posterior = method.posteriors(given.features["anchor"].decoder)[0]
     stride = 2 ** method.settings.level
@@ -29,6 +29,6 @@ def clusters(method: Bim, given: MethodInput) -> Sheet:
     tiles = [cv2.resize(np.rint(pictures[item]).astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
              for item in chosen]
     used = len(np.unique(cluster_[valid]))
-    heading = f"{used} of {len(colours)} clusters are the likeliest somewhere; darker where unsure"
+    heading = f"Clusters: {used} of {len(colours)} are used; darker where uncertain"
     rows = [("Slices", slice_tiles(image, chosen, size)), (heading, tiles)]
-    return Sheet("clusters", "Clusters: what belongs together", rows, [])
+    return Sheet("clusters", "Unsupervised clusters", rows, [])

@@ -8,9 +8,9 @@ from kaf.settings.base import Settings
 
 
 class BimSettings(Settings):
-    """BIM: clusters of a decoder map that agree under transforms and end where the image has edges."""
+    """BIM: clusters of a decoder map, consistent under transforms, with boundaries at image edges."""
 
-    clusters: int = Field(20, ge=2, le=255, description="clusters that each pixel is shared among")
+    clusters: int = Field(20, ge=2, le=255, description="number of clusters")
     heads: int = Field(3, ge=1, le=16, description="independent clusterings whose losses are averaged")
     alpha: float = Field(0.5, ge=0, le=1, description="0: mutual information; 1: balanced and consistent clusters")
     balance: float = Field(1.5, gt=0, description="lambda, weight of the marginal entropies")
@@ -24,7 +24,7 @@ class BimSettings(Settings):
     @classmethod
     def _odd(cls, value: int) -> int:
         if value % 2 == 0:
-            raise ValueError(f"a window needs a middle: {value} is not odd")
+            raise ValueError(f"a window needs a central pixel: {value} is not odd")
         return value
 
 

@@ -39,7 +39,7 @@ def matched(method: Kaf, given: MethodInput) -> Sheet:
     legend: list[tuple[Colour | None, str, str]] = [
         (FOUND, "found by the network", f"{found} of {total} in {len(matches)} pairs"), (MISSED, "missed", ""),
         (ALONE, "keypoint without a match", "")]
-    return Sheet("matches", "Keypoints that match between neighbouring slices", rows, legend)
+    return Sheet("matches", "Matched keypoints of neighbouring slices", rows, legend)
 
 
 def _joined(tiles: list[np.ndarray], points: list[np.ndarray], masks: list[np.ndarray], matches: np.ndarray,

@@ -18,7 +18,8 @@ class KafSettings(ContrastSettings):
     radius: float = Field(30.0, gt=0, description="keypoints match within this Manhattan distance (pixels)")
     token_width: int = Field(256, ge=8, le=1024, multiple_of=4, description="width of the joined keypoint tokens, a "
                              "multiple of 4")
-    sinkhorn: int = Field(100, ge=1, le=1000, description="most Sinkhorn iterations; fewer where it has converged")
+    sinkhorn: int = Field(100, ge=1, le=1000, description="largest number of Sinkhorn iterations; fewer once "
+                          "converged")
 
 
 SETTINGS = KafSettings()

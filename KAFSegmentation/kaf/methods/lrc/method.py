@@ -1,4 +1,4 @@
-"""LRC: pixels of a region are alike in two views of a slice and unlike other regions (MICCAI 2023, arXiv 2304.03406).
+"""LRC: pixels of a region have similar features in two views of a slice (MICCAI 2023, arXiv 2304.03406).
 
 The paper's exact loss is not public; this is our reading of it (regions by Felzenszwalb's superpixels, sampled
 pixels, contrast between regions of one slice).  Regions may be labels instead: the supervised variant.

@@ -15,13 +15,13 @@ def regions(given: MethodInput) -> Sheet:
     """Two views of each slice; a region has the same colour in both, and is where a pixel's likes are sought."""
     rows = []
     chosen = full_items(given.batch)
-    for heading, name in (("One view", "anchor"), ("Another view: the same region has the same colour", "again")):
+    for heading, name in (("One view", "anchor"), ("Another view; the same region has the same colour", "again")):
         view = given.batch.views[name]
         assert view.regions is not None
         image, ids = middle_slices(view), torch.where(view.valid, view.regions, -1).cpu().numpy()
         size = tile_size(image, TILE)
         rows.append((heading, [_tinted(grey(image[item], size, window(image[item])), ids[item]) for item in chosen]))
-    return Sheet("regions", "Regions whose pixels are to be alike", rows, [])
+    return Sheet("regions", "Regions whose pixels should have similar features", rows, [])
 
 
 def _tinted(pixels: np.ndarray, ids: np.ndarray) -> np.ndarray:

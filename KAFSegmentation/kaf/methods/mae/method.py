@@ -1,4 +1,4 @@
-"""MAE: squares of a slice are hidden and drawn again from what is left (He et al., CVPR 2022, with a U-Net)."""
+"""MAE: masked patches of a slice are reconstructed from the rest (He et al., CVPR 2022, with a U-Net)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from kaf.settings.network import NetworkSettings
 
 
 class Mae(Method):
-    """Mean over slices of the mean squared error of the hidden pixels that lie inside the slice (squared standard
-    intensities); a slice without any counts 0."""
+    """Mean over slices of the mean squared error (of standardised intensities) of the masked pixels inside the slice; a
+    slice without any counts 0."""
 
     views: ClassVar[tuple[str, ...]] = ("masked",)
     depth: ClassVar[Depth] = "decoder"
@@ -39,9 +39,9 @@ class Mae(Method):
         target, masked = given.batch.views["anchor"], given.batch.views["masked"]
         assert masked.hidden is not None
         height, width = target.image.shape[2:]
-        drawn = fp32(self.head(given.features["masked"].decoder[-1]))[:, :, :height, :width]
+        made = fp32(self.head(given.features["masked"].decoder[-1]))[:, :, :height, :width]
         asked = masked.hidden & target.valid
-        error = ((drawn - target.image).square().mean(1) * asked).sum((1, 2)) / asked.sum((1, 2)).clamp(min=1)
+        error = ((made - target.image).square().mean(1) * asked).sum((1, 2)) / asked.sum((1, 2)).clamp(min=1)
         loss = ranks.mean(error.sum(), error.new_tensor(len(error)))
         return LossOutput(loss, {"reconstruction": loss.detach()})
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def reconstruction(method: Mae, given: MethodInput) -> Sheet:
-    """Slices, what the network was shown of them, and the hidden squares as it draws them."""
+    """Slices, their masked views, and the reconstruction of the masked patches."""
     view, masked = given.batch.views["anchor"], given.batch.views["masked"]
     assert masked.hidden is not None
     image, hidden = middle_slices(view), masked.hidden.cpu().numpy()
@@ -31,7 +31,7 @@ def reconstruction(method: Mae, given: MethodInput) -> Sheet:
         shown.append(np.where(cover, np.uint8(38), grey(image[item], size, levels[item])).astype(np.uint8))
     error = np.sqrt(np.mean((drawn - image)[hidden & view.valid.cpu().numpy()] ** 2))
     rows = [("Slices", [grey(image[item], size, levels[item]) for item in chosen]),
-            ("What the network was shown", shown),
-            (f"Drawn again: {error:.2f} standard deviations off in the hidden squares",
+            ("Masked: the input of the network", shown),
+            (f"Reconstructed: error of {error:.2f} standard deviations in the masked patches",
              [grey(drawn[item], size, levels[item]) for item in chosen])]
-    return Sheet("drawn", "Hidden squares drawn again", rows, [])
+    return Sheet("drawn", "Masked patches, reconstructed", rows, [])
