@@ -34,7 +34,8 @@ def main(arguments: Sequence[str], console: Console) -> None:
     path = run(settings, without_result(console))
     verdict = verdict_on(read_card(path))
     assert verdict is not None
-    code, accept = ("passed", "") if verdict.passed else ("not shown to be worth more than nothing", " --accept")
+    state, accept = ("passed", "") if verdict.passed else ("not passed", " --accept")
     console.result({"model": str(path), "verdict": verdict.to_dict()},
-                   f"written: {path}\nchecked: {code}: {verdict.reason()}\nuse it: kaf segment SCAN --model {path}\n"
+                   f"written: {path}\nquality check: {state} ({verdict.reason()})\n"
+                   f"use it: kaf segment SCAN --model {path}\n"
                    f"keep it in your library: kaf models add {path}{accept}")

@@ -206,5 +206,5 @@ def test_kaf_finetune_says_what_it_is_worth(folder, capsys, monkeypatch, tmp_pat
                "--network.width", "4", "--patch", "32", "--batch", "2", "--device", "cpu", "--threads", "1",
                "--cache", "cache", "--name", "poor")
     assert done.code == 0, done.err
-    assert "checked: not shown to be worth more than nothing: it was trained for 0.22 epochs" in done.out
+    assert "quality check: not passed (it was trained for 0.22 epochs" in done.out
     assert "keep it in your library: kaf models add run/model.safetensors --accept\n" in done.out
