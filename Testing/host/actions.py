@@ -36,13 +36,14 @@ def pump(milliseconds: int = 0) -> None:
 
 
 def wait_until(condition: Callable[[], object], what: str = "", timeout: float = PATIENCE,
-               describe: Callable[[], str] = seen):
+               describe: Callable[[], str] = seen, progress: Callable[[], object] = lambda: None):
     """Pump Qt's events until `condition()` is true.
 
     Args:
         what: is waited for, a noun.
-        timeout: in seconds.
+        timeout: in seconds; where it is over and `progress()` has changed, up to four times as much is given.
         describe: says how things stand if it never comes true; by default what the panels show, see `seen`.
+        progress: is another value while the work goes on, for work that a busy computer may take minutes for.
 
     Returns:
         The value of `condition()`.
@@ -50,13 +51,17 @@ def wait_until(condition: Callable[[], object], what: str = "", timeout: float =
     Raises:
         AssertionError: after `timeout`, with that description.
     """
-    deadline = time.monotonic() + timeout
+    start, deadline, last = time.monotonic(), time.monotonic() + timeout, progress()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {timeout:g} s still waiting for {what or condition}:\n{describe()}")
+        now = time.monotonic()
+        if now > deadline:
+            before, last = last, progress()
+            if last == before or now > start + 4 * timeout:
+                raise AssertionError(f"after {now - start:.0f} s still waiting for {what or condition}:\n{describe()}")
+            deadline = now + timeout
         pump(10)
 
 

@@ -1,8 +1,10 @@
 """Actions of a person in the panel of KAFPretrain; folders of phantoms in several layouts; settings of short runs."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import qt
 from segmentation_panel import ReadySetup
 
@@ -121,9 +123,26 @@ def start_finetuning(module, more, name="model"):
     return module.widget.pretraining.finetuning.run
 
 
+def processor_time():
+    """Seconds that the processes of this one have computed: a sign of life of runs on a busy computer."""
+    seconds = 0.0
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = child.cpu_times()
+            seconds += times.user + times.system
+    return round(seconds)
+
+
+def last_words(job):
+    """The state of a run and the end of its log."""
+    log = job.log.read_text(encoding="utf-8", errors="replace") if job is not None and job.log.is_file() else ""
+    return "\n".join([f"state: {job and job.state()} {job and job.error}", *log.splitlines()[-15:]])
+
+
 def wait_for_end(view, timeout=host.PATIENCE):
     """Waits until the run has ended and the panel knows; returns its state."""
-    host.wait_until(lambda: view.job is not None and view._state not in ("", *jobs.ALIVE), "the end of a run", timeout)
+    host.wait_until(lambda: view.job is not None and view._state not in ("", *jobs.ALIVE), "the end of a run", timeout,
+                    lambda: f"{host.seen()}\n{last_words(view.job)}", processor_time)
     host.wait_until(lambda: not view._runs.isSearching, "the search for runs")
     host.pump(20)
     return view._state
@@ -131,7 +150,8 @@ def wait_for_end(view, timeout=host.PATIENCE):
 
 def wait_for_steps(view, count=1):
     """Waits until so many reports of a run have arrived."""
-    host.wait_until(lambda: len(view.summary.recent) >= count or view._state == jobs.FAILED, "some steps")
+    host.wait_until(lambda: len(view.summary.recent) >= count or view._state == jobs.FAILED, "some steps",
+                    progress=processor_time)
     assert view._state != jobs.FAILED, view.job.error
 
 
@@ -189,5 +209,6 @@ def approve(path):
 
 
 def _finish(job):
-    host.wait_until(lambda: job.state() not in jobs.ALIVE, "the end of a run")
+    host.wait_until(lambda: job.state() not in jobs.ALIVE, "the end of a run",
+                    describe=lambda: last_words(job), progress=processor_time)
     assert job.state() == jobs.FINISHED, job.error

@@ -48,5 +48,19 @@ def test_what_was_asked_and_raised_is_told(toy):
     assert len(host.take_errors()) == 1
 
 
+def test_more_time_is_given_while_the_work_goes_on():
+    steps = iter([0, 1, 2, 2])
+    done = []
+
+    def look():
+        done.append(next(steps))
+        return done[-1]
+
+    with pytest.raises(AssertionError, match="still waiting for the end"):
+        host.wait_until(lambda: False, "the end", timeout=0.05, progress=look)
+    assert done in ([0, 1, 2, 2], [0, 1, 2])  # until it stands still, or the time is over four times
+    assert host.wait_until(lambda: len(done) > 4, timeout=0.01, progress=lambda: done.append(0) or len(done))
+
+
 def test_a_test_may_describe_things_itself():
     assert vain(describe=lambda: "state: queued").endswith("state: queued")
