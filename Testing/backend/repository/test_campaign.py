@@ -39,16 +39,18 @@ def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
                           capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("part", ["kills", "geometries", "bad input", "bit flips"])
-def test_a_reduced_campaign(tmp_path, part):
+def test_a_reduced_campaign(tmp_path):
     page = TESTING.parent / "Docs" / "reliability.md"
     before = page.read_bytes()
-    done = campaign("-m", "campaigns", "--parts", part, "--most", "12", "--json", str(tmp_path / "rows"))
+    done = campaign("-m", "campaigns", "--most", "9", "--json", str(tmp_path / "rows"))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "rows").read_text())
-    assert {row["part"] for row in rows} == {part}
-    assert sum(row["counts"]["clear"] for row in rows) == 12
-    assert len(rows) >= 9, "tries of few groups only"
+    parts = {row["part"] for row in rows}
+    assert parts == {"kills", "geometries", "bad input", "bit flips"}
+    for part in parts:
+        mine = [row for row in rows if row["part"] == part]
+        assert sum(row["counts"]["clear"] for row in mine) == 9
+        assert len(mine) >= 7, "tries of few groups only"
     assert page.read_bytes() == before, "a reduced campaign is not for the page"
 
 
@@ -92,21 +94,38 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_campaign_finds_what_is_broken(tmp_path, case):
-    part, group, change = BROKEN[case]
-    script = tmp_path / "broken.py"
-    script.write_text(textwrap.dedent("""
-        import sys
-        from pathlib import Path
-        from campaigns import __main__ as campaign, apart
-        apart.preload()
-        """) + textwrap.dedent(change) + "\nsys.exit(campaign.main())\n")
-    done = campaign(str(script), "--parts", part, "--only", group, "--most", "6", "--json", str(tmp_path / "rows"))
-    assert done.returncode == 1, done.stdout + done.stderr
-    faults = [fault for row in json.loads((tmp_path / "rows").read_text()) for fault in row["faults"]]
-    assert faults
-    assert not [fault for fault in faults if "the campaign failed" in fault], faults
+PLAY_BROKEN = """
+    import json
+    import sys
+    from pathlib import Path
+    from campaigns import __main__ as campaign, apart
+
+    def play(part, group, change, rows):
+        exec(change, {"Path": Path})
+        sys.argv = ["campaign", "--parts", part, "--only", group, "--most", "4", "--json", rows]
+        sys.exit(campaign.main())
+
+    apart.preload()  # once for all of them, each of which is played in a fork
+    for number, case in enumerate(json.loads(Path(sys.argv[1]).read_text())):
+        done = apart.process(lambda: play(*case, str(Path(sys.argv[1]).with_name(f"rows{number}"))), 600)
+        print(json.dumps([done.code, done.out + done.err]))
+    """
+
+
+def test_a_campaign_finds_what_is_broken(tmp_path):
+    cases = [(part, group, textwrap.dedent(change)) for part, group, change in BROKEN.values()]
+    (tmp_path / "cases").write_text(json.dumps(cases))
+    (tmp_path / "broken.py").write_text(textwrap.dedent(PLAY_BROKEN))
+    done = campaign(str(tmp_path / "broken.py"), str(tmp_path / "cases"))
+    assert done.returncode == 0, done.stderr
+    ends = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(ends) == len(BROKEN)
+    for number, (case, (code, words)) in enumerate(zip(BROKEN, ends, strict=True)):
+        assert code == 1, f"{case}: {words}"
+        rows = json.loads((tmp_path / f"rows{number}").read_text())
+        faults = [fault for row in rows for fault in row["faults"]]
+        assert faults, case
+        assert not [fault for fault in faults if "the campaign failed" in fault], faults
 
 
 def ended(code: int = 1, err: str = f"kaf: {WELL}\n", out: str = "", **more) -> Done:

@@ -18,8 +18,8 @@ from kaf.modelfile.weights_file import load_weights
 from kaf.runtime.message_codes import RESUMED
 from kaf.verbs.pretrain import pretrain
 
-STEPS = 16
-KILLS = 3
+STEPS = 12
+KILLS = 2
 
 
 @pytest.fixture(scope="module")
