@@ -11,6 +11,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import qt
 import slicer
 from pretrain_panel import LAYOUTS, choose_folder, heart, scan_folder, settle, write_hearts, write_volume
+from reworded import said
 from segmentation_panel import ReadySetup
 
 import host
@@ -142,7 +143,7 @@ def test_a_folder_without_scans(pretrain, tmp_path, files, words):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     scan_folder(pretrain, folder)
-    assert words in pretrain.ui.messageLabel.text
+    assert said(words) in pretrain.ui.messageLabel.text
     assert pretrain.widget.pretraining.data.inspection is None
 
 

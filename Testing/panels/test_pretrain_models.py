@@ -22,6 +22,7 @@ from pretrain_panel import (
     wait_for_steps,
     with_split,
 )
+from reworded import said
 from test_pretrain_data import cells
 
 import host
@@ -213,7 +214,7 @@ def test_models_are_imported_exported_edited_and_deleted(makePretrain, runs, tmp
     poor = tiny_model(tmp_path / "poor.safetensors", name="poor", metrics={"verdict": {"code": "missed"}})
     host.dialogs().answer(str(poor), qt.QMessageBox.Cancel)
     host.click(ui.importButton)
-    assert "was not shown to be worth more than nothing" in host.dialogs().texts()[-1]
+    assert said("was not shown to be worth more than nothing") in host.dialogs().texts()[-1]
     assert not tab.isImporting
     host.dialogs().answer(str(poor), qt.QMessageBox.Ok)
     host.click(ui.importButton)

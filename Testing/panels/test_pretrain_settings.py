@@ -11,6 +11,7 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
+from reworded import said
 
 import host
 from kaf.cli.compare import CompareCommand
@@ -89,7 +90,7 @@ def test_saved_settings_are_read_by_the_command_line(tmp_path):
 
 
 def test_a_patient_in_two_parts_is_refused():
-    with pytest.raises(InputError, match="p4 is in train and in test"):
+    with pytest.raises(InputError, match=said("p4 is in train and in test")):
         checkSplit(Split(("p4",), (), ("p4",)), ["p4"], "split.json")
     with pytest.raises(InputError, match="none of the patients"):
         checkSplit(Split(("x",)), ["p1"], "split.json")
@@ -133,7 +134,8 @@ def test_a_collapse_is_red_and_says_what_to_do_until_it_is_over():
     alarm = Message("All slices get nearly the same embedding. Lower the learning rate.", "warning", COLLAPSE)
     told = story(*losses([1.0] * 9, spread=0.01), alarm)
     assert levels(told)["Collapse"] == BAD
-    assert "Lower the learning rate" in next(light.text for light in lights(told, "pretrain") if light.level == BAD)
+    assert said("Lower the learning rate") in next(
+        light.text for light in lights(told, "pretrain") if light.level == BAD)
     assert "Warnings" not in levels(told)
     for event in losses([1.0] * 9, spread=0.7):
         told.take(event)
@@ -150,9 +152,9 @@ def test_what_a_run_of_an_older_version_reported_is_shown_and_nothing_is_read_in
              {"event": "error", "text": "training step 3: the loss was not a number. Lower the learning rate.",
               "kind": "ResourceError", "detail": ""}]
     told = story(*(from_json(json.dumps(line)) for line in lines))
-    assert [light.text for light in lights(told, "pretrain") if light.name == "Warnings"] == [lines[1]["text"]]
+    assert [light.text for light in lights(told, "pretrain") if light.name == "Warnings"] == [said(lines[1]["text"])]
     words = statusText(job, jobs.FAILED, told)
-    assert "training step 3: the loss was not a number. Lower the learning rate." in words
+    assert said("training step 3: the loss was not a number. Lower the learning rate.") in words
     assert "0.01" not in words
     diverged = Error("training step 3", "went astray", "Try again.", "DivergedError")
     assert "0.01" in statusText(job, jobs.FAILED, story(diverged))
@@ -215,7 +217,7 @@ def test_the_probe_tells_whether_it_helps(found, level):
 
 def test_pictures_of_a_run_are_kept_in_order_and_once():
     told = story(Picture("Clusters", "a.png"), Picture("Clusters", "b.png"), Picture("Clusters", "a.png"))
-    assert told.pictures == {"Clusters": ["a.png", "b.png"]}
+    assert told.pictures == {said("Clusters"): ["a.png", "b.png"]}
 
 
 def test_curves_are_appended_to_and_go_back_where_a_run_does():

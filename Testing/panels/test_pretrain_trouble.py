@@ -21,6 +21,7 @@ from pretrain_panel import (
     tiny_pretraining,
     wait_for_end,
 )
+from reworded import said
 from segmentation_panel import ReadySetup
 
 import host
@@ -33,8 +34,8 @@ def test_a_run_that_diverges_says_so_and_what_to_do(pretrain, hearts, tmp_path, 
         tmp_path, optimiser="sgd", learning_rate=10, clip=1e30, steps=300))
     assert wait_for_end(view) == jobs.FAILED
     text = pretrain.ui.pretrainStatusLabel.text
-    assert "the loss became NaN or infinite" in text or "the loss was NaN or infinite" in text
-    assert "Lower the learning rate" in text
+    assert said("NaN or infinite") in text
+    assert said("Lower the learning rate") in text
     assert "The Pretrain tab shows why, and what to do." in pretrain.ui.messageLabel.text
     assert "the menu … can resume with 1." in text
     pictures(pretrain, "pretrain-diverged")

@@ -11,6 +11,7 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import slicer
+from reworded import said
 from segmentation_panel import WORKER_PATIENCE, ReadySetup, add_scan, run, wait_for_run
 
 import host
@@ -99,7 +100,7 @@ def test_the_worker_is_killed(panel, scan, pictures):
     os.kill(panel.logic.backend.client()._children[0].pid, signal.SIGKILL)
     wait_for_run(panel)
     text = panel.ui.messageLabel.text
-    assert text.startswith("Segmentation: the worker was killed")
+    assert text.startswith(f"Segmentation: {said('the worker was killed')}")
     assert "SIGKILL" in text
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
     pictures(panel, "segmentation-error")
@@ -192,7 +193,7 @@ def test_a_tampered_model(panel, scan, library):
         text = panel.ui.messageLabel.text
         assert "bad.safetensors" in text
         assert "SHA-256" in text
-        assert "get it again from its source" in text
+        assert said("get it again from its source") in text
     finally:
         bad.unlink()
 

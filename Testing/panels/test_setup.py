@@ -16,6 +16,7 @@ import host
 
 host.start()
 
+from reworded import said  # noqa: E402
 from setup_fakes import GOOD, NO_METADATA, TORCH, Bench, Installed, allGood  # noqa: E402
 
 from kaf.runtime.errors import ModelError, ModelExistsError, ResourceError  # noqa: E402
@@ -174,11 +175,11 @@ def test_a_damaged_model_in_the_folder_is_named(bench, tmp_path):
     made = bench(consent="folder", folder=str(tmp_path))
     made.interpreter.failures["bad.safetensors"] = "ended with exit code 1"
     assert not made.setup.run()
-    assert "bad.safetensors: ended with exit code 1" in made.setup.statusText()
+    assert said("bad.safetensors: ended with exit code 1") in made.setup.statusText()
     made = bench(consent="folder", folder=str(tmp_path))
     made.interpreter.failures["bad.safetensors"] = ModelError("bad", "is damaged", "Get it again.")
     assert not made.setup.run()
-    assert "bad.safetensors: bad: is damaged. Get it again." in made.setup.statusText()
+    assert said("bad.safetensors: bad: is damaged. Get it again.") in made.setup.statusText()
 
 
 def test_a_folder_without_wheels_and_no_folder_at_all(bench, tmp_path):
