@@ -92,7 +92,7 @@ def test_saved_settings_are_read_by_the_command_line(tmp_path):
 def test_a_patient_in_two_parts_is_refused():
     with pytest.raises(InputError, match=said("p4 is in train and in test")):
         checkSplit(Split(("p4",), (), ("p4",)), ["p4"], "split.json")
-    with pytest.raises(InputError, match="none of the patients"):
+    with pytest.raises(InputError, match=said("none of the patients")):
         checkSplit(Split(("x",)), ["p1"], "split.json")
 
 

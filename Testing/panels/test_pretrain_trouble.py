@@ -83,10 +83,10 @@ def _started_elsewhere(folder, **words):
 
 
 @pytest.mark.parametrize(("make", "words", "which"), [
-    (_started_by_a_panel, {"format": 99, "version": "9.9"}, "A newer version of KAF (9.9; this is "),
-    (_started_by_a_panel, {"format": 0, "version": "0.0.1"}, "An older version of KAF (0.0.1; this is "),
-    (_started_elsewhere, {"format": 0, "version": "0.0.1"}, "An older version of KAF (0.0.1; this is "),
-    (_started_elsewhere, {}, "An older version of KAF made this run")])
+    (_started_by_a_panel, {"format": 99, "version": "9.9"}, "made by a newer version of KAF (9.9; this is "),
+    (_started_by_a_panel, {"format": 0, "version": "0.0.1"}, "made by an older version of KAF (0.0.1; this is "),
+    (_started_elsewhere, {"format": 0, "version": "0.0.1"}, "made by an older version of KAF (0.0.1; this is "),
+    (_started_elsewhere, {}, "made by an older version of KAF.")])
 def test_a_run_of_another_version_is_shown_with_the_way_out(pretrain, tmp_path, make, words, which):
     make(tmp_path / "runs" / "old", **words)
     panel = pretrain.widget.pretraining
@@ -96,7 +96,7 @@ def test_a_run_of_another_version_is_shown_with_the_way_out(pretrain, tmp_path, 
     host.pump(20)
     status = pretrain.ui.pretrainStatusLabel.text
     assert which in status
-    assert "go on with it in that version, or start again in a new folder" in status
+    assert "resume it with that version, or start a new run in another folder" in status
     assert "Resume" not in status
     assert not pretrain.ui.pretrainResumeButton.isEnabled()
     if make is _started_elsewhere:  # what it has told can be looked at

@@ -121,7 +121,7 @@ class Work:
         """The lock, which is this process's from here on."""
         lock = locks.take(self.files.lock, wait=5.0)
         if lock is None:
-            raise OutputError(self.files.run, "is in use by another process", "Stop that one, or wait for it.")
+            raise OutputError(self.files.run, "is in use by another process", "Stop that process, or wait for it.")
         return lock
 
     def say(self, phase: str, **more: Any) -> None:

@@ -73,10 +73,12 @@ class Version(NamedTuple):
 def version(name: Any, form: Any, own: int) -> Version:
     """``name`` is that of the version, ``form`` the number of its format, ``own`` ours."""
     if name and form == own:
-        return Version("" if name == __version__ else f"KAF {name} made this run; this is {__version__}.", True)
-    which = "A newer" if isinstance(form, int) and form > own else "An older"
-    return Version(f"{which} version of KAF{f' ({name}; this is {__version__})' if name else ''} made this run: it can "
-                   "be looked at; go on with it in that version, or start again in a new folder.", False)
+        same = name == __version__
+        return Version("" if same else f"This run was made by KAF {name}; this is KAF {__version__}.", True)
+    which = "a newer" if isinstance(form, int) and form > own else "an older"
+    by = f" ({name}; this is {__version__})" if name else ""
+    return Version(f"This run was made by {which} version of KAF{by}. It can be viewed here; resume it with that "
+                   "version, or start a new run in another folder.", False)
 
 
 def run_words(verb: str, now: float) -> dict[str, Any]:

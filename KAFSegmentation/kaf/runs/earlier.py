@@ -42,7 +42,7 @@ def check_replaceable(folder: Path, settings: object) -> None:
     strangers = [name for name in TRAINING.strangers(folder) if name.split("/")[0] not in _beside()]
     if strangers:
         more = f" and {len(strangers) - _SAID} more" if len(strangers) > _SAID else ""
-        raise OutputError(folder, f"holds files that KAF did not write and cannot be replaced: "
+        raise OutputError(folder, f"contains files that KAF did not write and cannot be replaced: "
                           f"{', '.join(strangers[:_SAID])}{more}", "Move them away, or choose another folder.")
 
 

@@ -41,7 +41,7 @@ class Job:
     """A run in a folder, whoever started it; all that it tells comes from the files there.
 
     Raises:
-        InputError: the folder holds no run.
+        InputError: the folder contains no run.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
@@ -49,7 +49,7 @@ class Job:
         self._files = JobFolder(self.folder)
         self._read()
         if self.is_foreign and not job_foreign.is_run(self.folder):
-            raise InputError(self.folder, "holds no run", "Choose the folder of a run.")
+            raise InputError(self.folder, "contains no run", "Choose the folder of a run.")
 
     def _read(self) -> None:
         self._stamp = self._stamp_now()
@@ -75,7 +75,7 @@ class Job:
                 self.note, self._usable = job_foreign.version(asked.get("version"), asked.get("format"), FORMAT)
             except ValueError:
                 self.created = self.started = job_foreign.created(self._files.path)
-                self.note, self._usable = f"The words about this job are damaged: {self._files.job}.", False
+                self.note, self._usable = f"The description of this job is damaged: {self._files.job}.", False
         self._attempt = str(attempt.get("id", ""))
         events = self.folder / "events.jsonl" if self.is_foreign else self._files.events
         self._tail = Tail(events, int(attempt.get("offset", 0)))
@@ -195,9 +195,9 @@ class Job:
         if words or isinstance(ending, Error):
             return words or ending.text  # type: ignore[union-attr]
         last = last_line(self.log)
-        said = f'; its last words were "{last}"' if last else ""
+        said = f'; the last line of its log is "{last}"' if last else ""
         begun = self._child() or self.is_foreign
-        happened = "ended without a word, as when the computer is switched off or memory runs out" if begun else \
+        happened = "ended unexpectedly, as when the computer is switched off or runs out of memory" if begun else \
             "could not start"
         then = "Check that its Python works and has the packages KAF needs." if not begun else self._way_out()
         log = "" if self.is_foreign else f" The log is {self.log}."
@@ -215,9 +215,9 @@ class Job:
         if not self._usable:
             return self.note
         if self.verb not in _RESUMED:
-            return "Resume it: what it has done is kept."
-        return "Resume it: it goes on from its last checkpoint." if self.has_checkpoint else \
-            "Resume it: it begins again, because no checkpoint had been written yet."
+            return "Resume it: what is finished is kept."
+        return "Resume it: it continues from its last checkpoint." if self.has_checkpoint else \
+            "Resume it: it starts over, because no checkpoint had been written yet."
 
     def stop(self, grace: float = GRACE) -> None:
         """Ask it to stop; it keeps a checkpoint.  Returns at once; after ``grace`` seconds it is ended by force.

@@ -32,7 +32,7 @@ def as_json(values: Mapping[str, Any], verb: str) -> str:
         return json.dumps(dict(values), indent=1, sort_keys=True, default=os.fspath, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise SettingsError(verb, f"its settings cannot be written as JSON ({error})",
-                            "Give numbers, words, lists, dictionaries and paths only.") from error
+                            "Use numbers, strings, lists, dictionaries and paths only.") from error
 
 
 def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str,
@@ -53,7 +53,7 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
         files.path.mkdir(parents=True, exist_ok=True)
         lock = locks.take(files.lock, wait=2.0)
         if lock is None:
-            raise OutputError(run, "is in use by another process", "Stop that one, or wait for it.")
+            raise OutputError(run, "is in use by another process", "Stop that process, or wait for it.")
         with lock:
             _keep(files) if again else _clear(files)
             attempt = {"id": secrets.token_hex(8), "started": round(time.time(), 3),
@@ -96,7 +96,7 @@ def _clear(files: JobFolder) -> None:
     except PermissionError as error:  # Windows: a child that has just been started, and has no lock yet, writes there
         if not os.access(files.path, os.W_OK):
             raise
-        raise OutputError(files.run, "is in use by another process", "Stop that one, or wait for it."
+        raise OutputError(files.run, "is in use by another process", "Stop that process, or wait for it."
                           ) from error
     for file in files.all:
         remove(file)

@@ -49,7 +49,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = locks.take(path / LOCK, wait=1.0)
             if self._lock is None:
-                raise OutputError(path, "another process is at work in this run folder",
+                raise OutputError(path, "is in use by another process",
                                   "Wait for it or stop it, or choose another folder.")
             self._take_over(settings, resume, overwrite)
             if (path / _EVENTS).exists() and not (path / _EVENTS).is_file():  # a named pipe waits for its reader
@@ -75,14 +75,14 @@ class RunFolder:
             self._earlier.put_back()
             state = BACK
         if state == BACK and resume:
-            raise OutputError(self.path, "holds the earlier run again: the one that was to replace it ended before it "
-                              "began", "Go on with the earlier one (--resume), or start again (--overwrite).")
+            raise OutputError(self.path, "contains the earlier run again: the run that was to replace it ended before "
+                              "it started", "Resume the earlier run (--resume), or start over (--overwrite).")
         used = bool(own_content(self.path))
         if used and not (self.path / "settings.json").is_file():
             raise OutputError(self.path, "contains other files", "Choose an empty or a new folder.")
         if used and not (resume or overwrite):
-            raise OutputError(self.path, "already holds a run",
-                              "Go on with it (--resume), start again in it (--overwrite), or choose another folder.")
+            raise OutputError(self.path, "already contains a run",
+                              "Resume it (--resume), replace it (--overwrite), or choose another folder.")
         if resume and not used:
             raise self._nothing()
         self._new = not resume
@@ -91,7 +91,7 @@ class RunFolder:
             self._earlier.put_aside()
 
     def _nothing(self) -> OutputError:
-        return OutputError(self.path, "holds no run to go on with", "Check the folder, or start without --resume.")
+        return OutputError(self.path, "contains no run to resume", "Check the folder, or start without --resume.")
 
     def checkpointed(self) -> None:
         """The run has written a checkpoint: what it replaces may go."""
@@ -139,7 +139,7 @@ class RunFolder:
             return False
         with suppress(OSError):  # the next one who opens the folder tries again
             self._earlier.put_back()
-            self._tell(Message(f"{self.path} holds the earlier run again.", "warning"))
+            self._tell(Message(f"{self.path} contains the earlier run again.", "warning"))
         return True
 
     def _release(self) -> None:

@@ -49,11 +49,11 @@ def start(python: str | os.PathLike[str], verb: str, values: Mapping[str, Any], 
 
     python: the interpreter; in Slicer PythonSlicer, or another with ``env`` as for :class:`kaf.worker.client.Client`.
     values: the verb's settings, JSON-ready; ``output`` becomes ``folder``; with ``overwrite`` or ``resume`` for a
-    folder that holds a run.  queue: jobs of the same name (a device's, best) run one after the other.
+    folder that contains a run.  queue: jobs of the same name (a device's, best) run one after the other.
 
     Raises:
         SettingsError: no such verb, or values that JSON cannot hold.
-        OutputError: the folder cannot be written, is being worked on, or holds something and neither overwrite nor
+        OutputError: the folder cannot be written, is in use, or holds something and neither overwrite nor
             resume is set.
         WorkerError: the interpreter cannot be started.
     """
@@ -74,7 +74,7 @@ def _check_free(folder: Path, verb: str) -> None:
     if verb in _ALONE and content and not (folder / "settings.json").is_file():
         raise OutputError(folder, "contains other files", "Choose an empty or a new folder.")
     if content and (verb in _ALONE or (verb != "compare" and (folder / NAME).is_dir())):
-        raise OutputError(folder, "already holds a run", "Resume it, overwrite it, or choose another folder.")
+        raise OutputError(folder, "already contains a run", "Resume it, overwrite it, or choose another folder.")
 
 
 def find(folder: str | os.PathLike[str], depth: int = _DEPTH) -> list[Job]:

@@ -140,7 +140,7 @@ class Child:
         if not self.ready:
             happened = "could not start" if name not in _DEATHS else f"could not start: it {happened}"
             last = last_line(self.log, self._log_start)
-            happened += f'; its last words were "{last}"' if last else ""
+            happened += f'; the last line of its log is "{last}"' if last else ""
             remedy = "Check that this Python works and has the packages KAF needs."
         return WorkerError(subject, f"the worker {happened} ({name})", f"{remedy} The log is {self.log}.")
 

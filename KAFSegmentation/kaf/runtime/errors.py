@@ -88,5 +88,5 @@ class Cancelled(KafError):  # noqa: N818 - the name says what happened
     """The user stopped the run; nothing half-made was kept."""
 
     def __init__(self, subject: object = "run", reason: str = "stopped on request",
-                 remedy: str = "Start it again when you want it; nothing was half-written."):
+                 remedy: str = "Start it again at any time; nothing incomplete was left behind."):
         super().__init__(subject, reason, remedy)

@@ -368,4 +368,4 @@ def _request_line(request: dict) -> str:
         return json.dumps(request, default=plain)
     except (TypeError, ValueError) as error:
         raise SettingsError(request["verb"], f"the request cannot be written as JSON ({error})",
-                            "Give numbers, words, lists, dictionaries and paths only.") from error
+                            "Use numbers, strings, lists, dictionaries and paths only.") from error

@@ -95,12 +95,12 @@ def test_a_killed_job_is_lost_and_goes_on_from_its_last_checkpoint(begin, tmp_pa
     until(lambda: job.progress() is not None and job.progress().done == 3)
     os.kill(pid_of(job), signal.SIGKILL)
     assert over(job) == jobs.LOST
-    assert "ended without a word" in job.error
+    assert "ended unexpectedly" in job.error
     assert not job.has_checkpoint  # the toy's is of another kind
-    assert "Resume it: it begins again, because no checkpoint had been written yet." in job.error
+    assert "Resume it: it starts over, because no checkpoint had been written yet." in job.error
     (job.folder / "checkpoints").mkdir()
     (job.folder / "checkpoints" / "checkpoint-00000002.safetensors").touch()
-    assert "Resume it: it goes on from its last checkpoint." in job.error
+    assert "Resume it: it continues from its last checkpoint." in job.error
     (tmp_path / "go").touch()
     assert over(job.resume(toy_python(tmp_path))) == jobs.FINISHED
     assert Message("from step 2") in told(job)
@@ -247,7 +247,7 @@ def test_a_folder_of_somebody_called_job_is_not_touched(begin, tmp_path):
 
 def test_a_folder_in_use_is_not_started_in(begin, tmp_path):
     job = begin(at=1, what="wait", **{"for": str(tmp_path / "go")})
-    with pytest.raises(OutputError, match=r"already holds a run|another process"):
+    with pytest.raises(OutputError, match=r"already contains a run|another process"):
         begin()
     with pytest.raises(OutputError, match="another process"):
         begin(overwrite=True)
@@ -255,7 +255,7 @@ def test_a_folder_in_use_is_not_started_in(begin, tmp_path):
         job.resume()
     (tmp_path / "go").touch()
     assert over(job) == jobs.FINISHED
-    with pytest.raises(OutputError, match="already holds a run"):
+    with pytest.raises(OutputError, match="already contains a run"):
         begin()
     again = begin(overwrite=True, steps=1)
     assert over(again) == jobs.FINISHED
@@ -349,7 +349,7 @@ def test_what_cannot_start_is_told_at_once(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"file/run: "):
         jobs.start(sys.executable, "pretrain", {}, tmp_path / "file" / "run")
-    with pytest.raises(InputError, match="holds no run"):
+    with pytest.raises(InputError, match="contains no run"):
         jobs.Job(tmp_path / "c")
     with pytest.raises(InputError, match="no such folder"):
         jobs.find(tmp_path / "d")
@@ -361,7 +361,7 @@ def test_a_python_without_kaf_says_so(tmp_path):
     python.chmod(0o755)
     job = jobs.start(python, "pretrain", {}, tmp_path / "run")
     assert over(job) == jobs.LOST
-    assert 'could not start; its last words were "No module named kaf"' in job.error
+    assert 'could not start; the last line of its log is "No module named kaf"' in job.error
 
 
 def test_a_disk_that_is_full_from_the_start(tmp_path):

@@ -71,7 +71,7 @@ def test_a_run_that_ended_without_a_word_is_lost(tmp_path):
 def test_two_processes_do_not_work_in_one_folder(tmp_path):
     with begun(tmp_path / "run"):
         for resume in (True, False):
-            with pytest.raises(OutputError, match="another process is at work"):
+            with pytest.raises(OutputError, match="is in use by another process"):
                 RunFolder(tmp_path / "run", settings_of(tmp_path / "run"), resume, not resume)
         assert (tmp_path / "run" / "events.jsonl").exists(), "the folder was emptied under the other one"
     RunFolder(tmp_path / "run", settings_of(tmp_path / "run"), True, False).__exit__(None, None, None)
@@ -94,10 +94,10 @@ def test_a_run_leaves_the_files_of_its_job_alone(tmp_path, overwrite):
 
 
 @pytest.mark.parametrize(("words", "which", "usable"), [
-    (None, "An older version of KAF made this run", False),
-    ({"format": 0, "version": "0.0.1"}, r"An older version of KAF (0.0.1; this is", False),
-    ({"format": 99, "version": "9.0"}, r"A newer version of KAF (9.0; this is", False),
-    ({"format": 1, "version": "0.0.9"}, "KAF 0.0.9 made this run; this is", True),
+    (None, "This run was made by an older version of KAF.", False),
+    ({"format": 0, "version": "0.0.1"}, "This run was made by an older version of KAF (0.0.1; this is", False),
+    ({"format": 99, "version": "9.0"}, "This run was made by a newer version of KAF (9.0; this is", False),
+    ({"format": 1, "version": "0.0.9"}, "This run was made by KAF 0.0.9; this is KAF", True),
 ])
 def test_the_folder_of_another_version_is_named_as_such(tmp_path, words, which, usable):
     for name, settings in (("a", {"method": "kaf"}), ("b", {"init_from": ""})):

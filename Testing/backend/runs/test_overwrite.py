@@ -140,7 +140,7 @@ def settings_of_another_program(home: Path, run: Path) -> dict:
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
 @pytest.mark.parametrize(("prepare", "words"), [
-    (scan_in_the_run, "holds files that KAF did not write and cannot be replaced: scans/a.nii.gz"),
+    (scan_in_the_run, "contains files that KAF did not write and cannot be replaced: scans/a.nii.gz"),
     (scan_among_the_checkpoints, "KAF did not write and cannot be replaced: checkpoints/a.nii.gz"),
     (data_in_the_run, r"contains .*scans, which is read for this run, and cannot be replaced"),
     (data_around_the_run, "lies inside .*, which is read for this run"),
@@ -166,7 +166,7 @@ def test_submitting_tells_it_at_once(home, run, monkeypatch, capsys):
     monkeypatch.chdir(run.parent)
     assert cli.main(["submit", "finetune", str(home / "scans"), "--output", str(run), "--overwrite",
                      "--cluster", "local"]) == 1
-    assert "holds files that KAF did not write" in capsys.readouterr().err
+    assert "contains files that KAF did not write" in capsys.readouterr().err
     assert (tree(run), [path.name for path in run.parent.iterdir()]) == (before, ["run"])
 
 
@@ -192,7 +192,7 @@ def test_a_new_run_that_fails_before_its_first_checkpoint_leaves_the_old_one(hom
     with pytest.raises(type(error)):
         finetune(again(home, run), heard.append)
     assert tree(run) == before
-    assert heard[-1] == Message(f"{run} holds the earlier run again.", "warning")
+    assert heard[-1] == Message(f"{run} contains the earlier run again.", "warning")
 
 
 def test_a_new_run_that_is_stopped_after_its_first_checkpoint_stays(home, run, monkeypatch):
@@ -242,7 +242,7 @@ def test_a_copy_of_a_checkpoint_that_somebody_keeps_stays(home, run):
 def test_a_folder_in_which_another_run_is_at_work_is_left_alone(home, run):
     before = tree(run)
     lock = locks.take(run / ".lock")
-    with pytest.raises(OutputError, match="another process is at work"):
+    with pytest.raises(OutputError, match="is in use by another process"):
         finetune(again(home, run))
     lock.close()
     assert tree(run, ".lock") == before

@@ -71,7 +71,7 @@ def test_a_run_that_is_killed_at_any_moment_of_replacing_another_loses_neither(t
             somewhere = list(tree(run).values())
             assert all(content in somewhere for content in old.values()), f"lost at change {moments}"
         if then == "look":
-            with pytest.raises(OutputError, match="already holds a run"):
+            with pytest.raises(OutputError, match="already contains a run"):
                 RunFolder(run, FinetuneSettings(data="scans", output=str(run)), False, False)
             assert began or tree(run) == old
         elif then == "resume":
@@ -108,7 +108,7 @@ def test_a_kill_while_the_old_run_is_put_back_loses_nothing(tmp_path, child):
             if child(run, "look", end) != KILLED:
                 break
             moments += 1
-            with pytest.raises(OutputError, match="already holds a run"):
+            with pytest.raises(OutputError, match="already contains a run"):
                 RunFolder(run, FinetuneSettings(data="scans", output=str(run)), False, False)
             assert tree(run) == old, f"killed at {left_at}, then at {end}"
     assert moments > 30

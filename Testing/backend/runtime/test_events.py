@@ -161,7 +161,7 @@ def test_an_error_is_one_paragraph_and_travels_between_processes(kind):
 
 def test_stopping_needs_no_words():
     assert str(errors.Cancelled()) == (
-        "run: stopped on request. Start it again when you want it; nothing was half-written.")
+        "run: stopped on request. Start it again at any time; nothing incomplete was left behind.")
 
 
 def test_an_error_about_something_endless_ends():

@@ -121,7 +121,7 @@ def test_the_same_settings_give_the_same_model(folder, trained):
 def test_a_folder_in_use_is_refused_resumed_or_replaced(folder, trained):
     path, settings, _ = trained
     before = {file.name: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
-    with pytest.raises(OutputError, match=r"trained: already holds a run\. .*--resume.*--overwrite"):
+    with pytest.raises(OutputError, match=r"trained: already contains a run\. .*--resume.*--overwrite"):
         finetune(settings)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir() if file.is_file()} == before
     heard = []
@@ -140,7 +140,7 @@ def test_a_folder_in_use_is_refused_resumed_or_replaced(folder, trained):
 
 def test_folders_that_are_no_runs_are_never_touched(folder, tmp_path):
     settings = small_run(tmp_path, folder / "scans", "nothing", resume=True)
-    with pytest.raises(OutputError, match=r"nothing: holds no run to go on with"):
+    with pytest.raises(OutputError, match=r"nothing: contains no run to resume"):
         finetune(settings)
     assert not Path(settings.output).exists()
     (tmp_path / "photos").mkdir()
