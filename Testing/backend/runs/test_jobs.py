@@ -380,7 +380,7 @@ def test_a_disk_that_fills_up_leaves_last_words(tmp_path):
     python = toy_python(tmp_path, "ulimit -f 8")  # blocks of 512 bytes: as much as child.json has already
     job = jobs.start(python, "pretrain", {"steps": 10 ** 6}, tmp_path / "run")
     assert over(job) == jobs.FAILED
-    assert "refuses it (File too large)" in job.error or "grows larger than a limit" in job.error
+    assert "(File too large)" in job.error or "grows larger than a limit" in job.error
 
 
 def test_a_damaged_job_is_shown_with_a_note(begin):
