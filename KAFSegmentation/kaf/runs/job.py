@@ -116,7 +116,7 @@ class Job:
         return None
 
     def state(self) -> str:
-        """queued, starting, running, stopping; finished, failed, stopped (on request), lost (ended without a word)."""
+        """queued, starting, running, stopping; finished, failed, stopped (on request), lost (ended unexpectedly)."""
         job_process.reap()
         if self._stamp_now() != self._stamp:
             self._read()
