@@ -2,6 +2,7 @@
 
 import sys
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -20,21 +21,21 @@ from KAFSegmentationLib.setup.Setup import Setup
 class KAFSegmentation(ScriptedLoadableModule):
     """Name, place in the module list and help."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: qt.QObject):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("KAF Segmentation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.contributors = ["The KAF developers"]
         parent.helpText = _(
-            "Segments MR and CT scans with keypoint-augmented networks, shows where the network looks, and keeps "
-            "other segments as they are. Choose a scan and a model and press Apply; the card under the model says "
-            "what it was made for. Under Correct and adapt the model learns from some slices that you correct, or a "
-            "new structure that you draw on some, segments the other slices, and keeps yours as drawn. Nothing "
-            "leaves this computer. For research, not for diagnosis."
+            "Segments MR and CT scans with keypoint-augmented networks and shows what the network attends to. Choose a "
+            "scan and a model and press Apply; the card below the model says which scans it is intended for. Under "
+            "Correct and adapt, correct a few slices or draw a new structure on a few: the model learns from them, "
+            "segments the other slices and keeps yours as drawn. Other segments are never changed. Nothing leaves this "
+            "computer. For research, not for diagnosis."
         ) + self.getDefaultModuleDocumentationLink()
         parent.acknowledgementText = _(
             "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "
-            "Image Segmentation with Limited Annotation, NeurIPS 2023. Written afresh for Slicer."
+            "Image Segmentation with Limited Annotation, NeurIPS 2023. An independent implementation."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
         slicer.app.connect("startupCompleted()", loadTerminology)
@@ -48,11 +49,11 @@ class KAFSegmentationWidget(ScriptedLoadableModuleWidget):
 
     makeSetup = Setup
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         self.logic = self.segmentation = self.ui = None
 
-    def setup(self):
+    def setup(self) -> None:
         """Slicer opens the module for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/KAFSegmentation.ui"))
@@ -66,22 +67,22 @@ class KAFSegmentationWidget(ScriptedLoadableModuleWidget):
         self.segmentation.addObserver(scene, scene.EndCloseEvent, self._onSceneReplaced)
         self.segmentation.addObserver(scene, scene.EndImportEvent, self._onSceneReplaced)
 
-    def enter(self):
+    def enter(self) -> None:
         """The module is opened."""
         self.segmentation.enter()
 
-    def exit(self):
+    def exit(self) -> None:
         """Another module is opened."""
         if self.segmentation is not None:
             self.segmentation.exit()
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         """Slicer ends, or the module is loaded again."""
         if self.segmentation is not None:
             self.segmentation.cleanup()
             self.segmentation = None
 
-    def onReload(self):
+    def onReload(self) -> None:
         """The Reload button: the library too, not this file alone."""
         for name in [name for name in sys.modules if name.partition(".")[0] == "KAFSegmentationLib"]:
             del sys.modules[name]
@@ -99,16 +100,16 @@ class KAFSegmentationLogic(AdaptationLogic):
 
 
 class KAFSegmentationTest(ScriptedLoadableModuleTest):
-    """What Slicer's own test run does: a made-up heart is read, and labels on it become segments."""
+    """What Slicer's own test run does: a volume is read, and labels on it become segments."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
-    def runTest(self):
+    def runTest(self) -> None:
         self.setUp()
         self.test_labelsBecomeSegments()
 
-    def test_labelsBecomeSegments(self):
+    def test_labelsBecomeSegments(self) -> None:
         """Without a model and without torch, so that it runs wherever Slicer does."""
         import numpy as np
 

@@ -1,12 +1,16 @@
-"""The panel: from a scan and a model to segments, with everything a person should know on the way."""
+"""The panel: from a scan and a model to segments."""
+
+from __future__ import annotations
 
 import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from kaf.runtime.errors import Cancelled, KafError
 from kaf.runtime.events import Message
+from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.AdaptPanel import AdaptPanel
 from KAFSegmentationLib.attention.AttentionPanel import AttentionPanel
 from KAFSegmentationLib.backend.DeviceSelector import DeviceSelector
@@ -21,13 +25,16 @@ from KAFSegmentationLib.segment.ModelButtons import ModelButtons
 from KAFSegmentationLib.segment.ModelSelector import ModelSelector
 from KAFSegmentationLib.segment.PreRunChecks import PreRunChecks
 from KAFSegmentationLib.segment.ResultChoice import ResultChoice
+from KAFSegmentationLib.segment.SegmentationLogic import cancelled
+from KAFSegmentationLib.segment.SegmentationRun import volumesText
 from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
-from KAFSegmentationLib.setup.SetupControls import SetupControls
+from KAFSegmentationLib.setup.SetupControls import PanelSetup, SetupControls
 from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
+from KAFSegmentationLib.widgets.Parameters import Parameters
 from KAFSegmentationLib.widgets.PlainText import confirm
 from KAFSegmentationLib.widgets.RunControls import RunControls
 
-STARTING = "Starting the model; the first time in a session this takes some seconds."
+STARTING = _("Starting the model. The first run of a session takes a few seconds longer.")
 
 
 class SegmentationWidget(VTKObservationMixin):
@@ -35,28 +42,32 @@ class SegmentationWidget(VTKObservationMixin):
 
     Args:
         uiWidget: the loaded .ui file.
-        logic: an AdaptationLogic.
-        setup: a Setup, or what has its isReady, python, statusText, mustContinue, run, useOtherPython and diagnose.
+        logic: segments, and adapts models.
+        setup: gets the packages that a model runs on.
     """
 
-    def __init__(self, uiWidget, logic, setup):
+    def __init__(self, uiWidget: qt.QWidget, logic: AdaptationLogic, setup: PanelSetup):
         VTKObservationMixin.__init__(self)
-        self.logic, self.setup, self._uiWidget = logic, setup, uiWidget
+        self.logic, self._uiWidget = logic, uiWidget
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.log = LogView(self.ui.logText, self.ui.copyLogButton)
         self.message = MessageLine(self.ui.messageFrame, self.ui.messageIcon, self.ui.messageLabel, self.log.add)
         self.models = ModelSelector(self.ui.modelComboBox, self.ui.modelCardLabel, self._onModelChosen)
         self.modelButtons = ModelButtons(self.ui, self.models, self.message, self._onLibraryChanged)
         self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._onDeviceChosen)
-        self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel)
+        self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel,
+                                    _("Apply"))
         self.writeConfirmation, self._choice = WriteConfirmation(uiWidget), ResultChoice()
-        self.setUp = SetupControls(self.ui, uiWidget, self)
+        self.setUp = SetupControls(self.ui, uiWidget, setup, self.message, self.log,
+                                   lambda: self.parameters is not None, self.update)
         self.attention = AttentionPanel(self.ui, logic.backend, self.message)
-        self.adaptation = AdaptPanel(self.ui, logic, self)
-        self.parameters = None
-        doubts = MessageLine(self.ui.suitabilityFrame, self.ui.suitabilityIcon, self.ui.suitabilityLabel, self.log.add)
-        self.preRunChecks = PreRunChecks(self.ui.forecastLabel, doubts, self.models, logic, self.writeConfirmation)
-        self._guiTag = self._said = None
+        self.adaptation = AdaptPanel(self.ui, logic, self.log, self.writeConfirmation, self)
+        self.parameters: Parameters | None = None
+        warnings = MessageLine(self.ui.suitabilityFrame, self.ui.suitabilityIcon, self.ui.suitabilityLabel,
+                               self.log.add)
+        self.preRunChecks = PreRunChecks(self.ui.forecastLabel, warnings, self.models, logic, self.writeConfirmation)
+        self._guiTag = None
+        self._shownProblem: str | None = None
         self._hasWorker = False
         logic.backend.onLog = self.log.add
         logic.beforeWrite.append(saveSegmentEditorState)
@@ -68,20 +79,20 @@ class SegmentationWidget(VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.ui.messageFrame.visible = False
 
-    def enter(self):
+    def enter(self) -> None:
         """The panel is opened, or the scene it was open on has changed."""
         self.attention.enter()
         self.setParameters(self.logic.getParameterNode())
         if self.parameters.inputVolume is None:
             self.parameters.inputVolume = shownScan()
-        self.setUp.goOn()
+        self.setUp.resume()
 
-    def exit(self):
-        """Another module is opened; a run goes on."""
+    def exit(self) -> None:
+        """Another module is opened; a run continues."""
         self.attention.exit()
         self.setParameters(None)
 
-    def cleanup(self):
+    def cleanup(self) -> None:
         """The panel is taken apart: at the end of Slicer, or to be loaded again."""
         self.attention.close()
         self.adaptation.close()
@@ -91,7 +102,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.logic.close()
         self.removeObservers()
 
-    def setParameters(self, parameters):
+    def setParameters(self, parameters: Parameters | None) -> None:
         """Binds the panel to the choices of a scene, or with None to nothing."""
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
@@ -108,7 +119,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.update)
         self.update()
 
-    def onApply(self):
+    def onApply(self) -> None:
         """Segments, after the set-up if that is missing."""
         if not self.makeReady():
             return
@@ -120,14 +131,15 @@ class SegmentationWidget(VTKObservationMixin):
             return
         if not self.preRunChecks.confirm(self._uiWidget, parameters):
             return
-        mayGoOn, result = self.writeConfirmation.enter(parameters.outputSegmentation, scan, "Segment the scan")
+        mayGoOn, result = self.writeConfirmation.confirm(parameters.outputSegmentation, scan, _("Segment the scan"))
         if not mayGoOn:
             return
         try:
             self.logic.start(
                 scan, self.logic.settings(parameters), result, parameters.roi,
                 parameters.allFrames and self._isSequence(), self._onEvent,
-                lambda *done: self._onDone(scan, model, forecast, *done), self.writeConfirmation.isAgreed(result, scan))
+                lambda *done: self._onDone(scan, model, forecast, *done),
+                self.writeConfirmation.isConfirmed(result, scan))
         except KafError as error:
             self.message.showError(error)
             return
@@ -136,38 +148,43 @@ class SegmentationWidget(VTKObservationMixin):
         self.message.show(STARTING)
         self.update()
 
-    def onCancel(self):
+    def onCancel(self) -> None:
         """Stops the run."""
-        self.logic.cancel(Cancelled("The run", "was stopped", "Nothing was changed."))
+        self.logic.cancel(cancelled(_("Segmentation")))
 
-    def onUndo(self):
-        """Takes back what the last run wrote."""
-        if self.takeBack():
-            self.message.show("The last run is undone; everything else is as it was.", "done")
+    def onUndo(self) -> None:
+        """Undoes what the last run wrote."""
+        if self.undoRun():
+            self.message.show(_("The last run was undone; all other changes are kept."), "done")
 
-    def canUndo(self):
-        """Whether the last run was of the scan and the segmentation that are shown, and can be taken back."""
+    def canUndo(self) -> bool:
+        """Whether the last run was of the scan and the segmentation that are shown, and can be undone."""
         parameters = self.parameters
         return not self.logic.isRunning() and self.logic.canUndo(parameters.inputVolume, parameters.outputSegmentation)
 
-    def takeBack(self):
-        """Takes back what the last run wrote, but asks if that would lose what was drawn over it; whether it did."""
+    def undoRun(self) -> bool:
+        """Undoes what the last run wrote, but asks if that would lose what was drawn over it; whether it did."""
         if not self.canUndo():
             return False
         changed = self.logic.changedSinceRun()
         if changed and not confirm(
-                f"{', '.join(changed)}: changed since the run. Undo takes these changes back, too.",
-                "Undo the last run", self._uiWidget):
+                _("These segments were changed after the run: {segments}. Undo reverts these changes, too.").format(
+                    segments=", ".join(changed)),
+                _("Undo the last run"), self._uiWidget):
             return False
         self.logic.undo()
         self.update()
         return True
 
-    def makeReady(self):
+    def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
         return self.setUp.makeReady()
 
-    def refreshModels(self):
+    def clearMessage(self) -> None:
+        """What the message reports has been replaced."""
+        self.message.clear()
+
+    def refreshModels(self) -> None:
         """The library has a new model."""
         self.parameters.modelName = self.models.refresh(self.parameters.modelName)
 
@@ -178,7 +195,7 @@ class SegmentationWidget(VTKObservationMixin):
     def _onEvent(self, event):
         self.controls.showProgress(event)
         if isinstance(event, Message) and event.level != "info":
-            self.log.add(event.text)  # told with the result, where it still stands when the run is over
+            self.log.add(event.text)  # shown with the result, too, where it stays
         elif not isinstance(event, Message) and self.message.level == "info":
             self.message.clear()
 
@@ -189,7 +206,8 @@ class SegmentationWidget(VTKObservationMixin):
             self.message.show(sentence(error))
         elif error is not None:
             isShown = self.parameters is None or self.parameters.inputVolume in (scan, None)
-            self.message.showError(error, "" if isShown else f"'{scan.GetName()}' was not segmented.")
+            text = _("'{scan}' was not segmented.").format(scan=scan.GetName())
+            self.message.showError(error, "" if isShown else text)
         else:
             rememberSpeed(model, forecast.device, forecast.pixels, result.seconds.get("network", 0.0))
             self._showResult(scan, result)
@@ -202,25 +220,24 @@ class SegmentationWidget(VTKObservationMixin):
         if parameters.showSurface:
             node.CreateClosedSurfaceRepresentation()
         self.preRunChecks.isWarm = True
-        self.devices.showPlace(result.place)
-        found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())
-        seconds = f"{max(0.1, sum(result.seconds.values())):.1f} s"
-        level = "warning" if result.warnings else "done"
+        self.devices.showLastRun(result.place)
+        warnings = result.warnings
         if parameters.inputVolume is scan:
             parameters.outputSegmentation = node
-            stated = self.preRunChecks.doubts  # they stand above already
-            new = [text for text in result.warnings if text not in stated]
-            self.message.show(" ".join([f"Done in {seconds}: {found}.", *new]), level)
+            warnings = [text for text in warnings if text not in self.preRunChecks.warnings]  # they stand above already
+            text = _("Done in {seconds} s: {volumes}.")
         else:
-            self.log.add(f"{scan.GetName()}: {found}.")
-            text = f"'{scan.GetName()}' was segmented into '{node.GetName()}' in {seconds}."
-            self.message.show(" ".join([text, *result.warnings]), level)
+            self.log.add(f"{scan.GetName()}: {volumesText(result.volumes)}.")
+            text = _("'{scan}' was segmented into '{segmentation}' in {seconds} s.")
+        text = text.format(seconds=f"{max(0.1, sum(result.seconds.values())):.1f}", scan=scan.GetName(),
+                           volumes=volumesText(result.volumes), segmentation=node.GetName())
+        self.message.show(" ".join([text, *warnings]), "warning" if result.warnings else "done")
 
-    def update(self, caller=None, event=None):
+    def update(self, caller: object = None, event: object = None) -> None:
         """Shows what can be done now, and what is in the way."""
         scene = slicer.mrmlScene
         if self.parameters is None or scene.IsImporting() or scene.IsClosing():
-            return  # what stands there is only half of the choices; the module binds the panel anew afterwards
+            return  # the choices are incomplete; the module binds the panel anew afterwards
         if self._choice.follow(self.parameters):
             self._forgetScan()
         isReady = self.setUp.update()
@@ -234,36 +251,36 @@ class SegmentationWidget(VTKObservationMixin):
         self.adaptation.update(card)
         problem = self.preRunChecks.update(self.parameters)
         if running:
-            self.controls.allow(self.controls.running, "The model is learning: wait, or press Cancel below")
+            self.controls.allow(self.controls.running, _("The model is learning: wait, or press Cancel below"))
             return
         if self.parameters.inputVolume is None:
-            self.controls.allow(False, "Choose a scan first")
+            self.controls.allow(False, _("Choose a scan first"))
         else:
-            self.controls.allow(problem is None, sentence(problem) if problem else "Segment the scan (Ctrl+Return)")
-        self._tell(None if isinstance(problem, PretrainedOnlyError) else problem)  # they are of use all the same
+            self.controls.allow(problem is None, sentence(problem) if problem else _("Segment the scan (Ctrl+Return)"))
+        self._showProblem(None if isinstance(problem, PretrainedOnlyError) else problem)  # these can be adapted
         if problem is None and isReady and not self._hasWorker:
             self._hasWorker = True
-            self.logic.backend.start()  # loads while the person still looks
+            self.logic.backend.start()  # loads its libraries ahead of the first run
 
-    def _tell(self, problem):
-        """Says a new problem once, and takes back one that is gone."""
-        said, self._said = self._said, str(problem) if problem else None
+    def _showProblem(self, problem):
+        """Shows a new problem once, and clears one that is gone."""
+        before, self._shownProblem = self._shownProblem, str(problem) if problem else None
         if problem is not None and self.parameters.inputVolume is not None:
             self.message.showError(problem)
-        elif said is not None and problem is None and self.message.level == "error":
+        elif before is not None and problem is None and self.message.level == "error":
             self.message.clear()
 
     def _forgetScan(self):
-        """Another scan: what was told of the one before goes; that it was removed in the middle of a run stays."""
+        """Another scan: messages about the one before go; that it was removed during a run stays."""
         if not self.logic.isRunning() and (self.parameters.inputVolume is not None or self.message.level != "error"):
             self.message.clear()
-        self._said = None
+        self._shownProblem = None
         self.adaptation.forgetScan()
 
     def _onSegmentationAdded(self, node):
         """The selector has made an empty segmentation: it is the scan's."""
         if self.parameters is not None and self.parameters.inputVolume is not None:
-            SegmentationWriter(self.parameters.inputVolume, "", []).dress(node)
+            SegmentationWriter(self.parameters.inputVolume, "", []).prepare(node)
 
     def _isSequence(self):
         return VolumeSequence.of(self.parameters.inputVolume) is not None

@@ -30,15 +30,15 @@ def test_a_plain_scan_is_taken():
 
 
 def test_nothing_and_an_empty_volume_are_refused(scene):
-    assert "No scan is selected" in refusal(None)
+    assert "Scan: none is selected" in refusal(None)
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
-    assert refusal(empty) == "Empty: has no voxels. Load the scan again."
+    assert refusal(empty) == "Empty: this scan has no voxels. Load the scan again."
 
 
 def test_a_label_map_is_refused(scene):
     node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
     slicer.util.updateVolumeFromArray(node, np.zeros((2, 3, 4), np.uint8))
-    assert "Labels: is a label map, not a scan" in refusal(node)
+    assert "Labels: this is a label map, not a scan" in refusal(node)
 
 
 def test_a_colour_picture_is_refused(scene):
@@ -49,7 +49,7 @@ def test_a_colour_picture_is_refused(scene):
 
 
 def test_one_slice_is_refused():
-    assert "single 2-D picture" in refusal(volume_node(np.zeros((1, 8, 8), np.float32)))
+    assert "single 2-D image" in refusal(volume_node(np.zeros((1, 8, 8), np.float32)))
 
 
 def test_a_non_linear_parent_is_refused_with_the_remedy(scene):
@@ -81,10 +81,10 @@ def test_values_that_are_not_numbers_become_the_smallest():
     geometry = VolumeGeometry(node)
     mended = geometry.voxels()
     assert mended[0, 0, 0] == mended[1, 2, 3] == -3
-    assert geometry.warnings[0].startswith("2 voxels of the scan are not numbers")
+    assert geometry.warnings[0].startswith("2 voxels of the scan are NaN or infinite")
     assert np.isnan(slicer.util.arrayFromVolume(node)[0, 0, 0])  # the user's own scan stays as it is
     slicer.util.updateVolumeFromArray(node, np.full((2, 3, 4), np.nan, np.float32))
-    with pytest.raises(InputError, match="holds no number at all"):
+    with pytest.raises(InputError, match="every voxel of this scan is NaN or infinite"):
         geometry.voxels()
 
 
@@ -111,7 +111,7 @@ def test_points_and_regions_are_told_in_the_frame_of_the_volume(scene):
     np.testing.assert_allclose(geometry.toWorld((1, 2, 3)), (8, 21, 33))
     np.testing.assert_allclose(geometry.toLocal((8, 21, 33)), (1, 2, 3), atol=1e-12)
     roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
-    with pytest.raises(InputError, match="has not been drawn yet"):
+    with pytest.raises(InputError, match="has not been placed yet"):
         geometry.box(roi)
     roi.SetCenter(8, 21, 33)
     roi.SetSize(2, 4, 6)

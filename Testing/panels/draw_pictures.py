@@ -62,7 +62,7 @@ def main(names: list[str]) -> None:
     take(window, "segmented", wanted)
     module.ui.attentionSection.collapsed = False
     segmentation.GetDisplayNode().SetOpacity2DFill(0.1)  # what lies below the fill can be seen
-    look(module, "Where a keypoint looks")
+    look(module, "Attention from a keypoint")
     host.click_view(slicer.app.layoutManager().sliceWidget("Red"), heart_centre())
     settle(module)
     take(window, "attention", wanted)

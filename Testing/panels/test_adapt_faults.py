@@ -25,7 +25,7 @@ def test_what_is_drawn_while_the_model_learns_stays(adapting, scan):
     wait_for_adapt(adapting)
     for name, found in masks(node, scan).items():
         np.testing.assert_array_equal(found[[1, 3]], drawn[name][[1, 3]])
-    assert "Slice 4 was edited while the model was learning and stays as it is now." in text(adapting)
+    assert "Slice 4 was edited while the model was learning and keeps your edits." in text(adapting)
 
 
 def test_the_worker_is_killed(adapting, scan):
@@ -48,7 +48,7 @@ def test_the_scan_changes_or_goes_during_learning(adapting, scan):
     slicer.util.updateVolumeFromArray(scan, slicer.util.arrayFromVolume(scan)[1:].copy())
     os.kill(worker, signal.SIGCONT)
     wait_for_adapt(adapting)
-    assert text(adapting).startswith("Heart was changed while the model was running.")
+    assert text(adapting).startswith("Heart: this scan was changed while the model was running.")
     assert not adapting.ui.saveModelButton.enabled
 
 
@@ -61,7 +61,7 @@ def test_something_is_removed_during_learning(adapting, scan, gone):
         node.GetSegmentation().RemoveSegment(segments(node)["LV cavity"])
         os.kill(worker, signal.SIGCONT)
         wait_for_adapt(adapting)
-        assert text(adapting).startswith("The segment 'LV cavity' was removed while the model was learning.")
+        assert text(adapting).startswith("LV cavity: this segment was removed while the model was learning.")
         return
     if gone == "scene":
         host.close_scene()
@@ -81,11 +81,11 @@ def test_no_scan_no_segmentation_no_choice(panel, heart):
         assert not button.enabled
     add_scan(heart)
     host.choose(ui.inputSelector, "Heart")
-    assert ui.adaptForecastLabel.text.startswith("Press Apply and correct the result, or press New structure")
+    assert ui.adaptForecastLabel.text.startswith("Press Apply and correct the result, or press Add structure")
     assert not ui.adaptButton.enabled
     host.click(ui.newStructureButton)
     ui.structureList.item(0).setCheckState(qt.Qt.Unchecked)
-    assert ui.adaptForecastLabel.text.startswith("Tick what to learn")
+    assert ui.adaptForecastLabel.text.startswith("Select what to learn")
     assert not ui.adaptButton.enabled
 
 
@@ -107,7 +107,7 @@ def test_a_segment_added_in_the_editor_can_be_learned(adapting, scan):
 
 def test_no_example_is_told(adapting, scan):
     run(adapting)
-    assert refused(adapting) == ("No slice is marked as an example, and none was corrected since the last result. "
+    assert refused(adapting) == ("Examples: no slice was added, and none was corrected since the last result. "
                                  "Correct or draw some slices, then add them.")
 
 
@@ -115,14 +115,14 @@ def test_examples_without_anything_drawn(adapting, scan):
     host.click(adapting.ui.newStructureButton)
     look_at(1, scan)
     host.click(adapting.ui.addExampleButton)
-    assert refused(adapting) == ("The example slices hold nothing of 'New structure'. Draw it in at least one of them, "
+    assert refused(adapting) == ("Examples: none of them shows 'New structure'. Draw it in at least one of them, "
                                  "or add a slice that shows it.")
     node = adapting.ui.outputSelector.currentNode()
     drawn = draw(node, scan, "New structure", [2])
     look_at(2, scan)
     host.click(adapting.ui.addExampleButton)
     adapt(adapting)  # one that holds nothing is allowed: nothing is there
-    assert "Nothing is drawn in slice 2: the model has learned that nothing is there." in text(adapting)
+    assert "Slice 2 is empty: the model has learned it as background." in text(adapting)
     found = segment_array(node, "New structure", scan)
     np.testing.assert_array_equal(found[[1, 2]], drawn["New structure"][[1, 2]])
     assert not found[1].any()
@@ -139,7 +139,7 @@ def test_two_structures_over_each_other(adapting, scan):
         pytest.fail("the two do not overlap, so nothing is tested")
     look_at(2, scan)
     host.click(adapting.ui.addExampleButton)
-    assert refused(adapting).startswith("Two structures lie over each other in slice 3")
+    assert refused(adapting).startswith("Slice 3: two structures overlap in it")
 
 
 def test_a_segmentation_of_something_else(adapting, scan):
@@ -149,7 +149,7 @@ def test_a_segmentation_of_something_else(adapting, scan):
     adapting.ui.outputSelector.setCurrentNode(node)
     look_at(1, scan)
     host.click(adapting.ui.addExampleButton)
-    assert refused(adapting).startswith("Liver has no segment of the model 'tiny'.")
+    assert refused(adapting).startswith("Liver: it has no segment of the model 'tiny'.")
 
 
 def test_segments_drawn_by_hand_under_the_names_of_the_model(adapting, scan):
@@ -174,14 +174,14 @@ def test_scripts_do_the_same_without_a_panel(panel, scan, library):
     node = logic.process(scan, {"model": "tiny", "threads": 1}).segmentationNode
     drawn = draw(node, scan, "LV cavity", [0, 2])
     assert logic.corrected(scan, node, "tiny") == [0, 2]
-    with pytest.raises(InputError, match="No model: was adapted yet"):
+    with pytest.raises(InputError, match="Model: none has been adapted yet"):
         logic.saveModel("batch")
     result = logic.adapt(scan, node, {"model": "tiny", "seconds": 1, "threads": 1, "slices": [2]})
     assert result.examples == [2]
     assert sorted(result.review.order) == [0, 1, 2, 3]
     for name, found in masks(node, scan).items():
         np.testing.assert_array_equal(found[2], drawn[name][2])
-    with pytest.raises(InputError, match="Slice 5: is not in the scan, which has 4 slices"):
+    with pytest.raises(InputError, match="Slice 5: the scan has only 4 slices"):
         logic.adapt(scan, node, {"model": "tiny", "slices": [4]})
     try:
         assert logic.saveModel("batch").card.name == "batch"

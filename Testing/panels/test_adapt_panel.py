@@ -48,7 +48,7 @@ def test_adapt_finds_the_corrected_slices_by_itself(adapting, scan):
     assert "none was corrected since the last result" in text(adapting)
     draw(node, scan, "myocardium", [0], seed=1)
     host.click(adapting.ui.findExamplesButton)
-    assert text(adapting) == "1 slice added: what differs from the last result."
+    assert text(adapting) == "1 corrected slice was added to the examples."
     assert [words.split(",")[0] for words in marked(adapting)] == ["Slice 1 of 4", "Slice 4 of 4"]
 
 
@@ -89,7 +89,7 @@ def test_cancel_changes_nothing(adapting, scan, pictures):
     pictures(panel, "adapt-running")
     host.click(panel.ui.adaptButton)
     assert panel.ui.adaptButton.text == "Adapt"
-    assert text(panel) == "Learning: was stopped. Nothing was changed."
+    assert text(panel) == "Learning: stopped. Nothing was changed."
     assert not panel.widget.segmentation.adaptation.editor.widget.readOnly
     host.pump(100)
     same(masks(node, scan), drawn)
@@ -127,7 +127,7 @@ def test_the_adapted_model_is_saved_listed_and_used(adapting, scan, library):
     path = library / "mine.safetensors"
     try:
         host.click(ui.saveModelButton)
-        assert text(panel) == "Saved as 'mine'. Choose it under Model to use it on other scans."
+        assert text(panel) == "Model saved as 'mine'. Choose it under Model to use it on other scans."
         assert ui.modelComboBox.currentText == "tiny"
         host.click(ui.saveModelButton)
         assert "'mine': is in the library already" in text(panel)
@@ -163,7 +163,7 @@ def test_a_name_that_cannot_be_used(adapting, scan, library, name, words):
 
 def test_a_structure_from_nothing(adapting, scan, library, pictures):
     panel, ui = adapting, adapting.ui
-    assert "press New structure" in ui.adaptForecastLabel.text
+    assert "press Add structure" in ui.adaptForecastLabel.text
     assert not ui.adaptButton.enabled
     host.click(ui.newStructureButton)
     node = ui.outputSelector.currentNode()
@@ -223,7 +223,7 @@ def test_next_slice_is_the_most_uncertain_that_is_no_example(adapting, scan, hea
     host.click(panel.ui.addExampleButton)
     assert press() == pytest.approx(red_offset(order[3], scan))  # the third is an example
     press()
-    assert text(panel).startswith("Every slice was shown or is an example.")
+    assert text(panel).startswith("Every slice has been shown or is an example.")
     assert press() == pytest.approx(red_offset(order[0], scan))
 
 
@@ -242,6 +242,6 @@ def test_after_learning_the_adapted_model_says_what_to_check(adapting, scan):
 def test_a_new_structure_has_no_uncertainty_before_it_is_learned(adapting, scan):
     host.click(adapting.ui.newStructureButton)
     host.click(adapting.ui.nextSliceButton)
-    assert text(adapting) == ("The model: does not know the new structure yet. Draw it on about three slices and press "
+    assert text(adapting) == ("Model: it does not know the new structure yet. Draw it on about three slices and press "
                               "Adapt.")
     assert not adapting.logic.backend.isBusy()

@@ -58,8 +58,8 @@ def test_a_scan_that_lies_oblique_and_is_moved(panel, heart):
     assert result.GetTransformNodeID() == move.GetID()
     drawn = draw(result, node, "LV cavity", [2])
     host.click(panel.ui.addExampleButton)
-    assert text(panel) == ("The Red view was not along the slices of the scan and has been turned to lie along them. "
-                           "Look at the slice and add it again.")
+    assert text(panel) == ("Red view: it was not parallel to the slices of the scan and has been aligned with them. "
+                           "Check the slice and add it again.")
     assert marked(panel) == []
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
     toRas = slicer.util.arrayFromVTKMatrix(red.GetSliceToRAS())[:3, :3]
@@ -111,7 +111,7 @@ def test_a_result_of_another_session_cannot_be_compared_with(adapting, scan, tmp
     slicer.util.loadScene(path)
     host.pump()
     host.click(adapting.ui.findExamplesButton)
-    assert text(adapting).startswith("The last result is not known any more, so corrections cannot be found.")
+    assert text(adapting).startswith("Last result: it is no longer known, so corrected slices cannot be found.")
     assert marked(adapting) == []
 
 

@@ -17,6 +17,6 @@ def test_memory_that_is_short_is_told_where_the_system_tells(monkeypatch, free, 
     monkeypatch.setattr(module, "free_memory", lambda: free)
     text = module.Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cpu", known=True).text()
     assert "5.0 GB of memory" in text
-    assert ("Only 2.0 GB are free" in text) == short
+    assert ("Only 2.0 GB of memory is free" in text) == short
     on_gpu = module.Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cuda", known=True).text()
-    assert "are free" not in on_gpu
+    assert "is free" not in on_gpu

@@ -108,7 +108,8 @@ def isSafe(value):
         return isSafe(value.body) and isSafe(value.orelse)
     if isinstance(value, ast.BoolOp):
         return all(map(isSafe, value.values))
-    return isinstance(value, ast.Constant) or (isinstance(value, ast.Call) and getattr(value.func, "id", "") == "tip")
+    called = getattr(value.func, "id", "") if isinstance(value, ast.Call) else ""
+    return isinstance(value, ast.Constant) or called in ("tip", "_")
 
 
 def shown(widget):

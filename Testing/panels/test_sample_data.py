@@ -102,5 +102,5 @@ def test_before_set_up_the_button_says_what_to_do_and_nothing_is_added():
 
 def test_a_python_that_fails_is_told_in_words():
     broken = sources(interpreter=lambda path: SimpleNamespace(run=lambda *_: "crashed (SIGILL)"))
-    with pytest.raises(ResourceError, match=r"could not be drawn \(crashed \(SIGILL\)\)"):
+    with pytest.raises(ResourceError, match=r"could not be created \(crashed \(SIGILL\)\)"):
         broken.load("KAFHeart")

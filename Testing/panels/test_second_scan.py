@@ -98,7 +98,8 @@ def test_a_run_that_ends_after_another_scan_was_chosen_goes_to_its_own(panel, sc
     slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, first, segments(first)["LV cavity"], scan)
     begin_held(panel)
     host.choose(panel.ui.inputSelector, "Second")
-    assert panel.ui.forecastLabel.text == "'Heart' is still being segmented; its result goes to 'Heart segmentation'."
+    assert panel.ui.forecastLabel.text == (
+        "'Heart' is still being segmented; the result will be written to 'Heart segmentation'.")
     pictures(panel, "second-scan-while-the-first-runs")
     let_go(panel)
     wait_for_run(panel)
@@ -141,7 +142,7 @@ def test_a_scan_that_is_removed_while_another_is_shown(panel, scan, second):
     host.choose(panel.ui.inputSelector, "Second")
     slicer.mrmlScene.RemoveNode(scan)
     host.pump(100)
-    assert "Heart was removed while the model was running." in panel.ui.messageLabel.text
+    assert "Heart: this node was removed while the model was running." in panel.ui.messageLabel.text
     assert run(panel).GetName() == "Second segmentation"
 
 
@@ -294,7 +295,7 @@ def test_a_segmentation_that_changes_hands_during_the_run_is_left_alone(panel, s
     first.SetReferenceImageGeometryParameterFromVolumeNode(second)
     let_go(panel)
     wait_for_run(panel)
-    assert panel.ui.messageLabel.text.startswith("'Heart segmentation' belongs to the scan 'Second'")
+    assert panel.ui.messageLabel.text.startswith("Result: 'Heart segmentation' belongs to the scan 'Second'")
     same(found_in(first, scan), before)
 
 
@@ -304,7 +305,7 @@ def test_voxels_that_were_exchanged_during_the_run_get_no_result(panel, scan, he
     slicer.util.updateVolumeFromArray(scan, np.ascontiguousarray(heart.voxels[:, ::-1]))
     let_go(panel)
     wait_for_run(panel)
-    assert panel.ui.messageLabel.text.startswith("Heart was changed while the model was running.")
+    assert panel.ui.messageLabel.text.startswith("Heart: this scan was changed while the model was running.")
     assert results() == []
 
 

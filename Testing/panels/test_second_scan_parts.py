@@ -53,7 +53,7 @@ def test_attention_comes_for_the_scan_that_is_shown(looking, second):
 
 
 def test_a_keypoint_of_one_scan_is_not_asked_on_another(looking, second, heart):
-    host.choose(looking.ui.viewComboBox, "Where a keypoint looks")
+    host.choose(looking.ui.viewComboBox, "Attention from a keypoint")
     part = looking.widget.segmentation.attention
     part.ask((heart.affine @ [20, 30, 1, 1])[:3])
     settle(looking)
@@ -116,7 +116,7 @@ def test_what_was_learned_is_shown_and_saved_with_its_scan(learned, library, pic
     ui.modelNameEdit.text = "first heart"
     try:
         host.click(ui.saveModelButton)
-        assert text(learned).startswith("Saved as 'first heart'.")
+        assert text(learned).startswith("Model saved as 'first heart'.")
         host.choose(ui.inputSelector, "Second")
         assert "The model adapted to" not in ui.adaptForecastLabel.text
     finally:
@@ -125,16 +125,16 @@ def test_what_was_learned_is_shown_and_saved_with_its_scan(learned, library, pic
 
 def test_both_scans_keep_what_they_have_learned(learned, scan, second):
     logic, ui = learned.logic, learned.ui
-    first = logic.learned.of(scan).model
+    first = logic.adaptations.of(scan).model
     host.choose(ui.inputSelector, "Second")
     node = run(learned)
     draw(node, second, "LV cavity", [2])
     adapt(learned)
-    assert logic.learned.of(second).model is not first
+    assert logic.adaptations.of(second).model is not first
     host.click(ui.adaptUndoButton)
-    assert logic.learned.of(second) is None
+    assert logic.adaptations.of(second) is None
     host.choose(ui.inputSelector, "Heart")
-    assert logic.learned.of(scan).model is first
+    assert logic.adaptations.of(scan).model is first
     assert ui.saveModelButton.enabled
 
 
@@ -168,8 +168,8 @@ def test_learning_that_ends_after_another_scan_was_chosen(adapting, scan, second
     assert "RV cavity" not in text(adapting)
     assert adapting.ui.outputSelector.currentNode() is None
     assert not adapting.ui.saveModelButton.enabled
-    assert adapting.logic.learned.of(scan) is not None
-    assert adapting.logic.learned.of(second) is None
+    assert adapting.logic.adaptations.of(scan) is not None
+    assert adapting.logic.adaptations.of(second) is None
 
 
 def test_adapt_asks_before_it_writes_among_what_is_another_scans(adapting, scan, second):
@@ -182,7 +182,7 @@ def test_adapt_asks_before_it_writes_among_what_is_another_scans(adapting, scan,
     assert not ui.editorFrame.isVisible()  # a brush would write, too
     assert not editor._isOpen
     host.click(ui.findExamplesButton)
-    assert text(adapting).startswith("'Heart segmentation' belongs to the scan 'Heart', not to 'Second'.")
+    assert text(adapting).startswith("Result: 'Heart segmentation' belongs to the scan 'Heart', not to 'Second'.")
     look_at(1, second)
     host.click(ui.addExampleButton)
     host.dialogs().answer(press("Cancel"))

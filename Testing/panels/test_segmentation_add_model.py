@@ -66,7 +66,7 @@ def test_a_file_is_added_chosen_and_segments(panel, scan, file, library, picture
     assert offered(panel) == ["knee", "tiny"]
     assert panel.logic.getParameterNode().modelName == "knee"
     assert "A knee." in panel.ui.modelCardLabel.text
-    assert panel.ui.messageLabel.text == "'knee' was added to the models of this computer and is chosen now."
+    assert panel.ui.messageLabel.text == "Model added and chosen: knee."
     assert file.is_file()
     pictures(panel, "model-added")
     node = run(panel)
@@ -79,7 +79,7 @@ def test_the_same_file_again_is_only_chosen_and_another_of_that_name_gets_a_numb
     host.choose(panel.ui.modelComboBox, "tiny")
     add(panel, file)
     assert panel.ui.modelComboBox.currentText == "knee"
-    assert panel.ui.messageLabel.text.startswith("This model is in the list already, as 'knee'")
+    assert panel.ui.messageLabel.text.startswith("This model is already in the list and is chosen now: knee.")
     other = tiny_model(tmp_path / "other.safetensors", seed=2, name="knee")
     add(panel, other)
     add(panel, other)
@@ -154,13 +154,13 @@ def test_a_model_that_was_added_is_removed_after_a_question(panel, scan, file, l
     host.dialogs().answer(qt.QMessageBox.Cancel)
     host.click(panel.ui.removeModelButton)
     assert host.dialogs().texts()[-1] == \
-        "The model 'knee' will be deleted from this computer. What it has segmented stays."
+        "Delete the model 'knee' from this computer? Its segmentations are kept."
     assert offered(panel) == ["knee", "tiny"]
     host.dialogs().answer(qt.QMessageBox.Ok)
     host.click(panel.ui.removeModelButton)
     assert offered(panel) == ["tiny"]
     assert panel.logic.getParameterNode().modelName == "tiny"
-    assert panel.ui.messageLabel.text == "'knee' was removed from this computer."
+    assert panel.ui.messageLabel.text == "Model removed: knee."
     assert not (library / "knee.safetensors").exists()
     assert file.is_file()
 
@@ -173,7 +173,7 @@ def test_what_comes_with_kaf_stays(panel, file, tmp_path, monkeypatch):
     panel.show()
     host.choose(panel.ui.modelComboBox, "brought")
     assert not panel.ui.removeModelButton.enabled
-    assert panel.ui.removeModelButton.toolTip == "This model comes with KAF and stays"
+    assert panel.ui.removeModelButton.toolTip == "This model comes with KAF and cannot be removed"
     host.choose(panel.ui.modelComboBox, "tiny")
     assert panel.ui.removeModelButton.enabled
 
@@ -182,7 +182,7 @@ def test_not_while_it_is_at_work(panel, scan, kept):
     hold_worker(panel)
     host.click(panel.ui.applyButton)
     assert not panel.ui.removeModelButton.enabled
-    assert panel.ui.removeModelButton.toolTip == "Wait until the model is done"
+    assert panel.ui.removeModelButton.toolTip == "Wait until the run has finished"
     host.click(panel.ui.applyButton)
     wait_for_run(panel)
     assert panel.ui.removeModelButton.enabled

@@ -17,8 +17,8 @@ from kaf.imaging.volume import Volume
 from kaf.settings.explain import ExplainSettings
 from kaf.verbs.explain import explain
 
-VIEWS = {"saliency": "Attention of the whole scan", "from": "Where a keypoint looks",
-         "to": "Who looks at a keypoint", "uncertainty": "Uncertainty of the result", "off": "Nothing"}
+VIEWS = {"saliency": "Attention of the whole scan", "from": "Attention from a keypoint",
+         "to": "Attention to a keypoint", "uncertainty": "Uncertainty of the result", "off": "Nothing"}
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_click_asks_the_nearest_keypoint(attention, heart, library, pictures):
     look(attention, "from")
     assert not overlay(attention).isShown()  # only the keypoints that can be clicked
     assert len(drawn(attention)[0])
-    assert "Click anywhere in a slice" in attention.ui.hintLabel.text
+    assert "Click in a slice" in attention.ui.hintLabel.text
     red = slicer.app.layoutManager().sliceWidget("Red")
     everything = expected(heart, library)
     offset = red.sliceLogic().GetSliceOffset()
@@ -282,7 +282,7 @@ def test_keep_as_volume_and_points(attention):
     assert points.GetNthControlPointLabel(0) == "K1"
     assert points.GetNthControlPointDescription(0).startswith("attention 0.")
     assert not points.GetDisplayNode().GetVisibility()
-    assert attention.ui.messageLabel.text.startswith("Kept as 'Heart attention' and 'Heart keypoints', hidden")
+    assert attention.ui.messageLabel.text.startswith("Added 'Heart attention' and 'Heart keypoints'. Both are hidden")
     look(attention, "off")
     assert slicer.util.getNode("Heart attention") is volume
 

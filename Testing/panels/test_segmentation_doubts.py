@@ -154,8 +154,8 @@ def test_all_that_is_doubtful_is_told(panel, heart):
 
 def test_scripts_can_ask(panel, ct, scan):
     settings = {"model": "tiny", "threads": 1}
-    assert panel.logic.doubts(ct, settings) == (LOOKS,)
-    assert panel.logic.doubts(scan, settings) == ()
+    assert panel.logic.suitabilityWarnings(ct, settings) == (LOOKS,)
+    assert panel.logic.suitabilityWarnings(scan, settings) == ()
     assert panel.logic.process(ct, settings).warnings == [LOOKS]
 
 

@@ -52,13 +52,13 @@ def add_warped():
 
 
 BAD = {
-    add_empty: "Bad: has no voxels. Load the scan again.",
-    add_labels: "Bad: is a label map, not a scan. Choose the scan that it was drawn on.",
-    add_colour: "Bad: has 3 values per voxel (a color picture or a vector field). Convert it with the module "
+    add_empty: "Bad: this scan has no voxels. Load the scan again.",
+    add_labels: "Bad: this is a label map, not a scan. Choose the scan that it was drawn on.",
+    add_colour: "Bad: this volume has 3 values per voxel (a color image or a vector field). Convert it with the module "
                 "Vector to Scalar Volume first.",
-    add_picture: "Bad: is a single 2-D picture. Choose a scan with at least two slices.",
-    add_warped: "Bad: is under the non-linear transform 'Warp'. In the Data module right-click the scan and choose "
-                "Harden transform, then try again.",
+    add_picture: "Bad: this is a single 2-D image. Choose a scan with at least two slices.",
+    add_warped: "Bad: this scan is under the non-linear transform 'Warp'. In the Data module right-click the scan and "
+                "choose Harden transform, then try again.",
 }
 
 
@@ -83,8 +83,8 @@ def test_a_region_that_was_not_drawn(panel, scan):
     roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Box")
     panel.widget.segmentation.parameters.roi = roi
     host.click(panel.ui.applyButton)
-    assert panel.ui.messageLabel.text == ("Box: has not been drawn yet. Place the region in a slice view, or choose "
-                                          "the whole scan.")
+    assert panel.ui.messageLabel.text == (
+        "Box: this region has not been placed yet. Place the region in a slice view, or choose the whole scan.")
     assert panel.ui.applyButton.text == "Apply"
 
 
@@ -127,8 +127,8 @@ def test_the_scan_is_removed_during_a_run(panel, scan):
     slicer.mrmlScene.RemoveNode(scan)
     host.pump(100)
     assert panel.ui.applyButton.text == "Apply"
-    assert panel.ui.messageLabel.text == ("Heart: was removed while the model was running. The run was stopped and "
-                                          "nothing was written.")
+    assert panel.ui.messageLabel.text == (
+        "Heart: this node was removed while the model was running. The run was stopped and nothing was written.")
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
 
 
@@ -146,7 +146,7 @@ def test_the_scan_is_cropped_during_a_run(panel, scan):
     begin(panel)
     slicer.util.updateVolumeFromArray(scan, slicer.util.arrayFromVolume(scan)[1:].copy())
     wait_for_run(panel)
-    assert panel.ui.messageLabel.text.startswith("Heart: was changed while the model was running.")
+    assert panel.ui.messageLabel.text.startswith("Heart: this scan was changed while the model was running.")
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
 
 
@@ -175,7 +175,7 @@ def test_no_model_at_all(panel, scan, library):
         panel.leave()
         panel.logic.getParameterNode().modelName = ""
         panel.show()
-        assert panel.ui.messageLabel.text.startswith("No model: was found on this computer.")
+        assert panel.ui.messageLabel.text.startswith("Model: none was found on this computer.")
         assert not panel.ui.modelComboBox.enabled
     finally:
         hidden.rename(path)
@@ -226,7 +226,7 @@ def test_without_torch_it_offers_the_set_up(make_panel, heart, pictures):
     assert panel.ui.setUpFrame.isVisible()
     assert panel.ui.setUpLabel.text == Missing.words
     pictures(panel, "segmentation-set-up")
-    setup = panel.widget.segmentation.setup
+    setup = panel.widget.logic.backend.setup
     host.click(panel.ui.applyButton)  # asks too
     assert setup.asked == 1
     assert panel.ui.messageLabel.text == Missing.words

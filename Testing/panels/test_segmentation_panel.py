@@ -72,18 +72,18 @@ def test_the_scan_that_is_shown_is_chosen_when_the_panel_opens(panel, heart):
 
 def test_the_card_tells_what_the_model_is_for(panel):
     text = panel.ui.modelCardLabel.text
-    for words in ("RV cavity", "myocardium", "LV cavity", "MR scans", "8 mm apart", "1.6 mm", "CC0-1.0",
-                  "Dice 0.87 on 32 cases that it had not seen"):
+    for words in ("RV cavity", "myocardium", "LV cavity", "MR scans", "slice spacing of about 8 mm", "1.6 mm",
+                  "CC0-1.0", "Dice 0.87 on 32 held-out cases"):
         assert words in text
-    assert panel.ui.modelCardLabel.toolTip == "Trained on: nothing"
+    assert panel.ui.modelCardLabel.toolTip == "Training data: nothing"
     assert panel.ui.modelComboBox.currentText == "tiny"
 
 
 def test_time_and_memory_are_told_before(panel, scan, pictures):
     assert panel.ui.applyButton.enabled
     text = panel.ui.forecastLabel.text
-    assert "a first guess" in text
-    assert "GB of memory on the processor" in text
+    assert "a rough estimate" in text
+    assert "GB of memory on the CPU" in text
     pictures(panel, "segmentation-ready")
 
 
@@ -99,8 +99,8 @@ def test_apply_gives_the_backends_labels(panel, scan, heart, library, pictures):
     assert node.GetName() == "Heart segmentation"
     assert ui.messageLabel.text.startswith("Done in ")
     for label in LABELS:
-        assert f"{label.name} {expected.volumes_ml[label.value]:.1f} ml" in ui.messageLabel.text
-    assert "first guess" not in ui.forecastLabel.text  # it has learnt from the run
+        assert f"{label.name} {expected.volumes_ml[label.value]:.1f} mL" in ui.messageLabel.text
+    assert "rough estimate" not in ui.forecastLabel.text  # it has learnt from the run
     assert "Last run: cpu" in ui.deviceReasonLabel.text
     assert not ui.progressBar.isVisible()
     assert "Done in" in ui.logText.plainText
@@ -141,7 +141,7 @@ def test_cancel_leaves_everything_as_it_was(panel, scan, pictures):
     pictures(panel, "segmentation-running")
     host.click(panel.ui.applyButton)  # it says Cancel now
     assert panel.ui.applyButton.text == "Apply"
-    assert panel.ui.messageLabel.text == "The run: was stopped. Nothing was changed."
+    assert panel.ui.messageLabel.text == "Segmentation: stopped. Nothing was changed."
     host.pump(200)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == nodes
     run(panel)  # a fresh worker
@@ -219,7 +219,7 @@ def test_the_choices_travel_with_the_scene(panel, scan, tmp_path):
     assert ui.inputSelector.currentNode().GetName() == "Heart"
     assert ui.outputSelector.currentNode().GetName() == "Heart segmentation"
     assert ui.modelComboBox.currentText == "tiny"
-    assert ui.deviceComboBox.currentText == "Processor"
+    assert ui.deviceComboBox.currentText == "CPU"
     assert ui.flipsCheckBox.checked
     volume, found = ui.inputSelector.currentNode(), ui.outputSelector.currentNode()
     for name, expected in before.items():
@@ -269,7 +269,7 @@ def test_keys(panel, scan):
     assert panel.ui.applyButton.text == "Cancel", host.seen()
     host.press_key(panel.ui.applyButton, qt.Qt.Key_Escape)
     assert panel.ui.applyButton.text == "Apply"
-    assert panel.ui.messageLabel.text == "The run: was stopped. Nothing was changed."
+    assert panel.ui.messageLabel.text == "Segmentation: stopped. Nothing was changed."
 
 
 def test_the_modules_own_test_passes(panel):

@@ -1,4 +1,4 @@
-"""The regions that a model tells apart by itself: the backend's numbers in colours far from each other."""
+"""The unsupervised clusters of a model: the backend's numbers in colours far from each other."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
 from KAFSegmentationLib.attention.MapColors import lab, regionColors
 
-REGIONS = "Regions that the model tells apart by itself"
+REGIONS = "Unsupervised clusters"
 COUNT = 5
 GREY = 20  # how far the colours of a pixel of the scan may be apart
 
@@ -142,17 +142,17 @@ def test_they_are_kept_as_a_label_map_that_looks_the_same_in_the_saved_scene(reg
     look(regions)
     array = shown(regions).copy()
     host.click(regions.ui.exportButton)
-    assert regions.ui.messageLabel.text.startswith("Kept as 'Heart regions', hidden")
+    assert regions.ui.messageLabel.text.startswith("Added 'Heart clusters'. It is hidden")
     look(regions, "Nothing")
     path = tmp_path / "scene.mrb"
     assert slicer.util.saveScene(str(path))
     host.close_scene()
     slicer.util.loadScene(str(path))
-    kept = slicer.util.getNode("Heart regions")
+    kept = slicer.util.getNode("Heart clusters")
     assert kept.IsA("vtkMRMLLabelMapVolumeNode")
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(kept), array)
     table = kept.GetDisplayNode().GetColorNode()
-    assert [table.GetColorName(number) for number in (0, 1, COUNT)] == ["background", "region 1", f"region {COUNT}"]
+    assert [table.GetColorName(number) for number in (0, 1, COUNT)] == ["background", "cluster 1", f"cluster {COUNT}"]
     slicer.util.setSliceViewerLayers(background=slicer.util.getNode("Heart"), label=kept, labelOpacity=1)
     pixels = red_pixels()
     wanted = [255 * np.array(color) for color in regionColors(COUNT)]
@@ -167,7 +167,7 @@ def test_a_model_without_them_says_why_not(regions):
     host.choose(ui.modelComboBox, "tiny")
     assert ui.viewComboBox.currentText == "Nothing"
     assert not overlay(regions).isShown()
-    assert ui.hintLabel.text.startswith("This model has no regions of its own")
+    assert ui.hintLabel.text.startswith("This model has no unsupervised clusters")
     row = ui.viewComboBox.findText(REGIONS)
     assert "pretrained with the method BIM" in ui.viewComboBox.itemData(row, qt.Qt.ToolTipRole)
     with pytest.raises(host.NotClickable):
@@ -175,13 +175,13 @@ def test_a_model_without_them_says_why_not(regions):
     host.choose(ui.modelComboBox, "clustered")
     look(regions)
     assert overlay(regions).isShown()
-    assert "before anybody named a structure" in ui.viewComboBox.itemData(row, qt.Qt.ToolTipRole)
+    assert "learned from unlabeled scans" in ui.viewComboBox.itemData(row, qt.Qt.ToolTipRole)
 
 
 def test_scripts_get_them_too(regions, scan):
     result = regions.logic.process(scan, {"model": "clustered", "clusters": True, "device": "cpu"})
     node = result.maps["clusters"]
-    assert node.GetName() == "Heart regions"
+    assert node.GetName() == "Heart clusters"
     assert node.IsA("vtkMRMLLabelMapVolumeNode")
     assert set(np.unique(slicer.util.arrayFromVolume(node))) <= set(range(1, COUNT + 1))
 

@@ -11,7 +11,7 @@ from segmentation_panel import run, segment_array, segments
 
 import host
 
-UNDONE = "The last run is undone; everything else is as it was."
+UNDONE = "The last run was undone; all other changes are kept."
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_it_asks_before_a_later_correction_is_lost(panel, scan, draw, corrected)
     later = draw(node, segments(node)["myocardium"], slice(30, 40))
     host.dialogs().answer(None)
     host.click(panel.ui.undoButton)
-    assert "myocardium: changed since the run." in host.dialogs().texts()[0]
+    assert "These segments were changed after the run: myocardium." in host.dialogs().texts()[0]
     np.testing.assert_array_equal(segment_array(node, "myocardium", scan), later)
     assert panel.ui.undoButton.enabled
     import qt

@@ -14,7 +14,7 @@ import host
 from kaf.runtime.errors import KafError
 
 LISTED = "bim (pretrained weights)"
-REGIONS = "Regions that the model tells apart by itself"
+REGIONS = "Unsupervised clusters"
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def test_apply_says_why_it_cannot_be_pressed(opened, pictures):
     ui = opened.ui
     assert not ui.applyButton.enabled
     assert ui.forecastLabel.text == (
-        "'bim' holds pretrained weights, which segment nothing yet. Choose another model to segment, or draw a new "
-        "structure under Correct and adapt: these weights learn it.")
+        "'bim': these are pretrained weights, which cannot segment yet. Choose another model to segment, or teach them "
+        "a new structure under Correct and adapt.")
     assert ui.applyButton.toolTip == ui.forecastLabel.text
     assert not ui.messageFrame.visible  # nothing is wrong
-    assert ui.modelCardLabel.text.startswith("Pretrained weights: they know no structure yet")
+    assert ui.modelCardLabel.text.startswith("Pretrained weights: they Pretrained weights")
     pictures(opened, "weights-chosen")
     host.choose(ui.modelComboBox, "tiny")
     assert ui.applyButton.enabled
@@ -77,7 +77,7 @@ def test_they_learn_a_structure_from_nothing(opened, scan):
     ui.adaptSecondsSlider.value = 1
     host.pump()
     assert ui.adaptForecastLabel.text == \
-        "These weights know no structure yet: press New structure and draw one on about three slices."
+        "These weights Pretrained weights: press Add structure and draw one on about three slices."
     assert not ui.adaptButton.enabled
     host.click(ui.nextSliceButton)
     assert "does not know the new structure yet" in ui.adaptMessageLabel.text
@@ -103,8 +103,8 @@ def test_their_own_structures_cannot_be_corrected(opened, scan):
     ui.adaptSection.collapsed = False
     host.choose(ui.outputSelector, node.GetName())
     assert not ui.adaptButton.enabled
-    assert "know no structure yet" in ui.adaptButton.toolTip
-    with pytest.raises(KafError, match="holds pretrained weights, which segment nothing yet"):
+    assert "Pretrained weights" in ui.adaptButton.toolTip
+    with pytest.raises(KafError, match="these are pretrained weights, which cannot segment yet"):
         opened.logic.adapt(scan, node, {"model": "bim", "slices": [1]})
 
 

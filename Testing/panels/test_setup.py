@@ -34,7 +34,7 @@ def bench(tmp_path):
 def test_where_everything_is_there_nothing_is_asked_and_nothing_installed(bench):
     made = bench(versions=ALL)
     assert made.setup.isReady()
-    assert made.setup.statusText() == "Ready, with PyTorch 2.8.0+cpu."
+    assert made.setup.statusText() == "Ready; uses PyTorch 2.8.0+cpu."
     assert made.setup.run()
     assert (made.dialogs.asked, made.steps) == ([], [])
     assert made.interpreter.probed == [made.setup.python()]
@@ -79,7 +79,7 @@ def test_declined_means_that_nothing_happens_and_the_panel_says_so(bench):
     made = bench(consent="")
     assert not made.setup.run()
     assert made.steps == []
-    assert made.setup.statusText().startswith(f"Nothing was installed. Needs PyTorch and {len(GOOD)} Python")
+    assert made.setup.statusText().startswith(f"Nothing was installed. KAF needs PyTorch and {len(GOOD)} Python")
     assert made.dialogs.told == []  # the person knows what they pressed
 
 
@@ -103,7 +103,7 @@ def test_a_half_installed_torch_is_seen_and_repaired(bench, versions, origin):
     made = bench(versions={**GOOD, **versions})
     made.installed.torchOrigin = origin
     assert not made.setup.isReady()
-    assert "repairs a broken one" in made.setup.statusText()
+    assert "repairs a broken installation" in made.setup.statusText()
     assert made.setup.run()
     assert made.steps == ["remove", "torch"]
 
@@ -185,7 +185,7 @@ def test_a_damaged_model_in_the_folder_is_named(bench, tmp_path):
 def test_a_folder_without_wheels_and_no_folder_at_all(bench, tmp_path):
     made = bench(consent="folder", folder=str(tmp_path))
     assert not made.setup.run()
-    assert "holds no wheels" in made.setup.statusText()
+    assert "contains no wheels" in made.setup.statusText()
     made.dialogs.folder = ""
     assert not made.setup.run()
     assert made.setup.statusText().startswith("Nothing was installed.")
@@ -197,7 +197,7 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(bench, monkeypatch):
     made = bench()
     assert not made.setup.run()
     assert made.steps == []
-    assert "has 600 MB free, and set-up needs about" in made.setup.statusText()
+    assert "600 MB of disk space is free, and the set-up needs about" in made.setup.statusText()
 
 
 def test_a_python_outside_slicer_is_checked_and_remembered(bench, tmp_path):
@@ -209,7 +209,7 @@ def test_a_python_outside_slicer_is_checked_and_remembered(bench, tmp_path):
     assert made.setup.python() == str(python)
     later = made.again()
     assert later.isReady()
-    assert later.statusText() == f"Ready, in {python}."
+    assert later.statusText() == f"Ready; uses the Python {python}."
     python.write_text("another one lies there now")
     changed = made.again()
     assert not changed.isReady()
@@ -223,9 +223,10 @@ def test_a_python_outside_slicer_is_checked_and_remembered(bench, tmp_path):
 
 @pytest.mark.parametrize(("findings", "said"), [
     (Findings(python="3.8.10"), "is Python 3.8.10, and KAF needs 3.10 or newer"),
-    (Findings(ending="cannot be started (Permission denied)"), "cannot be started (Permission denied). Choose"),
+    (Findings(ending="it cannot be started (Permission denied)"),
+     "it cannot be started (Permission denied). Press Set up again and choose"),
     (Findings(python="3.11.2", errors={"torch": "ModuleNotFoundError: No module named 'torch'"}),
-     f"cannot use torch and {len(GOOD) + 3} more (ModuleNotFoundError: No module named 'torch'). There, run "),
+     f"torch and {len(GOOD) + 3} other packages cannot be used (ModuleNotFoundError: No module named 'torch'). Run "),
 ])
 def test_a_python_that_will_not_do_is_refused_in_words_and_forgotten(bench, tmp_path, findings, said):
     made = bench(consent="python", python=str(tmp_path / "python"), findings=lambda path: findings)
@@ -242,7 +243,7 @@ def test_what_pip_must_install_elsewhere_is_spelled_out(bench, tmp_path):
     made = bench(versions=ALL, python="/opt/py/bin/python", findings=lambda path: findings)
     assert not made.setup.useOtherPython()
     assert '"/opt/py/bin/python" -m pip install "torch>=2.6" "monai>=1.4"' in made.setup.statusText()
-    assert "its version 2.2.2 is too old" in made.setup.statusText()
+    assert "version 2.2.2 is too old" in made.setup.statusText()
 
 
 def test_nothing_is_installed_where_nobody_can_be_asked(bench):

@@ -28,7 +28,7 @@ class Interrupted(ReadySetup):
 def test_a_set_up_that_was_interrupted_goes_on_when_the_panel_opens(make_panel):
     panel = make_panel(Interrupted)
     host.pump()
-    setup = panel.widget.segmentation.setup
+    setup = panel.widget.logic.backend.setup
     assert setup.asked == 1
     assert setup.parent is panel.widget.segmentation._uiWidget  # its dialogs belong to the panel
     assert not panel.ui.setUpFrame.isVisible()
@@ -45,7 +45,7 @@ def test_one_that_was_not_interrupted_waits_to_be_asked(make_panel):
 
     panel = make_panel(Missing)
     host.pump()
-    assert panel.widget.segmentation.setup.asked == 0
+    assert panel.widget.logic.backend.setup.asked == 0
     assert panel.ui.setUpFrame.isVisible()
 
 
@@ -79,9 +79,9 @@ def test_the_whole_way_over_a_restart(make_panel, tmp_path):
     assert bench.steps == ["extension"]
     panel.leave()
     bench.installer.extension = True
-    panel.widget.segmentation.setup = bench.again()  # what the next start of Slicer makes
+    panel.widget.segmentation.setUp._setup = bench.again()  # what the next start of Slicer makes
     panel.show()
     host.pump()
     assert bench.steps == ["extension", "torch", "packages"]
     assert len(bench.dialogs.asked) == 1  # the answer from before the restart holds
-    assert panel.ui.messageLabel.text == "Ready, with PyTorch 2.8.0+cpu."
+    assert panel.ui.messageLabel.text == "Ready; uses PyTorch 2.8.0+cpu."

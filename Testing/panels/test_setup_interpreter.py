@@ -47,7 +47,7 @@ def test_a_package_that_is_not_there_or_too_old_is_named(tmp_path):
     wanted = requirements("no-such-package>=1", "pydantic>=999", folder=tmp_path)
     findings = Interpreter(sys.executable, {"PYTHONPATH": str(tmp_path)}).probe(wanted)
     assert findings.lacking(wanted) == [("no-such-package", ">=1"), ("pydantic", ">=999")]
-    assert "cannot use no-such-package and 1 more (" in findings.problem(wanted)
+    assert "no-such-package and 1 other package cannot be used (" in findings.problem(wanted)
     assert "is too old" in findings.problem(wanted[1:])
 
 
@@ -57,14 +57,14 @@ def test_a_package_that_crashes_the_child_is_named(tmp_path):
     findings = Interpreter(sys.executable, {"PYTHONPATH": str(tmp_path)}).probe(wanted)
     problem = findings.problem(wanted)
     assert "while importing rotten" in problem
-    assert os.name == "nt" or problem == "crashed (SIGSEGV) while importing rotten"
+    assert os.name == "nt" or problem == "it ended unexpectedly (SIGSEGV) while importing rotten"
 
 
 def test_a_package_that_ends_the_child_quietly_is_named(tmp_path):
     planted(tmp_path, "quiet", "import os; os._exit(0)")
     wanted = requirements("quiet", folder=tmp_path)
     findings = Interpreter(sys.executable, {"PYTHONPATH": str(tmp_path)}).probe(wanted)
-    assert findings.problem(wanted) == "stopped without a word while importing quiet"
+    assert findings.problem(wanted) == "it stopped without a message while importing quiet"
 
 
 def test_a_package_of_which_only_the_folder_is_left_does_not_count(tmp_path):
@@ -88,7 +88,7 @@ def test_a_child_that_never_ends_is_ended_with_all_it_started_and_slicer_stays_a
     # The limit has passed as soon as it has said hello, however slow this computer is.
     monkeypatch.setattr(time, "monotonic", lambda: clock() + (900 if said else 0))
     interpreter = Interpreter(sys.executable, pump=lambda: redraws.append(1))
-    assert interpreter.run(["-c", script], 600.0, said.append) == "did not finish within 600 s"
+    assert interpreter.run(["-c", script], 600.0, said.append) == "it did not finish within 600 s"
     assert said == ["hello"]
     assert redraws
     assert wasEnded(int(pid.read_text()))
@@ -107,10 +107,10 @@ def wasEnded(pid):
 
 
 def test_a_program_that_is_no_python_and_one_that_is_not_there(tmp_path):
-    assert Interpreter(str(tmp_path / "none")).probe([]).problem([]).startswith("cannot be started (")
+    assert Interpreter(str(tmp_path / "none")).probe([]).problem([]).startswith("it cannot be started (")
     done = Interpreter(sys.executable)
     assert done.run(["-c", "import sys; print('to stderr', file=sys.stderr); sys.exit(3)"], 30) == \
-        'ended with exit code 3: "to stderr"'
+        'it ended unexpectedly (exit code 3): "to stderr"'
 
 
 @POSIX

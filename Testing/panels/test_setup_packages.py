@@ -108,7 +108,7 @@ def test_torch_is_left_to_the_pytorch_extension():
         "torchvisionVersionRequirement": None}
     assert os.environ.get("PIP_PROGRESS_BAR") == before
     PyTorchUtils.fails = "no space left"
-    with pytest.raises(ResourceError, match=r"PyTorch: could not be installed \(no space left\)"):
+    with pytest.raises(ResourceError, match=r"PyTorch: it could not be installed \(no space left\)"):
         installer.installTorch(">=2.6")
 
 

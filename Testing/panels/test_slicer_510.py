@@ -35,7 +35,7 @@ def test_it_asks_once_and_is_ready_then(told):
     assert len(told["asked"]) == 1
     assert told["torch"] == 1
     assert told["verified"] == 1
-    assert told["message"] == "Ready, with PyTorch 2.8.0+cpu."
+    assert told["message"] == "Ready; uses PyTorch 2.8.0+cpu."
     assert not told["stillAsks"]
 
 

@@ -39,12 +39,12 @@ def told(tmp_path_factory, made):
 
 def test_a_model_is_added_and_segments(told):
     assert told["own at first"] == []
-    assert told["added"] == "'knee' was added to the models of this computer and is chosen now."
+    assert told["added"] == "Model added and chosen: knee."
     assert told["segmented"].startswith("Done in ")
 
 
 def test_what_was_adapted_is_saved_and_listed(told):
-    assert told["saved"] == "Saved as 'mine'. Choose it under Model to use it on other scans."
+    assert told["saved"] == "Model saved as 'mine'. Choose it under Model to use it on other scans."
     assert told["own at last"] == ["knee", "mine"]
 
 

@@ -1,19 +1,53 @@
-"""The part of the panel where a person corrects or draws slices and the model learns from them."""
+"""The section of the panel where a person corrects or draws slices and the model learns from them."""
+
+from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Protocol
 
+from slicer.i18n import tr as _
+
+from kaf.modelfile.card import Card
 from kaf.runtime.errors import Cancelled, KafError
 from kaf.runtime.events import Progress
 from kaf.runtime.message_codes import TRAINING
+from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.EmbeddedEditor import EmbeddedEditor
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
 from KAFSegmentationLib.adapt.NextSliceControls import NextSliceControls
 from KAFSegmentationLib.adapt.SaveModelControls import SaveModelControls
 from KAFSegmentationLib.adapt.StructureChoice import StructureChoice
+from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
+from KAFSegmentationLib.segment.SegmentationLogic import cancelled
+from KAFSegmentationLib.segment.SegmentationRun import volumesText
+from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
 from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
+from KAFSegmentationLib.widgets.Parameters import Parameters
 from KAFSegmentationLib.widgets.RunControls import RunControls
+
+
+class AdaptHost(Protocol):
+    """What the section needs of the panel that it is a part of."""
+
+    def makeReady(self) -> bool:
+        """Sets up what is missing; whether all is there then."""
+
+    def update(self) -> None:
+        """A run has started or ended."""
+
+    def canUndo(self) -> bool:
+        """Whether the last run was of what is shown, and can be undone."""
+
+    def undoRun(self) -> bool:
+        """Undoes the last run, after a question if need be; whether it did."""
+
+    def clearMessage(self) -> None:
+        """The result that the panel reports has been replaced."""
+
+    def refreshModels(self) -> None:
+        """The library has a new model."""
 
 
 class AdaptPanel:
@@ -21,20 +55,25 @@ class AdaptPanel:
 
     Args:
         ui: the widgets of the .ui file.
-        logic: an AdaptationLogic.
-        panel: the SegmentationWidget that it is a part of.
+        logic: adapts models.
+        log: gets every message.
+        writeConfirmation: asks before another scan's segmentation is written to.
+        panel: what is shared with segmenting.
     """
 
-    def __init__(self, ui, logic, panel):
-        self.ui, self.logic, self._panel = ui, logic, panel
-        self.message = MessageLine(ui.adaptMessageFrame, ui.adaptMessageIcon, ui.adaptMessageLabel, panel.log.add)
-        self.controls = RunControls(ui.adaptButton, ui.adaptProgressBar, self.adapt, self.cancel, "Adapt")
+    def __init__(self, ui: Any, logic: AdaptationLogic, log: LogView, writeConfirmation: WriteConfirmation,
+                 panel: AdaptHost):
+        self.ui, self.logic, self._log, self._panel = ui, logic, log, panel
+        self._writeConfirmation = writeConfirmation
+        self.message = MessageLine(ui.adaptMessageFrame, ui.adaptMessageIcon, ui.adaptMessageLabel, log.add)
+        self.controls = RunControls(ui.adaptButton, ui.adaptProgressBar, self.adapt, self.cancel, _("Adapt"))
         self.editor = EmbeddedEditor(ui.editorFrame)
-        self.structures = StructureChoice(ui, self._onNewStructure, self.dress, panel.writeConfirmation)
+        self.structures = StructureChoice(ui, self._onNewStructure, self.updateControls, writeConfirmation)
         self.examples = ExampleList(ui, self._showExample)
-        self.learned = SaveModelControls(ui, logic, self.message, self._onSaved)
+        self.saveModel = SaveModelControls(ui, logic, self.message, self._onSaved)
         self.review = NextSliceControls(ui.nextSliceButton, logic, self.message, self)
-        self._parameters = self.card = None
+        self._parameters: Parameters | None = None
+        self.card: Card | None = None
         ui.addExampleButton.connect("clicked()", self.addShown)
         ui.findExamplesButton.connect("clicked()", self.find)
         ui.adaptUndoButton.connect("clicked()", self.undo)
@@ -42,41 +81,41 @@ class AdaptPanel:
         logic.beforeWrite.append(self.editor.saveState)
 
     @property
-    def parameters(self):
+    def parameters(self) -> Parameters | None:
         """The choices of the scene, or None while the panel is closed."""
         return self._parameters
 
     @parameters.setter
-    def parameters(self, parameters):
+    def parameters(self, parameters: Parameters | None) -> None:
         self._parameters = self.examples.parameters = parameters
         self.structures.bind(parameters)
         if parameters is None:
             self.editor.close()
 
-    def close(self):
+    def close(self) -> None:
         """The panel is taken apart."""
         self.editor.close()
         self.structures.forget()
         if self.editor.saveState in self.logic.beforeWrite:
             self.logic.beforeWrite.remove(self.editor.saveState)
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing."""
         self.editor.forget()
         self.structures.forget()
         self.examples.forget()
         self.forgetScan()
 
-    def forgetScan(self):
-        """Another scan was chosen: what was told, asked and shown of the one before goes; that it was removed in the
-        middle of learning stays."""
+    def forgetScan(self) -> None:
+        """Another scan was chosen: messages and questions about the one before go; that it was removed while the model
+        was learning stays."""
         isGone = self.parameters is not None and self.parameters.inputVolume is None
         if not self.controls.running and not (isGone and self.message.level == "error"):
             self.message.clear()
         self.review.forget()
-        self.learned.forgetScan()
+        self.saveModel.forgetScan()
 
-    def update(self, card):
+    def update(self, card: Card | None) -> None:
         """Brings the section in line with the choices of the panel.
 
         Args:
@@ -85,61 +124,64 @@ class AdaptPanel:
         self.card = card
         self._update()
 
-    def addShown(self):
-        """Marks the slice that the view shows."""
+    def addShown(self) -> None:
+        """Adds the slice that the view shows."""
         scan = self.examples.scan
         try:
             index = scan.shown()
         except KafError as error:
             self.message.showError(error)
             return
-        new = self.examples.add([index])
-        self.message.show(f"{scan.text(index)} is {'an' if new else 'already an'} example.")
+        text = _("{slice} was added to the examples.") if self.examples.add([index]) else \
+            _("{slice} is already an example.")
+        self.message.show(text.format(slice=scan.text(index)))
 
-    def find(self):
-        """Marks the slices that were corrected since the last result."""
+    def find(self) -> None:
+        """Adds the slices that were corrected since the last result."""
         parameters = self.parameters
         try:
             found = self.logic.corrected(parameters.inputVolume, parameters.outputSegmentation, parameters.modelName,
-                                         self.structures.chosen(), self._isAgreed())
+                                         self.structures.chosen(), self._isConfirmed())
         except KafError as error:
             self.message.showError(error)
             return
-        new = self.examples.add(found)
-        self.message.show(f"{_slices(len(new))} added: what differs from the last result." if new else
-                          "The slices that you corrected are all marked already.")
+        count = len(self.examples.add(found))
+        text = _("1 corrected slice was added to the examples.") if count == 1 else \
+            _("{count} corrected slices were added to the examples.")
+        self.message.show(text.format(count=count) if count else _("All corrected slices are already examples."))
 
-    def adapt(self):
+    def adapt(self) -> None:
         """Learns, and segments again."""
         if not self._panel.makeReady():
             return
         parameters = self.parameters
         scan, result = parameters.inputVolume, parameters.outputSegmentation
-        mayGoOn, _ = self._panel.writeConfirmation.enter(result, scan, "Learn from the examples", mayBeNew=False)
-        if not mayGoOn:
+        if not self._writeConfirmation.confirm(result, scan, _("Learn from the examples"), mayBeNew=False)[0]:
             return
         settings = {**self.logic.adaptSettings(parameters), "slices": self.examples.slices()}
         try:
             taken = self.logic.startAdapt(scan, result, settings, self.structures.chosen(), self._onEvent,
-                                          lambda *done: self._onDone(scan, *done), self._isAgreed())
+                                          lambda *done: self._onDone(scan, *done), self._isConfirmed())
         except KafError as error:
             self.message.showError(error)
             return
         self.examples.add(taken)
         self.controls.start()
-        self.message.show(f"Learning from {_slices(len(taken))} for {parameters.adaptSeconds:.0f} s.")
+        text = _("Learning from 1 slice for {seconds} s.") if len(taken) == 1 else \
+            _("Learning from {count} slices for {seconds} s.")
+        self.message.show(text.format(count=len(taken), seconds=f"{parameters.adaptSeconds:.0f}"))
         self._panel.update()
 
-    def cancel(self):
+    def cancel(self) -> None:
         """Stops learning."""
-        self.logic.cancel(Cancelled("Learning", "was stopped", "Nothing was changed."))
+        self.logic.cancel(cancelled(_("Learning")))
 
-    def undo(self):
+    def undo(self) -> None:
         """Puts the segmentation back to what it was before the last run."""
-        if self._panel.takeBack():
-            self.message.show("The last run is undone; everything else is as it was.", "done")
+        if self._panel.undoRun():
+            self.message.show(_("The last run was undone."), "done")
 
-    def makeReady(self):
+    def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
         return self._panel.makeReady()
 
@@ -150,15 +192,15 @@ class AdaptPanel:
         self.examples.update(scan)
         self.structures.update()
         volume, result = self.parameters.inputVolume, self.parameters.outputSegmentation
-        isOpen = scan is not None and self._panel.writeConfirmation.isOpen(result, volume)
+        isOpen = scan is not None and self._writeConfirmation.isAllowed(result, volume)
         if self.ui.adaptSection.collapsed or not isOpen:
             self.editor.close()
         else:
             self.editor.open(volume, result, self.logic.isRunning())
         self.ui.editorFrame.visible = isOpen and result is not None
-        self.dress()
+        self.updateControls()
 
-    def dress(self):
+    def updateControls(self) -> None:
         """What can be pressed now, and why not."""
         if self.parameters is None:
             return
@@ -168,32 +210,32 @@ class AdaptPanel:
         for widget in (ui.learnComboBox, ui.structureList, ui.newStructureButton, ui.addExampleButton,
                        ui.adaptSecondsSlider):
             widget.enabled = idle
-        self.examples.dress(not running)
+        self.examples.updateButtons(not running)
         ui.findExamplesButton.enabled = idle and not problem
         ui.nextSliceButton.enabled = idle and not self.review.isAsking()
         ui.adaptUndoButton.enabled = self._panel.canUndo()
-        self.learned.update(self.parameters.inputVolume, running)
-        owner = self._panel.writeConfirmation.words(self.parameters.outputSegmentation, self.parameters.inputVolume)
-        words = (problem or self._forecast(), owner and f"{owner} Adapt will ask before writing to it.",
-                 self.learned.words(self.parameters.inputVolume))
-        ui.adaptForecastLabel.text = " ".join(text for text in words if text)
+        self.saveModel.update(self.parameters.inputVolume, running)
+        owner = self._writeConfirmation.ownerText(self.parameters.outputSegmentation, self.parameters.inputVolume)
+        texts = (problem or self._forecast(), owner, owner and _("Adapt will ask before writing to it."),
+                 self.saveModel.unsavedText(self.parameters.inputVolume))
+        ui.adaptForecastLabel.text = " ".join(text for text in texts if text)
         ui.adaptForecastLabel.visible = bool(ui.adaptForecastLabel.text)
-        self.controls.allow(idle and not problem, problem or "Learn from the examples (Ctrl+Shift+Return)")
+        self.controls.allow(idle and not problem, problem or _("Learn from the examples (Ctrl+Shift+Return)"))
 
     def _problem(self):
         """What is missing, a sentence, or nothing."""
         parameters = self.parameters
         if self.logic.isRunning():
-            return "" if self.controls.running else "Wait until the scan is segmented."
+            return "" if self.controls.running else _("Wait until the scan is segmented.")
         if self.examples.scan is None:
-            return "Choose a scan and a model first."
+            return _("Choose a scan and a model first.")
         if not (parameters.learnNew or self.card.labels):
-            return "These weights know no structure yet: press New structure and draw one on about three slices."
+            return _("Pretrained weights: press Add structure and draw it on about three slices.")
         node = parameters.outputSegmentation
         if node is None or node.GetSegmentation().GetNumberOfSegments() == 0:
-            return "Press Apply and correct the result, or press New structure and draw."
+            return _("Press Apply and correct the result, or press Add structure and draw it.")
         if parameters.learnNew and not self.structures.chosen():
-            return "Tick what to learn, or press New structure and draw."
+            return _("Select what to learn, or press Add structure and draw it.")
         return ""
 
     def _forecast(self):
@@ -201,13 +243,14 @@ class AdaptPanel:
         if self.logic.isRunning() or scan is None:
             return ""
         if not marked:
-            drawn = "drew" if self.parameters.learnNew else "corrected since the last result"
-            return f"No slice is marked: Adapt will take those that you {drawn}."
-        seconds = f"{self.parameters.adaptSeconds:.0f} s"
-        return f"Will learn from {_slices(marked)} for {seconds}, then segment the other {scan.count - marked}."
+            return _("No examples yet: Adapt will use the slices that you drew.") if self.parameters.learnNew else \
+                _("No examples yet: Adapt will use the slices that you corrected since the last result.")
+        text = _("Will learn from 1 slice for {seconds} s, then segment the other {rest}.") if marked == 1 else \
+            _("Will learn from {count} slices for {seconds} s, then segment the other {rest}.")
+        return text.format(count=marked, seconds=f"{self.parameters.adaptSeconds:.0f}", rest=scan.count - marked)
 
-    def _isAgreed(self):
-        return self._panel.writeConfirmation.isAgreed(self.parameters.outputSegmentation, self.parameters.inputVolume)
+    def _isConfirmed(self):
+        return self._writeConfirmation.isConfirmed(self.parameters.outputSegmentation, self.parameters.inputVolume)
 
     def _scan(self):
         """The ScanSlices of the chosen scan and model, or None: the panel says why."""
@@ -220,7 +263,7 @@ class AdaptPanel:
 
     def _onEvent(self, event):
         if isinstance(event, Progress) and event.code == TRAINING:
-            event = replace(event, stage="learning")
+            event = replace(event, stage=_("learning"))
         self.controls.showProgress(event)
 
     def _onDone(self, scan, result, error):
@@ -230,22 +273,25 @@ class AdaptPanel:
         if isinstance(error, Cancelled):
             self.message.show(sentence(error))
         elif error is not None:
-            self.message.showError(error, "" if isShown else f"Nothing was learned on '{scan.GetName()}'.")
+            text = _("The model was not adapted to '{scan}'.").format(scan=scan.GetName())
+            self.message.showError(error, "" if isShown else text)
         else:
-            self._tell(scan, result, isShown)
+            self._showResult(scan, result, isShown)
         self._panel.update()
 
-    def _tell(self, scan, result, isShown):
-        found = ", ".join(f"{name} {volume:.1f} ml" for name, volume in result.volumes.items())
-        slices, level = _slices(len(result.examples)), "warning" if result.warnings else "done"
+    def _showResult(self, scan, result, isShown):
+        count, level = len(result.examples), "warning" if result.warnings else "done"
         if isShown:
             self.review.restart()
-            self._panel.message.clear()  # it told of the result before
-            self.message.show(" ".join([f"Learned from {slices}: {found}.", *result.warnings]), level)
+            self._panel.clearMessage()
+            text = _("Learned from 1 slice: {volumes}.") if count == 1 else _("Learned from {count} slices: {volumes}.")
         else:
-            self._panel.log.add(f"{scan.GetName()}: {found}.")
-            text = f"Learned from {slices} of '{scan.GetName()}' and updated '{result.segmentationNode.GetName()}'."
-            self.message.show(" ".join([text, *result.warnings]), level)
+            self._log.add(f"{scan.GetName()}: {volumesText(result.volumes)}.")
+            text = _("Learned from 1 slice of '{scan}' and updated '{segmentation}'.") if count == 1 else \
+                _("Learned from {count} slices of '{scan}' and updated '{segmentation}'.")
+        text = text.format(count=count, volumes=volumesText(result.volumes), scan=scan.GetName(),
+                           segmentation=result.segmentationNode.GetName())
+        self.message.show(" ".join([text, *result.warnings]), level)
 
     def _showExample(self, index):
         self.examples.scan.show(index)
@@ -253,13 +299,9 @@ class AdaptPanel:
     def _onNewStructure(self, segmentId):
         self._update()
         self.editor.select(segmentId)
-        self.message.show("Draw it on about three slices, add each as an example, and press Adapt. A double click on "
-                          "the name of the segment changes it.")
+        self.message.show(_("Draw the structure on about three slices, add each slice as an example, and press Adapt. "
+                            "Double-click the name of the segment to rename it."))
 
     def _onSaved(self):
         self._panel.refreshModels()
-        self.dress()
-
-
-def _slices(count):
-    return "1 slice" if count == 1 else f"{count} slices"
+        self.updateControls()

@@ -1,15 +1,23 @@
-"""One adaptation: a person's slices go to the worker, the scan comes back segmented by what it learned from them."""
+"""One adaptation: finished slices go to the worker, and the scan comes back segmented by the adapted model."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import slicer
+from slicer.i18n import tr as _
 
 from kaf.runtime.errors import InputError
 from KAFSegmentationLib.adapt.Review import Review
 from KAFSegmentationLib.adapt.Structures import Structures, labels
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError, cardOf
+from KAFSegmentationLib.scene.ResultMemory import ResultMemory
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
+from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.SegmentationRun import SegmentationResult, SegmentationRun
 
 
@@ -18,7 +26,7 @@ class AdaptResult(SegmentationResult):
     """``examples``: the slices that were learned, counted as the scan is stored, from 0; ``review``: which slices to
     check next; ``modelFile``: the adapted model, in the worker's folder."""
 
-    examples: list = field(default_factory=list)
+    examples: list[int] = field(default_factory=list)
     review: Review | None = None
     modelFile: str = ""
 
@@ -36,17 +44,19 @@ class AdaptRun(SegmentationRun):
         otherScan: whether a person has agreed that the segmentation may be another scan's.
 
     Raises:
-        KafError: the scan, the model or the slices cannot be used; the words say what to do.
+        KafError: the scan, the model or the slices cannot be used; its text says what to do.
     """
 
     verb = "adapt"
 
-    def __init__(self, volumeNode, settings, segmentationNode, newSegments=(), memory=None, otherScan=False):
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, settings: Mapping[str, Any],
+                 segmentationNode: slicer.vtkMRMLSegmentationNode, newSegments: Sequence[str] = (),
+                 memory: ResultMemory | None = None, otherScan: bool = False):
         super().__init__(volumeNode, settings, segmentationNode, otherScan=otherScan)
         card = cardOf(settings["model"])
         if segmentationNode is None or segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
-            raise InputError("No segmentation", "was drawn yet",
-                             "Press Apply and correct the result, or press New structure and draw.")
+            raise InputError(_("Result"), _("nothing has been segmented or drawn yet"),
+                             _("Press Apply and correct the result, or press Add structure and draw it."))
         if not (newSegments or card.labels):
             raise PretrainedOnlyError(settings["model"])
         SegmentationWriter(volumeNode, "", []).place(segmentationNode)
@@ -63,10 +73,11 @@ class AdaptRun(SegmentationRun):
         self.result = AdaptResult(segmentationNode, examples=self.examples)
         empty = self.structures.checkExamples(self._masks, self.slices.axis, self.examples)
         if empty:
-            named = ", ".join(str(index + 1) for index in empty)
-            self._warn([f"Nothing is drawn in slice {named}: the model has learned that nothing is there."])
+            text = _("Slice {slices} is empty: the model has learned it as background.") if len(empty) == 1 else \
+                _("Slices {slices} are empty: the model has learned them as background.")
+            self._warn([text.format(slices=_numbers(empty))])
 
-    def volumes(self):
+    def volumes(self) -> tuple[dict, dict]:
         """The scan, and what is drawn on it."""
         arrays, keys = super().volumes()
         arrays["drawn"] = labels(self._masks), self.frames[0].affine()
@@ -76,27 +87,30 @@ class AdaptRun(SegmentationRun):
         given = sorted(set(self.settings.get("slices", ())))
         wrong = [index for index in given if not 0 <= index < self.slices.count]
         if wrong:
-            raise InputError(f"Slice {wrong[0] + 1}", f"is not in the scan, which has {self.slices.count} slices",
-                             "Remove it from the examples.")
+            raise InputError(_("Slice {number}").format(number=wrong[0] + 1),
+                             _("the scan has only {count} slices").format(count=self.slices.count),
+                             _("Remove it from the examples."))
         examples = given or self.structures.corrected(self._masks, memory, self.slices.axis)
         if not examples:
-            raise InputError("No slice", "is marked as an example, and none was corrected since the last result",
-                             "Correct or draw some slices, then add them.")
+            raise InputError(_("Examples"), _("no slice was added, and none was corrected since the last result"),
+                             _("Correct or draw some slices, then add them."))
         return examples
 
     def _write(self, answer):
         """The labels, with what the person has drawn meanwhile left alone."""
         arrays = answer["arrays"]
         voxels = np.array(arrays["labels"][0])
-        uncertainty, _ = arrays.pop("uncertainty")
+        uncertainty = arrays.pop("uncertainty")[0]
         now, axis = self.structures.masks(), self.slices.axis
         others = tuple(other for other in range(3) if other != axis)
         edited = np.flatnonzero(sum((now[value] != self._masks[value]).any(axis=others) for value in now))
         if edited.size:
             place = tuple(edited if other == axis else slice(None) for other in range(3))
             voxels[place] = labels(now)[place]
-            named = ", ".join(str(index + 1) for index in edited)
-            self._warn([f"Slice {named} was edited while the model was learning and stays as it is now."])
+            text = _("Slice {slices} was edited while the model was learning and keeps your edits.") \
+                if edited.size == 1 else \
+                _("Slices {slices} were edited while the model was learning and keep your edits.")
+            self._warn([text.format(slices=_numbers(edited))])
         writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"])
         if not self._isNew:
             for value, segmentId in self.structures.segmentIds.items():
@@ -107,6 +121,10 @@ class AdaptRun(SegmentationRun):
         self.result.modelFile = answer["model"]
 
 
-def reviewKey(geometry, axis):
-    """What an order of slices is true of: a scan as it is, along an axis."""
+def reviewKey(geometry: VolumeGeometry, axis: int) -> tuple:
+    """What a Review is valid for: a scan as it is, along an axis."""
     return geometry.key(), axis
+
+
+def _numbers(indices):
+    return ", ".join(str(index + 1) for index in indices)

@@ -1,16 +1,25 @@
 """Segmentation that learns from a person's slices, without any widget."""
 
-import slicer
+from __future__ import annotations
 
-from kaf.runtime.errors import Cancelled, InputError
-from KAFSegmentationLib.adapt.Adaptations import Adaptations, Learned
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from kaf.modelfile.library import Entry
+from kaf.runtime.errors import Cancelled, InputError, KafError
+from KAFSegmentationLib.adapt.Adaptations import Adaptation, Adaptations
 from KAFSegmentationLib.adapt.AdaptedModel import AdaptedModel
-from KAFSegmentationLib.adapt.AdaptRun import AdaptRun, reviewKey
+from KAFSegmentationLib.adapt.AdaptRun import AdaptResult, AdaptRun, reviewKey
 from KAFSegmentationLib.adapt.Review import Review
+from KAFSegmentationLib.backend.Backend import Backend, InterpreterChoice, OnEvent
 from KAFSegmentationLib.backend.Models import cardOf
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.SegmentationLogic import SegmentationLogic, knownDevice, workerThreads
+from KAFSegmentationLib.segment.SegmentationLogic import OnDone, SegmentationLogic, knownDevice, workerThreads
+from KAFSegmentationLib.widgets.Parameters import Parameters
 
 
 class AdaptationLogic(SegmentationLogic):
@@ -22,29 +31,30 @@ class AdaptationLogic(SegmentationLogic):
         logic.saveModel("my-heart")
     """
 
-    def __init__(self, setup=None, backend=None):
+    def __init__(self, setup: InterpreterChoice | None = None, backend: Backend | None = None):
         super().__init__(setup, backend)
-        self.learned = Adaptations()
-        """What was learned on each scan."""
-        self._learnedBefore = None  # of the scan of the last run
+        self.adaptations = Adaptations()
+        """The adapted model of each scan."""
+        self._adaptationBefore: Adaptation | None = None  # of the scan of the last run
 
-    def adaptSettings(self, parameters):
+    def adaptSettings(self, parameters: Parameters) -> dict[str, Any]:
         """The settings of the verb ``adapt`` for the panel's choices, but for the slices."""
         return {"model": parameters.modelName, "device": knownDevice(parameters.device), "threads": workerThreads(),
                 "seconds": parameters.adaptSeconds}
 
     @property
-    def adapted(self):
+    def adapted(self) -> AdaptedModel | None:
         """The AdaptedModel of the last adaptation, or None."""
-        return self.learned.last and self.learned.last.model
+        return self.adaptations.last and self.adaptations.last.model
 
     @property
-    def review(self):
+    def review(self) -> Review | None:
         """The Review of the last adaptation, or None."""
-        return self.learned.last and self.learned.last.review
+        return self.adaptations.last and self.adaptations.last.review
 
-    def adapt(self, volumeNode, segmentationNode, settings, newSegments=(), onEvent=lambda event: None,
-              otherScan=False):
+    def adapt(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+              settings: Mapping[str, Any], newSegments: Sequence[str] = (), onEvent: OnEvent = lambda event: None,
+              otherScan: bool = False) -> AdaptResult:
         """Learns from some slices of a segmentation, segments the others, and waits for it; returns an AdaptResult.
 
         The model itself stays as it is: see :meth:`saveModel`.
@@ -58,35 +68,38 @@ class AdaptationLogic(SegmentationLogic):
             otherScan: as for :meth:`process`.
 
         Raises:
-            KafError: the words say what is wrong and what to do.
+            KafError: its text says what is wrong and what to do.
         """
         return self._wait(self._adaptRun(volumeNode, segmentationNode, settings, newSegments, otherScan), onEvent)
 
-    def saveModel(self, name, learned=None):
+    def saveModel(self, name: str, adaptation: Adaptation | None = None) -> Entry:
         """Puts an adapted model into the user's library; returns its Entry.
 
         Args:
-            learned: which one, of :attr:`learned`; that of the last adaptation unless given.
+            adaptation: which one, of :attr:`adaptations`; the last one unless given.
 
         Raises:
             KafError: there is none, the name is taken, or the disk refuses.
         """
-        learned = learned or self.learned.last
-        if learned is None:
-            raise InputError("No model", "was adapted yet", "Press Adapt first.")
-        entry = learned.model.save(name)
-        learned.isSaved = True
+        adaptation = adaptation or self.adaptations.last
+        if adaptation is None:
+            raise InputError(_("Model"), _("none has been adapted yet"), _("Press Adapt first."))
+        entry = adaptation.model.save(name)
+        adaptation.isSaved = True
         return entry
 
-    def startAdapt(self, volumeNode, segmentationNode, settings, newSegments=(), onEvent=lambda event: None,
-                   onDone=lambda result, error: None, otherScan=False):
+    def startAdapt(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+                   settings: Mapping[str, Any], newSegments: Sequence[str] = (),
+                   onEvent: OnEvent = lambda event: None, onDone: OnDone = lambda result, error: None,
+                   otherScan: bool = False) -> list[int]:
         """Adapts in the background, as :meth:`start` segments and :meth:`adapt` does; returns the example slices."""
         self._checkIdle()
         run = self._adaptRun(volumeNode, segmentationNode, settings, newSegments, otherScan)
         self._begin(run, onEvent, onDone)
         return run.examples
 
-    def corrected(self, volumeNode, segmentationNode, model, newSegments=(), otherScan=False):
+    def corrected(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+                  model: str, newSegments: Sequence[str] = (), otherScan: bool = False) -> list[int]:
         """The slices that a person drew or corrected since the last result, counted as the scan is stored, from 0.
 
         Raises:
@@ -94,7 +107,8 @@ class AdaptationLogic(SegmentationLogic):
         """
         return self._adaptRun(volumeNode, segmentationNode, {"model": model}, newSegments, otherScan).examples
 
-    def startReview(self, volumeNode, settings, onDone):
+    def startReview(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, settings: Mapping[str, Any],
+                    onDone: Callable[[Review | None, KafError | None], None]) -> None:
         """Asks the model which slices it is least sure of; ``onDone(review, error)`` is called once, with a Review or
         a KafError."""
         geometry = VolumeGeometry(volumeNode)
@@ -104,7 +118,7 @@ class AdaptationLogic(SegmentationLogic):
 
         def volumes():
             if not slicer.mrmlScene.IsNodePresent(volumeNode):
-                raise Cancelled("The review", "was not made", "The scan is gone.")
+                raise Cancelled(_("Uncertainty"), _("it was not computed"), _("The scan is no longer in the scene."))
             return {"image": (geometry.voxels(), geometry.affine())}, {"image": geometry.key()}
 
         def take(answer, error):
@@ -112,18 +126,18 @@ class AdaptationLogic(SegmentationLogic):
 
         self.backend.submit("segment", {**settings, "uncertainty": True}, volumes, lambda event: None, take)
 
-    def undo(self):
+    def undo(self) -> None:
         """Puts the segmentation back; the model that was adapted in that run is forgotten with it."""
         if self.canUndo():
-            self.learned.keep(self._undone[0], self._learnedBefore)
+            self.adaptations.keep(self._undone[0], self._adaptationBefore)
         super().undo()
 
     def _write(self, run, answer):
-        self._learnedBefore = self.learned.of(run.volumeNode)
+        self._adaptationBefore = self.adaptations.of(run.volumeNode)
         super()._write(run, answer)
         if isinstance(run, AdaptRun):
             model = AdaptedModel(run.result.modelFile, run.settings["model"])
-            self.learned.keep(run.volumeNode, Learned(model, run.result.review))
+            self.adaptations.keep(run.volumeNode, Adaptation(model, run.result.review))
 
     def _adaptRun(self, volumeNode, segmentationNode, settings, newSegments, otherScan):
         memory = self._memories.get(segmentationNode and segmentationNode.GetID())

@@ -4,6 +4,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from kaf.modelfile import library
 from kaf.runtime.errors import OutputError
 from kaf.runtime.files import move
@@ -18,7 +20,7 @@ class AdaptedModel:
         base: the name of the model that it was learned from.
     """
 
-    def __init__(self, path, base):
+    def __init__(self, path: str | Path, base: str):
         self.base = base
         path = Path(path)
         try:
@@ -29,12 +31,12 @@ class AdaptedModel:
             except OSError:  # another disk, or somebody has it open: the worker's own goes with its folder
                 shutil.copyfile(path, self.path)
         except OSError as error:
-            raise OutputError("The adapted model", f"cannot be kept ({error})",
-                              "Free space in the temporary folder and adapt again.") from error
+            raise OutputError(_("Adapted model"), _("it cannot be kept ({error})").format(error=error),
+                              _("Free space in the temporary folder and press Adapt again.")) from error
         with suppress(OSError):
             path.parent.rmdir()
 
-    def save(self, name):
+    def save(self, name: str) -> library.Entry:
         """Puts it into the user's library under a name, as a model like any other; returns its Entry.
 
         Raises:

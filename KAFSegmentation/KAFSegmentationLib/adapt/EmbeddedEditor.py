@@ -1,6 +1,10 @@
 """Slicer's segment editor as a part of the panel."""
 
+from __future__ import annotations
+
+import qt
 import slicer
+from slicer.i18n import tr as _
 
 EFFECTS = ["Paint", "Draw", "Erase", "Level tracing", "Scissors", "Islands", "Smoothing"]
 """What corrects single slices; everything else is in the module Segment Editor."""
@@ -13,12 +17,13 @@ class EmbeddedEditor:
         frame: a widget with a layout.
     """
 
-    def __init__(self, frame):
+    def __init__(self, frame: qt.QFrame):
         self._frame = frame
         self._isOpen = False
-        self.widget = None
+        self.widget: slicer.qMRMLSegmentEditorWidget | None = None
 
-    def open(self, volumeNode, segmentationNode, locked=False):
+    def open(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+             locked: bool = False) -> None:
         """Shows a segmentation on a scan; ``locked`` while a run is on its way."""
         if self.widget is None:
             self._make()
@@ -37,8 +42,8 @@ class EmbeddedEditor:
             editor.setupViewObservations()
             editor.installKeyboardShortcuts()
 
-    def close(self):
-        """Puts the tool away and gives mouse and keys back."""
+    def close(self) -> None:
+        """Deactivates the effect and releases mouse and keyboard."""
         if not self._isOpen:
             return
         self._isOpen = False
@@ -46,19 +51,19 @@ class EmbeddedEditor:
         self.widget.uninstallKeyboardShortcuts()
         self.widget.removeViewObservations()
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing, and with it all that the editor shows."""
         self.close()
         if self.widget is not None:
             self.widget.setSegmentationNode(None)
             self.widget.setMRMLSegmentEditorNode(None)
 
-    def select(self, segmentId):
+    def select(self, segmentId: str) -> None:
         """Chooses a segment to draw, if the editor is shown."""
         if self._isOpen:
             self.widget.setCurrentSegmentID(segmentId)
 
-    def saveState(self, segmentationNode):
+    def saveState(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
         """Lets the editor undo what is about to be written into a segmentation."""
         if self.widget is not None and self.widget.segmentationNode() is segmentationNode:
             self.widget.saveStateForUndo()
@@ -72,7 +77,7 @@ class EmbeddedEditor:
         editor.maximumNumberOfUndoStates = 10
         editor.setEffectNameOrder(EFFECTS)
         editor.unorderedEffectsVisible = False
-        editor.toolTip = "Correct the segments, or draw new ones. All tools are in the module Segment Editor."
+        editor.toolTip = _("Correct segments or draw new ones. More tools are in the module Segment Editor.")
         self._frame.layout().addWidget(editor)
         self.widget = editor
 

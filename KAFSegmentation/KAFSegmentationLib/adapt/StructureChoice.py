@@ -1,13 +1,21 @@
 """What is learned: the structures of the model, or new ones that a person draws."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import qt
 import slicer
+from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from KAFSegmentationLib.scene.SegmentationWriter import MODEL_TAG, SegmentationWriter, freeName, tag
+from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
+from KAFSegmentationLib.widgets.Parameters import Parameters
 
 _UNKNOWN = object()
-_CHOICES = ("Structures of the model", "New structures")
+_CHOICES = (_("Structures of the model"), _("New structures"))
 
 
 class StructureChoice(VTKObservationMixin):
@@ -17,16 +25,18 @@ class StructureChoice(VTKObservationMixin):
         ui: the widgets of the .ui file.
         onNew: called with the id of a segment that was made, to draw in.
         onChanged: called when segments came, went or were renamed.
-        writeConfirmation: the WriteConfirmation, which asks before a new one goes into another scan's segmentation.
+        writeConfirmation: asks before a new one goes into another scan's segmentation.
     """
 
-    def __init__(self, ui, onNew, onChanged, writeConfirmation):
+    def __init__(self, ui: Any, onNew: Callable[[str], None], onChanged: Callable[[], None],
+                 writeConfirmation: WriteConfirmation):
         VTKObservationMixin.__init__(self)
         self.ui, self._onNew, self._onChanged = ui, onNew, onChanged
         self._writeConfirmation = writeConfirmation
-        self.parameters = None
-        self._segmentation = None
-        self._ticked = {}  # id of a segmentation -> ids of its segments: those of two may be the same
+        self.parameters: Parameters | None = None
+        self._segmentation: slicer.vtkSegmentation | None = None
+        # Ids of segments by the id of their segmentation: those of two segmentations may be the same.
+        self._ticked: dict[str, list[str]] = {}
         self._node = _UNKNOWN
         self._filling = False
         for text in _CHOICES:
@@ -35,17 +45,17 @@ class StructureChoice(VTKObservationMixin):
         ui.structureList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
         ui.newStructureButton.connect("clicked()", self.makeNew)
 
-    def bind(self, parameters):
+    def bind(self, parameters: Parameters | None) -> None:
         """The choices of a scene, with the ticks of its segmentation; None while the panel is closed."""
         self.parameters, self._node = parameters, _UNKNOWN
 
-    def chosen(self):
+    def chosen(self) -> list[str]:
         """Ids of the new structures; none for the model's own."""
         if not self.parameters.learnNew:
             return []
         return [segmentId for segmentId in self._ids() if segmentId in self.parameters.newStructures]
 
-    def update(self):
+    def update(self) -> None:
         """Shows what is chosen."""
         node = self.parameters.outputSegmentation
         self._changeTicks(node)
@@ -57,24 +67,24 @@ class StructureChoice(VTKObservationMixin):
         self._fill()
         self._filling = False
 
-    def makeNew(self):
+    def makeNew(self) -> None:
         """Adds an empty segment, in a new segmentation if there is none, to be drawn and learned."""
         parameters = self.parameters
-        mayGoOn, node = self._writeConfirmation.enter(parameters.outputSegmentation, parameters.inputVolume,
-                                                      "New structure")
+        mayGoOn, node = self._writeConfirmation.confirm(parameters.outputSegmentation, parameters.inputVolume,
+                                                        _("Add structure"))
         if not mayGoOn:
             return
         if node is None:
             node = SegmentationWriter(parameters.inputVolume, "", []).newNode()
             parameters.outputSegmentation = node
         segmentation = node.GetSegmentation()
-        segmentId = segmentation.AddEmptySegment("", freeName(segmentation, "New structure"))
+        segmentId = segmentation.AddEmptySegment("", freeName(segmentation, _("New structure")))
         before = parameters.newStructures if parameters.learnNew else []
         parameters.newStructures = [*before, segmentId]
         parameters.learnNew = True
         self._onNew(segmentId)
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing."""
         self._observe(None)
         self._ticked, self._node = {}, _UNKNOWN

@@ -1,9 +1,16 @@
 """The structures that a person corrected or drew: which segments they are, and what is in them."""
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from kaf.modelfile.card import Card
 from kaf.runtime.errors import InputError
-from KAFSegmentationLib.scene.ResultMemory import mask
+from KAFSegmentationLib.scene.ResultMemory import ResultMemory, mask
 from KAFSegmentationLib.scene.SegmentationWriter import MODEL_TAG, SegmentationWriter, tag
 
 
@@ -17,12 +24,14 @@ class Structures:
         names: value -> name of the structure.
     """
 
-    def __init__(self, volumeNode, segmentationNode, segmentIds, names):
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+                 segmentIds: Mapping[int, str], names: Mapping[int, str]):
         self.volumeNode, self.node = volumeNode, segmentationNode
         self.segmentIds, self.names = dict(segmentIds), dict(names)
 
     @classmethod
-    def ofModel(cls, volumeNode, segmentationNode, modelName, card):
+    def ofModel(cls, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+                modelName: str, card: Card) -> Structures:
         """The structures of a model: the segments that it made, else those that are called like its structures.
 
         Raises:
@@ -35,12 +44,14 @@ class Structures:
                  for value, name in card.label_names.items()}
         found = {value: segmentId for value, segmentId in found.items() if segmentId is not None}
         if not found:
-            raise InputError(segmentationNode.GetName(), f"has no segment of the model '{modelName}'",
-                             "Press Apply first, or choose to learn new structures.")
+            raise InputError(segmentationNode.GetName(),
+                             _("it has no segment of the model '{model}'").format(model=modelName),
+                             _("Press Apply first, or choose to learn new structures."))
         return cls(volumeNode, segmentationNode, found, card.label_names)
 
     @classmethod
-    def drawn(cls, volumeNode, segmentationNode, segmentIds):
+    def drawn(cls, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+              segmentIds: Sequence[str]) -> Structures:
         """New structures, values 1, 2, ... in the order of the segments.
 
         Raises:
@@ -48,18 +59,20 @@ class Structures:
         """
         segmentation = segmentationNode.GetSegmentation()
         if not segmentIds:
-            raise InputError("No new structure", "is chosen", "Tick a segment to learn, or press New structure.")
+            raise InputError(_("New structures"), _("none is selected"),
+                             _("Select a segment to learn, or press Add structure."))
         if len(segmentIds) > 255:
-            raise InputError("More than 255 structures", "cannot be learned at once", "Tick fewer segments.")
+            raise InputError(_("New structures"), _("no more than 255 can be learned at once"),
+                             _("Select fewer segments."))
         names = {}
         for value, segmentId in enumerate(segmentIds, start=1):
             segment = segmentation.GetSegment(segmentId)
             if segment is None:
-                raise InputError(f"The segment '{segmentId}'", "is not there any more", "Choose what to learn again.")
+                raise InputError(segmentId, _("this segment no longer exists"), _("Choose again what to learn."))
             names[value] = segment.GetName()
         return cls(volumeNode, segmentationNode, dict(enumerate(segmentIds, start=1)), names)
 
-    def masks(self):
+    def masks(self) -> dict[int, np.ndarray]:
         """Value -> bool (slice, row, column) of the scan, as it is drawn now.
 
         Raises:
@@ -68,11 +81,11 @@ class Structures:
         segmentation = self.node.GetSegmentation()
         for value, segmentId in self.segmentIds.items():
             if segmentation.GetSegment(segmentId) is None:
-                raise InputError(f"The segment '{self.names[value]}'", "was removed while the model was learning",
-                                 "The result was dropped; choose what to learn again.")
+                raise InputError(self.names[value], _("this segment was removed while the model was learning"),
+                                 _("The result was discarded; choose again what to learn."))
         return {value: mask(self.node, segmentId, self.volumeNode) for value, segmentId in self.segmentIds.items()}
 
-    def corrected(self, masks, memory, axis):
+    def corrected(self, masks: Mapping[int, np.ndarray], memory: ResultMemory | None, axis: int) -> list[int]:
         """The slices along ``axis`` that differ from the last result: drawn or corrected by the person.
 
         What no model made is compared with nothing: every slice that holds some of it counts.
@@ -89,14 +102,14 @@ class Structures:
             if before is None:
                 segment = self.node.GetSegmentation().GetSegment(self.segmentIds[value])
                 if tag(segment, MODEL_TAG):
-                    raise InputError("The last result", "is not known any more, so corrections cannot be found",
-                                     "Add the slices that you corrected by hand.")
+                    raise InputError(_("Last result"), _("it is no longer known, so corrected slices cannot be found"),
+                                     _("Add the slices that you corrected one by one."))
                 before = False
             changed |= (now != before).any(axis=tuple(other for other in range(3) if other != axis))
         return np.flatnonzero(changed).tolist()
 
-    def checkExamples(self, masks, axis, slices):
-        """Says which of the example slices hold nothing: that teaches the model where nothing is.
+    def checkExamples(self, masks: Mapping[int, np.ndarray], axis: int, slices: Sequence[int]) -> list[int]:
+        """The example slices that are empty: they teach the model what is background.
 
         Raises:
             InputError: all of them, or two structures lie over each other there.
@@ -106,17 +119,17 @@ class Structures:
         twice = (depth > 1).any(axis=others)
         if twice.any():
             number = slices[int(np.argmax(twice))] + 1
-            raise InputError(f"Two structures lie over each other in slice {number}", "a place can be only one of them",
-                             "Erase one of them there.")
+            raise InputError(_("Slice {number}").format(number=number), _("two structures overlap in it"),
+                             _("Erase one of them where they overlap."))
         empty = [index for index, filled in zip(slices, depth.any(axis=others), strict=True) if not filled]
         if len(empty) == len(slices):
-            names = " or ".join(f"'{self.names[value]}'" for value in masks)
-            raise InputError("The example slices", f"hold nothing of {names}",
-                             "Draw it in at least one of them, or add a slice that shows it.")
+            names = ", ".join(f"'{self.names[value]}'" for value in masks)
+            raise InputError(_("Examples"), _("none of them shows {structures}").format(structures=names),
+                             _("Draw it in at least one of them, or add a slice that shows it."))
         return empty
 
 
-def labels(masks):
+def labels(masks: Mapping[int, np.ndarray]) -> np.ndarray | None:
     """Masks by value as one label map, uint8; where two overlap the lower value wins."""
     result = None
     for value in sorted(masks, reverse=True):

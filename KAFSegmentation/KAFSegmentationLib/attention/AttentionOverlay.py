@@ -1,9 +1,11 @@
 """A map laid over the slices in colours of its own, and taken off again without a trace."""
 
+from __future__ import annotations
+
 import numpy as np
 import slicer
 
-from KAFSegmentationLib.attention.MapColors import REGIONS, SCALE
+from KAFSegmentationLib.attention.MapColors import REGIONS, SCALE, MapColors
 from KAFSegmentationLib.attention.MapWriter import MapWriter
 
 
@@ -21,11 +23,12 @@ class AttentionOverlay:
         self._before = {}
         self._opacity = 0.6
 
-    def isShown(self):
+    def isShown(self) -> bool:
         """True while the map is in the slice views."""
         return bool(self._before)
 
-    def show(self, array, affine, volumeNode, title, colors=SCALE):
+    def show(self, array: np.ndarray, affine: np.ndarray, volumeNode: slicer.vtkMRMLScalarVolumeNode, title: str,
+             colors: MapColors = SCALE) -> None:
         """Lays a map over the slices.
 
         Args:
@@ -40,11 +43,11 @@ class AttentionOverlay:
         if self._node is None or not slicer.mrmlScene.IsNodePresent(self._node):
             self._node = self._newNode()
         MapWriter(volumeNode).fill(self._node, self._map[0], affine)
-        colors.dress(self._node)
+        colors.applyTo(self._node)
         slicer.modules.colors.logic().GetColorLegendDisplayNode(self._node).SetTitleText(title)
         self._putInFront()
 
-    def hide(self):
+    def hide(self) -> None:
         """Takes the map off the slices and puts back what was there before."""
         before, self._before = self._before, {}
         for compositeId, (nodeId, opacity) in before.items():
@@ -56,12 +59,12 @@ class AttentionOverlay:
                 composite.SetForegroundOpacity(opacity)
         self._showLegend(False)
 
-    def showAgain(self):
+    def showAgain(self) -> None:
         """Puts the last map back after :meth:`hide`."""
         if self._node is not None and slicer.mrmlScene.IsNodePresent(self._node) and self._map is not None:
             self._putInFront()
 
-    def style(self, opacity, hideBelow, legend):
+    def style(self, opacity: float, hideBelow: float, legend: bool) -> None:
         """How strongly the map covers the scan (0..1), from which value on it is drawn, and the legend; the numbers of
         regions mean nothing, so that they have neither."""
         self._opacity = opacity
@@ -74,17 +77,17 @@ class AttentionOverlay:
                 composite.SetForegroundOpacity(opacity)
         self._showLegend(legend and self._colors.isScale and self.isShown())
 
-    def keep(self):
+    def keep(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The map as a volume of the user's own, regions as a label map; returns the node, or None if there is no map.
         """
         if self._map is None or self._volumeNode is None:
             return None
         array, affine, title = self._map
         node = MapWriter(self._volumeNode).write(array, affine, title.lower(), not self._colors.isScale)
-        self._colors.dressForGood(node)
+        self._colors.applyPermanently(node)
         return node
 
-    def remove(self):
+    def remove(self) -> None:
         """Takes everything of it out of the scene."""
         self.hide()
         if self._node is not None and slicer.mrmlScene.IsNodePresent(self._node):
@@ -95,7 +98,7 @@ class AttentionOverlay:
         self._node = self._volumeNode = self._map = None
         self._before = {}
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing: every node is gone."""
         for colors in (SCALE, REGIONS):
             colors.forget()
@@ -121,14 +124,14 @@ class AttentionOverlay:
         node.SetSaveWithScene(False)
         slicer.mrmlScene.AddNode(node)
         node.CreateDefaultDisplayNodes()
-        self._colors.dress(node)
+        self._colors.applyTo(node)
         legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(node)
         legend.SetVisibility(False)
         legend.SetNumberOfLabels(3)
         legend.SetMaxNumberOfColors(256)
         legend.SetSize(0.08, 0.32)
-        for words, size in ((legend.GetTitleTextProperty(), 13), (legend.GetLabelTextProperty(), 12)):
-            words.SetFontSize(size)
+        for style, size in ((legend.GetTitleTextProperty(), 13), (legend.GetLabelTextProperty(), 12)):
+            style.SetFontSize(size)
         for part in (node.GetDisplayNode(), legend):
             part.SetSaveWithScene(False)
         return node

@@ -1,9 +1,16 @@
-"""The part of the panel that shows where the model looks, and what it sees there."""
+"""The section of the panel that shows what the model attends to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import qt
 import slicer
+from slicer.i18n import tr as _
 
+from kaf.modelfile.card import Card
 from kaf.runtime.errors import Cancelled, KafError
 from KAFSegmentationLib.attention.AttentionOverlay import AttentionOverlay
 from KAFSegmentationLib.attention.AttentionQuestion import Question, isInside, middle, scaleCount
@@ -11,8 +18,11 @@ from KAFSegmentationLib.attention.AttentionViews import ATTENTION, HINTS, NAMES,
 from KAFSegmentationLib.attention.KeypointMarkups import KeypointMarkups
 from KAFSegmentationLib.attention.MapColors import REGIONS, SCALE
 from KAFSegmentationLib.attention.SliceClicks import SliceClicks
+from KAFSegmentationLib.backend.Backend import Backend
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.SegmentationLogic import knownDevice
+from KAFSegmentationLib.widgets.MessageLine import MessageLine
+from KAFSegmentationLib.widgets.Parameters import Parameters
 from KAFSegmentationLib.widgets.PlainText import tip
 
 _ENABLED = 33  # Qt's ItemIsSelectable and ItemIsEnabled
@@ -24,12 +34,12 @@ class AttentionPanel:
     Args:
         ui: the widgets of the .ui file.
         backend: a Backend.
-        message: the MessageLine that tells of trouble.
+        message: where errors are shown.
     """
 
-    def __init__(self, ui, backend, message):
+    def __init__(self, ui: Any, backend: Backend, message: MessageLine):
         self.ui, self.backend, self.message = ui, backend, message
-        self.parameters = None
+        self.parameters: Parameters | None = None
         self.overlay, self.keypoints = AttentionOverlay(), KeypointMarkups()
         self.clicks = SliceClicks(self.ask)
         self._card = self._answer = None
@@ -44,14 +54,14 @@ class AttentionPanel:
         ui.headComboBox.connect("currentIndexChanged(int)", self._onHeadChosen)
         ui.exportButton.connect("clicked()", self.keep)
 
-    def enter(self):
+    def enter(self) -> None:
         """The panel is opened."""
         self._isOpen = True
         scene = slicer.mrmlScene
         self._saving = [scene.AddObserver(scene.StartSaveEvent, lambda *_: self._hide()),
                         scene.AddObserver(scene.EndSaveEvent, lambda *_: self._showAgain())]
 
-    def exit(self):
+    def exit(self) -> None:
         """Another module is opened: the views are the user's again."""
         self._isOpen = False
         for tag in self._saving:
@@ -61,14 +71,14 @@ class AttentionPanel:
         self._hide()
         self._isHidden = True
 
-    def close(self):
+    def close(self) -> None:
         """Takes everything out of the scene and off the views."""
         self.exit()
         self._drop()
         self.overlay.remove()
         self.keypoints.remove()
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing."""
         self._scan = None
         self._drop()
@@ -76,7 +86,7 @@ class AttentionPanel:
         self.overlay.forget()
         self.keypoints.forget()
 
-    def update(self, card):
+    def update(self, card: Card | None) -> None:
         """Brings the views in line with the choices of the panel.
 
         Args:
@@ -95,10 +105,10 @@ class AttentionPanel:
             self._ask(question)
         self._style()
         watching = question is not None and self._view() in ("from", "to")
-        if watching != bool(self.clicks._observers):
+        if watching != self.clicks.isWatching():
             self.clicks.start() if watching else self.clicks.stop()
 
-    def ask(self, point):
+    def ask(self, point: Sequence[float]) -> None:
         """Asks about the keypoint nearest to a point of the world (RAS mm), as a click there does."""
         if self.parameters is None or self.parameters.inputVolume is None:
             return
@@ -106,11 +116,12 @@ class AttentionPanel:
         self._point = tuple(round(float(part), 3) for part in local)
         self.update(self._card)
 
-    def keep(self):
+    def keep(self) -> None:
         """Keeps the map and the keypoints in the scene."""
-        kept = [node for node in (self.overlay.keep(), self.keypoints.keep()) if node is not None]
-        names = " and ".join(f"'{node.GetName()}'" for node in kept)
-        self.message.show(f"Kept as {names}, hidden until you show them in the Data module.", "done")
+        kept = [node.GetName() for node in (self.overlay.keep(), self.keypoints.keep()) if node is not None]
+        text = _("Added '{map}' and '{keypoints}'. Both are hidden; show them in the Data module.") \
+            if len(kept) > 1 else _("Added '{map}'. It is hidden; show it in the Data module.")
+        self.message.show(text.format(map=kept[0], keypoints=kept[-1]), "done")
 
     def _view(self):
         """The chosen view; one that the model cannot show, or a word of another version, counts as off."""
@@ -157,10 +168,10 @@ class AttentionPanel:
 
         def volumes():
             if not slicer.mrmlScene.IsNodePresent(volume):
-                raise Cancelled("Attention", "was not computed", "The scan is gone.")
+                raise Cancelled(_("Attention"), _("it was not computed"), _("The scan is no longer in the scene."))
             return {"image": (geometry.voxels(), geometry.affine())}, {"image": geometry.key()}
 
-        self.ui.hintLabel.text = "Looking where the model looks…"
+        self.ui.hintLabel.text = _("Computing…")
         self._sent = question
         verb, settings = question.request()
         self._ticket = self.backend.submit(
@@ -219,10 +230,10 @@ class AttentionPanel:
         view = self._view()
         self._allowViews()
         self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))
-        _fill(self.ui.scaleComboBox, ["Mean of all"] + [_scaleName(i, scales) for i in range(scales)],
+        _fill(self.ui.scaleComboBox, [_("Mean of all"), *(_scaleName(i, scales) for i in range(scales))],
               self.parameters.attentionScale)
-        _fill(self.ui.headComboBox, ["Mean of all"] + [f"Head {i + 1}" for i in range(heads)],
-              self.parameters.attentionHead)
+        names = [_("Head {number}").format(number=index + 1) for index in range(heads)]
+        _fill(self.ui.headComboBox, [_("Mean of all"), *names], self.parameters.attentionHead)
         for widget in (self.ui.scaleComboBox, self.ui.headComboBox, self.ui.keypointSlider):
             widget.enabled = view in ATTENTION
         for widget in (self.ui.hideSlider, self.ui.legendCheckBox):
@@ -277,7 +288,8 @@ class AttentionPanel:
 
 
 def _scaleName(index, count):
-    return {0: "1 (finest)", count - 1: f"{count} (coarsest)"}.get(index, str(index + 1))
+    text = {0: _("{number} (finest)"), count - 1: _("{number} (coarsest)")}.get(index, "{number}")
+    return text.format(number=index + 1)
 
 
 def _fill(comboBox, texts, chosen):

@@ -1,10 +1,16 @@
 """What the attention panel asks of the worker."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import slicer
 
+from kaf.modelfile.card import Card
+from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.SegmentationLogic import workerThreads
 
 
@@ -20,7 +26,7 @@ class Question:
     head: int
     point: tuple | None = None
 
-    def request(self):
+    def request(self) -> tuple[str, dict[str, Any]]:
         """The verb and its settings."""
         settings = {"model": self.model, "device": self.device, "threads": workerThreads()}
         if self.view in ("uncertainty", "clusters"):
@@ -35,7 +41,7 @@ class Question:
         return "explain", settings
 
 
-def scaleCount(card):
+def scaleCount(card: Card | None) -> int:
     """How many scales of a model have keypoint attention."""
     if card is None:
         return 0
@@ -45,13 +51,13 @@ def scaleCount(card):
     return sum(network["scales"])
 
 
-def isInside(geometry, point):
+def isInside(geometry: VolumeGeometry, point: Sequence[float]) -> bool:
     """Whether a point of the volume's frame lies in the volume."""
     ijk = np.linalg.inv(geometry.affine()) @ [*point, 1.0]
     return bool((ijk[:3] >= -0.5).all() and (ijk[:3] <= np.array(geometry.shape()[::-1]) - 0.5).all())
 
 
-def middle(geometry):
+def middle(geometry: VolumeGeometry) -> tuple[float, ...]:
     """The point in the middle of the slice that the red view shows, in the volume's frame; of the volume if that
     slice misses it."""
     centre = (geometry.affine() @ [*((np.array(geometry.shape()[::-1]) - 1) / 2), 1.0])[:3]

@@ -1,25 +1,30 @@
-"""What can be laid over the slices: the words for it, and which model can show it."""
+"""What can be overlaid on the slices: names, hints, and which model can show it."""
 
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from kaf.modelfile.card import Card
 from KAFSegmentationLib.attention.AttentionQuestion import scaleCount
 
 VIEWS = ("off", "saliency", "from", "to", "uncertainty", "clusters")
 ATTENTION = ("saliency", "from", "to")
-NAMES = {"off": "Nothing", "saliency": "Attention of the whole scan", "from": "Where a keypoint looks",
-         "to": "Who looks at a keypoint", "uncertainty": "Uncertainty of the result",
-         "clusters": "Regions that the model tells apart by itself"}
+NAMES = {"off": _("Nothing"), "saliency": _("Attention of the whole scan"), "from": _("Attention from a keypoint"),
+         "to": _("Attention to a keypoint"), "uncertainty": _("Uncertainty of the result"),
+         "clusters": _("Unsupervised clusters")}
 HINTS = {
-    "off": "See on the slices which places the model attends to.",
-    "saliency": "Bright places are attended most; the points are the keypoints, in the same colors.",
-    "from": "Click anywhere in a slice. The keypoint nearest to it is taken; the map shows where it looks.",
-    "to": "Click anywhere in a slice. The keypoint nearest to it is taken; the map shows who looks at it.",
-    "uncertainty": "Bright places are where the model hesitates between structures: check these first.",
-    "clusters": "Each color is a region that the model learned to tell apart from scans alone, before anybody named a "
-                "structure. Regions have no names, and keep their color from scan to scan.",
+    "off": _("Choose an overlay to see which parts of the scan the model attends to."),
+    "saliency": _("Bright areas receive the most attention. The points are the keypoints, in the same colors."),
+    "from": _("Click in a slice to choose the nearest keypoint. Bright areas are those that it attends to."),
+    "to": _("Click in a slice to choose the nearest keypoint. Bright areas are those that attend to it."),
+    "uncertainty": _("In bright areas the model is unsure which structure it sees: check these first."),
+    "clusters": _("Each color is a cluster that the model learned from unlabeled scans. Clusters have no names, and "
+                  "keep their colors from scan to scan."),
 }
-TITLES = {**dict.fromkeys(ATTENTION, "Attention"), "uncertainty": "Uncertainty", "clusters": "Regions"}
+TITLES = {**dict.fromkeys(ATTENTION, _("Attention")), "uncertainty": _("Uncertainty"), "clusters": _("Clusters")}
 
 
-def obstacle(card, view):
+def obstacle(card: Card | None, view: str) -> str:
     """Why a model cannot show a view, a sentence; empty if it can.
 
     Args:
@@ -28,11 +33,11 @@ def obstacle(card, view):
     if view == "off":
         return ""
     if card is None:
-        return "Choose a model first."
+        return _("Choose a model first.")
     if view == "clusters" and not card.network.get("clusters"):
-        return "This model has no regions of its own: only models that were pretrained with the method BIM have them."
+        return _("This model has no unsupervised clusters: only models pretrained with the method BIM have them.")
     if view == "uncertainty" and not card.labels:
-        return "These weights segment nothing yet, so there is no result to be unsure of."
+        return _("Pretrained weights do not segment, so there is no uncertainty to show.")
     if view in ATTENTION and scaleCount(card) == 0:
-        return "This model has no keypoint attention."
+        return _("This model has no keypoint attention.")
     return ""

@@ -1,7 +1,10 @@
 """Keypoints as locked points in the slices, coloured by how much they are attended."""
 
+from __future__ import annotations
+
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from KAFSegmentationLib.attention.MapColors import rampColor
 
@@ -17,10 +20,12 @@ class KeypointMarkups:
     """
 
     def __init__(self):
-        self._nodes = []
-        self._shown = self._drawn = None
+        self._nodes: list = []
+        self._shown: tuple | None = None
+        self._drawn: tuple | None = None
 
-    def show(self, positions, weights, slices, chosen, volumeNode, count):
+    def show(self, positions: np.ndarray, weights: np.ndarray, slices: np.ndarray, chosen: int | None,
+             volumeNode: slicer.vtkMRMLScalarVolumeNode, count: float) -> None:
         """Draws up to ``count`` keypoints of each slice.
 
         Args:
@@ -43,20 +48,20 @@ class KeypointMarkups:
         self._shown = positions, weights, chosen, volumeNode  # last: making new lists forgets what was shown
         self._drawn = int(count), volumeNode.GetTransformNodeID()
 
-    def clear(self):
+    def clear(self) -> None:
         """Takes all points off the slices."""
         for node in self._nodes:
             if slicer.mrmlScene.IsNodePresent(node):
                 node.RemoveAllControlPoints()
         self._shown = None
 
-    def setVisible(self, visible):
+    def setVisible(self, visible: bool) -> None:
         """Hides the points, or shows them again."""
         for node in self._nodes:
             if slicer.mrmlScene.IsNodePresent(node):
                 node.GetDisplayNode().SetVisibility(visible)
 
-    def keep(self):
+    def keep(self) -> slicer.vtkMRMLMarkupsFiducialNode | None:
         """All keypoints as one hidden point list of the user's own, with their attention as description; None
         without any."""
         if self._shown is None or not len(self._shown[0]):
@@ -70,12 +75,13 @@ class KeypointMarkups:
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         for rank, index in enumerate(np.argsort(-weights, kind="stable"), start=1):
             number = node.AddControlPoint(*map(float, positions[index]))
-            node.SetNthControlPointLabel(number, f"K{rank}" + (" (chosen)" if index == chosen else ""))
-            node.SetNthControlPointDescription(number, f"attention {weights[index]:.4f}")
+            label = _("K{rank} (chosen)") if index == chosen else "K{rank}"
+            node.SetNthControlPointLabel(number, label.format(rank=rank))
+            node.SetNthControlPointDescription(number, _("attention {share}").format(share=f"{weights[index]:.4f}"))
             node.SetNthControlPointLocked(number, True)
         return node
 
-    def remove(self):
+    def remove(self) -> None:
         """Takes everything of it out of the scene."""
         for node in self._nodes:
             if slicer.mrmlScene.IsNodePresent(node):
@@ -85,7 +91,7 @@ class KeypointMarkups:
                     slicer.mrmlScene.RemoveNode(display)
         self.forget()
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing: every node is gone."""
         self._nodes, self._shown = [], None
 
@@ -113,7 +119,7 @@ class KeypointMarkups:
             node.SetLocked(True)
 
 
-def most(weights, slices, count):
+def most(weights: np.ndarray, slices: np.ndarray, count: int) -> np.ndarray:
     """(N,) bool: the ``count`` heaviest keypoints of each slice."""
     chosen = np.zeros(len(weights), bool)
     for number in np.unique(slices):
@@ -122,7 +128,7 @@ def most(weights, slices, count):
     return chosen
 
 
-def relative(weights, slices):
+def relative(weights: np.ndarray, slices: np.ndarray) -> np.ndarray:
     """(N,) weights as a share of the heaviest of their slice, 0 to 1."""
     share = np.zeros(len(weights))
     for number in np.unique(slices):

@@ -1,9 +1,12 @@
 """The colours of maps: a scale from dark to bright for values, and colours far from each other for numbered regions."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from kaf.imaging.labels import PALETTE
 
@@ -23,7 +26,7 @@ class MapColors:
     dtype: type
     isScale: bool
 
-    def node(self):
+    def node(self) -> slicer.vtkMRMLColorTableNode:
         """The colour table, made when it is first needed."""
         node = slicer.mrmlScene.GetSingletonNode(self.tag, "vtkMRMLColorTableNode")
         if node is not None:
@@ -39,7 +42,7 @@ class MapColors:
         node.SetSaveWithScene(False)
         return slicer.mrmlScene.AddNode(node)
 
-    def dress(self, node):
+    def applyTo(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Colours from 0 to ``top``, never chosen by the voxels, so that two maps can be compared."""
         display = node.GetDisplayNode()
         display.SetAndObserveColorNodeID(self.node().GetID())
@@ -49,35 +52,35 @@ class MapColors:
         display.SetWindowLevelMinMax(0.0, self.top)
         display.SetInterpolate(self.isScale)
 
-    def dressForGood(self, node):
+    def applyPermanently(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         """The same for a volume that stays in the scene: the colour table is saved with it."""
-        self.dress(node)
+        self.applyTo(node)
         self.node().SetSaveWithScene(True)
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing: its maps go, and the colour table, which outlives it, is no longer saved for them."""
         node = slicer.mrmlScene.GetSingletonNode(self.tag, "vtkMRMLColorTableNode")
         if node is not None:
             node.SetSaveWithScene(False)
 
-    def showFrom(self, display, lowest):
+    def showFrom(self, display: slicer.vtkMRMLScalarVolumeDisplayNode, lowest: float) -> None:
         """Draws nothing below a value (of a scale; regions are drawn whole)."""
         display.SetThreshold(max(lowest, 1e-3) if self.isScale else 0.5, self.top)
         display.ApplyThresholdOn()
 
 
 SCALE = MapColors("KAF attention colors", "KAFAttentionColors", 1.0, np.float32, True)
-REGIONS = MapColors("KAF region colors", "KAFRegionColors", float(_COUNT - 1), np.uint8, False)
+REGIONS = MapColors("KAF cluster colors", "KAFRegionColors", float(_COUNT - 1), np.uint8, False)
 
 
-def rampColor(value):
+def rampColor(value: float) -> tuple[float, ...]:
     """(red, green, blue), each 0 to 1, of a value from 0 to 1."""
     place = min(max(value, 0.0), 1.0) * (len(_STOPS) - 1)
     low = min(int(place), len(_STOPS) - 2)
     return tuple((a + (b - a) * (place - low)) / 255 for a, b in zip(_STOPS[low], _STOPS[low + 1], strict=True))
 
 
-def regionColors(count):
+def regionColors(count: int) -> list[tuple[float, ...]]:
     """``count`` colours (red, green, blue), each 0 to 1: those of the structures without the grey, then always the one
     that is farthest from all before it."""
     levels = np.linspace(0, 1, 9)
@@ -94,7 +97,7 @@ def regionColors(count):
     return colors[:count]
 
 
-def lab(colors):
+def lab(colors: np.ndarray) -> np.ndarray:
     """CIELAB of sRGB colours (N, 3), 0 to 1: distances are as large as they look."""
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     toXyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -108,5 +111,6 @@ def _scale():
 
 
 def _regions():
-    return [("background", (0.0, 0.0, 0.0), 0.0),
-            *((f"region {number}", color, 1.0) for number, color in enumerate(regionColors(_COUNT - 1), start=1))]
+    colors = enumerate(regionColors(_COUNT - 1), start=1)
+    return [(_("background"), (0.0, 0.0, 0.0), 0.0),
+            *((_("cluster {number}").format(number=number), color, 1.0) for number, color in colors)]

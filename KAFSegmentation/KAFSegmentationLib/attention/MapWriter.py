@@ -1,5 +1,7 @@
 """Maps as volumes: continuous ones (attention, uncertainty) as scalar volumes, numbered regions as label maps."""
 
+from __future__ import annotations
+
 import numpy as np
 import slicer
 
@@ -7,10 +9,11 @@ import slicer
 class MapWriter:
     """Makes volumes that lie on, and move with, the volume they explain."""
 
-    def __init__(self, volumeNode):
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode):
         self.volumeNode = volumeNode
 
-    def write(self, array, affine, what, isLabelMap=False):
+    def write(self, array: np.ndarray, affine: np.ndarray, what: str,
+              isLabelMap: bool = False) -> slicer.vtkMRMLScalarVolumeNode:
         """A new volume, named after the scan, in its place in the data tree.
 
         Args:
@@ -29,7 +32,7 @@ class MapWriter:
             tree.SetItemParent(item, tree.GetItemParent(volume))
         return node
 
-    def fill(self, node, array, affine):
+    def fill(self, node: slicer.vtkMRMLScalarVolumeNode, array: np.ndarray, affine: np.ndarray) -> None:
         """New voxels and a new place for a map that is there already."""
         with slicer.util.NodeModify(node):
             slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))

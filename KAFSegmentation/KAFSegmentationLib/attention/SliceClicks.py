@@ -1,4 +1,6 @@
-"""Clicks in the slice views, told as points in the patient."""
+"""Clicks in the slice views, reported as points in the patient."""
+
+from collections.abc import Callable, Sequence
 
 import slicer
 import vtk
@@ -12,12 +14,16 @@ class SliceClicks:
     The views go on to work as they always do: the click is watched, not taken away.
     """
 
-    def __init__(self, onClick):
+    def __init__(self, onClick: Callable[[Sequence[float]], None]):
         self._onClick = onClick
-        self._observers = []
+        self._observers: list[tuple] = []
         self._pressed = None
 
-    def start(self):
+    def isWatching(self) -> bool:
+        """Whether clicks are watched."""
+        return bool(self._observers)
+
+    def start(self) -> None:
         """Begins to watch the slice views that are there now."""
         self.stop()
         manager = slicer.app.layoutManager()
@@ -29,10 +35,10 @@ class SliceClicks:
             for event, function in ((vtk.vtkCommand.LeftButtonPressEvent, self._onPress),
                                     (vtk.vtkCommand.LeftButtonReleaseEvent, self._onRelease)):
                 tag = interactor.AddObserver(
-                    event, lambda caller, _, function=function, view=view: function(caller, view))
+                    event, lambda caller, event, function=function, view=view: function(caller, view))
                 self._observers.append((interactor, tag))
 
-    def stop(self):
+    def stop(self) -> None:
         """Watches no more."""
         for interactor, tag in self._observers:
             interactor.RemoveObserver(tag)

@@ -1,25 +1,42 @@
 """The worker process as the panel uses it: requests wait in line, a timer listens, nothing ever blocks."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from kaf.runtime.environment import changes_to
 from kaf.runtime.errors import Cancelled, KafError
 from kaf.worker.client import Client, Job
 
+Volumes = Callable[[], tuple[dict, dict]]
+OnEvent = Callable[[Any], None]
+OnAnswer = Callable[[dict | None, KafError | None], None]
+
 POLL_MILLISECONDS = 20
 SILENCE_SECONDS = 300.0
-"""How long the worker may say nothing: looking for keypoints in a large scan takes a minute on a slow computer."""
+"""How long the worker may be silent: looking for keypoints in a large scan takes a minute on a slow computer."""
+
+
+class InterpreterChoice(Protocol):
+    """Which Python the worker runs in."""
+
+    def isReady(self) -> bool:
+        """Whether the packages are there, as far as can be told in milliseconds."""
+
+    def python(self) -> str:
+        """The interpreter for the worker."""
 
 
 @dataclass
@@ -32,9 +49,9 @@ class Ticket:
 
     verb: str
     settings: dict[str, Any]
-    volumes: Callable[[], tuple[dict, dict]]
-    onEvent: Callable[[Any], None]
-    onDone: Callable[[dict | None, KafError | None], None]
+    volumes: Volumes
+    onEvent: OnEvent
+    onDone: OnAnswer
     options: dict[str, Any] = field(default_factory=dict)
     job: Job | None = None
 
@@ -43,38 +60,39 @@ class Backend:
     """Owns the client, its worker process and the timer.
 
     Args:
-        setup: says with ``isReady()`` whether the packages are there, and with ``python()`` which interpreter has
-            them.
+        setup: says which interpreter has the packages.
         onLog: called with every line for the log.
-        silence: seconds without a word after which the worker counts as hung.
+        silence: seconds without a message after which the worker counts as hung.
         client: makes the client (tests give their own).
     """
 
-    def __init__(self, setup, onLog=lambda text: None, silence=SILENCE_SECONDS, client=Client):
+    def __init__(self, setup: InterpreterChoice, onLog: Callable[[str], None] = lambda text: None,
+                 silence: float = SILENCE_SECONDS, client: Callable[..., Client] = Client):
         self.setup, self.onLog, self.silence = setup, onLog, silence
         self._makeClient = client
-        self._client = None
+        self._client: Client | None = None
         self._python = ""
-        self._line = deque()
-        self._running = None
-        self._timer = None
+        self._line: deque[Ticket] = deque()
+        self._running: Ticket | None = None
+        self._timer: qt.QTimer | None = None
 
-    def isBusy(self):
+    def isBusy(self) -> bool:
         """True while a request runs or waits."""
         return self._running is not None or bool(self._line)
 
-    def isRunning(self, ticket):
+    def isRunning(self, ticket: Ticket | None) -> bool:
         """True while this request has the worker, False while it waits or when it is over."""
         return ticket is not None and ticket is self._running
 
-    def start(self):
+    def start(self) -> None:
         """Starts the worker ahead of the first request, so that it loads while the user still chooses."""
         try:
             self.client().start()
         except KafError as error:
             self.onLog(str(error))  # the request that needs it will say so where the user looks
 
-    def submit(self, verb, settings, volumes, onEvent, onDone, options=None):
+    def submit(self, verb: str, settings: Mapping[str, Any], volumes: Volumes, onEvent: OnEvent, onDone: OnAnswer,
+               options: Mapping[str, Any] | None = None) -> Ticket:
         """Puts a request in line and returns its ticket; ``onDone`` is always called later, never from here.
 
         Args:
@@ -90,7 +108,8 @@ class Backend:
         qt.QTimer.singleShot(0, self._tick)  # a click must not wait for the timer
         return ticket
 
-    def run(self, verb, settings, volumes, onEvent=lambda event: None, options=None):
+    def run(self, verb: str, settings: Mapping[str, Any], volumes: Volumes, onEvent: OnEvent = lambda event: None,
+            options: Mapping[str, Any] | None = None) -> dict:
         """A request that is waited for, without a timer or an event loop: for scripts.
 
         Raises:
@@ -99,7 +118,7 @@ class Backend:
         arrays, keys = volumes()
         return self.client().request(verb, settings, arrays, onEvent, self.silence, keys, options)
 
-    def cancel(self, ticket):
+    def cancel(self, ticket: Ticket | None) -> None:
         """Takes a request back; its ``onDone`` gets Cancelled. The worker of a running one is ended."""
         if ticket is self._running:
             ticket.job.cancel()
@@ -108,8 +127,8 @@ class Backend:
             self._line.remove(ticket)
             ticket.onDone(None, Cancelled(ticket.verb))
 
-    def close(self):
-        """Ends the worker and forgets every request without a word; a later request starts afresh."""
+    def close(self) -> None:
+        """Ends the worker and drops every request silently; a later request starts a new worker."""
         if self._timer is not None:
             self._timer.stop()
         self._line.clear()
@@ -118,7 +137,7 @@ class Backend:
             self._client.close()
             self._client = None
 
-    def client(self):
+    def client(self) -> Client:
         """The client of the interpreter that the set-up names now."""
         python = os.fspath(self.setup.python())
         if self._client is not None and python != self._python:
@@ -161,11 +180,11 @@ class Backend:
         self._finish(result, None)
 
     def _fail(self, error):
-        """Ends the running request with an error; one that is no KafError is a mistake of ours, in words."""
+        """Ends the running request with an error; one that is no KafError is a defect, and its traceback is logged."""
         if not isinstance(error, KafError):
             self.onLog(traceback.format_exc())
-            error = KafError(self._running.verb, f"something unexpected happened ({error})",
-                             "Please report it with the log below.")
+            error = KafError(self._running.verb, _("an unexpected error occurred ({error})").format(error=error),
+                             _("Please report it with the log below."))
         if self._running.job is not None:
             self._running.job.cancel()
         self._finish(None, error)
@@ -175,13 +194,13 @@ class Backend:
         ticket.onDone(result, error)
 
 
-def environmentFor(python):
+def environmentFor(python: str) -> dict[str, str | None]:
     """What to change in the environment for an interpreter that is not Slicer's own: all that Slicer has set."""
     if python == sys.executable or Path(python).stem.lower() == "pythonslicer" or python == slicerPython():
         return {}
     return {**changes_to(slicer.util.startupEnvironment()), "PYTHONHOME": None, "PYTHONPATH": None}
 
 
-def slicerPython():
+def slicerPython() -> str:
     """The launcher of Slicer's own Python, with Slicer's environment; this interpreter where there is none."""
     return shutil.which("PythonSlicer") or sys.executable

@@ -4,10 +4,14 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Callable
+
+import qt
+from slicer.i18n import tr as _
 
 from KAFSegmentationLib.segment.SegmentationLogic import DEVICES, knownDevice
 
-_NAMES = {"auto": "Automatic", "cpu": "Processor", "cuda": "Graphics card (NVIDIA)", "mps": "Graphics (Apple)"}
+_NAMES = {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU"), "mps": _("Apple GPU")}
 
 
 class DeviceSelector:
@@ -18,22 +22,22 @@ class DeviceSelector:
         onChosen: called with the device when a person chooses another one.
     """
 
-    def __init__(self, comboBox, reasonLabel, onChosen):
+    def __init__(self, comboBox: qt.QComboBox, reasonLabel: qt.QLabel, onChosen: Callable[[str], None]):
         self._combo, self._label, self._onChosen = comboBox, reasonLabel, onChosen
         for device in DEVICES:
             comboBox.addItem(_NAMES[device])
         comboBox.connect("currentIndexChanged(int)", self._onIndexChanged)
         self._showReason("auto")
 
-    def show(self, device):
+    def show(self, device: str) -> None:
         """Chooses a device; a word that is not known counts as automatic."""
         device = knownDevice(device)
         self._combo.setCurrentIndex(DEVICES.index(device))
         self._showReason(device)
 
-    def showPlace(self, place):
-        """Where the last run really was, in the worker's words."""
-        self._label.text = f"Last run: {place}."
+    def showLastRun(self, device: str) -> None:
+        """Which device the last run used, as the worker reports it."""
+        self._label.text = _("Last run: {device}.").format(device=device)
 
     def _onIndexChanged(self, index):
         self._showReason(DEVICES[index])
@@ -41,12 +45,12 @@ class DeviceSelector:
 
     def _showReason(self, device):
         self._label.text = automaticReason() if device == "auto" else {
-            "cpu": "Always there; slower than a graphics card.",
-            "cuda": "Needs an NVIDIA card and a PyTorch built for it.",
-            "mps": "Needs a Mac with Apple silicon."}[device]
+            "cpu": _("Always available; slower than a GPU."),
+            "cuda": _("Requires an NVIDIA GPU and a PyTorch build with CUDA."),
+            "mps": _("Requires a Mac with Apple silicon.")}[device]
 
 
-def likelyDevice(device):
+def likelyDevice(device: str) -> str:
     """cpu, cuda or mps: what "auto" probably means here. The worker decides, this is for the forecast only:
     importing torch to ask would cost seconds and memory."""
     if device != "auto":
@@ -56,8 +60,8 @@ def likelyDevice(device):
     return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
 
 
-def automaticReason():
+def automaticReason() -> str:
     """One sentence about what automatic means on this computer."""
-    return {"cuda": "Takes the NVIDIA graphics card that was found.",
-            "mps": "Takes the graphics part of the Apple chip.",
-            "cpu": "Takes the processor: no NVIDIA driver was found."}[likelyDevice("auto")]
+    return {"cuda": _("Uses the NVIDIA GPU of this computer."),
+            "mps": _("Uses the Apple GPU of this computer."),
+            "cpu": _("Uses the CPU: no NVIDIA driver was found.")}[likelyDevice("auto")]

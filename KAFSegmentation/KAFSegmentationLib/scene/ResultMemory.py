@@ -1,6 +1,9 @@
 """What segments looked like when they were written, so that corrections are found by comparing."""
 
+from __future__ import annotations
+
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 import slicer
@@ -17,14 +20,16 @@ class ResultMemory:
         segmentationNode, segmentIds: the segments.
     """
 
-    def __init__(self, volumeNode, segmentationNode, segmentIds):
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+                 segmentIds: Iterable[str]):
         self._place = _place(volumeNode)
         self._node = vtk.vtkWeakReference()  # node ids come again in the next scene
         self._node.Set(segmentationNode)
         self._packed = {segmentId: zlib.compress(np.packbits(mask(segmentationNode, segmentId, volumeNode)), 1)
                         for segmentId in segmentIds}
 
-    def recall(self, volumeNode, segmentationNode, segmentId):
+    def recall(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+               segmentId: str) -> np.ndarray | None:
         """The mask (slice, row, column) of a segment as it was then, or None if that is not known."""
         packed = self._packed.get(segmentId)
         place = _place(volumeNode)
@@ -35,7 +40,8 @@ class ResultMemory:
         return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
 
 
-def mask(segmentationNode, segmentId, volumeNode):
+def mask(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str,
+         volumeNode: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """A segment on the grid of a volume: bool (slice, row, column)."""
     return slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode) > 0
 

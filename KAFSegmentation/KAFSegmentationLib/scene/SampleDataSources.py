@@ -1,4 +1,4 @@
-"""What KAF offers in Slicer's Sample Data: made-up hearts, drawn in the worker's Python, with nothing to download."""
+"""What KAF offers in Slicer's Sample Data: synthetic hearts, drawn in the worker's Python, with nothing to download."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from kaf.runtime.errors import KafError, ResourceError
+from KAFSegmentationLib.backend.Backend import InterpreterChoice, environmentFor
+from KAFSegmentationLib.setup.Interpreter import Interpreter
 from KAFSegmentationLib.widgets.PlainText import tellError
 
 CATEGORY = "KAFSegmentation"
@@ -33,11 +37,12 @@ _STRUCTURES = (("right ventricular cavity", (0.44, 0.72, 0.82)), ("left ventricu
 class SampleDataSources:
     """The samples of ``Resources/SampleData.json``; ``setup`` says which Python can draw them."""
 
-    def __init__(self, setup=None, interpreter=None):
+    def __init__(self, setup: InterpreterChoice | None = None,
+                 interpreter: Callable[[str], Interpreter] | None = None):
         self._setup, self._interpreter = setup, interpreter
         self.samples = json.loads((RESOURCES / "SampleData.json").read_text(encoding="utf-8"))["samples"]
 
-    def register(self):
+    def register(self) -> None:
         """Adds them to the module Sample Data."""
         import SampleData
 
@@ -50,7 +55,7 @@ class SampleDataSources:
                 category=CATEGORY, sampleName=sample["name"], uris=[], fileNames=[], nodeNames=[], loadFiles=[],
                 thumbnailFileName=str(RESOURCES / "Icons" / sample["thumbnail"]), customDownloader=self.onClicked)
 
-    def onClicked(self, source):
+    def onClicked(self, source: Any) -> list[slicer.vtkMRMLNode]:
         """Somebody has pressed a sample's button; Slicer would show an exception in the console only."""
         try:
             return self.load(source.sampleName)
@@ -58,7 +63,7 @@ class SampleDataSources:
             tellError(str(error), _("KAF Segmentation"))
             return []
 
-    def load(self, name):
+    def load(self, name: str) -> list[slicer.vtkMRMLNode]:
         """Makes the sample of that name. Returns its nodes: the volume, then the segmentation if it has one.
 
         Raises:
@@ -78,23 +83,23 @@ class SampleDataSources:
     def _draw(self, seed):
         setup = self._setup or _makeSetup()
         if not setup.isReady():
-            raise ResourceError("The sample heart", "cannot be drawn before KAF is set up",
-                                "Open the module KAF Segmentation and press Set up, then try again.")
+            raise ResourceError(_("Sample heart"), _("KAF has to be set up before it can be created"),
+                                _("Open the module KAF Segmentation and press Set up, then try again."))
         interpreter = (self._interpreter or _makeInterpreter)(setup.python())
         folder = tempfile.mkdtemp(prefix="kaf-sample-")
         try:
             path = os.path.join(folder, "heart.npz")
             failure = interpreter.run(["-c", _DRAW, str(seed), path], _SECONDS)
             if failure:
-                raise ResourceError("The sample heart", f"could not be drawn ({failure})",
-                                    "Press Diagnose in KAF Segmentation for the reason.")
+                raise ResourceError(_("Sample heart"), _("it could not be created ({reason})").format(reason=failure),
+                                    _("Press Diagnose in KAF Segmentation for the reason."))
             with np.load(path, allow_pickle=False) as found:
                 return found["image"], found["truth"], found["affine"]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def registerSampleData():
+def registerSampleData() -> None:
     """For ``slicer.app.connect("startupCompleted()", registerSampleData)``."""
     SampleDataSources().register()
 
@@ -118,7 +123,4 @@ def _makeSetup():
 
 
 def _makeInterpreter(path):
-    from KAFSegmentationLib.backend.Backend import environmentFor
-    from KAFSegmentationLib.setup.Interpreter import Interpreter
-
     return Interpreter(path, environmentFor(path), slicer.app.processEvents)

@@ -1,9 +1,15 @@
 """The slices of a scan that a model sees one by one: their numbers, where they lie, and which one a view shows."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from kaf.imaging.grid import canonical_grid
+from kaf.modelfile.card import Card
 from kaf.runtime.errors import InputError
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 
@@ -19,37 +25,38 @@ class ScanSlices:
         card: of the model, which says along which axis it takes the slices.
     """
 
-    def __init__(self, volumeNode, card):
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, card: Card):
         self.geometry = VolumeGeometry(volumeNode)
         grid = canonical_grid(self.geometry.shape(), self.geometry.affine(), card.spacing, card.slicing_axis)
         self.axis, self.count = grid.order[0], grid.n_slices
         """The axis of the array (slice, row, column) along which the slices are stacked, and how many there are."""
 
-    def text(self, index):
+    def text(self, index: int) -> str:
         """A slice in words: "Slice 6 of 10, S 32.0 mm"."""
         point, normal = self.centre(index), self._directions()[self.axis]
         part = int(np.argmax(np.abs(normal)))
         letter = _LETTERS[part][0 if point[part] >= 0 else 1]
-        return f"Slice {index + 1} of {self.count}, {letter} {abs(point[part]):.1f} mm"
+        return _("Slice {number} of {count}, {position} mm").format(
+            number=index + 1, count=self.count, position=f"{letter} {abs(point[part]):.1f}")
 
-    def centre(self, index):
+    def centre(self, index: float) -> np.ndarray:
         """The middle of a slice in the world, RAS mm."""
         voxel = (np.array(self.geometry.shape()) - 1) / 2
         voxel[self.axis] = index
         return self.point(voxel)
 
-    def point(self, voxel):
+    def point(self, voxel: Sequence[float]) -> np.ndarray:
         """A voxel (slice, row, column) in the world, RAS mm."""
         return np.array(self.geometry.toWorld((self.geometry.affine() @ [*voxel[::-1], 1.0])[:3]))
 
-    def view(self):
+    def view(self) -> slicer.vtkMRMLSliceNode | None:
         """The slice node of the view that looks at the slices most squarely; None without views."""
         manager = slicer.app.layoutManager()
         nodes = [manager.sliceWidget(name).mrmlSliceNode() for name in manager.sliceViewNames()] if manager else []
         normal = self._directions()[self.axis]
         return max(nodes, key=lambda node: abs(_column(node, 2) @ normal), default=None)
 
-    def shown(self):
+    def shown(self) -> int:
         """The slice that a person looks at.
 
         Raises:
@@ -57,20 +64,21 @@ class ScanSlices:
         """
         node = self.view()
         if node is None:
-            raise InputError("No slice view", "is open", "Choose a layout with slice views.")
-        name = f"The {node.GetName()} view"
+            raise InputError(_("Slice views"), _("none is open"), _("Choose a layout with slice views."))
+        name = _("{color} view").format(color=node.GetName())
         if not self._isSquare(node):
             self._turn(node)
-            raise InputError(name, "was not along the slices of the scan and has been turned to lie along them",
-                             "Look at the slice and add it again.")
+            raise InputError(name, _("it was not parallel to the slices of the scan and has been aligned with them"),
+                             _("Check the slice and add it again."))
         inverse = np.linalg.inv(self.geometry.affine())
         voxel = (inverse @ [*self.geometry.toLocal(_column(node, 3)), 1.0])[:3][::-1]
         index = int(np.floor(voxel[self.axis] + 0.5))
         if not 0 <= index < self.count:
-            raise InputError(name, "shows no slice of the scan", "Scroll to a slice of the scan and add it again.")
+            raise InputError(name, _("it shows no slice of the scan"),
+                             _("Scroll to a slice of the scan and add it again."))
         return index
 
-    def show(self, index, voxel=None):
+    def show(self, index: int, voxel: Sequence[float] | None = None) -> None:
         """Brings the views to a slice, and where ``voxel`` (slice, row, column) is given, to that place in it."""
         node = self.view()
         if node is None:

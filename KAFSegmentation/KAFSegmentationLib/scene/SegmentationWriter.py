@@ -1,8 +1,14 @@
 """Labels of the backend become segments of a segmentation node, beside what is already there."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from kaf.runtime.errors import InputError
 from KAFSegmentationLib.scene.ResultOwner import assignTo, scanOf
@@ -24,13 +30,15 @@ class SegmentationWriter:
             of a sequence.
     """
 
-    def __init__(self, volumeNode, modelName, labels, gridNode=None):
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, modelName: str, labels: Sequence[Mapping[str, Any]],
+                 gridNode: slicer.vtkMRMLScalarVolumeNode | None = None):
         self.volumeNode, self.modelName, self.labels = volumeNode, modelName, list(labels)
         self._gridNode = gridNode or volumeNode
-        self.segmentIds = []
+        self.segmentIds: list[str] = []
         """Of the segments that were written last, in the order of the labels."""
 
-    def write(self, voxels, segmentationNode=None, segmentIds=None):
+    def write(self, voxels: np.ndarray, segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+              segmentIds: Mapping[int, str] | None = None) -> slicer.vtkMRMLSegmentationNode:
         """The segmentation node with ``voxels`` (slice, row, column; label values) in it; a new one if none is
         given.
 
@@ -51,11 +59,11 @@ class SegmentationWriter:
                 raise
         return segmentationNode
 
-    def newNode(self):
+    def newNode(self) -> slicer.vtkMRMLSegmentationNode:
         """An empty segmentation of the volume: named after it, in its place, moved with it."""
-        return self.dress(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation"))
+        return self.prepare(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation"))
 
-    def dress(self, node):
+    def prepare(self, node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentationNode:
         """Makes an empty segmentation that was just made the volume's own, and names it after it; returns it."""
         node.SetName(slicer.mrmlScene.GenerateUniqueName(f"{self.volumeNode.GetName()} segmentation"))
         node.CreateDefaultDisplayNodes()
@@ -81,7 +89,7 @@ class SegmentationWriter:
         if empty or scanOf(node) in (None, self.volumeNode):
             assignTo(node, self.volumeNode)
 
-    def find(self, node, value):
+    def find(self, node: slicer.vtkMRMLSegmentationNode, value: int) -> str | None:
         """The id of the segment that this model made for a value before, or None."""
         segmentation = node.GetSegmentation()
         for segmentId in segmentation.GetSegmentIDs():
@@ -90,13 +98,13 @@ class SegmentationWriter:
                 return segmentId
         return None
 
-    def claim(self, node, value, segmentId):
+    def claim(self, node: slicer.vtkMRMLSegmentationNode, value: int, segmentId: str) -> None:
         """Makes a segment this model's own for a value, so that its next result goes there."""
         segment = node.GetSegmentation().GetSegment(segmentId)
         segment.SetTag(MODEL_TAG, self.modelName)
         segment.SetTag(VALUE_TAG, str(value))
 
-    def place(self, node):
+    def place(self, node: slicer.vtkMRMLSegmentationNode) -> vtk.vtkMatrix4x4:
         """Voxel to RAS mm of the frame of the segmentation.
 
         Raises:
@@ -105,8 +113,9 @@ class SegmentationWriter:
         between, voxels, place = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
         own, theirs = self.volumeNode.GetParentTransformNode(), node.GetParentTransformNode()
         if own is not theirs and not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(own, theirs, between):
-            raise InputError(node.GetName(), f"is under the non-linear transform '{theirs.GetName()}'",
-                             "Harden that transform in the Data module, or choose a new segmentation.")
+            reason = _("this segmentation is under the non-linear transform '{name}'")
+            raise InputError(node.GetName(), reason.format(name=theirs.GetName()),
+                             _("Harden that transform in the Data module, or choose a new segmentation."))
         self._gridNode.GetIJKToRASMatrix(voxels)
         vtk.vtkMatrix4x4.Multiply4x4(between, voxels, place)
         return place
@@ -144,18 +153,18 @@ class SegmentationWriter:
             slicer.util.updateVolumeFromArray(labelmap, renumbered[np.asarray(voxels)])
             logic = slicer.modules.segmentations.logic()
             if not logic.ImportLabelmapToSegmentationNode(labelmap, node, ids):
-                raise RuntimeError(f"Slicer could not import the labels into '{node.GetName()}'")
+                raise RuntimeError(_("Slicer could not import the labels into '{name}'").format(name=node.GetName()))
         finally:
             slicer.mrmlScene.RemoveNode(labelmap)
 
 
-def tag(segment, name):
+def tag(segment: slicer.vtkSegment, name: str) -> str:
     """A tag of a segment, or nothing."""
     value = vtk.reference("")
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def freeName(segmentation, name):
+def freeName(segmentation: slicer.vtkSegmentation, name: str) -> str:
     """The name, or where a segment has it already, the name with a number."""
     taken = {segmentation.GetSegment(segmentId).GetName() for segmentId in segmentation.GetSegmentIDs()}
     free, count = name, 2

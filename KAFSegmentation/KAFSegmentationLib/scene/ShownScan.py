@@ -1,9 +1,11 @@
 """Which scan a person is looking at."""
 
+from __future__ import annotations
+
 import slicer
 
 
-def shownScan():
+def shownScan() -> slicer.vtkMRMLScalarVolumeNode | None:
     """The scan that the red view shows, which is most likely the one that is meant; None if it shows none."""
     composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
     node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "") if composite is not None else None

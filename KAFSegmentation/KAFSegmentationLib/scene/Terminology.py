@@ -8,7 +8,7 @@ import slicer
 FILE = Path(__file__).resolve().parents[2] / "Resources" / "KAFSegmentation.term.json"
 
 
-def loadTerminology():
+def loadTerminology() -> str:
     """For ``slicer.app.connect("startupCompleted()", loadTerminology)``; returns the name of the context, or ""."""
     module = getattr(slicer.modules, "terminologies", None)
     if module is None:  # a Slicer that was built or started without it; segments keep their names and colours

@@ -1,13 +1,20 @@
-"""How long a run will take and how much memory it needs, told before it is started."""
+"""How long a run will take and how much memory it needs, shown before it is started."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import qt
+from slicer.i18n import tr as _
 
 from kaf.imaging.grid import canonical_grid
+from kaf.modelfile.card import Card
 from kaf.runtime.memory import free_memory
 from KAFSegmentationLib.backend.DeviceSelector import likelyDevice
+from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.SegmentationLogic import workerThreads
 
 _BATCH = 8  # slices at a time, the default of the settings
@@ -17,6 +24,14 @@ _SPEED = {"cpu": 3.6e7, "mps": 2e8, "cuda": 1.5e9}
 _BYTES = 74
 _LIBRARIES = 400e6
 _COLD_START = 4.0
+
+
+_MEASURED = {"cpu": _("Will take {time} and {memory} GB of memory on the CPU."),
+             "cuda": _("Will take {time} and {memory} GB of memory on the NVIDIA GPU."),
+             "mps": _("Will take {time} and {memory} GB of memory on the Apple GPU.")}
+_ESTIMATED = {"cpu": _("Will take {time} (a rough estimate) and {memory} GB of memory on the CPU."),
+              "cuda": _("Will take {time} (a rough estimate) and {memory} GB of memory on the NVIDIA GPU."),
+              "mps": _("Will take {time} (a rough estimate) and {memory} GB of memory on the Apple GPU.")}
 
 
 @dataclass(frozen=True)
@@ -30,18 +45,19 @@ class Forecast:
     device: str
     known: bool
 
-    def text(self):
+    def text(self) -> str:
         """One sentence for the panel."""
-        where = {"cpu": "the processor", "cuda": "the graphics card", "mps": "the Apple graphics"}[self.device]
-        basis = "" if self.known else " (a first guess)"
-        text = f"Will take {roughTime(self.seconds)}{basis} and {self.memory / 1e9:.1f} GB of memory on {where}."
+        texts = _MEASURED if self.known else _ESTIMATED
+        text = texts[self.device].format(time=roughTime(self.seconds), memory=f"{self.memory / 1e9:.1f}")
         free = free_memory()
-        if self.device == "cpu" and free is not None and self.memory > free:
-            text += f" Only {free / 1e9:.1f} GB are free: close other programs or segment a region only."
-        return text
+        if self.device != "cpu" or free is None or self.memory <= free:
+            return text
+        warning = _("Only {memory} GB of memory is free: close other programs or segment a region only.")
+        return " ".join([text, warning.format(memory=f"{free / 1e9:.1f}")])
 
 
-def forecast(geometry, model, card, settings, warm=False):
+def forecast(geometry: VolumeGeometry, model: str, card: Card, settings: Mapping[str, Any],
+             warm: bool = False) -> Forecast:
     """The forecast for a volume, a model and the settings of the verb ``segment``; ``warm`` after a first run.
 
     Raises:
@@ -60,7 +76,7 @@ def forecast(geometry, model, card, settings, warm=False):
     return Forecast(pixels, seconds, float(memory), device, speed is not None)
 
 
-def knownSpeed(model, device):
+def knownSpeed(model: str, device: str) -> float | None:
     """Pixels per second of the last run of this model on this device, or None."""
     try:
         return float(qt.QSettings().value(_key(model, device))) or None
@@ -68,17 +84,19 @@ def knownSpeed(model, device):
         return None
 
 
-def rememberSpeed(model, device, pixels, seconds):
+def rememberSpeed(model: str, device: str, pixels: int, seconds: float) -> None:
     """Remembers the speed of a run on this computer."""
     if pixels > 0 and seconds > 0:
         qt.QSettings().setValue(_key(model, device), pixels / seconds)
 
 
-def roughTime(seconds):
-    """Seconds as a person says them."""
+def roughTime(seconds: float) -> str:
+    """A duration, rounded: "about 12 s", "about 3 min", "about 1.5 h"."""
     if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+        return _("about {seconds} s").format(seconds=max(1, round(seconds)))
+    if seconds < 5400:
+        return _("about {minutes} min").format(minutes=round(seconds / 60))
+    return _("about {hours} h").format(hours=f"{seconds / 3600:.1f}")
 
 
 def _key(model, device):

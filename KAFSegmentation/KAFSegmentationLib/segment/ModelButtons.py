@@ -1,11 +1,17 @@
 """The two buttons beside the choice of a model: add a file, and remove what was added."""
 
+from collections.abc import Callable
+from typing import Any
+
 import qt
+from slicer.i18n import tr as _
 
 from kaf.modelfile import library
 from kaf.runtime.errors import KafError
 from KAFSegmentationLib.backend.ModelAcceptance import confirmAcceptance
 from KAFSegmentationLib.backend.Models import addModel
+from KAFSegmentationLib.segment.ModelSelector import ModelSelector
+from KAFSegmentationLib.widgets.MessageLine import MessageLine
 from KAFSegmentationLib.widgets.PlainText import confirm, tip
 from KAFSegmentationLib.widgets.Questions import mayAsk
 
@@ -16,39 +22,39 @@ class ModelButtons:
     Args:
         ui: the widgets of the .ui file.
         models: the ModelSelector.
-        message: the MessageLine that tells how it went.
+        message: where the outcome is shown.
         onChanged: called with the name of the model to choose ("" for the first) when the library has changed.
     """
 
-    def __init__(self, ui, models, message, onChanged):
+    def __init__(self, ui: Any, models: ModelSelector, message: MessageLine, onChanged: Callable[[str], None]):
         self.ui, self._models, self._message, self._onChanged = ui, models, message, onChanged
         self._name = ""
         ui.addModelButton.connect("clicked()", self.add)
         ui.removeModelButton.connect("clicked()", self.remove)
 
-    def update(self, name, running):
+    def update(self, name: str, running: bool) -> None:
         """What can be pressed, and why not.
 
         Args:
             name: of the chosen model.
-            running: whether a model is at work.
+            running: whether a model is running.
         """
         self._name = name
         if self._models.card(name) is None:
-            why = "There is no model to remove"
+            why = _("There is no model to remove")
         elif self._models.isBundled(name):
-            why = "This model comes with KAF and stays"
+            why = _("This model comes with KAF and cannot be removed")
         else:
-            why = "Wait until the model is done" if running else ""
+            why = _("Wait until the run has finished") if running else ""
         self.ui.removeModelButton.enabled = not why
-        self.ui.removeModelButton.toolTip = tip(why) or "Removes the chosen model from this computer"
+        self.ui.removeModelButton.toolTip = tip(why) or _("Remove the chosen model from this computer")
 
-    def add(self):
+    def add(self) -> None:
         """Lets a person choose a file; the model in it is added and chosen."""
         if not mayAsk():
             return
-        chosen = qt.QFileDialog.getOpenFileName(self.ui.addModelButton.window(), "Add a model", "",
-                                                "Models of KAF (*.safetensors);;All files (*)")
+        chosen = qt.QFileDialog.getOpenFileName(self.ui.addModelButton.window(), _("Add model"), "",
+                                                _("KAF models (*.safetensors);;All files (*)"))
         path = chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the path alone
         if not path or not confirmAcceptance(path, self.ui.addModelButton.window()):
             return
@@ -59,15 +65,16 @@ class ModelButtons:
             return
         wasThere = self._models.card(entry.name) is not None
         self._onChanged(entry.name)
-        self._message.show(f"This model is in the list already, as '{entry.name}'; it is chosen now." if wasThere else
-                           f"'{entry.name}' was added to the models of this computer and is chosen now.", "done")
+        text = _("This model is already in the list and is chosen now: {name}.") if wasThere else \
+            _("Model added and chosen: {name}.")
+        self._message.show(text.format(name=entry.name), "done")
 
-    def remove(self):
+    def remove(self) -> None:
         """Removes the chosen model after a question."""
         name = self._name
         if not mayAsk() or not confirm(
-                f"The model '{name}' will be deleted from this computer. What it has segmented stays.",
-                "Remove the model", self.ui.removeModelButton.window()):
+                _("Delete the model '{name}' from this computer? Its segmentations are kept.").format(name=name),
+                _("Remove model"), self.ui.removeModelButton.window()):
             return
         try:
             library.remove_model(name)
@@ -75,4 +82,4 @@ class ModelButtons:
             self._message.showError(error)
             return
         self._onChanged("")
-        self._message.show(f"'{name}' was removed from this computer.", "done")
+        self._message.show(_("Model removed: {name}.").format(name=name), "done")

@@ -1,7 +1,16 @@
-"""The choice of a model, and its card in words."""
+"""The choice of a model, and its card as text."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from math import isfinite, nan
 
+import qt
+from slicer.i18n import tr as _
+
+from kaf.modelfile.card import Card
+from kaf.modelfile.library import Entry
+from kaf.runtime.errors import ModelError
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError, isRefused, listModels, missingModel
 from KAFSegmentationLib.widgets.PlainText import rich, tip
 
@@ -14,13 +23,13 @@ class ModelSelector:
         onChosen: called with the name when a person chooses another model.
     """
 
-    def __init__(self, comboBox, cardLabel, onChosen):
+    def __init__(self, comboBox: qt.QComboBox, cardLabel: qt.QLabel, onChosen: Callable[[str], None]):
         self._combo, self._cardLabel, self._onChosen = comboBox, cardLabel, onChosen
-        self._entries = {}
+        self._entries: dict[str, Entry] = {}
         self._filling = False
         comboBox.connect("currentIndexChanged(int)", self._onIndexChanged)
 
-    def refresh(self, name):
+    def refresh(self, name: str) -> str:
         """Reads the library again and chooses ``name``; one that is not here is shown as such.
 
         Returns:
@@ -34,25 +43,27 @@ class ModelSelector:
         self._filling = True
         self._combo.clear()
         for known, entry in self._entries.items():
-            self._combo.addItem(known if entry.card.labels else f"{known} (pretrained weights)")
+            text = "{name}" if entry.card.labels else _("{name} (pretrained weights)")
+            self._combo.addItem(text.format(name=known))
         if chosen and chosen not in self._entries:
-            self._combo.addItem(f"{chosen} ({'cannot be used' if isRefused(chosen) else 'not on this computer'})")
+            text = _("{name} (cannot be used)") if isRefused(chosen) else _("{name} (not on this computer)")
+            self._combo.addItem(text.format(name=chosen))
         self._combo.setCurrentIndex(names.index(chosen) if chosen in self._entries else self._combo.count - 1)
         self._combo.enabled = bool(names)
         self._filling = False
         self._showCard(chosen)
         return chosen
 
-    def card(self, name):
+    def card(self, name: str) -> Card | None:
         """The card of a model that is here, or None."""
         entry = self._entries.get(name)
         return entry.card if entry else None
 
-    def isBundled(self, name):
+    def isBundled(self, name: str) -> bool:
         """Whether a model came with KAF."""
         return name in self._entries and self._entries[name].bundled
 
-    def problem(self, name):
+    def problem(self, name: str) -> ModelError | None:
         """The ModelError that keeps this model from segmenting, or None."""
         if name not in self._entries:
             return missingModel(name)
@@ -67,22 +78,27 @@ class ModelSelector:
     def _showCard(self, name):
         card = self.card(name)
         self._cardLabel.text = "" if card is None else cardText(card)
-        self._cardLabel.toolTip = "" if card is None else tip(f"Trained on: {card.training_data}")
+        data = "" if card is None else _("Training data: {data}").format(data=card.training_data)
+        self._cardLabel.toolTip = tip(data)
 
 
-def cardText(card):
+def cardText(card: Card) -> str:
     """What the model segments, on which scans, how well, and under which licence: a few lines of rich text."""
     structures = ", ".join(_swatch(label) + rich(label.name) for label in card.labels) or \
-        "Pretrained weights: they know no structure yet and segment nothing by themselves."
-    scans = {"MR": "MR scans", "CT": "CT scans"}.get(card.modality, "scans of any kind")
-    lines = [structures, f"Made for {scans} with slices about {card.slice_spacing:g} mm apart, "
-             f"pixels of {card.spacing:g} mm."]
+        _("Pretrained weights: they cannot segment until they have learned a structure.")
+    intended = {"MR": _("For MR scans with a slice spacing of about {slices} mm and a pixel size of {pixels} mm."),
+                "CT": _("For CT scans with a slice spacing of about {slices} mm and a pixel size of {pixels} mm.")}
+    scans = intended.get(card.modality, _("For scans of any modality with a slice spacing of about {slices} mm and a "
+                                          "pixel size of {pixels} mm."))
+    lines = [structures, scans.format(slices=f"{card.slice_spacing:g}", pixels=f"{card.spacing:g}")]
     figures = _figures(card.metrics)
     if figures:
         lines.append(figures)
     known = card.weights_licence not in ("", "unspecified")
-    licence = f"weights: {rich(card.weights_licence)}" if known else "no licence is stated for the weights"
-    lines.append(f"{rich(card.description)} Version {rich(card.version)}; {licence}.".strip())
+    version = _("Version {version}; licence of the weights: {licence}.") if known else \
+        _("Version {version}; no licence is stated for the weights.")
+    version = version.format(version=rich(card.version), licence=rich(card.weights_licence))
+    lines.append(f"{rich(card.description)} {version}".strip())
     return "<br>".join(lines)
 
 
@@ -92,11 +108,11 @@ def _swatch(label):
 
 
 def _figures(metrics):
-    """How good the model was on cases that it had not seen, and on how many; else nothing is claimed."""
+    """How good the model was on held-out cases, and on how many; else nothing is claimed."""
     for name in ("cross-validation", "validation"):
         found = metrics.get(name)
         if isinstance(found, dict) and isfinite(found.get("Dice", nan)):
             count = found.get("cases") or found.get("patients")
-            cases = "one case" if count == 1 else f"{count} cases"
-            return f"Dice {found['Dice']:.2f} on {cases} that it had not seen."
+            text = _("Dice {dice} on 1 held-out case.") if count == 1 else _("Dice {dice} on {count} held-out cases.")
+            return text.format(dice=f"{found['Dice']:.2f}", count=count)
     return ""

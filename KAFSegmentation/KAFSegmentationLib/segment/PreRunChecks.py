@@ -1,12 +1,21 @@
-"""What can be told before a run: how long it will take, what is in the way, whose segmentation it would write into, and
-what is doubtful about it."""
+"""What is shown before a run: how long it will take, what prevents it, which scan the segmentation belongs to, and how
+the scan differs from those that the model was trained on."""
+
+from __future__ import annotations
+
+import qt
+from slicer.i18n import tr as _
 
 from kaf.runtime.errors import KafError
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.Forecast import forecast
+from KAFSegmentationLib.segment.Forecast import Forecast, forecast
+from KAFSegmentationLib.segment.ModelSelector import ModelSelector
+from KAFSegmentationLib.segment.SegmentationLogic import SegmentationLogic
 from KAFSegmentationLib.segment.SuitabilityCheck import SuitabilityCheck
-from KAFSegmentationLib.widgets.MessageLine import sentence
+from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
+from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
+from KAFSegmentationLib.widgets.Parameters import Parameters
 from KAFSegmentationLib.widgets.Questions import CANCEL, ask, mayAsk
 
 
@@ -14,61 +23,62 @@ class PreRunChecks:
     """The lines between the choices and the Apply button.
 
     Args:
-        label: for the words.
-        doubtLine: the MessageLine for what is doubtful.
-        models: the ModelSelector.
-        logic: a SegmentationLogic.
-        writeConfirmation: the WriteConfirmation.
+        label: for the forecast.
+        warningLine: for how the scan differs from those that the model was trained on.
+        models: the model that is chosen.
+        logic: what runs it.
+        writeConfirmation: knows which scan a segmentation belongs to.
     """
 
-    def __init__(self, label, doubtLine, models, logic, writeConfirmation):
-        self._label, self._doubtLine, self._models, self._logic = label, doubtLine, models, logic
+    def __init__(self, label: qt.QLabel, warningLine: MessageLine, models: ModelSelector, logic: SegmentationLogic,
+                 writeConfirmation: WriteConfirmation):
+        self._label, self._warningLine, self._models, self._logic = label, warningLine, models, logic
         self._writeConfirmation = writeConfirmation
-        self._scanDoubts = SuitabilityCheck()
-        self._accepted = set()
-        self.doubts = ()
-        """What is doubtful about the scan and the model that are chosen, in sentences."""
+        self._suitability = SuitabilityCheck()
+        self._accepted: set = set()
+        self.warnings: tuple[str, ...] = ()
+        """How the scan differs from those that the model was trained on, in sentences."""
         self.isWarm = False
         """Whether the worker has loaded its libraries: the next run takes that much less."""
-        self.forecast = None
-        """The Forecast for what is chosen, or None where something is in the way."""
+        self.forecast: Forecast | None = None
+        """For what is chosen, or None where something prevents a run."""
 
-    def update(self, parameters):
-        """Tells it for these choices; returns the KafError that is in the way of a run, or None."""
+    def update(self, parameters: Parameters) -> KafError | None:
+        """Shows it for these choices; returns what prevents a run, or None."""
         problem = None
         try:
             self.forecast = self._forecast(parameters)
         except KafError as error:
             self.forecast, problem = None, error
-        self._showDoubts(parameters)
-        self._label.text = self._running(parameters) or self._words(parameters, problem)
+        self._showWarnings(parameters)
+        self._label.text = self._running(parameters) or self._text(parameters, problem)
         self._label.visible = bool(self._label.text)
         return problem
 
-    def confirm(self, parent, parameters):
-        """Whether to segment in spite of what is doubtful; asked once for a scan and a model."""
-        about = parameters.inputVolume.GetID(), parameters.modelName, self.doubts
-        if not self.doubts or about in self._accepted or not mayAsk():
+    def confirm(self, parent: qt.QWidget, parameters: Parameters) -> bool:
+        """Whether to segment in spite of the warnings; asked once for a scan and a model."""
+        about = parameters.inputVolume.GetID(), parameters.modelName, self.warnings
+        if not self.warnings or about in self._accepted or not mayAsk():
             return True
-        text = "\n\n".join([*self.doubts, "Segment the scan anyway?"])
-        if ask(parent, "Segment the scan", text, {"anyway": "Segment anyway"}, CANCEL) == CANCEL:
+        text = "\n\n".join([*self.warnings, _("Segment the scan anyway?")])
+        if ask(parent, _("Segment the scan"), text, {"anyway": _("Segment anyway")}, CANCEL) == CANCEL:
             return False
         self._accepted.add(about)
         return True
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing."""
         self._accepted = set()
-        self._scanDoubts = SuitabilityCheck()
+        self._suitability = SuitabilityCheck()
 
-    def _showDoubts(self, parameters):
+    def _showWarnings(self, parameters):
         card = self._models.card(parameters.modelName)
-        self.doubts = () if self.forecast is None else \
-            self._scanDoubts.of(parameters.inputVolume, card, parameters.flips)
-        if self.doubts:
-            self._doubtLine.show(" ".join(self.doubts), "warning")
+        self.warnings = () if self.forecast is None else \
+            self._suitability.warnings(parameters.inputVolume, card, parameters.flips)
+        if self.warnings:
+            self._warningLine.show(" ".join(self.warnings), "warning")
         else:
-            self._doubtLine.clear()
+            self._warningLine.clear()
 
     def _forecast(self, parameters):
         geometry = VolumeGeometry(parameters.inputVolume)
@@ -79,18 +89,20 @@ class PreRunChecks:
             raise problem
         return forecast(geometry, name, self._models.card(name), self._logic.settings(parameters), self.isWarm)
 
-    def _words(self, parameters, problem):
+    def _text(self, parameters, problem):
         if parameters.inputVolume is None:
-            return "Choose a scan to begin."
+            return _("Choose a scan to begin.")
         if problem is not None:
             return sentence(problem) if isinstance(problem, PretrainedOnlyError) else ""
-        owner = self._writeConfirmation.words(parameters.outputSegmentation, parameters.inputVolume)
-        return f"{self.forecast.text()} {owner} Apply will ask before writing to it." if owner else self.forecast.text()
+        owner = self._writeConfirmation.ownerText(parameters.outputSegmentation, parameters.inputVolume)
+        texts = [self.forecast.text(), owner, _("Apply will ask before writing to it.")]
+        return " ".join(texts if owner else texts[:1])
 
     def _running(self, parameters):
-        """That a run goes on for another scan than the one that is shown."""
+        """That a run continues for another scan than the one that is shown."""
         scan, result = self._logic.runningOn(), self._logic.runningInto()
         if scan is None or scan is parameters.inputVolume:
             return ""
-        where = f"'{result.GetName()}'" if result is not None else "a segmentation of its own"
-        return f"'{scan.GetName()}' is still being segmented; its result goes to {where}."
+        text = _("'{scan}' is still being segmented; the result will be a new segmentation.") if result is None else \
+            _("'{scan}' is still being segmented; the result will be written to '{segmentation}'.")
+        return text.format(scan=scan.GetName(), segmentation=result and result.GetName())

@@ -3,6 +3,7 @@
 import slicer
 
 from KAFSegmentationLib.scene.ResultOwner import isForeign, isOwn, resultsOf
+from KAFSegmentationLib.widgets.Parameters import Parameters
 
 
 class ResultChoice:
@@ -15,18 +16,18 @@ class ResultChoice:
     def __init__(self):
         self.forget()
 
-    def forget(self):
+    def forget(self) -> None:
         """The scene is closing."""
         self._scan = None
-        self._chosen = {}  # id of a scan -> id of its segmentation
+        self._chosen: dict[str, str] = {}  # id of a scan -> id of its segmentation
         self._isChanging = False
 
-    def bind(self, parameters):
+    def bind(self, parameters: Parameters) -> bool:
         """The choices of a scene are taken as they are; returns whether the scan is another than the one before."""
         before, self._scan = self._scan, parameters.inputVolume
         return self._scan is not before
 
-    def follow(self, parameters):
+    def follow(self, parameters: Parameters) -> bool:
         """Brings the result in line with the scan; returns whether another scan was chosen."""
         scan, result = parameters.inputVolume, parameters.outputSegmentation
         if self._isChanging:

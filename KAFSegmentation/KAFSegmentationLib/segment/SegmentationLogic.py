@@ -1,23 +1,33 @@
 """Segmentation without any widget: for the panel, for batch mode and for other modules."""
 
+from __future__ import annotations
+
 import os
 import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from slicer.util import VTKObservationMixin
 
+from kaf.modelfile.library import Entry
 from kaf.runtime.errors import Cancelled, InputError, KafError
 from kaf.runtime.threads import free_processors
-from KAFSegmentationLib.backend.Backend import Backend
+from KAFSegmentationLib.backend.Backend import Backend, InterpreterChoice, OnEvent, Ticket
 from KAFSegmentationLib.backend.Models import addModel, cardOf, findCard
+from KAFSegmentationLib.scene.ResultMemory import ResultMemory
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.SegmentationRun import SegmentationRun
+from KAFSegmentationLib.segment.SegmentationRun import SegmentationResult, SegmentationRun
 from KAFSegmentationLib.segment.SegmentationUndo import SegmentationUndo
 from KAFSegmentationLib.segment.SuitabilityCheck import SuitabilityCheck
 from KAFSegmentationLib.setup.PlainSetup import PlainSetup
 from KAFSegmentationLib.widgets.Parameters import Parameters
+
+OnDone = Callable[[SegmentationResult | None, KafError | None], None]
 
 
 class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
@@ -30,29 +40,30 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         result.segmentationNode, result.volumes
 
     Args:
-        setup: tells the interpreter that has the packages; Slicer's own unless given.
+        setup: knows the interpreter that has the packages; Slicer's own unless given.
         backend: what talks to the worker (tests give their own).
     """
 
-    def __init__(self, setup=None, backend=None):
+    def __init__(self, setup: InterpreterChoice | None = None, backend: Backend | None = None):
         ScriptedLoadableModuleLogic.__init__(self)
         VTKObservationMixin.__init__(self)
         self.moduleName = "KAFSegmentation"
         self.backend = backend or Backend(setup or PlainSetup())
-        self.beforeWrite = []
+        self.beforeWrite: list[Callable[[slicer.vtkMRMLSegmentationNode], None]] = []
         """Functions that are called with an existing segmentation node before segments are written into it."""
-        self._run = self._ticket = None
-        self._onDone = lambda result, error: None
-        self._undo = None
-        self._undone = ()  # the scan and the segmentation of the last run
-        self._memories = {}  # node id -> ResultMemory
-        self._before = None
+        self._run: SegmentationRun | None = None
+        self._ticket: Ticket | None = None
+        self._onDone: OnDone = lambda result, error: None
+        self._undo: SegmentationUndo | None = None
+        self._undone: tuple = ()  # the scan and the segmentation of the last run
+        self._memories: dict[str, ResultMemory | None] = {}  # by the id of the segmentation
+        self._before: ResultMemory | None = None
 
-    def getParameterNode(self):
+    def getParameterNode(self) -> Parameters:
         """The panel's choices, kept in the scene."""
         return Parameters(super().getParameterNode())
 
-    def settings(self, parameters):
+    def settings(self, parameters: Parameters) -> dict[str, Any]:
         """The settings of the verb ``segment`` for the panel's choices."""
         settings = {"model": parameters.modelName, "device": knownDevice(parameters.device),
                     "threads": workerThreads(), "flips": parameters.flips}
@@ -61,7 +72,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             settings["largest_component"] = [label.value for label in card.labels]
         return settings
 
-    def addModel(self, path):
+    def addModel(self, path: str | Path) -> Entry:
         """Adds a model file (.safetensors) to the models of this computer, without a question and without torch;
         returns its Entry, whose name goes into the settings.
 
@@ -70,18 +81,21 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """
         return addModel(path)
 
-    def doubts(self, volumeNode, settings):
-        """Why a result of these settings on this scan may be wrong, in sentences; none where nothing is known against
-        it. The result has them among its warnings.
+    def suitabilityWarnings(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
+                            settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Why a result of these settings on this scan may be wrong, in sentences; none where scan and model go
+        together. The result has them among its warnings.
 
         Raises:
             KafError: the scan or the model cannot be used.
         """
         VolumeGeometry(volumeNode).check()
-        return SuitabilityCheck().of(volumeNode, cardOf(settings["model"]), bool(settings.get("flips")))
+        return SuitabilityCheck().warnings(volumeNode, cardOf(settings["model"]), bool(settings.get("flips")))
 
-    def process(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
-                onEvent=lambda event: None, otherScan=False):
+    def process(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, settings: Mapping[str, Any],
+                segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+                roiNode: slicer.vtkMRMLMarkupsROINode | None = None, allFrames: bool = False,
+                onEvent: OnEvent = lambda event: None, otherScan: bool = False) -> SegmentationResult:
         """Segments and waits for it; returns a SegmentationResult. Needs no event loop.
 
         Args:
@@ -89,13 +103,16 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             otherScan: write into a segmentation that belongs to another scan, which is refused otherwise.
 
         Raises:
-            KafError: the words say what is wrong and what to do.
+            KafError: its text says what is wrong and what to do.
         """
         run = SegmentationRun(volumeNode, settings, segmentationNode, roiNode, allFrames, otherScan)
         return self._wait(run, onEvent)
 
-    def start(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False,
-              onEvent=lambda event: None, onDone=lambda result, error: None, otherScan=False):
+    def start(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, settings: Mapping[str, Any],
+              segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+              roiNode: slicer.vtkMRMLMarkupsROINode | None = None, allFrames: bool = False,
+              onEvent: OnEvent = lambda event: None, onDone: OnDone = lambda result, error: None,
+              otherScan: bool = False) -> None:
         """Segments in the background; returns at once.
 
         Args:
@@ -119,7 +136,8 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def _checkIdle(self):
         if self._run is not None:
-            raise InputError("KAF", "is busy already", "Wait for it, or press Cancel.")
+            raise InputError("KAF", _("a run is already in progress"),
+                             _("Wait until it has finished, or press Cancel."))
 
     def _begin(self, run, onEvent, onDone):
         self._run, self._onDone = run, onDone
@@ -128,32 +146,32 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneClose)
         self._submit(onEvent)
 
-    def isRunning(self):
+    def isRunning(self) -> bool:
         """True from :meth:`start` until ``onDone`` was called."""
         return self._run is not None
 
-    def cancel(self, error=None):
+    def cancel(self, error: KafError | None = None) -> None:
         """Stops the run; nothing is written. ``onDone`` gets ``error``, or Cancelled."""
         if self._run is not None:
             ticket, self._ticket = self._ticket, None
-            self._finish(None, error or Cancelled("Segmentation"))
+            self._finish(None, error or cancelled(_("Segmentation")))
             self.backend.cancel(ticket)
 
-    def close(self):
+    def close(self) -> None:
         """Ends the worker; a run on its way is dropped."""
         self.cancel()
         self.backend.close()
         self.removeObservers()
 
-    def runningOn(self):
+    def runningOn(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The scan that a run is on its way for, or None."""
         return self._run and self._run.volumeNode
 
-    def runningInto(self):
+    def runningInto(self) -> slicer.vtkMRMLSegmentationNode | None:
         """The segmentation that a run is going to write into; None for a new one."""
         return self._run and self._run.segmentationNode
 
-    def canUndo(self, *where):
+    def canUndo(self, *where: slicer.vtkMRMLNode | None) -> bool:
         """Whether the last run wrote into a segmentation that was there before and still is; not for sequences.
 
         Args:
@@ -161,11 +179,11 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         """
         return self._undo is not None and self._undo.isPossible() and where in ((), self._undone)
 
-    def changedSinceRun(self):
+    def changedSinceRun(self) -> list[str]:
         """The names of the last run's segments that somebody has changed since: :meth:`undo` would undo that too."""
         return self._undo.changedSince() if self.canUndo() else []
 
-    def undo(self):
+    def undo(self) -> None:
         """Puts the segments of the last run back to what they were before it; all others stay as they are."""
         if not self.canUndo():
             return
@@ -192,8 +210,8 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
                 error = problem
             except Exception as problem:
                 self.backend.onLog(traceback.format_exc())
-                error = KafError("The result", f"could not be written ({problem})",
-                                 "Please report it with the log below.")
+                error = KafError(_("Result"), _("it could not be written ({error})").format(error=problem),
+                                 _("Please report it with the log below."))
         if error is None and not run.finished:
             self._submit(onEvent)
             return
@@ -232,23 +250,28 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeRemoved(self, caller, event, node):
         if self._run is not None and any(node is needed for needed in self._run.nodes()):
-            self.cancel(InputError(node.GetName(), "was removed while the model was running",
-                                   "The run was stopped and nothing was written."))
+            self.cancel(InputError(node.GetName(), _("this node was removed while the model was running"),
+                                   _("The run was stopped and nothing was written.")))
 
     def _onSceneClose(self, caller, event):
-        self.cancel(Cancelled("Segmentation", "was stopped because the scene was closed",
-                              "Load a scan and press Apply."))
+        self.cancel(Cancelled(_("Segmentation"), _("stopped because the scene was closed"),
+                              _("Load a scan and press Apply.")))
 
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def knownDevice(name):
-    """The device, or "auto" for a word that another version may have written into the scene."""
+def cancelled(subject: str) -> Cancelled:
+    """The error of a run that a person stopped."""
+    return Cancelled(subject, _("stopped"), _("Nothing was changed."))
+
+
+def knownDevice(name: str) -> str:
+    """The device, or "auto" for a name that another version may have written into the scene."""
     return name if name in DEVICES else "auto"
 
 
-def workerThreads():
-    """All free processors but one, so that Slicer stays quick; both of two, and as many as OMP_NUM_THREADS says."""
+def workerThreads() -> int:
+    """All free processors but one, so that Slicer stays responsive; both of two; OMP_NUM_THREADS if it is set."""
     free = free_processors()
     return free - 1 if free > 2 and "OMP_NUM_THREADS" not in os.environ else free

@@ -1,8 +1,13 @@
 """One segmentation from Apply to the segments: what is asked of the worker, and what becomes of its answer."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Progress
@@ -21,12 +26,17 @@ class SegmentationResult:
     """What a run made: ``volumes`` are millilitres by name of the structure (of the last time point), ``seconds``
     by stage (of all), ``place`` the device and why, ``maps`` the nodes of the maps that were asked for."""
 
-    segmentationNode: object
-    volumes: dict = field(default_factory=dict)
-    seconds: dict = field(default_factory=dict)
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None
+    volumes: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     place: str = ""
-    warnings: list = field(default_factory=list)
-    maps: dict = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    maps: dict[str, slicer.vtkMRMLScalarVolumeNode] = field(default_factory=dict)
+
+
+def volumesText(volumes: Mapping[str, float]) -> str:
+    """The volumes (mL) of structures by name, with one decimal."""
+    return ", ".join(f"{name} {volume:.1f} mL" for name, volume in volumes.items())
 
 
 class SegmentationRun:
@@ -42,12 +52,14 @@ class SegmentationRun:
 
     Raises:
         OtherScanError: the segmentation is known to be another scan's.
-        InputError: the volume cannot be segmented; the words say what to do.
+        InputError: the volume cannot be segmented; its text says what to do.
     """
 
     verb = "segment"
 
-    def __init__(self, volumeNode, settings, segmentationNode=None, roiNode=None, allFrames=False, otherScan=False):
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, settings: Mapping[str, Any],
+                 segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+                 roiNode: slicer.vtkMRMLMarkupsROINode | None = None, allFrames: bool = False, otherScan: bool = False):
         geometry = VolumeGeometry(volumeNode)
         geometry.check()
         self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
@@ -64,15 +76,15 @@ class SegmentationRun:
         self._segmentIds = []
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         """True when every time point has its segments."""
         return self.frame == len(self.frames)
 
-    def nodes(self):
+    def nodes(self) -> list[slicer.vtkMRMLNode]:
         """The nodes without which the run makes no sense."""
         return [node for node in (self.volumeNode, self.segmentationNode) if node is not None]
 
-    def volumes(self):
+    def volumes(self) -> tuple[dict, dict]:
         """What the worker needs for the current time point: name -> (voxels, affine), and the keys."""
         geometry = self.frames[self.frame]
         self._place = self._placeOf(geometry)
@@ -80,11 +92,11 @@ class SegmentationRun:
         self._warn(geometry.warnings)
         return arrays, {"image": geometry.key()}
 
-    def options(self):
+    def options(self) -> dict[str, str]:
         """What the worker cannot tell from the voxels."""
         return {"modality": modalityOf(self.volumeNode)}
 
-    def overall(self, event):
+    def overall(self, event: object) -> object:
         """A progress event of one time point as one of the whole run."""
         count = len(self.frames)
         if not isinstance(event, Progress) or count == 1 or not event.total:
@@ -94,9 +106,10 @@ class SegmentationRun:
         if event.seconds_left is not None and 0 < event.done < event.total:
             each = event.seconds_left * event.total / (event.total - event.done)
             left = event.seconds_left + each * (count - self.frame - 1)
-        return Progress(f"time point {self.frame + 1} of {count}", done, count, left)
+        stage = _("time point {number} of {count}").format(number=self.frame + 1, count=count)
+        return Progress(stage, done, count, left)
 
-    def take(self, answer):
+    def take(self, answer: dict) -> None:
         """Writes the labels of the current time point and goes on to the next."""
         self._checkStillThere()
         self._write(answer)
@@ -107,7 +120,7 @@ class SegmentationRun:
         if self.finished and self.sequence:
             self.sequence.link(self.segmentationNode)
 
-    def written(self):
+    def written(self) -> ResultMemory | None:
         """The segments as they are now, to compare with later; None for a sequence, whose segments change with time.
         """
         if self.sequence:
@@ -115,7 +128,7 @@ class SegmentationRun:
         return ResultMemory(self.volumeNode, self.segmentationNode, self._segmentIds)
 
     def _write(self, answer):
-        voxels, _ = answer["arrays"]["labels"]
+        voxels = answer["arrays"]["labels"][0]
         writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"],
                                     self.frames[self.frame].node)
         self.segmentationNode = writer.write(voxels, self.segmentationNode)
@@ -124,12 +137,12 @@ class SegmentationRun:
     def _checkStillThere(self):
         for node in self.nodes():
             if not slicer.mrmlScene.IsNodePresent(node):
-                raise InputError(node.GetName(), "was removed while the model was running",
-                                 "The result was dropped; start again with another one.")
+                raise InputError(node.GetName(), _("this node was removed while the model was running"),
+                                 _("The result was discarded; choose another one and start again."))
         self._checkOwner()
         if self._place != self._placeOf(self.frames[self.frame]):
-            raise InputError(self.volumeNode.GetName(), "was changed while the model was running",
-                             "The result no longer fits it and was dropped; start again.")
+            raise InputError(self.volumeNode.GetName(), _("this scan was changed while the model was running"),
+                             _("The result no longer fits it and was discarded; start again."))
 
     def _checkOwner(self):
         node = self.segmentationNode
@@ -155,8 +168,8 @@ class SegmentationRun:
                 result.maps[name] = MapWriter(self.volumeNode).write(array, affine, name)
         if "clusters" in answer["arrays"] and not self.sequence:
             array, affine = answer["arrays"]["clusters"]
-            result.maps["clusters"] = MapWriter(self.volumeNode).write(array, affine, "regions", True)
-            REGIONS.dressForGood(result.maps["clusters"])
+            result.maps["clusters"] = MapWriter(self.volumeNode).write(array, affine, "clusters", True)
+            REGIONS.applyPermanently(result.maps["clusters"])
 
     def _warn(self, texts):
         self.result.warnings += [text for text in texts if text not in self.result.warnings]

@@ -1,5 +1,7 @@
 """Takes one run back without touching what was drawn since, or beside it."""
 
+from __future__ import annotations
+
 import hashlib
 
 import numpy as np
@@ -20,29 +22,30 @@ class SegmentationUndo:
         segmentationNode: what is about to be written into.
     """
 
-    def __init__(self, segmentationNode):
+    def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode):
         self.node = segmentationNode
         self._before = slicer.vtkSegmentation()
         self._before.DeepCopy(segmentationNode.GetSegmentation())
-        self._after, self._names = {}, {}
+        self._after: dict[str, str | None] = {}
+        self._names: dict[str, str] = {}
 
-    def written(self):
+    def written(self) -> None:
         """The run has written its segments."""
         segmentation = self.node.GetSegmentation()
         before, now = fingerprints(self._before), fingerprints(segmentation)
         self._after = {key: mark for key, mark in now.items() if key not in before or before[key] not in (mark, None)}
         self._names = {key: segmentation.GetSegment(key).GetName() for key in self._after}
 
-    def isPossible(self):
+    def isPossible(self) -> bool:
         """Whether there is anything to go back from."""
         return bool(self._after) and slicer.mrmlScene.IsNodePresent(self.node)
 
-    def changedSince(self):
+    def changedSince(self) -> list[str]:
         """The names of the run's segments that were changed or removed after it, which going back would undo too."""
         now = fingerprints(self.node.GetSegmentation())
         return [self._names[key] for key, mark in self._after.items() if now.get(key) != mark]
 
-    def undo(self):
+    def undo(self) -> None:
         """Puts the run's segments back; names and colours, and all other segments, stay as they are now."""
         segmentation = self.node.GetSegmentation()
         with slicer.util.RenderBlocker(), slicer.util.NodeModify(self.node):
@@ -63,7 +66,7 @@ class SegmentationUndo:
         self._after = {}
 
 
-def fingerprints(segmentation):
+def fingerprints(segmentation: slicer.vtkSegmentation) -> dict[str, str | None]:
     """Segment id -> what changes with any voxel of it; "" for an empty one, None for one without voxels (a surface).
 
     Segments share images, so each image is gone through once, however many segments it holds.

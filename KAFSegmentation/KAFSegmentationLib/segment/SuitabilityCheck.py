@@ -1,8 +1,11 @@
-"""What is doubtful about a scan and a model, told before a run; see kaf.modelfile.suitability for what is looked at."""
+"""How a scan differs from those that a model was trained on, shown before a run; see kaf.modelfile.suitability."""
+
+from __future__ import annotations
 
 import slicer
 
 from kaf.imaging.volume import Volume
+from kaf.modelfile.card import Card
 from kaf.modelfile.suitability import doubts
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 
@@ -14,10 +17,11 @@ class SuitabilityCheck:
     """Remembers its last answer: the panel asks at every change of a choice."""
 
     def __init__(self):
-        self._asked = self._found = None
+        self._asked: tuple | None = None
+        self._found: tuple[str, ...] = ()
 
-    def of(self, volumeNode, card, flips=False):
-        """Sentences, none where nothing is known against it.
+    def warnings(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, card: Card, flips: bool = False) -> tuple[str, ...]:
+        """Sentences; none where scan and model go together.
 
         Args:
             volumeNode: a scan that passed the checks of VolumeGeometry.
@@ -32,8 +36,8 @@ class SuitabilityCheck:
         return self._found
 
 
-def modalityOf(volumeNode):
-    """DICOM's word for the kind of scan ("CT", "MR", "PT" ...) where the scene or the DICOM database knows it, else
+def modalityOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """DICOM's code for the kind of scan ("CT", "MR", "PT" ...) where the scene or the DICOM database knows it, else
     nothing."""
     name = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)

@@ -1,4 +1,7 @@
-"""The report that the Diagnose button copies: everything a maintainer would ask for, nothing about a patient."""
+"""The report that the Diagnose button copies: everything a maintainer would ask for, nothing about a patient.
+
+It is in English, whatever the language of Slicer: it is read by maintainers.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,12 @@ def report(slicerVersion: str, python: str, findings: Findings, requirements: Se
         f"System: {platform.platform()}, {platform.machine()}, {os.cpu_count()} logical processors",
         f"Slicer's Python: {platform.python_version()}",
         f"Python used: {_private(python)} ({findings.python or 'unknown'}, {findings.machine or 'unknown'})",
-        f"State: {f'it {problem}' if problem else 'ready'}",
+        f"State: {problem or 'ready'}",
         "Packages:",
         *(f"  {name} {_packageLine(name, findings)}" for name in packageNames(findings, requirements)),
         f"torch's device: {findings.device or 'unknown'}",
         f"NVIDIA: {nvidia()}",
-        f"PyTorch extension: {'there' if hasExtension else 'not there'}",
+        f"PyTorch extension: {'installed' if hasExtension else 'not installed'}",
         f"pip: {_version('pip')}",
         f"Packages go to: {_private(folder)} ({freeSpace(folder)})",
     ]
@@ -44,7 +47,7 @@ def report(slicerVersion: str, python: str, findings: Findings, requirements: Se
     if not models:
         lines.append("  none")
     if findings.detail.strip():
-        lines += ["Last words of the check:", *(f"  {line}" for line in findings.detail.splitlines()[-15:])]
+        lines += ["Last lines of the check:", *(f"  {line}" for line in findings.detail.splitlines()[-15:])]
     return "\n".join(lines) + "\n"
 
 
@@ -67,7 +70,7 @@ def nvidia() -> str:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
     except (OSError, subprocess.SubprocessError) as error:
         return f"nvidia-smi does not answer ({error})"
-    return "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or "nvidia-smi names no card"
+    return "; ".join(line.strip() for line in done.stdout.splitlines() if line.strip()) or "nvidia-smi lists no GPU"
 
 
 def freeSpace(folder: Path) -> str:
@@ -89,7 +92,7 @@ def fileDigest(path: Path) -> str:
 def _packageLine(name: str, findings: Findings) -> str:
     if name in findings.errors:
         return f"cannot be imported: {findings.errors[name]}"
-    return findings.versions.get(name) or "not there"
+    return findings.versions.get(name) or "not installed"
 
 
 def _private(path: object) -> str:
@@ -103,4 +106,4 @@ def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return "not there"
+        return "not installed"

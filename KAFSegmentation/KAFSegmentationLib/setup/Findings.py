@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from slicer.i18n import tr as _
+
 from KAFSegmentationLib.setup.Packages import TORCH_THAT_RUNS, satisfies
 
 OLDEST_PYTHON = ">=3.10"
@@ -44,27 +46,31 @@ class Findings:
                 setattr(self, key, values.get(key, getattr(self, key)))
 
     def end(self, failure: str, detail: str) -> None:
-        """The probe is over; ``failure`` says how it broke off, or is empty."""
+        """The probe is over; ``failure`` says how it was interrupted, or is empty."""
         self.detail = detail
-        where = f" while importing {self._importing}" if failure and self._importing else ""
-        self.ending = failure + where
-        if not failure and self._importing:
-            self.ending = f"stopped without a word while importing {self._importing}"
+        self.ending = failure
+        if self._importing:
+            text = _("{failure} while importing {module}") if failure else \
+                _("it stopped without a message while importing {module}")
+            self.ending = text.format(failure=failure, module=self._importing)
 
     def problem(self, requirements: Sequence) -> str:
         """The first thing that is wrong, a clause; empty when KAF can run there."""
         if not self.python:
-            return self.ending or "does not answer as a Python would"
+            return self.ending or _("this is not a working Python")
         if not satisfies(self.python, OLDEST_PYTHON):
-            return f"is Python {self.python}, and KAF needs 3.10 or newer"
+            return _("this is Python {version}, and KAF needs 3.10 or newer").format(version=self.python)
         if self.ending:
             return self.ending
         lacking = self.lacking(requirements)
         if lacking:
             name, more = lacking[0][0], len(lacking) - 1
-            return f"cannot use {name}{f' and {more} more' if more else ''} ({self._reason(name)})"
+            text = _("{package} cannot be used ({reason})") if not more else \
+                _("{package} and 1 other package cannot be used ({reason})") if more == 1 else \
+                _("{package} and {count} other packages cannot be used ({reason})")
+            return text.format(package=name, count=more, reason=self._reason(name))
         if "kaf.verbs.segment" in self.errors:
-            return f"cannot load KAF ({self.errors['kaf.verbs.segment']})"
+            return _("KAF cannot be loaded ({reason})").format(reason=self.errors["kaf.verbs.segment"])
         return ""
 
     def lacking(self, requirements: Sequence) -> list[tuple[str, str]]:
@@ -81,4 +87,6 @@ class Findings:
     def _reason(self, name: str) -> str:
         if name in self.errors:
             return self.errors[name]
-        return f"its version {self.versions[name]} is too old" if name in self.versions else "it was not found"
+        if name in self.versions:
+            return _("version {version} is too old").format(version=self.versions[name])
+        return _("not installed")

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from kaf.runtime import json_files
 from kaf.runtime.environment import child_environment
 from kaf.runtime.logs import last_line_of
@@ -45,7 +47,7 @@ class Interpreter:
                     env=child_environment(self._environment), **own_group(),
                 )
             except (OSError, ValueError) as error:
-                return f"cannot be started ({getattr(error, 'strerror', None) or error})"
+                return _("it cannot be started ({reason})").format(reason=getattr(error, "strerror", None) or error)
             try:
                 failure = self._follow(process, seconds, onLine)
             finally:
@@ -78,7 +80,7 @@ class Interpreter:
             except queue.Empty:
                 self._pump()
                 if time.monotonic() > stop:
-                    return f"did not finish within {seconds:.0f} s"
+                    return _("it did not finish within {seconds} s").format(seconds=f"{seconds:.0f}")
                 continue
             if line is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -89,9 +91,9 @@ class Interpreter:
     def _ending(self, code: int) -> str:
         if code == 0:
             return ""
+        reason = _("it ended unexpectedly ({reason})").format(reason=exit_name(code))
         last = last_line_of(self.errors)
-        said = f': "{last}"' if last else ""
-        return f"{_death(code)}{said}"
+        return f'{reason}: "{last}"' if last else reason
 
 
 def _read(process: subprocess.Popen, lines: queue.Queue[bytes | None]) -> None:
@@ -109,9 +111,3 @@ def _kill(process: subprocess.Popen) -> None:
         process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5)
-
-
-def _death(code: int) -> str:
-    """``crashed (SIGSEGV)`` or ``ended with exit code 3``."""
-    name = exit_name(code)
-    return f"ended with {name}" if name.startswith("exit code") else f"crashed ({name})"

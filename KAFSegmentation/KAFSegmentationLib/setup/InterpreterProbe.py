@@ -14,11 +14,11 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def say(**values):
+def say(**values: object) -> None:
     print(json.dumps(values), flush=True)
 
 
-def tryImport(name, module):
+def tryImport(name: str, module: str) -> None:
     say(importing=name)
     try:
         found = __import__(module, fromlist=["__version__"])
@@ -31,7 +31,7 @@ def tryImport(name, module):
         say(name=name, error=text.splitlines()[0][:300])
 
 
-def versionOf(name, module):
+def versionOf(name: str, module: object) -> str:
     try:
         from importlib.metadata import version
 
@@ -40,7 +40,7 @@ def versionOf(name, module):
         return str(getattr(module, "__version__", ""))
 
 
-def deviceOfTorch():
+def deviceOfTorch() -> str:
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "cuda"):
         return ""
@@ -50,7 +50,7 @@ def deviceOfTorch():
     return "mps" if mps is not None and mps.is_available() else "cpu"
 
 
-def main(wanted):
+def main(wanted: list) -> None:
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != HERE]
     say(python=platform.python_version(), executable=sys.executable, machine=platform.machine())
     for item in wanted:

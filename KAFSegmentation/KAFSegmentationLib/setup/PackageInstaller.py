@@ -13,6 +13,9 @@ import sysconfig
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+
+from slicer.i18n import tr as _
 
 from kaf.runtime.errors import ResourceError
 from KAFSegmentationLib.setup.SetupPlan import SetupPlan
@@ -23,8 +26,8 @@ EXTENSION = "PyTorch"
 SLICERS_OWN = ["torch", "torchvision", "SimpleITK", "numpy", "scipy", "pydicom", "requests", "vtk"]
 _PULLS_TORCH = ("monai",)  # needs nothing but numpy and torch
 _TORCH_FOLDERS = ("torch", "torchgen", "functorch")
-_RETRY = "Check the network connection and press Set up again, or choose a folder with wheels. The Python console " \
-         "shows what pip said."
+_RETRY = _("Check the network connection and press Set up again, or choose a folder with wheels. The Python console "
+           "shows the output of pip.")
 
 
 class PackageInstaller:
@@ -35,7 +38,7 @@ class PackageInstaller:
         sitePackages: where Slicer's Python keeps its packages; only what lies directly in it is ever removed.
     """
 
-    def __init__(self, slicer=None, sitePackages: Path | None = None):
+    def __init__(self, slicer: ModuleType | None = None, sitePackages: Path | None = None):
         self._slicer = slicer if slicer is not None else importlib.import_module("slicer")
         self.sitePackages = Path(sitePackages or sysconfig.get_paths()["purelib"])
 
@@ -63,15 +66,15 @@ class PackageInstaller:
                 manager.interactive = asked
         if not installed:
             raise ResourceError(
-                "PyTorch extension", "could not be installed from Slicer's server",
-                "Install it in the Extensions Manager and press Set up again, or choose a folder with wheels.")
+                _("PyTorch extension"), _("it could not be installed from Slicer's server"),
+                _("Install it in the Extensions Manager and press Set up again, or choose a folder with wheels."))
 
     def restart(self) -> None:
         """Restarts Slicer."""
         self._slicer.util.restart()
 
     def installTorch(self, requirement: str) -> None:
-        """Lets the PyTorch extension choose and install the build for this computer's graphics card.
+        """Lets the PyTorch extension choose and install the build for this computer's GPU.
 
         It imports torch in the end, into Slicer itself; that is the only time, and a failure there says nothing
         about the installation, which is verified in another process.
@@ -89,12 +92,13 @@ class PackageInstaller:
             print(f"PyTorch was installed but Slicer cannot import it: {error}")
             return
         except Exception as error:
-            raise ResourceError("PyTorch", f"could not be installed ({_reason(error)})", _RETRY) from error
+            raise ResourceError("PyTorch", _("it could not be installed ({reason})").format(reason=_reason(error)),
+                                _RETRY) from error
         if found is None:
-            raise ResourceError("PyTorch", "was not installed", _RETRY)
+            raise ResourceError("PyTorch", _("it was not installed"), _RETRY)
 
     def removeBrokenTorch(self) -> None:
-        """Removes what an installation that broke off has left: with pip, and where pip gives up, by hand.
+        """Removes what an interrupted installation has left: with pip, and where pip gives up, by hand.
 
         Raises:
             ResourceError: files are in use or cannot be removed.
@@ -106,9 +110,10 @@ class PackageInstaller:
             try:
                 shutil.rmtree(path)
             except OSError as error:
+                reason = _("it belongs to a broken PyTorch and cannot be removed ({reason})")
                 raise ResourceError(
-                    path, f"belongs to a broken PyTorch and cannot be removed ({error.strerror or error})",
-                    "Restart Slicer and press Set up again before anything else uses PyTorch.") from error
+                    path, reason.format(reason=error.strerror or error),
+                    _("Restart Slicer and press Set up again before anything else uses PyTorch.")) from error
         importlib.invalidate_caches()
 
     def installPackages(self, requirements: Sequence[str]) -> None:
@@ -126,7 +131,8 @@ class PackageInstaller:
                 packaging.pip_ensure(list(requirements), skip_packages=SLICERS_OWN, prompt_install=False,
                                      requester=REQUESTER)
         except Exception as error:
-            raise ResourceError("Python packages", f"could not be installed ({_reason(error)})", _RETRY) from error
+            reason = _("they could not be installed ({reason})").format(reason=_reason(error))
+            raise ResourceError(_("Python packages"), reason, _RETRY) from error
 
     def installFromFolder(self, folder: str, plan: SetupPlan) -> None:
         """Installs all of the plan, torch included, from wheels in a folder; the network is not touched.
@@ -146,9 +152,9 @@ class PackageInstaller:
                 packaging.pip_install(arguments, requester=REQUESTER)
         except Exception as error:
             raise ResourceError(
-                folder, f"the wheels in it could not be installed ({_reason(error)})",
-                "It must hold a wheel of every package for this system and Python; the Python console names the "
-                "one that is missing.") from error
+                folder, _("its wheels could not be installed ({reason})").format(reason=_reason(error)),
+                _("The folder must contain a wheel of every package for this system and Python; the Python console "
+                  "names the one that is missing.")) from error
 
     def _packaging(self):
         """``slicer.packaging``; None before Slicer 5.11."""

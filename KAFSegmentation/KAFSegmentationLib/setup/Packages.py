@@ -68,7 +68,7 @@ class Packages:
             return ""
 
     def torchState(self) -> str:
-        """``ok``, ``missing``, ``old``, or ``broken``: what an installation that broke off leaves behind.
+        """``ok``, ``missing``, ``old``, or ``broken``: what an interrupted installation leaves behind.
 
         Such a one still imports, as a namespace package without content, and its metadata may lack the
         version, which makes ``PyTorchUtilsLogic.torchInstalled()`` raise TypeError.

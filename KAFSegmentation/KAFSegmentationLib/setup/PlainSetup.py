@@ -12,17 +12,17 @@ class PlainSetup:
         python: another interpreter to use.
     """
 
-    def __init__(self, python=""):
+    def __init__(self, python: str = ""):
         self._python = python
 
-    def isReady(self):
+    def isReady(self) -> bool:
         """Whether torch can be found; of another interpreter nothing is known until it starts."""
         return bool(self._python) or importlib.util.find_spec("torch") is not None
 
-    def python(self):
+    def python(self) -> str:
         """The interpreter for the worker."""
         return self._python or slicerPython()
 
-    def run(self):
+    def run(self) -> bool:
         """Nothing to do; returns whether it is ready."""
         return self.isReady()

@@ -9,13 +9,24 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slicer.i18n import tr as _
 
 from kaf.runtime.errors import InputError, KafError, ModelExistsError, ResourceError
 from kaf.runtime.events import Error, from_json
 from KAFSegmentationLib.setup.Packages import Packages
 from KAFSegmentationLib.setup.SetupPlan import SetupPlan, makePlan, megabytes
 from KAFSegmentationLib.setup.SetupSettings import SetupSettings
+
+if TYPE_CHECKING:
+    import qt
+
+    from KAFSegmentationLib.setup.Interpreter import Interpreter
+    from KAFSegmentationLib.setup.PackageInstaller import PackageInstaller
+    from KAFSegmentationLib.setup.SetupDialogs import SetupDialogs
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
 INSTALL, FOLDER, OTHER_PYTHON = "install", "folder", "python"  # what the dialog answers; nothing declines
@@ -31,7 +42,9 @@ class Setup:
     ``dialogs`` asks, ``settings`` remembers, ``interpreter(path)`` starts a Python to look at it.
     """
 
-    def __init__(self, packages=None, installer=None, dialogs=None, settings=None, interpreter=None):
+    def __init__(self, packages: Packages | None = None, installer: PackageInstaller | None = None,
+                 dialogs: SetupDialogs | None = None, settings: SetupSettings | None = None,
+                 interpreter: Callable[[str], Interpreter] | None = None):
         self._packages = packages or Packages(REQUIREMENTS)
         self._madeInstaller, self._givenDialogs = installer, dialogs
         self._settings = settings or SetupSettings()
@@ -61,18 +74,20 @@ class Setup:
             return self._words
         external = self._settings.externalPython()
         if self.isReady():
-            return f"Ready, in {external}." if external else f"Ready, with PyTorch {self._packages.version('torch')}."
+            if external:
+                return _("Ready; uses the Python {path}.").format(path=external)
+            return _("Ready; uses PyTorch {version}.").format(version=self._packages.version("torch"))
         if external:
-            return f"{external} has changed and must be checked: press Set up."
+            return _("The Python {path} has changed and must be checked: press Set up.").format(path=external)
         plan = self._plan()
         return plan.summary() if plan.isNeeded else \
-            "PyTorch or another package is installed but cannot be loaded: press Diagnose for the reason."
+            _("PyTorch or another package is installed but cannot be loaded: press Diagnose for the reason.")
 
     def mustContinue(self) -> bool:
         """True when Slicer was restarted in the middle of set-up, not while a person puts that restart off."""
         return self._settings.isPending() and not self._awaitsRestart
 
-    def run(self, parent=None, consent: bool = False) -> bool:
+    def run(self, parent: qt.QWidget | None = None, consent: bool = False) -> bool:
         """Asks (once), installs what is missing, verifies.
 
         Args:
@@ -85,7 +100,7 @@ class Setup:
         """
         return self._guarded(parent, lambda dialogs: self._provide(dialogs, consent))
 
-    def useOtherPython(self, parent=None) -> bool:
+    def useOtherPython(self, parent: qt.QWidget | None = None) -> bool:
         """Asks for a Python outside Slicer, checks it and remembers it; returns whether KAF can run now."""
         return self._guarded(parent, self._choosePython)
 
@@ -100,7 +115,7 @@ class Setup:
         from KAFSegmentationLib.setup import Diagnosis
 
         dialogs = self._dialogs()
-        dialogs.showBusy("Looking at Python and its packages...")
+        dialogs.showBusy(_("Checking Python and its packages..."))
         try:
             python, requirements = self.python(), self._packages.requirements()
             findings = self._interpreter(python).probe(requirements, _SECONDS_TO_VERIFY)
@@ -144,8 +159,8 @@ class Setup:
         answer = INSTALL
         if not consent:
             if not dialogs.mayAsk():
-                return self._stop("KAF is not set up, and nobody can be asked here: open KAF Segmentation in Slicer "
-                                  "and press Set up, or call Setup().run(consent=True).")
+                return self._stop(_("KAF is not set up, and nobody can be asked here: open KAF Segmentation in Slicer "
+                                    "and press Set up, or call Setup().run(consent=True)."))
             answer = dialogs.askConsent(plan, str(self._installer().sitePackages))
         if answer == INSTALL:
             return self._install(plan, dialogs)
@@ -153,24 +168,27 @@ class Setup:
             return self._installFromFolder(plan, dialogs)
         if answer == OTHER_PYTHON:
             return self._choosePython(dialogs)
-        return self._stop(f"Nothing was installed. {plan.summary()}")
+        return self._decline(plan)
+
+    def _decline(self, plan: SetupPlan) -> str | None:
+        return self._stop(_("Nothing was installed. {plan}").format(plan=plan.summary()))
 
     def _install(self, plan: SetupPlan, dialogs) -> str | None:
         if plan.obstacle:
-            raise ResourceError("PyTorch", plan.obstacle, "Press Set up and choose another Python.")
+            raise ResourceError("PyTorch", plan.obstacle, _("Press Set up and choose another Python."))
         installer = self._installer()
         self._checkDisk(plan)
         if plan.needsTorch and not plan.hasExtension:
-            dialogs.showBusy("Installing the PyTorch extension...")
+            dialogs.showBusy(_("Installing the PyTorch extension..."))
             installer.installPyTorchExtension()
             dialogs.hideBusy()
             return self._restart(dialogs)
         if plan.torchState == "broken":
-            dialogs.showBusy("Removing the broken PyTorch...")
+            dialogs.showBusy(_("Removing the broken PyTorch..."))
             installer.removeBrokenTorch()
         if plan.needsTorch:
-            size = megabytes(plan.torchMegabytes)
-            dialogs.showBusy(f"Downloading and installing PyTorch, about {size}. This can take minutes...")
+            text = _("Downloading and installing PyTorch, about {size}. This can take several minutes...")
+            dialogs.showBusy(text.format(size=megabytes(plan.torchMegabytes)))
             installer.installTorch(plan.torchRequirement)
         dialogs.hideBusy()  # pip brings a window of its own
         if plan.packages:
@@ -182,15 +200,15 @@ class Setup:
         self._awaitsRestart = True
         if dialogs.mayAsk() and dialogs.confirmRestart():
             self._installer().restart()
-        return self._stop("The PyTorch extension is installed: restart Slicer, and set-up goes on in this panel.")
+        return self._stop(_("The PyTorch extension is installed: restart Slicer to continue the set-up in this panel."))
 
     def _installFromFolder(self, plan: SetupPlan, dialogs) -> str | None:
         folder = dialogs.chooseFolder()
         if not folder:
-            return self._stop(f"Nothing was installed. {plan.summary()}")
+            return self._decline(plan)
         if not any(Path(folder).glob("*.whl")):
-            raise InputError(folder, "holds no wheels (files that end in .whl)",
-                             "Choose the folder that `pip download` has filled.")
+            raise InputError(folder, _("it contains no wheels (.whl files)"),
+                             _("Choose the folder that `pip download` has filled."))
         self._checkDisk(plan)
         self._installer().installFromFolder(folder, plan)
         return folder
@@ -198,7 +216,7 @@ class Setup:
     def _choosePython(self, dialogs) -> str | None:
         chosen = dialogs.choosePython()
         if not chosen:
-            return self._stop("No Python was chosen.")
+            return self._stop(_("No Python was chosen."))
         self._settings.setExternalPython(chosen)
         return ""
 
@@ -207,8 +225,9 @@ class Setup:
         needed = plan.diskMegabytes + plan.downloadMegabytes + _SPARE_MEGABYTES
         free = shutil.disk_usage(folder).free / 1e6
         if free < needed:
-            raise ResourceError(folder, f"has {megabytes(free)} free, and set-up needs about {megabytes(needed)}",
-                                "Free some space and press Set up again.")
+            reason = _("{free} of disk space is free, and the set-up needs about {needed}")
+            raise ResourceError(folder, reason.format(free=megabytes(free), needed=megabytes(needed)),
+                                _("Free some disk space and press Set up again."))
 
     def _verify(self, dialogs) -> None:
         """Loads everything once in the Python that the worker will have.
@@ -216,7 +235,7 @@ class Setup:
         Raises:
             ResourceError: it cannot; an external Python is forgotten then, so that Set up asks anew.
         """
-        dialogs.showBusy("Checking PyTorch and the packages...")
+        dialogs.showBusy(_("Checking PyTorch and the packages..."))
         python, requirements = self.python(), self._packages.requirements()
         findings = self._interpreter(python).probe(requirements, _SECONDS_TO_VERIFY)
         problem = findings.problem(requirements)
@@ -228,27 +247,34 @@ class Setup:
             self._settings.setCheckedPython(_stamp(external) if external else "")
             return
         if not external:
-            raise ResourceError("Slicer's Python", problem,
-                                "Restart Slicer and press Set up again, or use another Python; Diagnose tells more.")
+            raise ResourceError(
+                _("Slicer's Python"), problem,
+                _("Restart Slicer and press Set up again, or use another Python; press Diagnose for details."))
         self._settings.setExternalPython("")
         lacking = " ".join(f'"{name}{specifier}"' for name, specifier in findings.lacking(requirements))
-        install = f'There, run "{external}" -m pip install {lacking}' if findings.python and lacking \
-            else "Choose the program python (python.exe on Windows) of an environment with KAF's packages"
-        raise ResourceError(external, problem, f"{install}; then press Set up again.")
+        if findings.python and lacking:
+            command = f'"{external}" -m pip install {lacking}'
+            remedy = _("Run {command}, then press Set up again.").format(command=command)
+        else:
+            remedy = _("Press Set up again and choose the program python (python.exe on Windows) of an environment "
+                       "with KAF's packages.")
+        raise ResourceError(external, problem, remedy)
 
     def _addModels(self, folder: str, dialogs) -> None:
         """Adds the model files that lie beside the wheels to the user's library; models that it has stay as they
         are."""
         failures = []
         for path in sorted(Path(folder).glob("*.safetensors")) if folder else []:
-            dialogs.showBusy(f"Adding the model {path.stem}...")
+            dialogs.showBusy(_("Adding the model {name}...").format(name=path.stem))
             failure = self._addModel(path)
             if failure:
                 failures.append(f"{path.name}: {failure}")
         if failures:
             self._detail = "\n".join(failures)
-            raise InputError(folder, f"{len(failures)} of its models could not be added ({failures[0]})",
-                             "The packages are installed; check the file and press Set up again.")
+            reason = _("1 model could not be added ({first})") if len(failures) == 1 else \
+                _("{count} models could not be added ({first})")
+            raise InputError(folder, reason.format(count=len(failures), first=failures[0]),
+                             _("The packages are installed; check the model file and press Set up again."))
 
     def _addModel(self, path: Path) -> str:
         """Adds a model, unless the library has it; returns why that failed, empty if it did not."""

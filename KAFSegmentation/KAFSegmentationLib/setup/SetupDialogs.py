@@ -16,7 +16,7 @@ DECLINED = ""
 class SetupDialogs:
     """Qt's part of set-up; everything that can wait for a person goes through here."""
 
-    def __init__(self, parent=None):
+    def __init__(self, parent: qt.QWidget | None = None):
         self.parent = parent
         self._busy = None
 
@@ -45,20 +45,20 @@ class SetupDialogs:
 
     def chooseFolder(self) -> str:
         """A folder with wheels, and model files if any; empty if none was chosen."""
-        return qt.QFileDialog.getExistingDirectory(self._owner(), _("Folder with wheels (and model files)"))
+        return qt.QFileDialog.getExistingDirectory(self._owner(), _("Choose a folder with wheels (and model files)"))
 
     def choosePython(self) -> str:
         """An interpreter; empty if none was chosen."""
         chosen = qt.QFileDialog.getOpenFileName(
-            self._owner(), _("A Python 3.10 or newer that has KAF's packages (python, or python.exe)"))
+            self._owner(), _("Choose a Python 3.10 or newer that has KAF's packages (python, or python.exe)"))
         return chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the path alone
 
     def confirmRestart(self) -> bool:
         """Whether to restart Slicer now."""
         return confirm(
-            _("The PyTorch extension is installed and Slicer must be restarted to use it.\n\n"
-              "Set-up goes on by itself when you open KAF Segmentation afterwards. Save your work first. "
-              "Restart now?"), _("Set up KAF Segmentation"), self._owner())
+            _("The PyTorch extension is installed, and Slicer must be restarted to use it.\n\n"
+              "The set-up continues when you open KAF Segmentation again. Save your work first. Restart now?"),
+            _("Set up KAF Segmentation"), self._owner())
 
     def tell(self, text: str, detail: str = "") -> None:
         """A message; in batch mode a line in the log."""
@@ -101,12 +101,13 @@ def consentText(plan: SetupPlan, where: str) -> str:
              f"</b>&nbsp;&nbsp;</td><td align='right'><b>{megabytes(plan.diskMegabytes)}</b></td></tr>")
     notes = [f"<b>{rich(plan.obstacle)}.</b>"] if plan.obstacle else []
     if plan.needsTorch and plan.hasGpu:
-        notes.append(_("An NVIDIA graphics card was found: PyTorch comes with CUDA, which makes it large."))
+        notes.append(_("An NVIDIA GPU was found: PyTorch is installed with CUDA, which makes it large."))
     if plan.needsTorch and not plan.hasExtension:
         notes.append(_("The PyTorch extension is installed first. Slicer then has to restart once."))
     if plan.torchState == "broken":
-        notes.append(_("What is left of an installation of PyTorch that broke off is removed first."))
-    notes.append(_("The packages go to {where}. Nothing that Slicer brings is replaced.").format(where=rich(where)))
+        notes.append(_("The remains of an interrupted PyTorch installation are removed first."))
+    text = _("The packages are installed in {folder}. No package that comes with Slicer is replaced.")
+    notes.append(text.format(folder=rich(where)))
     head = f"<tr><th align='left'>{_('Package')}</th><th></th><th align='right'>{_('Download')}&nbsp;&nbsp;</th>" \
            f"<th align='right'>{_('On disk')}</th></tr>"
     return f"<table>{head}{cells}{total}</table>" + "".join(f"<p>{note}</p>" for note in notes)

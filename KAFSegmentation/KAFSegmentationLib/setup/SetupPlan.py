@@ -8,6 +8,8 @@ import shutil
 import sys
 from dataclasses import dataclass
 
+from slicer.i18n import tr as _
+
 from KAFSegmentationLib.setup.Packages import TORCH_TO_INSTALL, Packages
 
 # (to download, on disk) in MB, each with what it brings along; measured in wheels for Linux, Python 3.11.
@@ -27,23 +29,23 @@ _SIZES = {
 _TORCH_CPU = (200, 900)
 _TORCH_GPU = (3000, 7000)  # with the CUDA libraries of the wheels
 _WHAT_FOR = {
-    "torch": "runs the networks",
-    "monai": "losses for adapting models",
-    "safetensors": "reads model files",
-    "pydantic": "checks settings",
-    "pydantic-settings": "checks settings",
-    "opencv-python-headless": "finds keypoints",
-    "scikit-image": "superpixels for pretraining",
-    "pillow": "writes pictures",
-    "tqdm": "progress on the command line",
-    "einops": "part of the network SwinUNETR",
-    "jinja2": "writes reports",
-    "psutil": "tells how much memory is free",
+    "torch": _("runs the networks"),
+    "monai": _("losses for adapting models"),
+    "safetensors": _("reads model files"),
+    "pydantic": _("checks settings"),
+    "pydantic-settings": _("checks settings"),
+    "opencv-python-headless": _("finds keypoints"),
+    "scikit-image": _("superpixels for pretraining"),
+    "pillow": _("writes images"),
+    "tqdm": _("progress on the command line"),
+    "einops": _("part of the network SwinUNETR"),
+    "jinja2": _("writes reports"),
+    "psutil": _("reports free memory"),
 }
-_TORCH_WORDS = {
+_TORCH_NAMES = {
     "missing": "PyTorch",
-    "old": "PyTorch (replaces an old one)",
-    "broken": "PyTorch (repairs a broken one)",
+    "old": _("PyTorch (replaces an outdated version)"),
+    "broken": _("PyTorch (repairs a broken installation)"),
 }
 
 
@@ -84,7 +86,7 @@ class SetupPlan:
         """(what, what for, MB to download, MB on disk), torch first."""
         found = []
         if self.needsTorch:
-            found.append((_TORCH_WORDS[self.torchState], _WHAT_FOR["torch"],
+            found.append((_TORCH_NAMES[self.torchState], _WHAT_FOR["torch"],
                           *(_TORCH_GPU if self.hasGpu else _TORCH_CPU)))
         for text in self.packages:
             name = packageName(text)
@@ -94,14 +96,20 @@ class SetupPlan:
     def summary(self) -> str:
         """One sentence for the panel."""
         if not self.isNeeded:
-            return "Nothing needs to be installed."
+            return _("Nothing needs to be installed.")
         if self.obstacle and self.needsTorch:
-            return f"{self.obstacle}: press Set up and choose another Python."
-        parts = [_TORCH_WORDS[self.torchState]] if self.needsTorch else []
-        if self.packages:
-            count = len(self.packages)
-            parts.append(f"{count} Python package{'s' if count > 1 else ''}")
-        return f"Needs {' and '.join(parts)}: about {megabytes(self.downloadMegabytes)} to download."
+            return _("{reason}: press Set up and choose another Python.").format(reason=self.obstacle)
+        torch, count = self.needsTorch, len(self.packages)
+        if torch and not count:
+            text = _("KAF needs {torch}: about {size} to download.")
+        elif torch:
+            text = _("KAF needs {torch} and 1 Python package: about {size} to download.") if count == 1 else \
+                _("KAF needs {torch} and {count} Python packages: about {size} to download.")
+        else:
+            text = _("KAF needs 1 Python package: about {size} to download.") if count == 1 else \
+                _("KAF needs {count} Python packages: about {size} to download.")
+        return text.format(torch=_TORCH_NAMES.get(self.torchState, ""), count=count,
+                           size=megabytes(self.downloadMegabytes))
 
 
 def makePlan(packages: Packages, hasExtension: bool) -> SetupPlan:
@@ -132,7 +140,7 @@ def hasNvidiaDriver() -> bool:
 def hasLongPaths() -> bool:
     """False on a Windows where paths of over 260 characters fail.
 
-    torch 2.13 holds files that get longer than that below a user's AppData folder; pip then breaks off half way.
+    torch 2.13 has files whose paths get longer than that below a user's AppData folder; pip then fails half way.
     """
     if sys.platform != "win32":
         return True
@@ -148,5 +156,5 @@ def hasLongPaths() -> bool:
 def torchObstacle() -> str:
     """Why this Slicer's Python cannot have a torch that KAF runs on; empty where it can."""
     if sys.platform == "darwin" and platform.machine() == "x86_64":
-        return "PyTorch for Intel Macs ended with version 2.2, and this Slicer runs as an Intel program"
+        return _("PyTorch for Intel Macs ended with version 2.2, and this Slicer runs as an Intel program")
     return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _PYTHON = "KAFSegmentation/Python"
 _CHECKED = "KAFSegmentation/PythonChecked"
 _FAILED = "KAFSegmentation/PackagesFailed"
@@ -11,7 +13,7 @@ _PENDING = "KAFSegmentation/SetupAfterRestart"
 class SetupSettings:
     """Texts in a QSettings, which gives texts back whatever was put in; ``store`` is one, made unless given."""
 
-    def __init__(self, store=None):
+    def __init__(self, store: Any = None):
         if store is None:
             import qt
 

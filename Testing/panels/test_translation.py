@@ -1,0 +1,53 @@
+"""Every text of the panels goes through Slicer's translation: counted in the source, and seen in the open panel."""
+
+import ast
+
+import pytest
+from panel_sources import label, parsed, sources
+from translation_lint import shadows, untranslated
+
+NAMES = frozenset({
+    "The KAF developers", "KAF Segmentation",
+    # representations of segments and effects of the Segment Editor, as Slicer calls them
+    "Binary labelmap", "Closed surface", "Planar contour", "Ribbon model", "Fractional labelmap", "Level tracing",
+    # nodes that nobody sees
+    "KAF attention", "KAF keypoints", "KAF attention colors", "KAF cluster colors", "KAF labels",
+    # structures, as the cards of models name them, in English
+    "right ventricular cavity", "left ventricular myocardium", "left ventricular cavity",
+    "-adapted", '" -m pip install ', ", revision ", "Test passed",
+})
+ENGLISH = {
+    "Diagnosis.py": "a report that maintainers read",
+    "InterpreterProbe.py": "runs in another Python, without Slicer",
+}
+CODE = ("\nimport ",)  # a program that another Python runs
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if path.name not in ENGLISH], ids=label)
+def test_every_text_goes_through_translation(path):
+    tree = parsed(path)
+    assert [fault for fault in untranslated(tree, NAMES) if not fault.partition(": ")[2].startswith(CODE)] == []
+    assert shadows(tree) == []
+
+
+@pytest.mark.parametrize("source", [
+    'message.show("The model was saved.")', "label.text = 'Apply'", "button.setText('Apply')", "box.addItem('Off')",
+    'label.text = f"{count} slices"', 'raise InputError(name, "has no voxels", REMEDY)', '_(f"{count} slices")',
+    "_(text)", "NAMES = {'off': 'Choose a scan'}", "return ' and '.join(names)", "ask(parent, title, {'a': 'Go on'})",
+    "text = 'Saved.' if isSaved else ''", "label.text = '<b>Apply</b>'", "label.toolTip = why or 'Stop'"])
+def test_the_count_finds_what_it_looks_for(source):
+    assert untranslated(ast.parse(source))
+
+
+@pytest.mark.parametrize("source", [
+    'message.show(_("The model was saved."))', 'label.text = _("{count} slices").format(count=count)', "x = {'a': 'b'}",
+    '"""A docstring of a file."""', "def f():\n    '''A docstring.'''", 'logging.warning("It is not there.")',
+    "node.SetSingletonTag('KAFSegmentation')", 'label.text = ""', "label.text = '<br>'.join(lines)",
+    "widget.connect('clicked()', f)", "label.text = f'{name}'", "label.text = {'off': name}[key]"])
+def test_the_count_leaves_alone_what_nobody_reads(source):
+    assert untranslated(ast.parse(source)) == []
+
+
+def test_the_translator_is_no_variable():
+    tree = ast.parse("from slicer.i18n import tr as _\ndef f():\n    a, _ = g()")
+    assert shadows(tree) == ["3: _ is a variable here"]
