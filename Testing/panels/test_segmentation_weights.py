@@ -50,7 +50,7 @@ def test_apply_says_why_it_cannot_be_pressed(opened, pictures):
         "a new structure under Correct and adapt.")
     assert ui.applyButton.toolTip == ui.forecastLabel.text
     assert not ui.messageFrame.visible  # nothing is wrong
-    assert ui.modelCardLabel.text.startswith("Pretrained weights: they Pretrained weights")
+    assert ui.modelCardLabel.text.startswith("Pretrained weights: they cannot segment")
     pictures(opened, "weights-chosen")
     host.choose(ui.modelComboBox, "tiny")
     assert ui.applyButton.enabled
@@ -77,7 +77,7 @@ def test_they_learn_a_structure_from_nothing(opened, scan):
     ui.adaptSecondsSlider.value = 1
     host.pump()
     assert ui.adaptForecastLabel.text == \
-        "These weights Pretrained weights: press Add structure and draw one on about three slices."
+        "Pretrained weights: press Add structure and draw it on about three slices."
     assert not ui.adaptButton.enabled
     host.click(ui.nextSliceButton)
     assert "does not know the new structure yet" in ui.adaptMessageLabel.text
