@@ -293,3 +293,17 @@ def test_the_slicer_side_stays_without_torch_and_pydantic():
     code = "import sys, kaf.worker.client; print({'torch', 'pydantic', 'monai'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment())
     assert done.stdout.strip() == b"set()"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the interpreter is a shell script")
+@pytest.mark.parametrize("greeting", [
+    {"code": READY, "data": {"pid": 1, "versions": {"kaf": "0.0.1"}}}, {"pid": 1, "versions": {"kaf": "0.0.1"}},
+], ids=["with a code", "of an older version"])
+def test_a_worker_of_another_version_is_refused(tmp_path, greeting):
+    line = json.dumps({"id": 0, "event": "message", "text": "bereit", "level": "info", **greeting})
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho '{line}'\nexec cat > /dev/null\n")
+    python.chmod(0o755)
+    with Client(python=python, log=tmp_path / "log.txt") as client, \
+            pytest.raises(WorkerError, match=r"the kaf it finds is version 0\.0\.1"):
+        client.request("ping")
