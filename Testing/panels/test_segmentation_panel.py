@@ -88,7 +88,7 @@ def test_time_and_memory_are_told_before(panel, scan, pictures):
 
 
 def test_apply_gives_the_backends_labels(panel, scan, heart, library, pictures):
-    from KAFSegmentationLib.segment.SegmentationLogic import workerThreads
+    from KAFSegmentationLib.backend.Devices import workerThreads
 
     node = run(panel)
     settings = SegmentSettings(model=str(library / "tiny.safetensors"), threads=workerThreads())
@@ -298,7 +298,7 @@ def test_a_shipped_model_finds_the_heart(make_panel, monkeypatch, name):
 
 
 def test_a_core_is_left_to_slicer_where_there_are_more_than_two(monkeypatch):
-    from KAFSegmentationLib.segment.SegmentationLogic import workerThreads
+    from KAFSegmentationLib.backend.Devices import workerThreads
 
     for free, given, threads in ((8, None, 7), (3, None, 2), (2, None, 2), (1, None, 1), (5, "5", 5)):
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -16,7 +16,7 @@ import host
 from kaf.imaging.volume import Volume
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
-from KAFSegmentationLib.attention.MapColors import lab, regionColors
+from KAFSegmentationLib.scene.MapColors import lab, regionColors
 
 REGIONS = "Unsupervised clusters"
 COUNT = 5

@@ -13,8 +13,8 @@ from kaf.runtime.errors import DivergedError
 from kaf.runtime.message_codes import DATASET, FORECAST, NETWORK, STARTED_FROM
 from KAFPretrainLib.runs.RunSummary import RunSummary
 from KAFPretrainLib.widgets.Plurals import forCount
-from KAFSegmentationLib.segment.Forecast import roughTime
 from KAFSegmentationLib.widgets.PlainText import rich
+from KAFSegmentationLib.widgets.RoughTime import roughTime
 
 _RED = "#cf3b2e"
 

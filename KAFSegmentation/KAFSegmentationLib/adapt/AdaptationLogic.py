@@ -15,10 +15,11 @@ from KAFSegmentationLib.adapt.AdaptedModel import AdaptedModel
 from KAFSegmentationLib.adapt.AdaptRun import AdaptResult, AdaptRun, reviewKey
 from KAFSegmentationLib.adapt.Review import Review
 from KAFSegmentationLib.backend.Backend import Backend, InterpreterChoice, OnEvent
+from KAFSegmentationLib.backend.Devices import knownDevice, workerThreads
 from KAFSegmentationLib.backend.Models import cardOf
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.SegmentationLogic import OnDone, SegmentationLogic, knownDevice, workerThreads
+from KAFSegmentationLib.segment.SegmentationLogic import OnDone, SegmentationLogic
 from KAFSegmentationLib.widgets.Parameters import Parameters
 
 

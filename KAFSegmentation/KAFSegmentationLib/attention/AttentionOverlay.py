@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from KAFSegmentationLib.attention.MapColors import REGIONS, SCALE, MapColors
-from KAFSegmentationLib.attention.MapWriter import MapWriter
+from KAFSegmentationLib.scene.MapColors import REGIONS, SCALE, MapColors
+from KAFSegmentationLib.scene.MapWriter import MapWriter
 
 
 class AttentionOverlay:

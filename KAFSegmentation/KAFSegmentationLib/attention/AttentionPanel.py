@@ -16,11 +16,11 @@ from KAFSegmentationLib.attention.AttentionOverlay import AttentionOverlay
 from KAFSegmentationLib.attention.AttentionQuestion import Question, isInside, middle, scaleCount
 from KAFSegmentationLib.attention.AttentionViews import ATTENTION, HINTS, NAMES, TITLES, VIEWS, obstacle
 from KAFSegmentationLib.attention.KeypointMarkups import KeypointMarkups
-from KAFSegmentationLib.attention.MapColors import REGIONS, SCALE
 from KAFSegmentationLib.attention.SliceClicks import SliceClicks
 from KAFSegmentationLib.backend.Backend import Backend
+from KAFSegmentationLib.backend.Devices import knownDevice
+from KAFSegmentationLib.scene.MapColors import REGIONS, SCALE
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.SegmentationLogic import knownDevice
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
 from KAFSegmentationLib.widgets.Parameters import Parameters
 from KAFSegmentationLib.widgets.PlainText import tip

@@ -10,8 +10,8 @@ import numpy as np
 import slicer
 
 from kaf.modelfile.card import Card
+from KAFSegmentationLib.backend.Devices import workerThreads
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.SegmentationLogic import workerThreads
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from KAFSegmentationLib.attention.MapColors import rampColor
+from KAFSegmentationLib.scene.MapColors import rampColor
 
 _STEPS = 5
 _CHOSEN = (0.2, 0.9, 1.0)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
-from KAFSegmentationLib.segment.SegmentationLogic import DEVICES, knownDevice
+from KAFSegmentationLib.backend.Devices import DEVICES, knownDevice
 
 _NAMES = {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU"), "mps": _("Apple GPU")}
 

@@ -13,9 +13,10 @@ from slicer.i18n import tr as _
 from kaf.imaging.grid import canonical_grid
 from kaf.modelfile.card import Card
 from kaf.runtime.memory import free_memory
+from KAFSegmentationLib.backend.Devices import workerThreads
 from KAFSegmentationLib.backend.DeviceSelector import likelyDevice
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.SegmentationLogic import workerThreads
+from KAFSegmentationLib.widgets.RoughTime import roughTime
 
 _BATCH = 8  # slices at a time, the default of the settings
 # Measured on an AMD EPYC core with random networks of width 8, 16 and 32: pixels per second and per core times
@@ -88,15 +89,6 @@ def rememberSpeed(model: str, device: str, pixels: int, seconds: float) -> None:
     """Remembers the speed of a run on this computer."""
     if pixels > 0 and seconds > 0:
         qt.QSettings().setValue(_key(model, device), pixels / seconds)
-
-
-def roughTime(seconds: float) -> str:
-    """A duration, rounded: "about 12 s", "about 3 min", "about 1.5 h"."""
-    if seconds < 90:
-        return _("about {seconds} s").format(seconds=max(1, round(seconds)))
-    if seconds < 5400:
-        return _("about {minutes} min").format(minutes=round(seconds / 60))
-    return _("about {hours} h").format(hours=f"{seconds / 3600:.1f}")
 
 
 def _key(model, device):

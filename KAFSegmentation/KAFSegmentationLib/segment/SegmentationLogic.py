@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +15,8 @@ from slicer.util import VTKObservationMixin
 
 from kaf.modelfile.library import Entry
 from kaf.runtime.errors import Cancelled, InputError, KafError
-from kaf.runtime.threads import free_processors
 from KAFSegmentationLib.backend.Backend import Backend, InterpreterChoice, OnEvent, Ticket
+from KAFSegmentationLib.backend.Devices import knownDevice, workerThreads
 from KAFSegmentationLib.backend.Models import addModel, cardOf, findCard
 from KAFSegmentationLib.scene.ResultMemory import ResultMemory
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
@@ -258,20 +257,6 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
                               _("Load a scan and press Apply.")))
 
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
-
 def cancelled(subject: str) -> Cancelled:
     """The error of a run that a person stopped."""
     return Cancelled(subject, _("stopped"), _("Nothing was changed."))
-
-
-def knownDevice(name: str) -> str:
-    """The device, or "auto" for a name that another version may have written into the scene."""
-    return name if name in DEVICES else "auto"
-
-
-def workerThreads() -> int:
-    """All free processors but one, so that Slicer stays responsive; both of two; OMP_NUM_THREADS if it is set."""
-    free = free_processors()
-    return free - 1 if free > 2 and "OMP_NUM_THREADS" not in os.environ else free

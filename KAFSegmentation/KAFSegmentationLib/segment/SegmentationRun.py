@@ -11,8 +11,8 @@ from slicer.i18n import tr as _
 
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Progress
-from KAFSegmentationLib.attention.MapColors import REGIONS
-from KAFSegmentationLib.attention.MapWriter import MapWriter
+from KAFSegmentationLib.scene.MapColors import REGIONS
+from KAFSegmentationLib.scene.MapWriter import MapWriter
 from KAFSegmentationLib.scene.ResultMemory import ResultMemory
 from KAFSegmentationLib.scene.ResultOwner import isForeign, otherScanError
 from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter

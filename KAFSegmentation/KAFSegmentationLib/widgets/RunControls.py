@@ -6,8 +6,8 @@ import qt
 from slicer.i18n import tr as _
 
 from kaf.runtime.events import Progress
-from KAFSegmentationLib.segment.Forecast import roughTime
 from KAFSegmentationLib.widgets.PlainText import tip
+from KAFSegmentationLib.widgets.RoughTime import roughTime
 
 
 class RunControls:
