@@ -159,7 +159,7 @@ def test_a_device_that_disappears_in_the_middle_is_told_and_the_run_goes_on_else
     view = start_pretraining(module, tiny_pretraining(tmp_path))
     assert wait_for_end(view) == jobs.FAILED
     status = module.ui.pretrainStatusLabel.text
-    assert "the graphics card: stopped working, or is not there any more" in status
+    assert "GPU: failed or is no longer available" in status
     assert "Resume on another device" in status
     setup.before = ""
     module.ui.pretrainSettingsSection.collapsed = False

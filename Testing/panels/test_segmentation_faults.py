@@ -276,7 +276,7 @@ def test_a_worker_that_never_answers(make_panel, heart, tmp_path, monkeypatch):
     add_scan(heart)
     host.choose(panel.ui.inputSelector, "Heart")
     run_badly(panel)
-    assert "nothing was heard from the worker for 1 s and it was ended" in panel.ui.messageLabel.text
+    assert "nothing was heard from the worker for 1 s and it was stopped" in panel.ui.messageLabel.text
 
 
 def test_a_full_disk(panel, scan, monkeypatch):

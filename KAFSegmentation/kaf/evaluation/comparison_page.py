@@ -20,8 +20,8 @@ def comparison_page(cells: Sequence[Cell], arms: Sequence[str], baseline: str, f
     found = rows(cells, arms)
     parts = []
     if len(cells) < planned:
-        parts.append(report.notice("Not finished", [f"{len(cells)} of {planned} networks are there; run the command "
-                                                    "again to go on."]))
+        parts.append(report.notice("Not finished", [f"{len(cells)} of {planned} networks are trained; run the command "
+                                                    "again to continue."]))
     for few_shot in sorted({row.few_shot for row in found}):
         own = [row for row in found if row.few_shot == few_shot]
         best = max(row.dice.mean for row in own)
@@ -44,7 +44,7 @@ def _differences(cells: Sequence[Cell], arms: Sequence[str], baseline: str, few_
     if not found:
         return Markup()
     return report.table(
-        [Column(f"against {baseline}", numeric=False), Column("Dice", "mean ± standard error"), Column("better"),
+        [Column(f"compared with {baseline}", numeric=False), Column("Dice", "mean ± standard error"), Column("better"),
          Column("p", "Wilcoxon")],
         [[report.Cell(d.arm, d.arm), report.Cell(amount(d.mean, d.standard_error), d.mean,
                                                  alarming=d.mean < -d.standard_error),

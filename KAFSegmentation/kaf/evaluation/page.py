@@ -32,7 +32,7 @@ def evaluation_page(evaluation: Evaluation, on_event: OnEvent = ignore) -> str:
     parts = [_tiles(evaluation), *_notices(evaluation), _structures(evaluation), _charts(evaluation)]
     if pictures := worst_cases(evaluation, _WORST, on_event):
         parts.append(report.section(
-            "Where it goes wrong", report.gallery(*pictures),
+            "Worst cases", report.gallery(*pictures),
             report.legend([(s.label.name, s.label.colour) for s in evaluation.labels]),
             lead="The cases with the lowest Dice, each on the slice with the most voxels that disagree. "
             "Coloured: prediction. Dashed white: reference.",
@@ -169,14 +169,14 @@ def _dice(value: float) -> Cell:
 def _meanings(evaluation: Evaluation) -> Markup:
     within = _mm(evaluation)
     return report.section("What the numbers mean", report.definitions([
-        ("Dice (0 to 1)", "Overlap: twice the common volume over the sum of both. 1 is identical, 0 is "
-         "apart. Small structures lose more for the same shift of the border."),
+        ("Dice (0 to 1)", "Overlap: twice the common volume over the sum of both. 1: identical, 0: no "
+         "overlap. Small structures lose more for the same shift of the border."),
         ("HD95 (mm)", "95 % of each surface lies closer than this to the other surface. Lower is better; "
          "it shows outliers such as a stray island."),
-        ("ASSD (mm)", "Average distance between the two surfaces. Lower is better."),
+        ("ASSD (mm)", "Average symmetric distance between the two surfaces. Lower is better."),
         (f"NSD at {within} (0 to 1)", f"Share of both surfaces that lies within {within} of the other: what "
-         "a reader who accepts that tolerance would leave as it is."),
-        ("Volume bias (mL, %)", "Predicted minus reference volume. Positive: drawn too large on average."),
+         "a reader who accepts this tolerance would not correct."),
+        ("Volume bias (mL, %)", "Predicted minus reference volume. Positive: too large on average."),
         ("Pooled Dice (0 to 1)", "Dice over the voxels of all slices of all cases at once. Large cases weigh "
          "more; compare it only with numbers that are pooled too, such as those of the KAF paper."),
         ("Missed", "The reference has the structure, the prediction has nothing of it."),

@@ -128,7 +128,7 @@ class SlicePredictor:
         if not is_out_of_memory(error):
             raise error
         if self._left_the_gpu:
-            raise ResourceError("memory", "ran out on the GPU and then on the processor too",
+            raise ResourceError("memory", "ran out on the GPU and then on the CPU too",
                                 "Close other programs, or segment a smaller box of the scan.") from error
         on_a_gpu = self.place.device.type != "cpu" or is_about_a_gpu(error)
         empty_caches()

@@ -88,7 +88,7 @@ def card_from_json(text: str, source: object = "model card", header: dict[str, A
     """
     try:
         if not isinstance(text, str) or len(text) > _MAX_CARD:
-            raise ValueError("it is no text" if not isinstance(text, str) else f"it has {len(text)} characters")
+            raise ValueError("it is not text" if not isinstance(text, str) else f"it has {len(text)} characters")
         values = json.loads(text)
         card_check.check_card(values)
         if header is not None:

@@ -72,7 +72,7 @@ def load_tensors(path: Path) -> tuple[Card, dict[str, Tensor]]:
                          "The card was changed after the model was written; get the file again from its source.")
     if lost := _not_finite(tensors):
         raise ModelError(path, f"holds weights that are NaN or infinite ({lost})",
-                         "They would find nothing in any scan: get the file again, or train the model again.")
+                         "Such a model cannot segment anything: get the file again, or train the model again.")
     return card, {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
 
 

@@ -1,4 +1,4 @@
-"""Which cells of a feature map hold keypoints: colliding keypoints become one site with a count.
+"""Occupied cells: the cells of a feature map that hold keypoints; colliding keypoints become one site with a count.
 
 Two keypoints in one cell gather the same feature and the same position, so every layer gives them the same
 token: computing each occupied cell once, with its count as a weight, is exact and cheaper at coarse scales.
@@ -16,7 +16,11 @@ from kaf.imaging.pixels import nearest_pixel
 
 @dataclass(frozen=True)
 class OccupiedCells:
-    """Occupied cells of a (H, W) map for a batch of B slices with N keypoints each, M sites at most.
+    """The cells of a (H, W) feature map that hold at least one keypoint: the sites of the keypoint tokens.
+
+    For a batch of B slices with N keypoints each and at most M sites.  An example: of the keypoints (0, 0), (3, 2) and
+    (9, 9) at stride 4 the first two collide in cell (0, 0), so there are M = 2 sites with counts 2 and 1, and
+    ``inverse`` is (0, 0, 1).
 
     cells: (B, M) int64, row * W + column, 0 where padded; positions: (B, M, 2) float (row, column);
     counts: (B, M) float, keypoints per site, 0 where padded; inverse: (B, N) int64, site of each keypoint;
@@ -33,6 +37,7 @@ class OccupiedCells:
 
     @property
     def mask(self) -> Tensor:
+        """(B, M) bool, False where a site is padding."""
         return self.counts > 0
 
     def to_keypoints(self, values: Tensor) -> Tensor:
@@ -41,7 +46,7 @@ class OccupiedCells:
 
 
 def find_occupied_cells(keypoints: Tensor, mask: Tensor, stride: int, height: int, width: int) -> OccupiedCells:
-    """OccupiedCells of keypoints on the map that lies ``stride`` pixels apart.
+    """The occupied cells of a feature map whose cells lie ``stride`` pixels apart.
 
     Args:
         keypoints: (B, N, 2) float, (row, column) in pixels of the image; rounded to the nearest pixel, then

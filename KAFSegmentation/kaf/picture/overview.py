@@ -119,8 +119,8 @@ def overview(
         for k, pixels, part in zip(view.slices, plain, truths, strict=True)])
     _marks(page, grid, view, y - view.size[0])
     for given, heading, words, table in (
-        (attention, "Where the model looked", ("looked at: little", "much"), "looked"),
-        (uncertainty, "Where the model is unsure", ("sure", "unsure"), "unsure"),
+        (attention, "Attention", ("low", "high"), "looked"),
+        (uncertainty, "Uncertainty", ("low", "high"), "unsure"),
     ):
         if given is not None:
             seen = stretched(grid.to_canonical(given.voxels))
@@ -238,6 +238,6 @@ def _place(grid: Grid, index: int) -> str:
 
 
 def _amount(millilitres: float) -> str:
-    """A volume for reading, e.g. "132 mL" or "0.04 mL"."""
-    digits = 0 if millilitres >= 100 else 1 if millilitres >= 1 or millilitres == 0 else 2
+    """A volume for reading, e.g. "132.0 mL"; below 1 mL with two decimals, e.g. "0.04 mL"."""
+    digits = 1 if millilitres >= 1 or millilitres == 0 else 2
     return f"{millilitres:.{digits}f} mL"

@@ -21,7 +21,7 @@ from kaf.runtime.processes import end_tree, exit_name, own_group
 _SHORT_OF_MEMORY = (
     "Close other programs, crop the volume to the region you need or choose a smaller batch."
 )
-_AGAIN = "Run it again; a fresh worker is started. If it comes back, please report it with the log."
+_AGAIN = "Run it again; a new worker is started. If it happens again, please report it with the log."
 # What each signal or Windows status usually means: (what happened, what to do).
 _DEATHS = {
     "SIGKILL": ("was killed, most often by the system because memory ran out", _SHORT_OF_MEMORY),
@@ -30,19 +30,19 @@ _DEATHS = {
         "Free space in the temporary folder (or point TMPDIR at a larger disk) and run it again.",
     ),
     "SIGILL": (
-        "met an instruction that this processor does not have",
-        "Install a build of torch (and of the other libraries in the log) that is made for this processor.",
+        "used an instruction that this CPU does not support",
+        "Install a build of torch (and of the other libraries in the log) built for this CPU.",
     ),
     "SIGSEGV": ("crashed with a memory fault inside a compiled library", _AGAIN),
     "SIGABRT": ("was aborted by a compiled library", _AGAIN),
-    "SIGTERM": ("was ended from outside", "Run it again; a fresh worker is started."),
+    "SIGTERM": ("was terminated by another program", "Run it again; a new worker is started."),
     "0xC0000005": ("crashed with a memory fault inside a compiled library", _AGAIN),
     "0xC0000374": ("crashed with a memory fault inside a compiled library", _AGAIN),
     "0xC0000017": ("ran out of memory", _SHORT_OF_MEMORY),
     "0xC000012D": ("ran out of memory", _SHORT_OF_MEMORY),
     "0xC000001D": (
-        "met an instruction that this processor does not have",
-        "Install a build of torch (and of the other libraries in the log) that is made for this processor.",
+        "used an instruction that this CPU does not support",
+        "Install a build of torch (and of the other libraries in the log) built for this CPU.",
     ),
 }
 

@@ -58,20 +58,20 @@ class DivergedError(ResourceError):
 
 
 def lost_device(error: BaseException) -> ResourceError | None:
-    """The error in words where a library says that memory ran out or that a graphics card failed, else None."""
+    """The error in words where a library says that memory ran out or that a GPU failed, else None."""
     said = " ".join(str(error).split())
     if is_out_of_memory(error):
         told = f" ({said[:200]})" if said else ""
         if is_about_a_gpu(error):
-            return ResourceError("the graphics card", f"ran out of memory{told}", "Close other programs that use it, "
-                                 "take a smaller --batch or --patch, or another device.")
+            return ResourceError("GPU", f"ran out of memory{told}", "Close other programs that use it, "
+                                 "use a smaller --batch or --patch, or choose another device.")
         return ResourceError("memory", f"this computer ran out of memory{told}",
-                             "Close other programs, or take a smaller --batch or --patch.")
+                             "Close other programs, or use a smaller --batch or --patch.")
     if not is_gpu_failure(error):
         return None
-    return ResourceError("the graphics card", f"stopped working, or is not there any more ({said[:200]})",
-                         "Resume on another device, --device cpu for one; if it comes back, restart the computer or "
-                         "update the driver.")
+    return ResourceError("GPU", f"failed or is no longer available ({said[:200]})",
+                         "Resume on another device, for example with --device cpu. If it happens again, restart the "
+                         "computer or update the driver.")
 
 
 class WorkerError(KafError):

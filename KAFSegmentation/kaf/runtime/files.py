@@ -121,7 +121,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     if path.exists() and not overwrite:
         raise OutputError(path, "exists already", "Choose another name, or pass --overwrite to replace it.")
     if not path.parent.is_dir():
-        raise OutputError(path, f"the folder {path.parent} does not exist", "Make it, or mend the path.")
+        raise OutputError(path, f"the folder {path.parent} does not exist", "Create it, or correct the path.")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(path, *_WORDS[errno.EACCES])
     return path

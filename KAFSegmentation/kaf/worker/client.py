@@ -170,7 +170,7 @@ class Job:
 
     def _give_up(self, what: str) -> None:
         self._end(error=WorkerError(
-            self.verb, f"{what} and it was ended",
+            self.verb, f"{what} and it was stopped",
             f"Run it again, with a longer limit if this computer is busy. The log is {self._child.log}."))
 
     def _end(self, result: dict | None = None, error: KafError | None = None) -> None:

@@ -143,7 +143,7 @@ class Worker:
 
     def _function(self, verb: str) -> Verb:
         if verb not in self._verbs:
-            raise InputError(one_line(verb) or repr(verb), "is no verb of the worker",
+            raise InputError(one_line(verb) or repr(verb), "is not a verb of the worker",
                              f"It knows {', '.join(sorted(self._verbs))}.")
         module, _, name = self._verbs[verb].partition(":")
         return getattr(importlib.import_module(module), name)
@@ -175,7 +175,7 @@ def in_words(error: BaseException, verb: str) -> KafError:
         return error
     said = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
     if is_out_of_memory(error):
-        remedy = ("Close other programs that use the GPU, choose a smaller batch, or choose the processor as "
+        remedy = ("Close other programs that use the GPU, choose a smaller batch, or choose the CPU as "
                   "the device." if is_about_a_gpu(error) else
                   "Close other programs, crop the volume to the region you need or choose a smaller batch.")
         what = "the GPU" if is_about_a_gpu(error) else "this computer"
@@ -191,8 +191,8 @@ def in_words(error: BaseException, verb: str) -> KafError:
                              f"\"{sys.executable}\" -m pip install --upgrade {package}")
     if is_gpu_failure(error):
         return WorkerError(verb, f"the GPU stopped working ({said})",
-                           "Run it again, a fresh worker is started; if it comes back, choose the processor "
-                           "as the device or update the GPU driver.")
+                           "Run it again; a new worker is started. If it happens again, choose the CPU as the "
+                           "device or update the GPU driver.")
     return KafError(verb, f"the worker met an error it did not expect ({said})",
                     "Please report it with the worker's log, which has the details.")
 

@@ -51,7 +51,7 @@ def parsed(line: bytes) -> dict[str, Any]:
             return values
     except (ValueError, TypeError, KeyError, IndexError):
         pass
-    raise InputError("request", f"is no JSON object with a whole number 'id' and a 'verb': {line[:200]!r}",
+    raise InputError("request", f"is not a JSON object with a whole number 'id' and a 'verb': {line[:200]!r}",
                      "Send one such object per line.")
 
 
@@ -63,7 +63,7 @@ def request_of(values: dict[str, Any], cache: dict[Any, Any]) -> Request:
     """
     for name, kind in _PARTS.items():
         if not isinstance(values.get(name, kind()), kind):
-            raise InputError("request", f"its '{name}' is no {'object' if kind is dict else 'text'}", _SHAPE)
+            raise InputError("request", f"its '{name}' is not {'an object' if kind is dict else 'text'}", _SHAPE)
     if json_files.holds_nul(values):
         raise InputError("request", "holds a NUL character, which no path or name has", _SHAPE)
     volumes = {name: _volume(name, item) for name, item in values.get("arrays", {}).items()}
@@ -113,5 +113,5 @@ def table_of(name: str) -> dict[str, str]:
 
 
 def _no_table(name: str, why: str) -> SettingsError:
-    return SettingsError("--verbs", f"{name!r} names no table of verbs ({why})",
+    return SettingsError("--verbs", f"{name!r} does not name a table of verbs ({why})",
                          'Give MODULE:TABLE, where TABLE is a dictionary {"verb": "module:function"}.')

@@ -69,8 +69,8 @@ def test_segment_writes_what_it_says(kaf, scan, model):
      "memory: this computer ran out of memory ("),
     (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory: this computer ran out of memory ("),
     (MemoryError(), "memory: this computer ran out of memory. Close"),
-    (RuntimeError("MPS backend out of memory (max allowed: 6.80 GB)"), "the graphics card: ran out of memory (MPS"),
-    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "the graphics card: ran out of memory (CUDA"),
+    (RuntimeError("MPS backend out of memory (max allowed: 6.80 GB)"), "GPU: ran out of memory (MPS"),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "GPU: ran out of memory (CUDA"),
 ], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "")
 def test_memory_that_ran_out_is_told_in_words(kaf, scan, model, monkeypatch, error, words):
     def full(*_):

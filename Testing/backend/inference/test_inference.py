@@ -228,13 +228,14 @@ def test_in_the_end_the_processor_goes_on():
     assert network.seen[:4] == [4, 2, 1, 1]
     assert predictor.place.device.type == "cpu"
     assert "ran out of memory" in predictor.place.reason
-    words = [event.text.split("continuing with ")[1] for event in events]
-    assert words == ["2 slices at a time.", "1 slice at a time.", "the processor."]
+    words = [event.text.partition(": ")[2] for event in events]
+    assert words == ["continuing with 2 slices at a time.", "continuing with 1 slice at a time.",
+                     "continuing on the CPU."]
 
 
 def test_the_processor_is_the_last_resort():
     network = Failing(*[no_memory() for _ in range(9)])
-    with pytest.raises(ResourceError, match="ran out on the GPU and then on the processor"):
+    with pytest.raises(ResourceError, match="ran out on the GPU and then on the CPU"):
         run_failing(network, 4)
     assert network.seen == [4, 2, 1, 1]
 

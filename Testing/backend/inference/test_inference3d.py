@@ -164,5 +164,5 @@ def test_memory_that_runs_out_means_fewer_patches_then_words(monkeypatch):
     _, found = predict(some_image(), Short(), batch=16, on_event=said.append)
     assert torch.allclose(found, predict(some_image())[1], atol=1e-5)
     assert "emptied" in said
-    with pytest.raises(ResourceError, match="processor too"):
+    with pytest.raises(ResourceError, match="CPU too"):
         predict(some_image(), Short(always=True), batch=8)

@@ -155,7 +155,7 @@ def test_overview_of_a_phantom_is_written_as_it_is_returned(tmp_path, words):
     for label in card:
         assert near(sheet, label.colour).sum() > 300, label.name
     assert {"Case 1", "Structures", "reference"} <= set(words)
-    assert {"Where the model looked", "looked at: little", "much"} <= set(words)
+    assert {"Attention", "low", "high"} <= set(words)
     assert [word for word in words if word.startswith("slice ")] == [f"slice {k} of 6" for k in (2, 4, 6)]
     again = overview(image, truth, card, path=path)
     assert np.array_equal(cv2.imread(str(path))[..., ::-1], again), "an existing picture is replaced"
@@ -234,7 +234,7 @@ def test_uncertainty_gets_a_row_of_its_own(words):
     unsure = Volume((truth.voxels == 2).astype(np.float32), truth.affine)
     one, two = overview(image, truth, LABELS), overview(image, truth, LABELS, uncertainty=unsure)
     three = overview(image, truth, LABELS, unsure, uncertainty=unsure)
-    assert "Where the model is unsure" in words
+    assert "Uncertainty" in words
     assert two.shape[0] - one.shape[0] == three.shape[0] - two.shape[0] > 200
 
 

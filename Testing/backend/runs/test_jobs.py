@@ -116,9 +116,9 @@ def test_the_learning_rate_is_that_of_the_settings_in_the_folder(begin, text, ra
 
 
 @pytest.mark.parametrize(("what", "words"), [
-    ("LostCard", "the graphics card: stopped working, or is not there any more (CUDA error: device lost)"),
+    ("LostCard", "GPU: failed or is no longer available (CUDA error: device lost)"),
     ("LostCard", "Resume on another device"),
-    ("FullCard", "the graphics card: ran out of memory (CUDA error: out of memory)"),
+    ("FullCard", "GPU: ran out of memory (CUDA error: out of memory)"),
     ("InputError", "scan.nii: is broken. Mend it."),
     ("RuntimeError", "RuntimeError: inside torch"),
 ])

@@ -171,13 +171,13 @@ def test_submitting_tells_it_at_once(home, run, monkeypatch, capsys):
 
 
 def no_memory(*_, **__):
-    raise ResourceError("the graphics card", "ran out of memory", "Take a smaller batch.")
+    raise ResourceError("GPU", "ran out of memory", "Use a smaller batch.")
 
 
 @pytest.mark.parametrize(("where", "error"), [
     ("make_plan", InputError("a scan", "cannot be read", "Check it.")),
     ("open_cache", OutputError("the cache", "is full", "Free some space.")),
-    ("_task", ResourceError("the graphics card", "ran out of memory", "Take a smaller batch.")),
+    ("_task", ResourceError("GPU", "ran out of memory", "Use a smaller batch.")),
     ("Loop.run", RuntimeError("inside torch")),
     ("make_plan", KeyboardInterrupt()),
 ], ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value)

@@ -101,7 +101,7 @@ def test_what_the_worker_survives_leaves_it_running(client):
         assert type(caught.value) is expected
         assert "Traceback" in job.detail
     assert str(caught.value).startswith("fail: the worker met an error it did not expect (RuntimeError: odd)")
-    with pytest.raises(InputError, match=r"^nosuch: is no verb .* echo"):
+    with pytest.raises(InputError, match=r"^nosuch: is not a verb .* echo"):
         client.request("nosuch")
     with pytest.raises(ResourceError, match="a_package_nobody_has is not installed") as caught:
         client.request("missing")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from worker_toys import environment
 
-NOT_A_REQUEST = "request: is no JSON object with a whole number 'id' and a 'verb'"
+NOT_A_REQUEST = "request: is not a JSON object with a whole number 'id' and a 'verb'"
 LINES = {
     "empty": (b"", NOT_A_REQUEST), "words": (b"hello", NOT_A_REQUEST), "number": (b"7", NOT_A_REQUEST),
     "nested": (b"[" * 10_000, NOT_A_REQUEST), "nested object": (b'{"id":' * 10_000, NOT_A_REQUEST),
@@ -20,12 +20,13 @@ LINES = {
     "longer than any request": (b'{"id": 1, "verb": "' + b"a" * (17 << 20) + b'"}', NOT_A_REQUEST),
 }
 REQUESTS = {
-    "verb": ({"verb": "nothing"}, "nothing: is no verb of the worker"),
-    "no verb": ({"verb": ""}, "'': is no verb of the worker"), "control": ({"verb": "a\x1b[31mb"}, "ab: is no verb"),
-    "verb of half a character": ({"verb": "\ud800"}, "is no verb of the worker"),
-    "arrays": ({"arrays": [1]}, "its 'arrays' is no object"),
-    "settings": ({"settings": "a"}, "'settings' is no object"),
-    "folder": ({"folder": 3}, "its 'folder' is no text"), "NUL": ({"folder": "a\0b"}, "holds a NUL character"),
+    "verb": ({"verb": "nothing"}, "nothing: is not a verb of the worker"),
+    "no verb": ({"verb": ""}, "'': is not a verb of the worker"),
+    "control": ({"verb": "a\x1b[31mb"}, "ab: is not a verb"),
+    "verb of half a character": ({"verb": "\ud800"}, "is not a verb of the worker"),
+    "arrays": ({"arrays": [1]}, "its 'arrays' is not an object"),
+    "settings": ({"settings": "a"}, "'settings' is not an object"),
+    "folder": ({"folder": 3}, "its 'folder' is not text"), "NUL": ({"folder": "a\0b"}, "holds a NUL character"),
     "array": ({"arrays": {"image": None}}, "image: cannot be taken over"),
     "no path": ({"arrays": {"image": {"affine": 1}}}, "image: cannot be taken over"),
     "missing": ({"arrays": {"image": {"path": "/none.npy", "affine": []}}}, "/none.npy: does not exist"),
@@ -101,7 +102,7 @@ def test_verbs_that_are_not_there(table, words, start):
     assert done.stderr.startswith(b"kaf")
     assert done.stderr.count(b"\n") == 1
     said = done.stderr.decode()
-    assert said.startswith(f"kaf: --verbs: '{table}' names no table of verbs (")
+    assert said.startswith(f"kaf: --verbs: '{table}' does not name a table of verbs (")
     assert words in said
     assert said.endswith('). Give MODULE:TABLE, where TABLE is a dictionary {"verb": "module:function"}.\n')
 
