@@ -92,14 +92,19 @@ def test_a_large_volume_is_sampled_from_everywhere(slices):
     assert scale == pytest.approx(inside.std(), rel=0.02)
 
 
-@pytest.mark.parametrize(("order", "flips"), STORAGES)
-def test_a_large_scan_is_prepared_alike_however_it_is_stored(order, flips):
+@pytest.fixture(scope="module")
+def large():
+    """A scan of which only some voxels are looked at for its intensities, and its prepared image."""
     voxels = np.random.default_rng(0).integers(0, 900, (7, 1000, 900)).astype(np.int16)
     scan = Volume(voxels, np.diag([-1.0, -1.0, 8.0, 1.0]))
-    points = KeypointSettings(limit=4)
-    plain = prepare(scan, None, "largest-spacing", TISSUE, points)
-    other = prepare(stored(scan, order, flips), None, "largest-spacing", TISSUE, points)
-    assert np.array_equal(plain.image, other.image)
+    return scan, prepare(scan, None, "largest-spacing", TISSUE, KeypointSettings(limit=4)).image
+
+
+@pytest.mark.parametrize(("order", "flips"), STORAGES)
+def test_a_large_scan_is_prepared_alike_however_it_is_stored(large, order, flips):
+    scan, image = large
+    other = prepare(stored(scan, order, flips), None, "largest-spacing", TISSUE, KeypointSettings(limit=4))
+    assert np.array_equal(image, other.image)
 
 
 def test_prepared_slices():
