@@ -1,4 +1,4 @@
-# make demo    segment a made-up heart (or INPUT=scan.nii.gz, MODEL=name) and draw what was found
+# make demo    segment a synthetic heart (or INPUT=scan.nii.gz, MODEL=name) and draw what was found
 # make test    the whole suite
 # make check   ruff, mypy and the layers (import-linter)
 # make format  sort imports and apply safe fixes

@@ -19,6 +19,9 @@ from slicer.ScriptedLoadableModule import (
 # imported when the panel is made, not with this file.
 
 
+HELP_PAGE = "https://github.com/KAF-maintainers/SlicerKAFSegmentation/blob/main/Docs/tutorial-pretraining.md"
+
+
 class KAFPretrain(ScriptedLoadableModule):
     """Name, place in the module list and help."""
 
@@ -32,7 +35,7 @@ class KAFPretrain(ScriptedLoadableModule):
             "From a folder of scans to a model of your own: scan the folder, pretrain on unlabelled scans, fine-tune "
             "on a few labelled ones, and evaluate the model by patient. Runs continue when Slicer is closed and are "
             "found again. Nothing leaves this computer. For research, not for diagnosis."
-        ) + self.getDefaultModuleDocumentationLink()
+        ) + f'<p><a href="{HELP_PAGE}">{_("Tutorial and documentation")}</a></p>'
         parent.acknowledgementText = _(
             "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "
             "Image Segmentation with Limited Annotation, NeurIPS 2023. This is an independent implementation."

@@ -17,6 +17,8 @@ from KAFSegmentationLib.scene.SampleDataSources import registerSampleData
 from KAFSegmentationLib.scene.Terminology import loadTerminology
 from KAFSegmentationLib.setup.Setup import Setup
 
+HELP_PAGE = "https://github.com/KAF-maintainers/SlicerKAFSegmentation/blob/main/Docs/tutorial.md"
+
 
 class KAFSegmentation(ScriptedLoadableModule):
     """Name, place in the module list and help."""
@@ -32,7 +34,7 @@ class KAFSegmentation(ScriptedLoadableModule):
             "Correct and adapt, correct a few slices or draw a new structure on a few: the model learns from them, "
             "segments the other slices and keeps yours as drawn. Other segments are never changed. Nothing leaves this "
             "computer. For research, not for diagnosis."
-        ) + self.getDefaultModuleDocumentationLink()
+        ) + f'<p><a href="{HELP_PAGE}">{_("Tutorial and documentation")}</a></p>'
         parent.acknowledgementText = _(
             "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "
             "Image Segmentation with Limited Annotation, NeurIPS 2023. An independent implementation."

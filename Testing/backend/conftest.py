@@ -31,7 +31,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def scan() -> Volume:
-    """A made-up heart of five slices."""
+    """A synthetic heart of five slices."""
     from kaf.phantom.heart import cardiac_phantom
 
     return cardiac_phantom(3, slices=5, size=64, spacing=2.5)[0]

@@ -1,4 +1,4 @@
-"""Draws the pictures of Docs/tutorial-pretraining.md: the panel of KAFPretrain on the test host, on the made-up hearts.
+"""Draws the pictures of Docs/tutorial-pretraining.md: the KAFPretrain panel on the test host, with synthetic hearts.
 
     .venv/bin/python Testing/panels/draw_pretraining.py [--minutes 3]
 

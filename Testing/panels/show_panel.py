@@ -30,7 +30,7 @@ def without_display(environment=os.environ, system=sys.platform, find_library=ct
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--input", type=Path, help="a scan; a made-up heart unless given")
+    parser.add_argument("--input", type=Path, help="a scan; a synthetic heart unless given")
     parser.add_argument("--model", default="cardiac-mr-sax")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the picture goes")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The folder of made-up hearts in Sample Data: made once, opened, chosen in the panel."""
+"""The folder of synthetic hearts in Sample Data: made once, opened, chosen in the panel."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The made-up hearts of Sample Data: offered as Slicer wants it, drawn in another Python, on the right voxels."""
+"""The synthetic hearts of Sample Data: offered as Slicer wants it, drawn in another Python, on the right voxels."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A folder of made-up hearts with labels for some of them: to try everything out where there are no scans at hand."""
+"""A folder of synthetic hearts with labels for some of them: to try everything out where there are no scans at hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_example(folder: str | Path, cases: int = 16, labelled: int = 10, slices
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(folder, "is not an empty folder", "Choose a new or an empty folder for the made-up hearts.")
+        raise OutputError(folder, "is not an empty folder", "Choose a new or an empty folder for the synthetic hearts.")
     ticker = Ticker(on_event, "making up hearts", cases)
     try:
         for part in ("images", "labels"):
@@ -38,7 +38,7 @@ def make_example(folder: str | Path, cases: int = 16, labelled: int = 10, slices
             if index < labelled:
                 write_labels(folder / "labels" / name, labels, ())
             ticker.update(index + 1)
-        words = {"name": "made-up hearts", "labels": {str(value): name for value, name in LABELS.items()}}
+        words = {"name": "synthetic hearts", "labels": {str(value): name for value, name in LABELS.items()}}
         atomic_write(folder / "dataset.json", json.dumps(words, indent=1) + "\n")
     except OSError as error:
         raise OutputError(folder, *write_problem(error)) from error

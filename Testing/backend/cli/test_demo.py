@@ -1,4 +1,4 @@
-"""The demonstration: a made-up heart with known truth, or the user's own scan; files, words and numbers."""
+"""The demonstration: a synthetic heart with known truth, or the user's own scan; files, words and numbers."""
 
 from __future__ import annotations
 

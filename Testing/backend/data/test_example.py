@@ -1,4 +1,4 @@
-"""A made-up folder is one that KAF understands without a problem."""
+"""A synthetic folder is one that KAF understands without a problem."""
 
 from __future__ import annotations
 

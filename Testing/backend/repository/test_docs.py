@@ -45,3 +45,11 @@ def test_messages_that_are_explained_are_those_that_are_given():
     quoted = re.findall(r'\*\*"([^"]+)"', re.sub(r"\s+", " ", page))
     assert len(quoted) > 20
     assert [words for words in quoted if words not in sources] == []
+
+
+@pytest.mark.parametrize("module", ["KAFSegmentation/KAFSegmentation.py", "KAFPretrain/KAFPretrain.py"])
+def test_the_help_of_a_module_leads_to_a_page_of_the_repository(module):
+    home = re.search(r'EXTENSION_HOMEPAGE "([^"]+)"', (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
+    pages = re.findall(rf'"{re.escape(home)}/blob/main/([^"]+)"', (ROOT / module).read_text(encoding="utf-8"))
+    assert pages
+    assert all((ROOT / page).is_file() for page in pages)
