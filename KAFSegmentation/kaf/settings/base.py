@@ -34,14 +34,14 @@ class Settings(BaseModel):
                     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(cls.model_fields)}"
                     raise ValueError(f"unknown setting '{key}'; {hint}")
                 if json_files.holds_nul(values[key]):
-                    raise ValueError(f"'{key}' holds a NUL character, which no path and no name has")
+                    raise ValueError(f"'{key}' contains a NUL character, which no path or name can have")
         return values
 
 
 def _values_of_labels(names: dict[int, str]) -> dict[int, str]:
     wrong = [value for value in names if not 1 <= value <= 255]
     if wrong:
-        raise ValueError(f"{wrong[0]} is no value of a label; they are 1 to 255, and 0 is the background")
+        raise ValueError(f"{wrong[0]} is not a valid label value; labels are 1 to 255, and 0 is the background")
     return names
 
 
@@ -70,7 +70,7 @@ def build(cls: type[S], values: dict[str, Any], source: object = "settings") -> 
                             f"See `kaf {cls.verb()} --help` for every setting and its range.") from error
     except UnicodeEncodeError as error:  # from inside pydantic
         raise SettingsError(source, "is not valid UTF-8",
-                            "Write it anew, in UTF-8.") from error
+                            "Save it as UTF-8.") from error
 
 
 def load_values(path: str | Path) -> dict[str, Any]:

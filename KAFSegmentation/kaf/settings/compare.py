@@ -55,7 +55,7 @@ class CompareSettings(RunSettings):
         if not names:
             raise ValueError("name at least one arm")
         if self.baseline and self.baseline not in names:
-            raise ValueError(f"baseline '{self.baseline}' is none of the arms: {', '.join(names)}")
+            raise ValueError(f"baseline '{self.baseline}' is not one of the arms: {', '.join(names)}")
         for name in self.methods:
             base = name.removesuffix("+unlabelled")
             if base not in (SCRATCH, PLAIN, PLAIN_LARGE):

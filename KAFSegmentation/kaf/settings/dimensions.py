@@ -22,10 +22,10 @@ def small_batches(settings: S) -> S:
     if settings.network is None or settings.network.dimensions == 2:
         return settings
     if settings.slice_context:
-        raise SettingsError("slice_context", "is for networks that see slices; a 3-D network sees patches",
+        raise SettingsError("slice_context", "applies to 2-D networks; a 3-D network sees patches",
                             "Leave it out with network.dimensions 3.")
     if isinstance(settings, FinetuneSettings) and settings.unlabelled:
-        raise SettingsError("unlabelled", "mixes slices, and a 3-D network sees patches",
+        raise SettingsError("unlabelled", "mixes slices, but a 3-D network sees patches",
                             "Leave it out with network.dimensions 3; pretrain on these scans with --method pgl.")
     if "batch" in settings.model_fields_set:
         return settings

@@ -82,5 +82,5 @@ class FinetuneSettings(RunSettings):
     @model_validator(mode="after")
     def _one_budget(self) -> FinetuneSettings:
         if self.resume and self.overwrite:
-            raise ValueError("resume and overwrite exclude each other")
+            raise ValueError("resume and overwrite cannot be combined")
         return self

@@ -62,7 +62,7 @@ class NetworkSettings(Settings):
     def _fits_dimensions(self) -> NetworkSettings:
         if self.dimensions == 2:
             if self.patch or self.strides or self.kernels:
-                raise ValueError("patch, strides and kernels of the network go with dimensions 3")
+                raise ValueError("patch, strides and kernels of the network require dimensions 3")
             return self
         if self.kind != "dynunet":
             raise ValueError(f"kind {self.kind} has no 3-D form; with dimensions 3 use dynunet")
@@ -71,11 +71,11 @@ class NetworkSettings(Settings):
         if len(self.strides) != len(self.kernels):
             raise ValueError(f"{len(self.strides)} strides for {len(self.kernels)} kernels")
         if self.strides and (len(self.strides) < 3 or self.strides[0] != (1, 1, 1)):
-            raise ValueError("strides are those of three stages or more, of which the first keeps the size (1, 1, 1)")
+            raise ValueError("strides must cover at least three stages, the first of them (1, 1, 1)")
         if any(not 1 <= step <= 2 for stage in self.strides for step in stage):
-            raise ValueError("every stride is 1 or 2")
+            raise ValueError("every stride must be 1 or 2")
         if any(side not in (1, 3) for stage in self.kernels for side in stage):
-            raise ValueError("every side of a kernel is 1 or 3")
+            raise ValueError("every kernel size must be 1 or 3")
         return self
 
     @property

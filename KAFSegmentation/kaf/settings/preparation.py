@@ -30,5 +30,5 @@ class NormalisationSettings(Settings):
         if self.high <= self.low:
             raise ValueError(f"normalisation: high {self.high} must be above low {self.low}")
         if self.kind == "tissue" and not 0 <= self.low < self.high <= 100:
-            raise ValueError(f"normalisation: percentiles {self.low} and {self.high} must lie in 0..100")
+            raise ValueError(f"normalisation: percentiles {self.low} and {self.high} must be between 0 and 100")
         return self

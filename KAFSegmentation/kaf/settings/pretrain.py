@@ -66,7 +66,7 @@ class _PretrainSettings(RunSettings):
     minutes: float | None = Field(None, gt=0, le=1e6, description="training time in minutes; default: 30 unless steps "
                                                                   "or epochs are given")
     labelled: str = Field("", description="folder of a few labelled cases, to monitor whether pretraining helps")
-    probe_every: float = Field(5.0, gt=0, description="minutes between two evaluations on the labelled cases, with "
+    probe_every: float = Field(5.0, gt=0, description="minutes between evaluations on the labelled cases, each with "
                                                       "pictures")
     checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights and the sampling")
@@ -101,7 +101,7 @@ class _PretrainSettings(RunSettings):
     @model_validator(mode="after")
     def _consistent(self) -> _PretrainSettings:
         if self.resume and self.overwrite:
-            raise ValueError("resume and overwrite exclude each other")
+            raise ValueError("resume and overwrite cannot be combined")
         return self
 
     @property

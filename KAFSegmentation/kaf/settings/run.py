@@ -19,8 +19,8 @@ class RunSettings(Settings):
 
     device: Device = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
                            description="auto, cpu, cuda, cuda:1, mps")
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads, at most those that are free; 0: one per physical "
-                                                       "core")
+    threads: int = Field(0, ge=0, le=1024, description="number of CPU threads, limited to those available; 0: one per "
+                                                       "physical core")
     precision: Precision = Field("auto", description="auto: bf16 where the device supports it natively, else fp32")
     batch: int = Field(8, ge=1, le=1024, description="slices per batch")
 

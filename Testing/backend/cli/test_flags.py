@@ -73,7 +73,7 @@ def test_the_module_runs_and_tells_its_version():
     (["segment", "scan", "--model", "m", "--roi", "1", "2"], "roi"),
     (["segment", "scan", "--model", "m", "--device", "gpu"], "device"),
     (["explain", "scan", "--model", "m", "--direction", "up"], "saliency"),
-    (["finetune", "d", "--output", "o", "--resume", "--overwrite"], "exclude each other"),
+    (["finetune", "d", "--output", "o", "--resume", "--overwrite"], "cannot be combined"),
     (["evaluate", "only-one"], "REFERENCE"),
     (["demo", "--sed", "1"], "did you mean --seed?"),
     (["models"], "list, show, add, export, remove"),

@@ -144,9 +144,9 @@ def test_the_model_file_makes_the_same_network_again(tmp_path):
 
 @pytest.mark.parametrize(("values", "words"), [
     ({"dimensions": 3, "kind": "kaf"}, "kind kaf has no 3-D form"), ({"dimensions": 4}, "less than or equal to 3"),
-    ({"patch": (8, 8, 8)}, "go with dimensions 3"), ({"dimensions": 3, "patch": (1, 8, 8)}, "too small"),
+    ({"patch": (8, 8, 8)}, "require dimensions 3"), ({"dimensions": 3, "patch": (1, 8, 8)}, "too small"),
     ({"dimensions": 3, "strides": ((1, 1, 1),) * 3}, "3 strides for 0 kernels"),
-    ({"dimensions": 3, "strides": ((2, 2, 2),) * 3, "kernels": ((3, 3, 3),) * 3}, "first keeps the size"),
+    ({"dimensions": 3, "strides": ((2, 2, 2),) * 3, "kernels": ((3, 3, 3),) * 3}, "the first of them"),
     ({"dimensions": 3, "strides": ((1, 1, 1), (1, 3, 3), (1, 1, 1)), "kernels": ((3, 3, 3),) * 3}, "1 or 2"),
     ({"dimensions": 3, "strides": ((1, 1, 1), (1, 2, 2), (1, 1, 1)), "kernels": ((3, 3, 2),) * 3}, "1 or 3")])
 def test_settings_that_make_no_network_are_told(values, words):

@@ -78,9 +78,9 @@ def test_a_misspelt_setting_inside_another_is_found():
     ({"network": {"token_width": 10, "heads": 4}}, "network: token_width 10 is not a multiple of heads 4"),
     ({"network": {"width": 2}}, "network.width: Input should be greater than or equal to 4"),
     ({"normalisation": {"low": 60, "high": 40}}, "normalisation: high 40.0 must be above low 60.0"),
-    ({"normalisation": {"low": -5}}, "normalisation: percentiles -5.0 and 99.5 must lie in 0..100"),
-    ({"normalisation": {"high": 300}}, "normalisation: percentiles 0.5 and 300.0 must lie in 0..100"),
-    ({"resume": True, "overwrite": True}, "resume and overwrite exclude each other"),
+    ({"normalisation": {"low": -5}}, "normalisation: percentiles -5.0 and 99.5 must be between 0 and 100"),
+    ({"normalisation": {"high": 300}}, "normalisation: percentiles 0.5 and 300.0 must be between 0 and 100"),
+    ({"resume": True, "overwrite": True}, "resume and overwrite cannot be combined"),
 ])
 def test_a_value_out_of_its_range_is_named(values, words):
     with pytest.raises(SettingsError, match=f"^settings: .*{words}"):

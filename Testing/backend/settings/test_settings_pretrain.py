@@ -170,7 +170,7 @@ def test_presets_on_the_command_line(tmp_path):
     ({"bim": {"alpha": 1.2}}, "bim.alpha: Input should be less than or equal to 1"),
     ({"mae": {"hidden": 1.0}}, "mae.hidden: Input should be less than 1"),
     ({"bim": {"window": 4}}, "bim.window: .*odd"),
-    ({"resume": True, "overwrite": True}, "resume and overwrite exclude each other"),
+    ({"resume": True, "overwrite": True}, "resume and overwrite cannot be combined"),
 ])
 def test_a_wrong_value_is_named(values, words):
     with pytest.raises(SettingsError, match=words):
