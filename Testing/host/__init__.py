@@ -70,7 +70,7 @@ _LATER = {
     "pump": "actions",
     "qt_messages": "quiet",
     "screenshot": "actions",
-    "seen": "seen",
+    "seen": "screen",
     "take_errors": "errors",
     "type_text": "actions",
     "wait_until": "actions",

@@ -11,7 +11,7 @@ from PySide6.QtCore import QCoreApplication, QDeadlineTimer, QEvent, QEventLoop,
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QWidget
 
-from .seen import seen
+from .screen import seen
 from .views.slice_view import qMRMLSliceView, qMRMLSliceWidget
 from .views.three_d_view import qMRMLThreeDView, qMRMLThreeDWidget
 from .widgets.node_selector import innerComboBox, qMRMLNodeComboBox

@@ -112,20 +112,3 @@ def test_a_removed_volume_is_freed(scene, selector):
     scene.RemoveNode(node)
     del node
     assert gone() is None
-
-
-def test_checkable_selector(scene):
-    widget = slicer.qMRMLCheckableNodeComboBox()
-    widget.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-    widget.setMRMLScene(scene)
-    first, second = add(scene, "a"), add(scene, "b")
-    seen = []
-    widget.connect("checkedNodesChanged()", lambda: seen.append(len(widget.checkedNodes())))
-    widget.check(second)
-    widget.check(second)
-    widget.setCheckState(first, qt.Qt.Checked)
-    assert seen == [1, 2]
-    assert widget.allChecked()
-    widget.uncheck(first)
-    assert widget.checkedNodes() == [second]
-    assert widget.uncheckedNodes() == [first]

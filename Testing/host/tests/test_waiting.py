@@ -24,6 +24,7 @@ def test_what_the_panel_shows_is_told(toy):
     toy.ui.messageLabel.text = "The scan is too small."
     toy.ui.logText.setPlainText("\n".join(f"line {number}" for number in range(40)))
     text = vain()
+    assert text.endswith(host.seen())
     assert text.startswith("after 0 s still waiting for the end:")
     assert "label 'messageLabel': The scan is too small." in text
     assert "line 39" in text

@@ -1,8 +1,7 @@
 """The small CTK widgets that differ little from Qt's own."""
 
 from PySide6.QtCore import Property, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPixmap
-from PySide6.QtWidgets import QCheckBox, QColorDialog, QComboBox, QMessageBox, QPushButton
+from PySide6.QtWidgets import QCheckBox, QComboBox, QMessageBox, QPushButton
 
 from .declare import standIn, stored
 
@@ -54,52 +53,6 @@ class ctkCheckablePushButton(ctkPushButton):
     checkBoxControlsButton = stored("checkBoxControlsButton", bool, True)
     checkBoxControlsButtonToggleState = stored("checkBoxControlsButtonToggleState", bool, True)
     checkBoxUserCheckable = stored("checkBoxUserCheckable", bool, True)
-
-
-@standIn
-class ctkColorPickerButton(QPushButton):
-    """A button that shows a colour and opens a dialog to choose another."""
-
-    colorChanged = Signal(QColor)
-    colorNameChanged = Signal(str)
-
-    def __init__(self, *arguments):
-        super().__init__(*(a for a in arguments if not isinstance(a, QColor | str)))
-        self._color = next((a for a in arguments if isinstance(a, QColor)), QColor(Qt.black))
-        self.clicked.connect(self.changeColor)
-        self._show()
-
-    @Property(QColor, notify=colorChanged, user=True)
-    def color(self):
-        return self._color
-
-    @color.setter
-    def color(self, color):
-        self.setColor(color)
-
-    displayColorName = stored("displayColorName", bool, True, "_show")
-
-    def setColor(self, color):
-        color = QColor(color)
-        if color != self._color:
-            self._color = color
-            self._show()
-            self.colorChanged.emit(color)
-            self.colorNameChanged.emit(color.name())
-
-    def setDisplayColorName(self, display):
-        self.displayColorName = display
-
-    def changeColor(self):
-        color = QColorDialog.getColor(self._color, self)
-        if color.isValid():
-            self.setColor(color)
-
-    def _show(self) -> None:
-        swatch = QPixmap(16, 16)
-        swatch.fill(self._color)
-        self.setIcon(QIcon(swatch))
-        self.setText(self._color.name() if self.displayColorName else "")
 
 
 @standIn
