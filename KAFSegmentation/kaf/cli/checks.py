@@ -11,7 +11,7 @@ from kaf.runtime.files import check_output
 
 
 def check_paths(inputs: Sequence[str], outputs: Iterable[Path], overwrite: bool, model: str) -> None:
-    """What can be told before any work: results may be written, none is an input itself, the model exists."""
+    """Whether results may be written, none of them is an input, and the model exists."""
     for path in outputs:
         check_output(path, overwrite)
         if path.exists() and any(Path(file).exists() and path.samefile(file) for file in inputs):

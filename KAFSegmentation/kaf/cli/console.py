@@ -1,4 +1,4 @@
-"""What a run says on a terminal: a bar with the time left, words on stderr; or JSON lines on stdout."""
+"""What a run prints: a progress bar and messages on stderr, the result on stdout; or events as JSON lines on stdout."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Console:
         elif isinstance(event, Picture):
             self._say(f"{event.title}: {event.path}")
 
-    def result(self, values: dict[str, Any], words: str) -> None:
-        """The end of a command: a JSON line, or words on stdout."""
+    def result(self, values: dict[str, Any], text: str) -> None:
+        """The result of a command, on stdout: a JSON line, or text."""
         self.close()
         if self.events:
             print(to_json(Result(values)), flush=True)
-        elif words:
-            print(plain_lines(words), flush=True)
+        elif text:
+            print(plain_lines(text), flush=True)
 
     def fail(self, error: KafError, detail: str = "") -> None:
         """One paragraph on stderr, and an error event, with the detail, where events were asked for."""
@@ -67,12 +67,12 @@ class Console:
             self._bar.close()
             self._bar = None
 
-    def _say(self, words: str) -> None:
-        words = plain_lines(words)
+    def _say(self, text: str) -> None:
+        text = plain_lines(text)
         if self._bar is not None:
-            self._bar.write(words, file=sys.stderr)
+            self._bar.write(text, file=sys.stderr)
         else:
-            print(words, file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)
 
     def _progress(self, event: Progress) -> None:
         if not sys.stderr.isatty():

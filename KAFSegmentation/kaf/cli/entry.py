@@ -1,6 +1,6 @@
 """The command line: ``kaf <command>``, every setting a flag or a key of a JSON file.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.  Results go to stdout, progress and words to stderr; with
+Exit codes: 0 done, 1 failed, 2 wrong usage.  Results go to stdout, progress and messages to stderr; with
 ``--events`` all of it is JSON lines on stdout.  Heavy libraries are imported when a run starts, not for help.
 """
 
@@ -96,17 +96,17 @@ def _run(command: str, arguments: list[str], details: Path | None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # from a place that has no words of its own for it
-        told = lost_device(error) or OutputError(
+    except OSError as error:  # from a place that does not explain it itself
+        failure = lost_device(error) or OutputError(
             error.filename or "a file", f"cannot be accessed ({error.strerror or error})",
             "Check the path, its permissions, and that its disk has space.")
-        console.fail(told)
-        return told.exit_code
+        console.fail(failure)
+        return failure.exit_code
     except ModuleNotFoundError as error:
         console.fail(KafError(f"Python package '{error.name}'", "is not installed",
                               "Install KAF with its dependencies: `make setup`, or `pip install .`."))
         return 1
-    except Exception as error:  # a library's words for memory that ran out, or for a graphics card that is gone
+    except Exception as error:  # a library's error for memory that ran out, or for a GPU that is gone
         lost = lost_device(error)
         if lost is not None:
             console.fail(lost)
@@ -152,7 +152,7 @@ def _write_down(detail: str, details: Path | None) -> Path | None:
 
 
 def _speaks() -> bool:
-    """Whether the error is to be told here: of several processes (torchrun) the first one that failed tells it."""
+    """Whether this process reports the error: of several (torchrun) the first one that failed does."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return True
     from kaf.runtime import ranks

@@ -1,7 +1,7 @@
 """The child that does a job: ``python -m kaf.cli.job_process FOLDER ATTEMPT``: what :mod:`kaf.runs.launch` wrote there.
 
-It waits for its turn, runs the command as the command line would, listens for the wish to stop, and leaves last
-words whatever happens.  Nothing heavy is imported before its turn has come.
+It waits for its turn, runs the command as the command line would, listens for a request to stop, and always
+records how it ended.  Nothing heavy is imported before its turn has come.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LOOK = 0.2  # seconds between two looks for the wish to stop
 
 
 class EventStream(io.TextIOBase):
-    """The stdout of the command: its lines go to the file of events; the last words are remembered too, because the
+    """The stdout of the command: its lines go to the file of events; the last result or error is kept too, because the
     disk may be full."""
 
     def __init__(self, path: Path):
@@ -74,9 +74,9 @@ class Listener(threading.Thread):
             assert main is not None
             signal.pthread_kill(main, signal.SIGINT)
         time.sleep(grace)
-        words = Cancelled(self._work.files.run, f"did not stop within {grace:g} s and was killed",
+        error = Cancelled(self._work.files.run, f"did not stop within {grace:g} s and was killed",
                           "Resume it from the last checkpoint with --resume.")
-        self._work.end(1, Error.of(words))
+        self._work.end(1, Error.of(error))
         job_process.end_tree(os.getpid(), self._work.group)
 
     def _wish(self) -> float | None:
@@ -128,15 +128,15 @@ class Work:
         """Write down how far it is."""
         self.files.write_child(**self._who, phase=phase, **more)
 
-    def end(self, code: int, words: Error | Result | None) -> None:
-        """The last words; those that come first count."""
+    def end(self, code: int, outcome: Error | Result | None) -> None:
+        """Record how the attempt ended; the first record counts."""
         if self._over.acquire(blocking=False):
-            error = words if isinstance(words, Error) else None
+            error = outcome if isinstance(outcome, Error) else None
             self.say("ended", code=code, kind=error.kind if error else "", error=error.text if error else "")
 
     def run(self) -> int:
         """Do it; the exit code."""
-        mouth = None
+        stream = None
         try:
             os.chdir(self.asked.get("place", "."))  # paths in the settings may be relative to where it was asked for
             if self.asked["queue"]:
@@ -144,33 +144,34 @@ class Work:
                 place = Place(self.asked["queue"], f"{self.started:017.3f}-{self.attempt}")
                 place.wait(lambda ahead: self.say("queued", ahead=ahead))
             self.say("running")
-            mouth = EventStream(self.files.events)
-            with contextlib.redirect_stdout(mouth):
+            stream = EventStream(self.files.events)
+            with contextlib.redirect_stdout(stream):
                 verb, values = self.asked["verb"], self.asked["values"]
                 code = cli.main([verb, *positionals(verb, values), "--settings", str(self.files.settings), "--events"],
                                 self.files.log)
-            words: Error | Result | None = mouth.last
+            outcome: Error | Result | None = stream.last
         except KeyboardInterrupt:
-            code, words = 1, _as_event(Cancelled())
-            if mouth is not None and isinstance(mouth.last, Result):  # it was over
-                code, words = 0, mouth.last
+            code, outcome = 1, error_event(Cancelled())
+            if stream is not None and isinstance(stream.last, Result):  # it was over
+                code, outcome = 0, stream.last
         except OSError as error:
-            code, words = 1, _as_event(OutputError(error.filename or self.files.run, *write_problem(error)))
+            code, outcome = 1, error_event(OutputError(error.filename or self.files.run, *write_problem(error)))
         except BaseException as error:
             traceback.print_exc()
-            code, words = 1, _as_event(KafError(
+            code, outcome = 1, error_event(KafError(
                 f"kaf {self.asked['verb']}", f"met an unexpected error ({type(error).__name__}: {error})",
                 f"Please report it with the log {self.files.log}."))
-        if mouth is not None and code and isinstance(mouth.last, Error):
-            words = mouth.last
-        elif isinstance(words, Error):
+        if stream is not None and code and isinstance(stream.last, Error):
+            outcome = stream.last
+        elif isinstance(outcome, Error):
             with contextlib.suppress(OSError, ValueError), open_to_append(self.files.events, encoding="ascii") as file:
-                file.write(to_json(words) + "\n")
-        self.end(code, words)
+                file.write(to_json(outcome) + "\n")
+        self.end(code, outcome)
         return code
 
 
-def _as_event(error: KafError) -> Error:
+def error_event(error: KafError) -> Error:
+    """The error as an event; it is printed on stderr, too."""
     print(plain_lines(f"kaf: {error}"), file=sys.stderr)
     return Error.of(error)
 
@@ -179,7 +180,7 @@ def main() -> None:
     """Entry of the process."""
     try:
         work = Work(Path(sys.argv[1]), sys.argv[2])
-    except OutputError as error:  # which is another attempt's story
+    except OutputError as error:  # which is another attempt's business
         print(plain_lines(f"kaf: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     work.say("starting")

@@ -15,7 +15,7 @@ from small_models import change_card, model_file, write_phantoms
 
 import kaf.modelfile.library
 from kaf.cli.console import Console
-from kaf.cli.job_process import _as_event
+from kaf.cli.job_process import error_event
 from kaf.evaluation.comparison import as_csv as comparison_csv
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Error, Message, Picture, Result
@@ -54,7 +54,7 @@ def test_events_on_a_terminal_are_plain(capsys):
         console(event)
     console.result({}, f"written: {ESCAPE}\nsecond line")
     console.fail(InputError(ESCAPE, ESCAPE, ESCAPE))
-    _as_event(InputError(ESCAPE, "is wrong", "Mend it."))
+    error_event(InputError(ESCAPE, "is wrong", "Mend it."))
     told = capsys.readouterr()
     assert is_plain(told.out + told.err)
     assert told.out == "written: ab\nsecond line\n"
