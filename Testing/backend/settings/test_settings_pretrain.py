@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 
 from kaf.cli.flags import parse
 from kaf.cli.pretrain import PretrainCommand
+from kaf.cli.pretrain import main as pretrain
 from kaf.data.plan import compact_network
 from kaf.methods.kaf.settings import KafSettings
 from kaf.methods.registry import method_class
@@ -192,3 +195,25 @@ def test_every_setting_of_a_method_says_what_it_is(name):
     kind = type(registry().methods[name].settings())
     for setting, item in kind.model_fields.items():
         assert len(item.description or "") > 5, f"{kind.__name__}.{setting} is not described"
+
+
+def test_settings_that_version_0_1_0_saved_still_open():
+    """The settings.json of a run, before every method had a package of its own."""
+    saved = json.loads(Path(__file__).with_name("pretrain-settings-0.1.0.json").read_text(encoding="utf-8"))
+    made = build(PretrainSettings, saved)
+    assert made.weights == {"kaf": 1, "simclr": 0.5, "bim": 1}
+    assert (made.of("kaf").theta, made.of("kaf").radius, made.of("simclr").positives) == (0.2, 20, "view")
+    again = made.model_dump(mode="json")
+    assert {name: again[name] for name in saved} == saved
+
+
+def test_the_methods_are_listed_with_what_they_learn():
+    heard = []
+    pretrain(["--methods"], SimpleNamespace(result=lambda values, text: heard.append((values, text))))
+    values, text = heard[0]
+    assert list(values["methods"]) == list(method_names())
+    assert values["methods"]["bim"] == {
+        "title": "BIM", "trains": ["encoder", "decoder"],
+        "description": "finds clusters consistent under transforms, with boundaries at image edges"}
+    assert "mae     MAE: reconstructs masked patches (trains the encoder and the decoder)" in text.splitlines()
+    assert values["broken"] == {}
