@@ -1,4 +1,4 @@
-"""Views, features and scenes made by hand, for tests of the self-supervised methods' formulas."""
+"""Views, features and inputs made by hand, for tests of the self-supervised methods' formulas."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_features(bottleneck: Tensor | None = None, tokens: list[Tensor] | None 
     return Features(nothing, tokens or [], nothing if bottleneck is None else bottleneck, decoder or [])
 
 
-def make_scene(batch: ViewBatch, features: dict[str, Features], progress: float = 0.5,
+def make_input(batch: ViewBatch, features: dict[str, Features], progress: float = 0.5,
                teacher: dict[str, Features] | None = None) -> MethodInput:
     return MethodInput(batch, features, progress, teacher)
 

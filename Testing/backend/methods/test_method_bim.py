@@ -12,7 +12,7 @@ from method_toys import (
     decoder_maps,
     make_batch,
     make_features,
-    make_scene,
+    make_input,
     make_view,
     random_numbers,
     turned,
@@ -194,7 +194,7 @@ SIZE, SLICE = (16, 24), (40, 44)
 MATRICES = [(turned(0), turned(25, 1.1, (True, False), (2, -3))), (turned(40, 0.9), turned(-80))]
 
 
-def scene_at(level, items=(0, 1), progress=0.5, black=0.0):
+def input_at(level, items=(0, 1), progress=0.5, black=0.0):
     """Two slices in two views, an edge of the slice in one of them, and decoder maps at a level."""
     views, features = {}, {}
     stride = 2 ** level
@@ -209,7 +209,7 @@ def scene_at(level, items=(0, 1), progress=0.5, black=0.0):
         maps = torch.cat([random_numbers(1, 4 * stride, 16 // stride, 32 // stride, seed=30 + i + 10 * number)
                           for i in items])
         features[name] = make_features(decoder=decoder_maps(level, maps))
-    return make_scene(make_batch(views), features, progress)
+    return make_input(make_batch(views), features, progress)
 
 
 def make_bim(level=0, **more):
@@ -220,15 +220,15 @@ def make_bim(level=0, **more):
 
 @pytest.mark.parametrize("level", [0, 1])
 def test_the_loss_is_the_mean_over_heads_plus_the_weighted_borders(level):
-    bim, scene = make_bim(level, boundary_weight=0.3, alpha=0.4, balance=1.2, gamma=0.6), scene_at(level)
-    outcome = bim(scene)
+    bim, given = make_bim(level, boundary_weight=0.3, alpha=0.4, balance=1.2, gamma=0.6), input_at(level)
+    outcome = bim(given)
     stride = 2 ** level
     information, boundary = [], []
-    views = [scene.batch.views[name] for name in ("anchor", "again")]
+    views = [given.batch.views[name] for name in ("anchor", "again")]
     for head in bim.heads:
         pair = []
         for name in ("anchor", "again"):
-            maps = scene.features[name].decoder[3 - level]
+            maps = given.features[name].decoder[3 - level]
             scores = torch.einsum("oi,bihw->bohw", head.weight[:, :, 0, 0], maps) + head.bias[:, None, None]
             pair.append(scores.softmax(1))
         moved, known = carried(pair[0], views[0], views[1], stride)
@@ -249,41 +249,41 @@ def test_the_loss_is_the_mean_over_heads_plus_the_weighted_borders(level):
     assert bim.trains == ("encoder", "decoder")
 
 
-def losses_of(bim, scene):
-    return {name: float(value) for name, value in bim(scene).terms.items()}
+def losses_of(bim, given):
+    return {name: float(value) for name, value in bim(given).terms.items()}
 
 
 def test_the_black_wedge_is_not_looked_at():
-    assert losses_of(make_bim(), scene_at(0, black=-50.0)) == pytest.approx(losses_of(make_bim(), scene_at(0)))
+    assert losses_of(make_bim(), input_at(0, black=-50.0)) == pytest.approx(losses_of(make_bim(), input_at(0)))
 
 
 def test_the_order_of_the_batch_does_not_matter():
-    assert losses_of(make_bim(), scene_at(0, (1, 0))) == pytest.approx(losses_of(make_bim(), scene_at(0)))
+    assert losses_of(make_bim(), input_at(0, (1, 0))) == pytest.approx(losses_of(make_bim(), input_at(0)))
 
 
 def test_edges_count_only_after_a_while():
     bim = make_bim(boundary_after=0.2)
-    assert "boundary" not in losses_of(bim, scene_at(0, progress=0.19))
-    assert "boundary" in losses_of(bim, scene_at(0, progress=0.2))
-    assert "boundary" not in losses_of(make_bim(boundary_weight=0.0), scene_at(0))
+    assert "boundary" not in losses_of(bim, input_at(0, progress=0.19))
+    assert "boundary" in losses_of(bim, input_at(0, progress=0.2))
+    assert "boundary" not in losses_of(make_bim(boundary_weight=0.0), input_at(0))
 
 
 def test_gradients_reach_both_views_and_all_heads():
-    bim, scene = make_bim(1), scene_at(1)
-    for features in scene.features.values():
+    bim, given = make_bim(1), input_at(1)
+    for features in given.features.values():
         features.decoder[2].requires_grad_()
-    bim(scene).loss.backward()
-    for features in scene.features.values():
+    bim(given).loss.backward()
+    for features in given.features.values():
         assert torch.isfinite(features.decoder[2].grad).all()
         assert (features.decoder[2].grad.abs().sum((1, 2, 3)) > 0).all()
     assert all(p.grad.abs().sum() > 0 for p in bim.parameters())
 
 
 def test_no_pixel_in_common_is_no_error():
-    scene = scene_at(0)
-    scene.batch.views["again"].valid[:] = False
+    given = input_at(0)
+    given.batch.views["again"].valid[:] = False
     bim = make_bim()
-    loss = bim(scene).loss
+    loss = bim(given).loss
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in bim.parameters())
@@ -291,15 +291,15 @@ def test_no_pixel_in_common_is_no_error():
 
 def test_figures_tell_living_clusters_from_dead_ones():
     """Clusters that follow the features say much about a pixel; those of a constant network nothing, sure or not."""
-    bim, scene = make_bim(), scene_at(0)
-    living = losses_of(bim, scene)
-    for features in scene.features.values():
+    bim, given = make_bim(), input_at(0)
+    living = losses_of(bim, given)
+    for features in given.features.values():
         features.decoder[3] = torch.ones_like(features.decoder[3])
-    flat = losses_of(bim, scene)
+    flat = losses_of(bim, given)
     with torch.no_grad():
         for head in bim.heads:
             head.bias[0] += 50
-    single = losses_of(bim, scene)
+    single = losses_of(bim, given)
     assert living["cluster information"] > 0.03
     assert abs(flat["cluster information"]) < 1e-4
     assert abs(single["cluster information"]) < 1e-4

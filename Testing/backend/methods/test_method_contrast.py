@@ -10,7 +10,7 @@ from method_toys import (
     NETWORK,
     make_batch,
     make_features,
-    make_scene,
+    make_input,
     make_view,
     plain_contrast,
     random_numbers,
@@ -121,7 +121,7 @@ def test_the_method_looks_at_the_mean_of_the_bottleneck(name):
     image = torch.zeros(5, 1, 32, 48)
     batch = make_batch({"anchor": make_view(image), "again": make_view(image)}, POSITIONS)
     maps = [random_numbers(5, 64, 2, 3, seed=s) for s in (0, 1)]
-    outcome = method(make_scene(batch, {"anchor": make_features(maps[0]), "again": make_features(maps[1])}))
+    outcome = method(make_input(batch, {"anchor": make_features(maps[0]), "again": make_features(maps[1])}))
     one, two = (m for m in method.modules() if isinstance(m, torch.nn.Linear))
     embeddings = []
     for each in torch.cat(maps):

@@ -9,7 +9,7 @@ from method_toys import (
     NETWORK,
     make_batch,
     make_features,
-    make_scene,
+    make_input,
     make_view,
     plain_contrast,
     plain_transport,
@@ -79,8 +79,8 @@ def test_everything_matched_and_nothing_matched():
         assert float(found) == pytest.approx(plain_matching(log_p[0], matches, 3, 3, SETTINGS))
 
 
-def make_method_and_scene(extra=0, order=(0, 1, 2), longest=(4, 5)):
-    """The method with fixed weights, and a scene of three slices with ``extra`` padded keypoints of nonsense."""
+def make_method_and_input(extra=0, order=(0, 1, 2), longest=(4, 5)):
+    """The method with fixed weights, and a given of three slices with ``extra`` padded keypoints of nonsense."""
     torch.manual_seed(1)
     method = method_class("kaf")(SETTINGS, NETWORK).double().eval()
     assert isinstance(method, Kaf)
@@ -101,18 +101,18 @@ def make_method_and_scene(extra=0, order=(0, 1, 2), longest=(4, 5)):
         features[name] = make_features(random_numbers(3, 64, 2, 4, seed=30 + number)[order],
                                        [pad(t, (0, 0, 0, extra), value=5.0)[order] for t in tokens])
     batch = make_batch(views, POSITION[order], pad(table(), (0, extra), value=-1)[order])
-    return method, make_scene(batch, features)
+    return method, make_input(batch, features)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_plain_terms():
-    method, scene = make_method_and_scene()
+    method, given = make_method_and_input()
     seen = {}
     method.matcher.register_forward_hook(lambda _, given, scores: seen.update(given=given, scores=scores))
-    outcome = method(scene)
+    outcome = method(given)
 
     images, pooled = [], []
     for name, counts in (("anchor", COUNTS), ("neighbour", OTHERS)):
-        features = scene.features[name]
+        features = given.features[name]
         for item, count in enumerate(counts):
             images.append(method.image_head(features.bottleneck[item:item + 1])[0])
             own = [method.join.weight @ torch.cat([t[item, k] for t in features.tokens]) + method.join.bias
@@ -145,15 +145,15 @@ def test_the_loss_is_the_weighted_sum_of_its_plain_terms():
     # Positions pair rows with the height and columns with the width (methods.md 1.9, bug 13).
     _, places, masks = seen["given"]
     for number, name in enumerate(("anchor", "neighbour")):
-        row, column = scene.batch.views[name].keypoints[1, 0].tolist()
+        row, column = given.batch.views[name].keypoints[1, 0].tolist()
         scaled = ((row - HEIGHT / 2) / (0.7 * WIDTH), (column - WIDTH / 2) / (0.7 * WIDTH))
         assert places[number][1, 0].tolist() == pytest.approx(scaled)
-        assert torch.equal(masks[number], scene.batch.views[name].mask)
+        assert torch.equal(masks[number], given.batch.views[name].mask)
 
 
 def losses(*arguments, **more):
-    method, scene = make_method_and_scene(*arguments, **more)
-    return {name: float(value) for name, value in method(scene).terms.items()}
+    method, given = make_method_and_input(*arguments, **more)
+    return {name: float(value) for name, value in method(given).terms.items()}
 
 
 def test_padding_changes_nothing():
@@ -165,25 +165,25 @@ def test_the_order_of_the_batch_changes_nothing():
 
 
 def test_the_order_of_keypoints_changes_nothing():
-    method, scene = make_method_and_scene()
-    expected = {name: float(value) for name, value in method(scene).terms.items()}
+    method, given = make_method_and_input()
+    expected = {name: float(value) for name, value in method(given).terms.items()}
     first, second = torch.tensor([3, 1, 0, 2]), torch.tensor([1, 4, 0, 2, 3])
     for name, order in (("anchor", first), ("neighbour", second)):
-        view, features = scene.batch.views[name], scene.features[name]
+        view, features = given.batch.views[name], given.features[name]
         view.keypoints, view.mask = view.keypoints[:, order], view.mask[:, order]
         features.tokens = [tokens[:, order] for tokens in features.tokens]
     new_place = torch.argsort(second)
-    moved = torch.where(scene.batch.matches >= 0, new_place[scene.batch.matches.clamp(min=0)], -1)
-    scene.batch.matches = moved[:, first]
-    assert {name: float(value) for name, value in method(scene).terms.items()} == pytest.approx(expected, abs=1e-6)
+    moved = torch.where(given.batch.matches >= 0, new_place[given.batch.matches.clamp(min=0)], -1)
+    given.batch.matches = moved[:, first]
+    assert {name: float(value) for name, value in method(given).terms.items()} == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_matcher_treats_both_views_alike():
     """Swapped views give the transposed scores, and a slice's scores do not depend on its batch-mates."""
-    method, scene = make_method_and_scene()
-    tokens = [method.join(torch.cat(scene.features[name].tokens, -1)) for name in ("anchor", "neighbour")]
-    places = [scene.batch.views[name].keypoints / 40 for name in ("anchor", "neighbour")]
-    masks = [scene.batch.views[name].mask for name in ("anchor", "neighbour")]
+    method, given = make_method_and_input()
+    tokens = [method.join(torch.cat(given.features[name].tokens, -1)) for name in ("anchor", "neighbour")]
+    places = [given.batch.views[name].keypoints / 40 for name in ("anchor", "neighbour")]
+    masks = [given.batch.views[name].mask for name in ("anchor", "neighbour")]
     scores = method.matcher(tokens, places, masks)
     assert torch.allclose(method.matcher(tokens[::-1], places[::-1], masks[::-1]).transpose(1, 2), scores)
     alone = method.matcher([t[1:2, :3] for t in tokens], [p[1:2, :3] for p in places], [m[1:2, :3] for m in masks])
@@ -198,28 +198,28 @@ def test_under_group_normalisation_the_matcher_normalises_each_token_by_itself(n
     """In training the scores of a pair of slices are then those that it has without the others."""
     torch.manual_seed(1)
     matcher = method_class("kaf")(SETTINGS, NETWORK.model_copy(update=norms)).double().train().matcher
-    _, scene = make_method_and_scene()
+    _, given = make_method_and_input()
     tokens = [random_numbers(3, most, 8, seed=most) for most in (4, 5)]
-    places = [scene.batch.views[name].keypoints / 40 for name in ("anchor", "neighbour")]
-    masks = [scene.batch.views[name].mask for name in ("anchor", "neighbour")]
+    places = [given.batch.views[name].keypoints / 40 for name in ("anchor", "neighbour")]
+    masks = [given.batch.views[name].mask for name in ("anchor", "neighbour")]
     scores = matcher(tokens, places, masks)
     alone = matcher([t[:1] for t in tokens], [p[:1] for p in places], [m[:1] for m in masks])
     assert torch.allclose(alone[0, :4, :5], scores[0, :4, :5]) == by_itself
 
 
 def test_gradients_reach_every_head_and_every_scale():
-    method, scene = make_method_and_scene()
+    method, given = make_method_and_input()
     method.train()
-    for features in scene.features.values():
+    for features in given.features.values():
         features.bottleneck.requires_grad_()
         for tokens in features.tokens:
             tokens.requires_grad_()
-    method(scene).loss.backward()
+    method(given).loss.backward()
     for name, parameter in method.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
     assert float(method.matcher.dustbin.grad.abs()) > 0
     for name, counts in (("anchor", COUNTS), ("neighbour", OTHERS)):
-        for tokens in scene.features[name].tokens:
+        for tokens in given.features[name].tokens:
             for item, count in enumerate(counts):
                 assert (tokens.grad[item, :count].abs().sum(1) > 0).all()
                 assert not tokens.grad[item, count:].any(), "padding learns nothing"
@@ -228,8 +228,8 @@ def test_gradients_reach_every_head_and_every_scale():
 def test_weights_of_zero_leave_terms_out():
     torch.manual_seed(1)
     alone = method_class("kaf")(SETTINGS.model_copy(update={"local_weight": 0.0}), NETWORK).double().eval()
-    _, scene = make_method_and_scene()
-    outcome = alone(scene)
+    _, given = make_method_and_input()
+    outcome = alone(given)
     assert set(outcome.terms) == {"image contrast", "keypoint contrast"}
 
 

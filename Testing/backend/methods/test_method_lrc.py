@@ -11,7 +11,7 @@ from method_toys import (
     decoder_maps,
     make_batch,
     make_features,
-    make_scene,
+    make_input,
     make_view,
     plain_contrast,
     random_numbers,
@@ -93,7 +93,7 @@ def regions_of(seed, shift=0):
     return torch.cat([torch.full((HEIGHT, shift), -1), numbers[:, :WIDTH - shift]], 1)
 
 
-def scene_at(level, items=(0, 1, 2), steps=(40, 41, 42)):
+def input_at(level, items=(0, 1, 2), steps=(40, 41, 42)):
     """Three slices: the second view is moved by 12 pixels, so that some regions are in one view only."""
     stride = 2 ** level
     views, features = {}, {}
@@ -111,7 +111,7 @@ def scene_at(level, items=(0, 1, 2), steps=(40, 41, 42)):
         features[name] = make_features(decoder=decoder_maps(level, maps))
     batch = make_batch(views)
     batch.seeds = torch.tensor([steps[i] for i in items])
-    return make_scene(batch, features)
+    return make_input(batch, features)
 
 
 def make_lrc(level=1, samples=ALL, regions="superpixels"):
@@ -119,9 +119,9 @@ def make_lrc(level=1, samples=ALL, regions="superpixels"):
     return Lrc(LrcSettings(level=level, samples=samples, width=5, hidden=6, regions=regions), NETWORK).double()
 
 
-def plain_means(lrc, scene, name, level):
+def plain_means(lrc, given, name, level):
     """(slice, region) -> mean embedding over the cells whose middle pixel lies in the region and in the slice."""
-    stride, view = 2 ** level, scene.batch.views[name]
+    stride, view = 2 ** level, given.batch.views[name]
     one, _, two = lrc.head
     found = {}
     for item in range(3):
@@ -131,7 +131,7 @@ def plain_means(lrc, scene, name, level):
                 region = int(view.regions[item][at])
                 if region < 0 or not view.valid[item][at]:
                     continue
-                pixel = scene.features[name].decoder[3 - level][item, :, row, column]
+                pixel = given.features[name].decoder[3 - level][item, :, row, column]
                 hidden = (one.weight[:, :, 0, 0] @ pixel + one.bias).clamp(min=0)
                 found.setdefault((item, region), []).append(two.weight[:, :, 0, 0] @ hidden + two.bias)
     return {key: sum(values) / len(values) for key, values in found.items()}
@@ -152,32 +152,32 @@ def touching_and_alike(view, level, one, two):
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_the_loss_is_the_mean_over_regions_that_both_views_show(level):
-    lrc, scene = make_lrc(level), scene_at(level)
-    first, second = (plain_means(lrc, scene, name, level) for name in ("anchor", "again"))
+    lrc, given = make_lrc(level), input_at(level)
+    first, second = (plain_means(lrc, given, name, level) for name in ("anchor", "again"))
     shared = sorted(first.keys() & second.keys())
     assert len(shared) < len(first), "some regions are in one view only"
-    ignored = [[touching_and_alike(scene.batch.views["anchor"], level, a, b) for b in shared] for a in shared]
+    ignored = [[touching_and_alike(given.batch.views["anchor"], level, a, b) for b in shared] for a in shared]
     assert sum(map(sum, ignored)) >= 2, "some look alike"
     expected = plain_region_contrast([first[k] for k in shared], [second[k] for k in shared],
                                      [k[0] for k in shared], ignored, 0.1)
-    outcome = lrc(scene)
+    outcome = lrc(given)
     assert float(outcome.loss.detach()) == pytest.approx(sum(expected) / len(expected))
     assert float(outcome.terms["regions"]) == pytest.approx(len(shared) / 3)
     assert lrc.trains == ("encoder", "decoder")
 
 
 def test_with_labels_the_same_label_is_alike_in_all_slices():
-    lrc, scene = make_lrc(regions="labels"), scene_at(1)
-    first, second = (plain_means(lrc, scene, name, 1) for name in ("anchor", "again"))
+    lrc, given = make_lrc(regions="labels"), input_at(1)
+    first, second = (plain_means(lrc, given, name, 1) for name in ("anchor", "again"))
     shared = sorted(first.keys() & second.keys())
     labels = [label for _, label in shared] * 2
     expected = plain_contrast(torch.stack([first[k] for k in shared] + [second[k] for k in shared]),
                               lambda i, k: labels[i] == labels[k], 0.1)
-    assert float(lrc(scene).loss.detach()) == pytest.approx(expected)
+    assert float(lrc(given).loss.detach()) == pytest.approx(expected)
 
 
-def losses(samples=ALL, **scene):
-    return float(make_lrc(samples=samples)(scene_at(1, **scene)).loss.detach())
+def losses(samples=ALL, **given):
+    return float(make_lrc(samples=samples)(input_at(1, **given)).loss.detach())
 
 
 def test_pixels_are_drawn_anew_at_every_step_and_the_same_for_a_step():
@@ -192,38 +192,38 @@ def test_the_order_of_the_batch_does_not_matter():
 
 
 def test_gradients_reach_both_views():
-    lrc, scene = make_lrc(samples=3), scene_at(1)
-    for features in scene.features.values():
+    lrc, given = make_lrc(samples=3), input_at(1)
+    for features in given.features.values():
         features.decoder[2].requires_grad_()
-    lrc(scene).loss.backward()
-    assert all(f.decoder[2].grad.abs().sum() > 0 for f in scene.features.values())
+    lrc(given).loss.backward()
+    assert all(f.decoder[2].grad.abs().sum() > 0 for f in given.features.values())
     assert all(torch.isfinite(p.grad).all() for p in lrc.parameters())
     hidden = torch.zeros(16, 16, dtype=torch.bool)
     hidden[8:] = hidden[:2, :4] = True  # below the slice, and in air
-    assert not scene.features["anchor"].decoder[2].grad[0, :, hidden].any()
+    assert not given.features["anchor"].decoder[2].grad[0, :, hidden].any()
 
 
 @pytest.mark.parametrize("regions", ["superpixels", "labels"])
 def test_slices_without_regions_are_no_error(regions):
-    lrc, scene = make_lrc(regions=regions), scene_at(1)
-    for view in scene.batch.views.values():
+    lrc, given = make_lrc(regions=regions), input_at(1)
+    for view in given.batch.views.values():
         view.regions[:] = -1
-    loss = lrc(scene).loss
+    loss = lrc(given).loss
     assert float(loss.detach()) == 0
     loss.backward()
-    for view in scene.batch.views.values():  # one region in one slice: nothing to tell it from
+    for view in given.batch.views.values():  # one region in one slice: nothing to tell it from
         view.regions[1, :8, :8] = 0
-    assert float(lrc(scene).loss.detach()) == pytest.approx(0, abs=1e-6)
+    assert float(lrc(given).loss.detach()) == pytest.approx(0, abs=1e-6)
 
 
 def test_regions_of_many_slices_never_meet():
     """The largest number a superpixel may have belongs to its own slice."""
-    lrc, scene = make_lrc(), scene_at(1)
-    expected = float(lrc(scene).loss.detach())
-    for view in scene.batch.views.values():
+    lrc, given = make_lrc(), input_at(1)
+    expected = float(lrc(given).loss.detach())
+    for view in given.batch.views.values():
         view.regions = torch.where(view.regions >= 0, view.regions + 2 ** 16 - 9, -1)
-    assert float(lrc(scene).loss.detach()) == pytest.approx(expected)
-    scene = scene_at(1)
-    for view in scene.batch.views.values():  # numbers that are 4096 less in the next slice
+    assert float(lrc(given).loss.detach()) == pytest.approx(expected)
+    given = input_at(1)
+    for view in given.batch.views.values():  # numbers that are 4096 less in the next slice
         view.regions = torch.where(view.regions >= 0, view.regions + torch.tensor([8192, 4096, 0])[:, None, None], -1)
-    assert float(lrc(scene).loss.detach()) == pytest.approx(expected)
+    assert float(lrc(given).loss.detach()) == pytest.approx(expected)

@@ -12,7 +12,7 @@ from method_toys import (
     cells_of,
     make_batch,
     make_features,
-    make_scene,
+    make_input,
     make_view,
     random_numbers,
     turned,
@@ -52,10 +52,10 @@ def plain_method(bare=False):
     return method
 
 
-def scene_of(views, maps, theirs=None):
+def input_of(views, maps, theirs=None):
     features = {name: make_features(torch.stack(maps[name])) for name in views}
     teacher = {name: make_features(torch.stack((theirs or maps)[name])) for name in views}
-    return make_scene(make_batch(views), features, teacher=teacher)
+    return make_input(make_batch(views), features, teacher=teacher)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -69,10 +69,10 @@ def test_equivariant_features_cost_nothing(name):
         view.valid[:, :8] = view.valid[:, -8:] = view.valid[:, :, :8] = view.valid[:, :, -8:] = False
     method = plain_method(bare=True)
     method.settings = inner
-    found = float(method(scene_of(views, maps), method).loss.detach())
+    found = float(method(input_of(views, maps), method).loss.detach())
     assert 0 <= found < 1e-12
     swapped = {"anchor": maps["again"], "again": maps["anchor"]}
-    assert float(method(scene_of(views, swapped), method).loss.detach()) > 1e-4, "the wrong place costs"
+    assert float(method(input_of(views, swapped), method).loss.detach()) > 1e-4, "the wrong place costs"
 
 
 def test_the_loss_is_the_mean_over_points_both_ways():
@@ -81,7 +81,7 @@ def test_the_loss_is_the_mean_over_points_both_ways():
     maps, theirs = ({name: [random_numbers(64, 6, 8, seed=s + 10 * i) for i in (0, 1)]
                      for s, name in enumerate(("anchor", "again"), start)} for start in (0, 50))
     method, teacher = plain_method().eval(), plain_method().eval()
-    outcome = method(scene_of(views, maps, theirs), teacher)
+    outcome = method(input_of(views, maps, theirs), teacher)
     in_a, in_b, there = overlap_points(views["anchor"], views["again"], 5)
     losses = []
     for item in (0, 1):
@@ -124,12 +124,12 @@ def test_only_the_student_learns():
     maps, theirs = ({name: [random_numbers(64, 6, 8, seed=s)] for s, name in enumerate(("anchor", "again"), start)}
                     for start in (0, 5))
     method, teacher = plain_method(), plain_method()
-    scene = scene_of(views, maps, theirs)
-    for features in (*scene.features.values(), *scene.teacher.values()):
+    given = input_of(views, maps, theirs)
+    for features in (*given.features.values(), *given.teacher.values()):
         features.bottleneck.requires_grad_()
-    method(scene, teacher).loss.backward()
-    assert all(f.bottleneck.grad.abs().sum() > 0 for f in scene.features.values()), "both views"
-    assert all(f.bottleneck.grad is None for f in scene.teacher.values())
+    method(given, teacher).loss.backward()
+    assert all(f.bottleneck.grad.abs().sum() > 0 for f in given.features.values()), "both views"
+    assert all(f.bottleneck.grad is None for f in given.teacher.values())
     assert all(p.grad is None for p in teacher.parameters())
     assert all(p.grad is not None for p in method.parameters())
 
@@ -139,10 +139,10 @@ def test_a_pair_with_too_little_overlap_is_left_out():
     maps = {name: [random_numbers(64, 6, 8, seed=s + i) for i in (0, 7)] for s, name in enumerate(("anchor", "again"))}
     method, teacher = plain_method().eval(), plain_method().eval()
     method.settings = SETTINGS.model_copy(update={"least_overlap": 0.5})
-    only = float(method(scene_of(views_of(near), {n: m[:1] for n, m in maps.items()}), teacher).loss.detach())
+    only = float(method(input_of(views_of(near), {n: m[:1] for n, m in maps.items()}), teacher).loss.detach())
     views = views_of(near, far)
     views["again"].valid[1, 1:] = False  # all but a row of it lies outside the slice
-    assert float(method(scene_of(views, maps), teacher).loss.detach()) == pytest.approx(only)
+    assert float(method(input_of(views, maps), teacher).loss.detach()) == pytest.approx(only)
     share = [float(inside(views["again"], overlap_points(*views.values(), 5)[1])[i].float().mean()) for i in (0, 1)]
     assert share[1] < 0.5 < share[0]
 
@@ -157,7 +157,7 @@ def test_no_point_or_one_point_in_common_is_no_error(rows):
     maps = {name: [random_numbers(64, 6, 8, seed=s).requires_grad_()] for s, name in enumerate(("anchor", "again"))}
     method, teacher = plain_method().train(), plain_method().eval()
     method.settings = SETTINGS.model_copy(update={"least_overlap": 0.0})
-    outcome = method(scene_of(views, maps), teacher)
+    outcome = method(input_of(views, maps), teacher)
     assert torch.isfinite(outcome.loss)
     assert (float(outcome.loss.detach()) > 0) == bool(rows)
     outcome.loss.backward()
@@ -172,7 +172,7 @@ def test_the_order_of_the_batch_does_not_matter():
     method, teacher = plain_method().train(), plain_method().eval()
     losses = []
     for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
-        scene = scene_of(views_of(*(pairs[i] for i in order)),
+        given = input_of(views_of(*(pairs[i] for i in order)),
                          {name: [each[i] for i in order] for name, each in maps.items()})
-        losses.append(float(method(scene, teacher).loss.detach()))
+        losses.append(float(method(given, teacher).loss.detach()))
     assert all(a == pytest.approx(b, rel=1e-9) for a, b in pairwise(losses))

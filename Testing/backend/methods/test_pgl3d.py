@@ -46,7 +46,7 @@ def view(*matrices, valid=None):
                 torch.stack(matrices))
 
 
-def scene(anchor, again, maps, theirs=None):
+def given(anchor, again, maps, theirs=None):
     count = len(anchor.valid)
     batch = ViewBatch({"anchor": anchor, "again": again}, torch.zeros(count), torch.zeros(count, 0, dtype=torch.long),
                       torch.arange(count))
@@ -94,9 +94,9 @@ def test_equivariant_features_cost_nothing(name):
     assert there.sum() > 30
     a, b = (sample(maps[n], p, total_stride(NETWORK), 0.0)[there] for n, p in (("anchor", in_a), ("again", in_b)))
     assert torch.allclose(a, b, atol=1e-9)
-    assert float(head(scene(first, second, maps), head).loss) < 2e-3
+    assert float(head(given(first, second, maps), head).loss) < 2e-3
     wrong = {"anchor": maps["anchor"], "again": equivariant(STILL)}
-    assert float(head(scene(first, second, wrong), head).loss) > 5e-3, "the wrong place costs"
+    assert float(head(given(first, second, wrong), head).loss) > 5e-3, "the wrong place costs"
 
 
 def test_the_loss_is_the_mean_over_points_both_ways():
@@ -106,7 +106,7 @@ def test_the_loss_is_the_mean_over_points_both_ways():
     first.valid[1, :2] = False
     maps, theirs = random_maps(2, widths(NETWORK)[-1], 1), random_maps(2, widths(NETWORK)[-1], 2)
     head, teacher = method().eval(), method(5).eval()
-    outcome = head(scene(first, second, maps, theirs), teacher)
+    outcome = head(given(first, second, maps, theirs), teacher)
     cells, losses = np.array(total_stride(NETWORK)), []
     for item in (0, 1):
         affines = [m.numpy() for m in (anchors[item], agains[item])]
@@ -163,13 +163,13 @@ def test_a_pair_with_too_little_overlap_is_left_out():
     channels = widths(NETWORK)[-1]
     maps = random_maps(2, channels, 3)
     head, teacher = method().eval(), method(5).eval()
-    both = head(scene(view(STILL, STILL), view(near, little), maps), teacher)
-    only = head(scene(view(STILL), view(near), {n: m[:1] for n, m in maps.items()}), teacher)
+    both = head(given(view(STILL, STILL), view(near, little), maps), teacher)
+    only = head(given(view(STILL), view(near), {n: m[:1] for n, m in maps.items()}), teacher)
     assert float(both.loss.detach()) == pytest.approx(float(only.loss.detach()), rel=1e-9)
     head.settings = SETTINGS.model_copy(update={"least_overlap": 0.0})
-    assert float(head(scene(view(STILL, STILL), view(near, little), maps), teacher).loss.detach()) != pytest.approx(
+    assert float(head(given(view(STILL, STILL), view(near, little), maps), teacher).loss.detach()) != pytest.approx(
         float(only.loss.detach()), rel=1e-3), "the pair counts where any overlap will do"
-    none = head(scene(view(STILL), view(matrix(offset=(50, 0, 0))), {n: m[:1] for n, m in maps.items()}), teacher)
+    none = head(given(view(STILL), view(matrix(offset=(50, 0, 0))), {n: m[:1] for n, m in maps.items()}), teacher)
     assert float(none.loss.detach()) == 0.0
 
 
@@ -178,7 +178,7 @@ def test_gradients_reach_the_encoder_and_not_the_teacher():
     for values in (*maps.values(), *theirs.values()):
         values.requires_grad_()
     head, teacher = method(), method(5)
-    head(scene(view(STILL), view(OTHERS["flips"]), maps, theirs), teacher).loss.backward()
+    head(given(view(STILL), view(OTHERS["flips"]), maps, theirs), teacher).loss.backward()
     assert all(values.grad.abs().sum() > 0 for values in maps.values())
     assert all(values.grad is None for values in theirs.values())
     assert all(p.grad is None for p in teacher.parameters())
@@ -189,7 +189,7 @@ def test_collapse_shows_in_its_figures():
     alive, dead = random_maps(6, channels, 1), {name: torch.ones(6, channels, *CELLS, dtype=torch.float64)
                                                 for name in ("anchor", "again")}
     views = view(*[STILL] * 6), view(*[OTHERS["none"]] * 6)
-    spread = {name: embedding_figures(method().eval()(scene(*views, maps), method(5).eval()).embedding)["spread"]
+    spread = {name: embedding_figures(method().eval()(given(*views, maps), method(5).eval()).embedding)["spread"]
               for name, maps in (("alive", alive), ("dead", dead))}
     assert spread["alive"] > 0.3
     assert spread["dead"] == pytest.approx(0.0, abs=1e-5)

@@ -30,7 +30,7 @@ def views():
 
 
 @pytest.fixture
-def scene(views) -> MethodInput:
+def given(views) -> MethodInput:
     batch = views.batch(1, 4)
     return MethodInput(batch, {name: SimpleNamespace(decoder=[]) for name in batch.views}, 1.0)
 
@@ -58,16 +58,16 @@ def test_the_same_slices_are_drawn_every_time(tmp_path, views):
     assert first == second
 
 
-def test_lines_join_matches_and_tell_by_colour_whether_they_are_found(scene):
-    first, second = scene.batch.views["anchor"], scene.batch.views["neighbour"]
+def test_lines_join_matches_and_tell_by_colour_whether_they_are_found(given):
+    first, second = given.batch.views["anchor"], given.batch.views["neighbour"]
     first.keypoints[0, :2] = torch.tensor([[4.0, 4.0], [24.0, 4.0]])
     second.keypoints[0, :2] = torch.tensor([[4.0, 28.0], [24.0, 28.0]])
-    first.mask[:], second.mask[:], scene.batch.matches[:] = False, False, -1
+    first.mask[:], second.mask[:], given.batch.matches[:] = False, False, -1
     first.mask[0, :2] = second.mask[0, :2] = True
-    scene.batch.matches[0, :2] = torch.tensor([0, 1])
+    given.batch.matches[0, :2] = torch.tensor([0, 1])
     log_p = torch.full((4, first.mask.shape[1] + 1, second.mask.shape[1] + 1), -9.0)
     log_p[0, 0, 0] = log_p[0, 1, -1] = 0.0  # the first is found, the second is thought to have no match
-    sheet = matched(SimpleNamespace(transport=lambda _: log_p), scene)
+    sheet = matched(SimpleNamespace(transport=lambda _: log_p), given)
     assert sheet.legend[0][2] == "1 of 2 in 4 pairs"
     tile = sheet.rows[0][1][0].astype(int)
     height, width = tile.shape[:2]
@@ -80,8 +80,8 @@ def test_lines_join_matches_and_tell_by_colour_whether_they_are_found(scene):
     assert np.abs(tile[round(14 / 32 * height), middle] - BACKGROUND).max() == 0
 
 
-def test_clusters_have_their_colours_darker_where_unsure_and_none_outside_the_slice(scene):
-    view = scene.batch.views["anchor"]
+def test_clusters_have_their_colours_darker_where_unsure_and_none_outside_the_slice(given):
+    view = given.batch.views["anchor"]
     view.valid[:] = True
     view.valid[:, 24:] = False
     posterior = torch.zeros(4, 5, 32, 32)
@@ -89,7 +89,7 @@ def test_clusters_have_their_colours_darker_where_unsure_and_none_outside_the_sl
     posterior[:, :, 8:, 16:] = 0.2
     posterior[:, 2, 8:, 16:] = 0.21
     method = SimpleNamespace(posteriors=lambda _: [posterior], settings=SimpleNamespace(level=0, clusters=5))
-    sheet = clusters(method, scene)
+    sheet = clusters(method, given)
     assert "3 of 5" in sheet.rows[1][0]
     tile, colours = sheet.rows[1][1][0].astype(int), palette(5).astype(int)
     at = lambda row, column: tile[round(row / 32 * len(tile)), round(column / 32 * tile.shape[1])]  # noqa: E731
@@ -105,13 +105,13 @@ def test_cluster_colours_are_easy_to_tell_apart():
     assert apart.min() > 9  # a difference of 2.3 is just noticeable
 
 
-def test_hidden_squares_are_covered_and_only_they_are_drawn_again(scene):
-    view = scene.batch.views["anchor"]
+def test_hidden_squares_are_covered_and_only_they_are_drawn_again(given):
+    view = given.batch.views["anchor"]
     view.valid[:] = True
-    scene.batch.views["masked"] = masked = hide_squares(view, 0.5, 16, scene.batch.seeds)
+    given.batch.views["masked"] = masked = hide_squares(view, 0.5, 16, given.batch.seeds)
     masked.hidden[:, :16, :16], masked.hidden[:, 16:, 16:] = True, False
-    scene.features["masked"] = SimpleNamespace(decoder=[torch.zeros(4, 1, 32, 32)])
-    sheet = reconstruction(SimpleNamespace(head=lambda maps: maps + 1e3), scene)
+    given.features["masked"] = SimpleNamespace(decoder=[torch.zeros(4, 1, 32, 32)])
+    sheet = reconstruction(SimpleNamespace(head=lambda maps: maps + 1e3), given)
     (_, slices), (_, shown), (words, drawn) = sheet.rows
     assert "standard deviations in the masked patches" in words
     half = len(slices[0]) // 2
@@ -122,13 +122,13 @@ def test_hidden_squares_are_covered_and_only_they_are_drawn_again(scene):
         assert np.abs(made[half + 20:, half + 20:].astype(int) - whole[half + 20:, half + 20:]).max() <= 1
 
 
-def test_a_region_has_one_colour_in_both_views(scene):
+def test_a_region_has_one_colour_in_both_views(given):
     for name in ("anchor", "again"):
-        view = scene.batch.views[name]
+        view = given.batch.views[name]
         view.image[:], view.valid[:], view.regions[:] = torch.linspace(0, 1, 32), True, 7
         view.regions[:, :, 16:] = 8
         view.regions[:, :4] = -1
-    (_, first), (_, second) = regions(scene).rows
+    (_, first), (_, second) = regions(given).rows
     assert (first[0] == second[0]).all()
     side = len(first[0])
     tile = first[0].astype(int)
