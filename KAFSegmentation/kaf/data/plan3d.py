@@ -9,7 +9,7 @@ import numpy as np
 from kaf.network.volumes import design, total_stride
 from kaf.settings.network import NetworkSettings
 
-_VOXELS = 16 * 96 * 96  # of the published patch (PGL 4.2)
+_VOXELS = 16 * 96 * 96  # of the published patch (Xie et al., 2020)
 
 
 def fit_network(network: NetworkSettings, shapes: Sequence[tuple[int, int, int]], spacing: Sequence[float],

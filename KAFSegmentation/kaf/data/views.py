@@ -3,7 +3,7 @@
 A batch is a function of (seed, step): a resumed run sees the same views, and each of several processes makes its
 own part of them.  Views of one batch:
 
-* ``anchor``: a patch of a slice; ``neighbour``: a patch of another slice nearby in the same volume (KAF 1.5);
+* ``anchor``: a patch of a slice; ``neighbour``: a patch of another slice nearby in the same volume (Yang et al., 2023);
 * ``again``: another patch of the anchor's slice, laid so that the two overlap;
 * ``masked``: the anchor's patch with squares of it hidden (made from the anchor on demand).
 """

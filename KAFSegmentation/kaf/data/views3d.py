@@ -1,4 +1,4 @@
-"""Two overlapping crops of an unlabelled scan with their exact places (PGL 4.2).
+"""Two overlapping crops of an unlabelled scan with their exact places (Xie et al., 2020).
 
 A batch is a function of (seed, step), as in 2-D.
 """

@@ -1,4 +1,4 @@
-"""Keypoints of slices: SIFT detection, selection, padding, the fallback grid, and matching (KAF 1.3, 1.6)."""
+"""Keypoints of slices: SIFT detection, selection, padding, the fallback grid, and matching (Yang et al., 2023)."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def pad_keypoints(positions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
 def match(a: Keypoints, b: Keypoints, radius: float) -> np.ndarray:
     """(M, 2) index pairs of mutual nearest descriptors among pairs within a Manhattan ``radius`` in pixels.
 
-    The correspondence criterion of KAF 1.6, in the coordinates of the slices before any augmentation.
+    The correspondence criterion of Yang et al., NeurIPS 2023, in the coordinates of the slices before any augmentation.
     """
     if a.descriptors is None or b.descriptors is None:
         raise ValueError("matching needs descriptors: detect with describe=True")

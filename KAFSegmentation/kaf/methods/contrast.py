@@ -1,4 +1,4 @@
-"""Contrast of slices: PCL, SimCLR and KAF's global terms are one formula with different positives (KAF 1.6, eq 1)."""
+"""Contrast of slices: PCL, SimCLR and KAF's global terms differ in their positives (Yang et al., 2023, eq. 1)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def standardised(settings: ContrastSettings) -> nn.Module:
 
 
 class ImageHead(nn.Sequential):
-    """Bottleneck map (B, C, h, w) -> (B, width): mean over pixels, linear, ReLU, linear (KAF 1.4, PCL)."""
+    """Bottleneck map (B, C, h, w) -> (B, width): mean over pixels, linear, ReLU, linear (Yang et al., 2023, PCL)."""
 
     def __init__(self, channels: int, settings: ContrastSettings):
         super().__init__(nn.Linear(channels, channels // 2), nn.ReLU(), nn.Linear(channels // 2, settings.width),

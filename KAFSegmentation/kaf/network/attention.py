@@ -1,4 +1,4 @@
-"""Keypoint tokens: normalisation over real tokens, positional encoding, residual self-attention (KAF 1.2)."""
+"""Keypoint tokens: normalisation over real tokens, positional encoding, residual self-attention (Yang et al., 2023)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def token_norm(kind: str, width: int) -> nn.Module:
 
 
 class TokenMLP(nn.Module):
-    """Linear layers with normalisation and ReLU between them; the last bias starts at zero (KAF 1.2)."""
+    """Linear layers with normalisation and ReLU between them; the last bias starts at zero (Yang et al., 2023)."""
 
     def __init__(self, widths: list[int], norm: str):
         super().__init__()
@@ -52,7 +52,7 @@ class PositionalEncoder(TokenMLP):
 
 
 class AttentionBlock(nn.Module):
-    """x + MLP(concat(x, MHA(x, x, x))): the residual block of the keypoint branch (KAF 1.2 step 4)."""
+    """x + MLP(concat(x, MHA(x, x, x))): the residual block of the keypoint branch (Yang et al., 2023)."""
 
     def __init__(self, width: int, heads: int, norm: str):
         super().__init__()

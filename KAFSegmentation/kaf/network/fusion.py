@@ -1,4 +1,4 @@
-"""The fusion layer: keypoint tokens attend to each other and are spread back over the map (KAF 1.2).
+"""The fusion layer: keypoint tokens attend to each other and are spread back over the map (Yang et al., 2023).
 
 Paper: F_out = Concat(F, D(F_s)), where F_s holds the tokens at their pixels and zero elsewhere and D is two
 3x3 convolutions.  The first of them acts on a map that is zero but at a few sites, so it is computed from the

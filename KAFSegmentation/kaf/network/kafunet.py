@@ -1,4 +1,4 @@
-"""KAFUNet: a 2-D U-Net whose encoder maps are joined by maps diffused from keypoint tokens (KAF 1.1)."""
+"""KAFUNet: a 2-D U-Net whose encoder maps are joined by maps diffused from keypoint tokens (Yang et al., 2023)."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def find_occupied_cells(keypoints: Tensor, mask: Tensor, stride: int, height: in
 
     Args:
         keypoints: (B, N, 2) float, (row, column) in pixels of the image; rounded to the nearest pixel, then
-            divided by the stride and truncated (KAF 1.1), then kept inside the map.
+            divided by the stride and truncated (Yang et al., 2023), then kept inside the map.
         mask: (B, N) bool, False for padding.
         stride: 1, 2, 4 or 8.
         height, width: size of the map.

@@ -15,7 +15,7 @@ NAMES = ("anchor", "neighbour")
 
 
 def test_slices_without_keypoints_are_kept_and_get_a_grid():
-    """methods.md 1.9, bug 5: nothing found, or nothing left inside the patch."""
+    """Nothing found, or nothing left inside the patch."""
     nothing = Keypoints(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 128), np.uint8))
     corner = points_at([(0, 0)])
     numbers = np.broadcast_to(np.arange(1, 4)[:, None, None], (3, *SLICE)).copy()

@@ -26,7 +26,7 @@ def sources(view: View) -> np.ndarray:
 def test_keypoints_land_where_their_anatomy_lands(aligned):
     """A bright dot is drawn at every keypoint, far apart, and looked for around the keypoint of every view.
 
-    The first keypoint is no worse than the others, though borders and padding abound (methods.md 1.9, bug 6).
+    The first keypoint is no worse than the others, though borders and padding abound.
     """
     places = [[(30.0, 36.0), (14.5, 20.25), (44.0, 58.0)], [(25.0, 40.0), (40.0, 15.5)], [(33.0, 30.0)]]
     case = a_case(np.stack([dots(at) for at in places]), [points_at(at) for at in places])
@@ -135,7 +135,7 @@ def test_views_show_the_slices_that_they_say():
 
 
 def test_offsets_of_neighbours():
-    """Within 18 % of the volume and two slices, at least one; never past the ends (methods.md 1.9, bug 8)."""
+    """Within 18 % of the volume and two slices, at least one; never past the ends."""
     assert neighbour_offsets(0, 1, 0.18, 2) == [0]
     assert [neighbour_offsets(i, 2, 0.18, 2) for i in (0, 1)] == [[1], [-1]]
     assert [neighbour_offsets(i, 5, 0.18, 2) for i in (0, 2, 4)] == [[1], [-1, 1], [-1]]

@@ -63,7 +63,7 @@ def test_the_matching_loss_is_the_likelihood_one_keypoint_at_a_time():
 
 
 def test_a_keypoint_without_a_match_goes_to_the_dustbin_and_not_to_the_last_keypoint():
-    """methods.md 1.9, bug 10."""
+    """An index of -1 must not count from the end."""
     log_p = torch.full((1, 4, 4), -2.0, dtype=torch.float64, requires_grad=True)
     there = torch.ones(1, 3, dtype=torch.bool)
     matching_loss(log_p, torch.tensor([[1, -1, -1]]), there, there, SETTINGS).sum().backward()
@@ -142,7 +142,7 @@ def test_the_loss_is_the_weighted_sum_of_its_plain_terms():
     assert float(outcome.terms["matched keypoints"]) == pytest.approx(1.0)  # 3 matches in 3 slices
     assert float(outcome.terms["inliers"]) == pytest.approx(right / 3)
 
-    # Positions pair rows with the height and columns with the width (methods.md 1.9, bug 13).
+    # Positions pair rows with the height and columns with the width (the released code swaps them).
     _, places, masks = seen["given"]
     for number, name in enumerate(("anchor", "neighbour")):
         row, column = given.batch.views[name].keypoints[1, 0].tolist()

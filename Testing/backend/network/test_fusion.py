@@ -1,4 +1,4 @@
-"""The fusion layer against a plain dense formulation of KAF 1.2: keypoint by keypoint, without sites.
+"""The fusion layer against a plain dense formulation of Yang et al., NeurIPS 2023: keypoint by keypoint, without sites.
 
 The reference gathers every keypoint by itself, attends slice by slice with an explicit softmax, lays the
 tokens on a dense map by their mean per cell and runs ordinary convolutions over it.
@@ -73,7 +73,7 @@ def make_layer(norm="batch", dtype=torch.float32):
 
 
 class DenseReference:
-    """The formulas of KAF 1.2 with the weights of a layer; it keeps its own running statistics, by name."""
+    """The formulas of Yang et al., 2023, with the weights of a layer; it keeps its own running statistics, by name."""
 
     def __init__(self, layer):
         self.layer = layer

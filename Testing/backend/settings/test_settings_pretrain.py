@@ -94,7 +94,7 @@ def test_every_preset_makes_its_network_and_its_heads(name):
 
 
 def test_presets_of_papers_say_what_the_papers_say():
-    """methods.md 1.1, 1.5, 1.7, 2 and 3.4."""
+    """As published, or in the code that was published with them: KAF, PCL, BIM."""
     acdc, chd, pcl, bim = (settings(preset=name) for name in ("kaf-acdc", "kaf-chd", "pcl-acdc", "bim-acdc"))
     assert (acdc.kaf.theta, chd.kaf.theta, pcl.pcl.theta) == (0.35, 0.1, 0.35)
     assert (acdc.kaf.radius, chd.kaf.radius) == (30, 20)

@@ -1,4 +1,4 @@
-"""KAF: positional contrast of slices and of their pooled keypoints, and matching of keypoints (KAF 1.4 to 1.6)."""
+"""KAF: positional contrast of slices and of their pooled keypoints, and matching of keypoints (Yang et al., 2023)."""
 
 from __future__ import annotations
 

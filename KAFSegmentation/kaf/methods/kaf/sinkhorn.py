@@ -1,4 +1,4 @@
-"""Optimal transport between two sets of keypoints with a dustbin on each side, and its exact gradient (KAF 1.6).
+"""Optimal transport between two sets of keypoints with a dustbin on each side, and its exact gradient.
 
 Scores with a dustbin row and column are scaled to P = exp(S + u + v) with given row and column sums.  The iteration
 runs without a graph; the gradient comes from the conditions that hold at its end:  with G the gradient with respect to
