@@ -151,7 +151,8 @@ class ModelsTab:
         self.ui.exportButton.enabled = entry is not None
         for button, toolTip in self._toolTips.items():
             button.enabled = isOwn
-            button.toolTip = _("Built-in models cannot be changed") if entry is not None and entry.bundled else toolTip
+            isBuiltIn = entry is not None and entry.bundled
+            button.toolTip = _("Built-in models cannot be changed") if isBuiltIn else tip(toolTip)
 
 
 def _provenance(card):
