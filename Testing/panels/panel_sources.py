@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = [ROOT / "KAFSegmentation"]
+MODULES = [ROOT / "KAFSegmentation", ROOT / "KAFPretrain"]
 """The folders of the modules whose sources are read: each holds NAME.py and NAMELib."""
 
 

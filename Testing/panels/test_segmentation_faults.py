@@ -137,7 +137,8 @@ def test_the_segmentation_is_removed_during_a_run(panel, scan):
     begin(panel)
     slicer.mrmlScene.RemoveNode(node)
     host.pump(100)
-    assert panel.ui.messageLabel.text.startswith("Heart segmentation: this node was removed while the model was running.")
+    assert panel.ui.messageLabel.text.startswith(
+        "Heart segmentation: this node was removed while the model was running.")
     run(panel)
     assert panel.ui.messageLabel.text.startswith("Done in ")
 
@@ -155,8 +156,8 @@ def test_a_scene_from_elsewhere_names_a_model_that_is_not_here(panel, scan):
     panel.logic.getParameterNode().modelName = "liver-ct"
     panel.show()
     assert panel.ui.modelComboBox.currentText == "liver-ct (not on this computer)"
-    assert panel.ui.messageLabel.text == ("'liver-ct': this model is not on this computer. Choose another one, or press "
-                                          "Add model and choose its file.")
+    assert panel.ui.messageLabel.text == (
+        "'liver-ct': this model is not on this computer. Choose another one, or press Add model and choose its file.")
     assert not panel.ui.applyButton.enabled
     assert panel.ui.modelCardLabel.text == ""
     host.choose(panel.ui.modelComboBox, "tiny")

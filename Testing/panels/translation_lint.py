@@ -17,7 +17,7 @@ ATTRIBUTES = {"text", "toolTip", "title", "windowTitle", "placeholderText", "for
 SILENT = {"debug", "info", "warning", "exception", "print"}  # of logging: for developers, in English
 WORDS = re.compile(r"[A-Za-z]{2,}[,:;]? [A-Za-z(']{1,}|[a-z][.:!?…]$|^ ?[A-Za-z]{3,} $|^[.,;:] [A-Za-z]")
 WORD = re.compile(r"[A-Za-z]{2,}")
-MARKUP = re.compile(r"<[^<>]*>|&[a-z#0-9]+;|%p%")
+MARKUP = re.compile(r"<[^<>]*(>|$)|^[^<>]*>|&[a-z#0-9]+;|%p%")
 
 
 def untranslated(tree: ast.Module, names: frozenset[str] = frozenset()) -> list[str]:

@@ -19,7 +19,7 @@ from KAFPretrainLib.widgets.ShortJob import ShortJob
 from KAFSegmentationLib.backend.ModelAcceptance import confirmAcceptance
 from KAFSegmentationLib.backend.Models import listModels
 from KAFSegmentationLib.segment.ModelSelector import cardText
-from KAFSegmentationLib.widgets.PlainText import confirm, rich
+from KAFSegmentationLib.widgets.PlainText import confirm, rich, tip
 
 if TYPE_CHECKING:
     from kaf.modelfile.library import Entry
