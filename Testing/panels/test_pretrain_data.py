@@ -50,7 +50,7 @@ def test_a_folder_is_scanned_in_every_common_layout(pretrain, tmp_path, layout):
     assert "Labelled scans: 3." in ui.understoodLabel.text
     assert cells(ui.caseTable, "Case") == ["p00", "p01", "p02", "p03"] or layout == LAYOUTS[2]
     assert cells(ui.caseTable, "Labels") == ["1, 2, 3"] * 3 + [""]
-    assert cells(ui.caseTable, "Size (voxels)")[0] == "48 × 48 × 4"
+    assert cells(ui.caseTable, "Size")[0] == "48 × 48 × 4"
     assert sorted(set(cells(ui.caseTable, "Part"))) == ["test", "training", "validation"]
 
 

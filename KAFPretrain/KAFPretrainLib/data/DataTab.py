@@ -51,7 +51,7 @@ class DataTab:
         self._pathKind, self._pathCheck = _UNKNOWN, BackgroundTask()
         self._dataField = PathField(ui.dataPath, self._onPath, self._onTyped)
         self._runsField = PathField(ui.runsPath, self._onRunsPath)
-        setUpTable(ui.caseTable, (_("Case"), _("Patient"), _("Part"), _("Labels"), _("Problem"), _("Size (voxels)"),
+        setUpTable(ui.caseTable, (_("Case"), _("Patient"), _("Part"), _("Labels"), _("Problem"), _("Size"),
                                   _("Spacing (mm)")))
         ui.scanProgressBar.visible = False
         ui.scanButton.connect("clicked()", self.onScan)

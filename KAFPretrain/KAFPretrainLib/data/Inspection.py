@@ -120,7 +120,7 @@ class Inspection:
         if not lines:
             return ""
         items = "".join(f"<li>{rich(line)}</li>" for line in lines)
-        return f"{rich(_('Problems:'))}<ul style='margin:0 0 0 -24px'>{items}</ul>"
+        return f"{rich(_('Remarks:'))}<ul style='margin:0 0 0 -24px'>{items}</ul>"
 
     def rows(self, split: Split | None = None) -> list[list[Cell]]:
         """Cells of the table of cases."""
