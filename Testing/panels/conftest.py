@@ -90,6 +90,9 @@ def worker(library):
             if self._job is not None:
                 self._job.cancel()
 
+        def verb_on_its_way(self):
+            return self._job.verb if self._job is not None and not self._job.finished else ""
+
     client = Shared(python=sys.executable, start_timeout=WORKER_PATIENCE)
     yield client
     Client.close(client)
@@ -125,11 +128,14 @@ def make_panel(library, worker):
     yield make
     for module in loaded:
         module.unload()
+    busy = worker.verb_on_its_way()
+    worker.close()
     sys.modules.update(kept)
     if str(MODULE) not in sys.path:
         sys.path.insert(0, str(MODULE))
     host.check_errors()
     host.close_scene()
+    assert not busy, f"the panel is gone and the worker still does '{busy}', which the next test would be refused for"
 
 
 @pytest.fixture
