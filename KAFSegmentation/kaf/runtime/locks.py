@@ -47,7 +47,7 @@ def take(path: Path, wait: float = 0.0) -> IO[bytes] | None:
         with contextlib.suppress(FileNotFoundError):
             open_regular(path).close()  # not a named pipe, which would wait for a reader
         file = path.open("ab")
-        busy = _lock(file)
+        busy = lock_file(file)
         if not busy and _is_same(file, path):
             return file
         file.close()
@@ -86,14 +86,14 @@ def is_held(path: Path) -> bool | None:
     """Whether a process holds the lock; None on a disk without locks, which tells nothing."""
     try:
         with open_regular(path) as file:
-            return _lock(file, shared=True)
+            return lock_file(file, shared=True)
     except FileNotFoundError:
         return False
     except OSError:
         return None
 
 
-def _lock(file: IO[bytes], shared: bool = False) -> bool | None:
+def lock_file(file: IO[bytes], shared: bool = False) -> bool | None:
     """False: it is ours now; True: another's; None: there are no locks here.
 
     ``shared``: several who only look do not take each other for the holder.

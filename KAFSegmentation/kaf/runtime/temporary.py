@@ -15,8 +15,7 @@ import weakref
 from pathlib import Path
 from typing import IO
 
-if sys.platform != "win32":
-    import fcntl
+from kaf.runtime.locks import lock_file
 
 _PARENT = "kaf-segmentation"
 _PREFIX = "work-"
@@ -104,8 +103,7 @@ def _mark(folder: Path) -> IO[bytes]:
         # Locked before it has its name: a sweep between the two must not find it unlocked.
         early = folder / (_MARK + ".new")
         mark = open(early, "wb")  # noqa: SIM115
-        with contextlib.suppress(OSError):  # a file system without locks: nobody else can lock it either
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(mark)  # on a file system without locks nobody else can lock it either
         early.rename(name)
     mark.write(_WORDS + str(os.getpid()).encode())
     mark.flush()
@@ -120,8 +118,8 @@ def _abandoned(folder: Path) -> bool:
     with mark.open("rb") as file:
         if file.read(len(_WORDS)) != _WORDS:
             return False
-        if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform != "win32" and lock_file(file) is not False:
+            return False
     if sys.platform == "win32":
         os.replace(mark, mark)  # as an open one cannot be
     return True
