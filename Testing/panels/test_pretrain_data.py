@@ -135,7 +135,7 @@ def test_a_folder_that_is_not_there(pretrain, tmp_path):
 
 @pytest.mark.parametrize(("files", "words"), [
     ((), "it is empty"), (("a.docx", "b.pdf"), "holds no scan"), (("scans.zip",), "Unpack the archive first"),
-    (("labels/a.nii.gz",), "Put the scans beside the label maps")])
+    (("labels/a.nii.gz",), "Put the scans beside the label maps")], ids=["empty", "documents", "archive", "labels"])
 def test_a_folder_without_scans(pretrain, tmp_path, files, words):
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
     "panels/test_pretrain_settings.py",  # monitors, run summaries, status of a run
     "panels/test_pretrain_trouble.py::test_a_run_that_diverges_says_so_and_what_to_do",
-    "panels/test_pretrain_data.py::test_a_folder_without_scans[files1-holds no scan]",
+    "panels/test_pretrain_data.py::test_a_folder_without_scans[documents]",
     "panels/test_setup.py::test_a_folder_of_wheels_does_it_without_the_network_and_brings_models",
     "panels/test_setup.py::test_a_damaged_model_in_the_folder_is_named",
     "panels/test_adapt_panel.py::test_progress_tells_the_time_left",
