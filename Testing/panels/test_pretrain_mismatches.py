@@ -83,7 +83,7 @@ def test_labels_that_do_not_fit_are_left_out_of_fine_tuning_and_its_evaluation(m
     ui.tabs.setCurrentWidget(ui.evaluateTab)
     host.choose(ui.evaluatePartComboBox, "all labelled patients")
     host.pump(20)
-    assert ui.evaluateHintLabel.text.startswith("3 cases of 3 patients.")
+    assert ui.evaluateHintLabel.text.startswith("Cases: 3. Patients: 3.")
 
 
 def test_weights_for_other_scans_are_refused_before_hours_are_spent(makePretrain, hearts, runs):
