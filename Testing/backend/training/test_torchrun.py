@@ -28,7 +28,7 @@ from kaf.runtime.errors import InputError
 from kaf.verbs import pretrain
 
 if os.environ["RANK"] == "1":
-    pretrain.make_pretrainer = lambda *_: (_ for _ in ()).throw(InputError("slice 7", "is odd", "Mend it."))
+    pretrain.make_methods = lambda *_: (_ for _ in ()).throw(InputError("slice 7", "is odd", "Mend it."))
 cli.entry()
 """
 
