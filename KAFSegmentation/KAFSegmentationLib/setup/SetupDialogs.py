@@ -97,7 +97,7 @@ def consentText(plan: SetupPlan, where: str) -> str:
         f"<tr><td>{what}&nbsp;&nbsp;</td><td>{purpose}&nbsp;&nbsp;</td><td align='right'>{megabytes(down)}"
         f"&nbsp;&nbsp;</td><td align='right'>{megabytes(disk)}</td></tr>"
         for what, purpose, down, disk in plan.rows())
-    total = (f"<tr><td><b>{_('About')}</b></td><td></td><td align='right'><b>{megabytes(plan.downloadMegabytes)}"
+    total = (f"<tr><td><b>{_('Total, about')}</b></td><td></td><td align='right'><b>{megabytes(plan.downloadMegabytes)}"
              f"</b>&nbsp;&nbsp;</td><td align='right'><b>{megabytes(plan.diskMegabytes)}</b></td></tr>")
     notes = [f"<b>{rich(plan.obstacle)}.</b>"] if plan.obstacle else []
     if plan.needsTorch and plan.hasGpu:
