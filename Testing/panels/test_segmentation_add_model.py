@@ -145,7 +145,7 @@ def test_a_model_that_is_here_and_refused_says_why(panel, scan, file, library):
     panel.leave()
     panel.show()
     assert panel.ui.modelComboBox.currentText == "knee (cannot be used)"
-    assert "knee.safetensors is not a model file, or is damaged" in panel.ui.messageLabel.text
+    assert "knee.safetensors: is not a model file, or is damaged" in panel.ui.messageLabel.text
     assert not panel.ui.applyButton.enabled
 
 
