@@ -52,6 +52,15 @@ def mine(here: Path, words: str) -> list[int]:
     return found
 
 
+def _is_dead(pid: int) -> bool:
+    """Whether a process has ended with all its threads, though nobody may have asked how yet."""
+    try:
+        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return ended and len(os.listdir(f"/proc/{pid}/task")) <= 1
+    except OSError:
+        return True
+
+
 def _until(what: Callable[[], Any], words: str, seconds: float = _PATIENCE) -> Any:
     end = time.monotonic() + seconds
     while not (found := what()):
@@ -255,6 +264,7 @@ def _kill_a_worker(here: Path, delay: float, verb: str) -> None:
         for pid in mine(here, "kaf.worker"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+                _until(lambda pid=pid: _is_dead(pid), "a killed worker lives on")  # while it dies it may still be asked
         try:
             _until(job.poll, "the request does not end")
             job.result()

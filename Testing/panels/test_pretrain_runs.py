@@ -55,7 +55,7 @@ def test_a_run_from_start_to_end(pretrain, makePretrain, hearts, tmp_path, pictu
     again = makePretrain()  # whose first tab is another one
     again.ui.tabs.setCurrentWidget(again.ui.pretrainTab)
     host.pump(50)
-    assert again.ui.pretrainPictureLabel.pixmap.width() == wide
+    assert abs(again.ui.pretrainPictureLabel.pixmap.width() - wide) < 10  # a line of text decides on a scroll bar
 
 
 def test_show_in_the_views_changes_the_layout_and_nothing_else_does(pretrain, hearts, tmp_path):

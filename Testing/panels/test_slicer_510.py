@@ -31,7 +31,7 @@ def test_it_is_a_510(told):
 
 
 def test_it_asks_once_and_is_ready_then(told):
-    assert told["before"].startswith(f"Needs PyTorch and {len(GOOD)} Python packages")
+    assert told["before"].startswith(f"KAF needs PyTorch and {len(GOOD)} Python packages")
     assert len(told["asked"]) == 1
     assert told["torch"] == 1
     assert told["verified"] == 1

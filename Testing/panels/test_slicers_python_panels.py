@@ -56,4 +56,4 @@ def test_cards_are_written_and_models_exported_deleted_and_imported(told):
     assert told["card"] == "For tests only"
     assert sorted(told["after delete"]) == ["knee", "tuned"]
     assert sorted(told["after import"]) == ["knee", "mine", "tuned"]
-    assert "is in the library" in told["imported"]
+    assert "was added to the library" in told["imported"]

@@ -92,7 +92,7 @@ def test_what_is_there_is_not_made_again(done, scans, monkeypatch):
     assert compare(settings) == table
     report = (scans.parent / "out" / "comparison.html").read_text()
     assert "2 labelled patients" in report
-    assert "against scratch" in report
+    assert "compared with scratch" in report
     assert len((scans.parent / "out" / "comparison.csv").read_text().splitlines()) == 1 + 2 * 2
 
 
@@ -192,7 +192,7 @@ def test_a_scan_that_cannot_be_read_leaves_nothing_behind(scans, monkeypatch):
 
 @pytest.mark.parametrize(("values", "words"), [
     ({"methods": ("nonsense",)}, "unknown method 'nonsense'"), ({"methods": ("kaf", "kaf")}, "named twice"),
-    ({"baseline": "pcl"}, "none of the arms"), ({"run_folds": (3,)}, "fold 3 does not exist")])
+    ({"baseline": "pcl"}, "is not one of the arms"), ({"run_folds": (3,)}, "fold 3 does not exist")])
 def test_wrong_settings_are_told(scans, values, words):
     with pytest.raises(SettingsError, match=words):
         build(CompareSettings, {"data": str(scans), "output": "x", "folds": 3, **values})

@@ -95,7 +95,7 @@ def test_what_another_process_is_writing_stays(folder, path):
 
 def test_on_a_disk_without_locks_it_is_left_to_its_age(folder, path, monkeypatch):
     half = left_by_a_kill(folder, path)
-    monkeypatch.setattr(locks, "_lock", lambda *_, **__: None)
+    monkeypatch.setattr(locks, "lock_file", lambda *_, **__: None)
     assert listed(folder) == ["zebra"]
     assert half.is_file()
     os.utime(half, (time.time() - 2 * 24 * 3600,) * 2)

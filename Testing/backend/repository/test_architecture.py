@@ -23,8 +23,8 @@ _LINT = "from importlinter.cli import lint_imports_command; lint_imports_command
 def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     """The contracts of pyproject.toml, checked on the packages below ``root``."""
     places = os.pathsep.join(str(root / package.parent.relative_to(ROOT)) for package in PACKAGES[1:])
-    return subprocess.run([sys.executable, "-c", _LINT, "--no-cache"], cwd=root, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": places, "NO_COLOR": "1"})
+    return subprocess.run([sys.executable, "-c", _LINT, "--no-cache"], cwd=root, capture_output=True, encoding="utf-8",
+                          env={**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": places, "NO_COLOR": "1"})
 
 
 def test_imports_run_down_the_layers():

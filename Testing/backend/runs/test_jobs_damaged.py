@@ -165,7 +165,7 @@ def test_a_damaged_run_says_so(runs):
     run_of_a_job(runs / "damaged")
     (runs / "damaged" / "job" / "job.json").write_text('{"verb": 3}')
     job = jobs.Job(runs / "damaged")
-    assert "are damaged" in job.note
+    assert "is damaged" in job.note
     assert not job.can_resume
 
 

@@ -155,7 +155,7 @@ def test_a_region_of_interest_keeps_what_it_touches(model, scan, cache, result, 
 
 def test_a_region_of_interest_that_makes_no_sense(model, scan, cache):
     for box, words in (((500, 500, 500, 510, 510, 510), "outside the scan"),
-                       ((-100, -100, 39, -50, -50, 20), "no length")):
+                       ((-100, -100, 39, -50, -50, 20), "has no extent")):
         with pytest.raises(InputError, match=words):
             run(model, scan, cache, roi=box)
 
