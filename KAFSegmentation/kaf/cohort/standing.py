@@ -86,7 +86,7 @@ class Wanted:
             kind, reason = OTHER, f"lists other files: {', '.join(sorted(_names(report)))}"
         elif len(there) < len(self.paths):
             kind = UNFINISHED
-        strange = None if kind == DONE else self._strange(report)
+        strange = self._damaged(report) if kind == DONE else self._strange(report)
         return strange or Standing(kind, self.paths["report"], reason)
 
     def _without_report(self, there: list[Path]) -> Standing:
@@ -97,6 +97,16 @@ class Wanted:
             if not isinstance(known, list) or file_digest(path) not in known:
                 return Standing(FOREIGN, path, "may not be a result of KAF: there is no report beside it")
         return Standing(UNFINISHED if there else NEW)
+
+    def _damaged(self, report: Mapping[str, Any]) -> Standing | None:
+        """A file of a finished result with other bytes, though nobody has saved it since: a newer one was corrected by
+        a person, and is kept as it is."""
+        written, when = _written(report), self.paths["report"].stat().st_mtime_ns
+        for path in self.paths.values():
+            if path.name in written and path.stat().st_mtime_ns <= when and file_digest(path) != written[path.name]:
+                return Standing(FOREIGN, path, "is damaged: it has other bytes than KAF wrote, though it was not saved "
+                                "since")
+        return None
 
     def _strange(self, report: Mapping[str, Any]) -> Standing | None:
         """A file that is to be replaced, or belongs to the report, and is not as KAF wrote it."""

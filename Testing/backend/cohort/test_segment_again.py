@@ -236,3 +236,19 @@ def test_a_process_killed_while_its_files_took_their_places_is_in_nobodys_way(da
     (tmp_path / "p1-seg.json").rename(tmp_path / ".0123abcd-p1-seg.json")
     assert cli.main([*command, "--overwrite"]) == 0
     assert {"p1.seg.nrrd", "p1-uncertainty.nrrd", "p1-seg.json"} <= content(tmp_path).keys()
+
+
+def test_a_finished_result_that_a_disk_damaged_is_named_and_a_corrected_one_is_kept(data, output, models):
+    """A person who corrects a segmentation saves it later than KAF did; a flipped bit leaves the time as it was."""
+    run(data, output, models[0])
+    path = output / "p1.seg.nrrd"
+    sound, stamp = path.read_bytes(), path.stat()
+    path.write_bytes(sound[:-9] + bytes([sound[-9] ^ 4]) + sound[-8:])
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with pytest.raises(OutputError, match=r"p1\.seg\.nrrd: is damaged"):
+        run(data, output, models[0])
+    later = (output / "p1-seg.json").stat().st_mtime_ns + 10 ** 9
+    os.utime(path, ns=(later, later))
+    corrected = path.read_bytes()
+    run(data, output, models[0])
+    assert path.read_bytes() == corrected
