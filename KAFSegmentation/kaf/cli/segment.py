@@ -102,7 +102,7 @@ def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console:
         raise SettingsError("--frame", "is for a single scan, and INPUT is a folder of scans",
                             "Leave it out, or give one scan.")
     card = read_card(find_model(settings.model))
-    cases = scan_folder(command.input).cases
+    cases = scan_folder(command.input).every
     from kaf.verbs.segment_folder import segment_folder
 
     with one_voice():

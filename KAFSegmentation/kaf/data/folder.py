@@ -19,7 +19,7 @@ from kaf.data.walk import walk
 from kaf.imaging.file_names import split_extension, without_image_word
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message
-from kaf.runtime.message_codes import UNLABELLED
+from kaf.runtime.message_codes import TEST_SCANS, UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The cases of a folder, by name; ``layout`` and ``problems`` are words for the user."""
+    """The cases of a folder, by name; ``layout`` and ``problems`` are words for the user.
+
+    ``cases`` are those to learn from.  ``test`` are those in folders for testing (imagesTs, testing, ...), which no
+    training, validation or pretraining may see.
+    """
 
     root: Path
     layout: str
     cases: tuple[Case, ...]
     problems: tuple[str, ...] = ()
     unlabelled_problem: str = ""
+    test: tuple[Case, ...] = ()
 
     def warnings(self) -> tuple[Message, ...]:
         """The problems, and that some scans have no label map, as messages of a run."""
@@ -48,7 +53,23 @@ class Dataset:
         if self.unlabelled_problem:
             found.append(Message(self.unlabelled_problem, "warning", UNLABELLED,
                                  {"cases": [case.name for case in self.unlabelled]}))
+        if self.test:
+            found.append(Message(f"{count(self.test, 'test scan')} (in {self.test_folders}), not used for training, "
+                                 f"validation or pretraining: {some(case.name for case in self.test)}.", "info",
+                                 TEST_SCANS, {"cases": [case.name for case in self.test]}))
         return tuple(found)
+
+    @property
+    def every(self) -> tuple[Case, ...]:
+        """The cases to learn from and those for testing."""
+        return (*self.cases, *self.test)
+
+    @property
+    def test_folders(self) -> str:
+        """"imagesTs": the folders below the root that make their scans test scans, or their places."""
+        found = {next((part for part in relative if names.split_of(part) == "test"), "")
+                 for case in self.test for relative in [case.image.relative_to(self.root).parts]}
+        return " and ".join(sorted(found))
 
     @property
     def labelled(self) -> tuple[Case, ...]:
@@ -85,13 +106,17 @@ def scan_folder(folder: str | Path) -> Dataset:
         _raise_empty(root, labels, others, problems)
     images, channels = first_channels(images, labels, problems)
     pairs = pair(images, labels, problems)
-    cases = _cases(root, images, pairs, patient_ids)
+    every = _cases(root, images, pairs, patient_ids)
+    testing = {item.path for item in images if item.split == "test"}
+    cases, test = [case for case in every if case.image not in testing], [c for c in every if c.image in testing]
+    problems += _shared_patients(cases, test)
     unlabelled, missing = [case.name for case in cases if case.label is None], ""
-    if pairs and unlabelled:
+    if len(unlabelled) < len(cases) and unlabelled:
         missing = f"{count(unlabelled, 'scan')} without a label map: {some(unlabelled)}"
     if not pairs:
         problems.extend(_hints(root, images))
-    return Dataset(root, _layout(images, pairs, channels), tuple(cases), tuple(problems), missing)
+    learning = [item for item in images if item.split != "test"] or images
+    return Dataset(root, _layout(learning, pairs, channels), tuple(cases), tuple(problems), missing, tuple(test))
 
 
 def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
@@ -128,16 +153,21 @@ def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
 def _cases(
     root: Path, images: Sequence[Item], pairs: dict[Path, Item], patient_ids: dict[Path, str]
 ) -> list[Case]:
-    """Names that are unique, patients that keep the scans of one person together."""
+    """Names that are unique, patients that keep the scans of one person together.
+
+    A scan to learn from keeps its name where only a test scan has the same.
+    """
     home = root.resolve().name
+    images = sorted(images, key=lambda item: item.split == "test")
     short = [without_image_word(item.stem) if item.key else (home, *item.relative)[-1] for item in images]
     times = Counter(name.casefold() for name in short)
+    learning = Counter(name.casefold() for item, name in zip(images, short, strict=True) if item.split != "test")
     # The same few names in every folder: a folder is a case.
     per_case = len({item.stem.casefold() for item in images}) < len({item.relative for item in images})
     taken: set[str] = set()
     cases = []
     for item, name in zip(images, short, strict=True):
-        if times[name.casefold()] > 1:
+        if (times if item.split == "test" else learning)[name.casefold()] > 1:
             name = "_".join((*item.relative, item.stem))
         while name.casefold() in taken:
             name += "-2"
@@ -146,6 +176,16 @@ def _cases(
         label = pairs.get(item.path)
         cases.append(Case(name, patient, item.path, label.path if label else None))
     return sorted(cases, key=lambda case: (case.name, case.image))
+
+
+def _shared_patients(cases: Sequence[Case], test: Sequence[Case]) -> list[str]:
+    """Words about patients who are on both sides."""
+    both = sorted({case.patient for case in cases} & {case.patient for case in test})
+    if not both:
+        return []
+    return [f"{count(both, 'patient')} in both training and test by the names of their scans: {some(both)}. If these "
+            "are the same people, test scores will be too good: take their scans out of one of the two, or leave "
+            "these patients out"]
 
 
 def _patient(item: Item, home: str, per_case: bool, clash: bool) -> str:
@@ -167,10 +207,11 @@ def _layout(images: Sequence[Item], pairs: dict[Path, Item], channels: bool) -> 
     scans = "DICOM series" if dicom == len(images) else "scan files and DICOM series" if dicom else "scans"
     if any(part.startswith("sub-") for item in images for part in item.relative):
         return "sub-... folders, as in BIDS, " + ("with label maps" if pairs else "without label maps")
-    if not pairs:
+    if not any(item.path in pairs for item in images):
         return f"{scans} without label maps"
     paired = [item for item in images if item.path in pairs]
-    folders = sorted({label.labels_folder for label in pairs.values()})
+    maps = [pairs[item.path] for item in paired]
+    folders = sorted({label.labels_folder for label in maps})
     if all(folders) and all(item.images_folder for item in paired):
         known = "nnU-Net" if channels else "the Medical Segmentation Decathlon"
         both = " and ".join((*sorted({item.images_folder for item in paired}), *folders))
@@ -179,7 +220,7 @@ def _layout(images: Sequence[Item], pairs: dict[Path, Item], channels: bool) -> 
         return f"{scans} with label maps in {' and '.join(folders)}"
     if len({item.relative for item in paired}) == len(paired) > 1:
         return f"one folder per case, with {scans} and label maps"
-    words = " and ".join(sorted({label.label for label in pairs.values()}))
+    words = " and ".join(sorted({label.label for label in maps}))
     return f"label maps beside the {scans}, told by {words} in their names"
 
 

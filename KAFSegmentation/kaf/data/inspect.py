@@ -55,6 +55,7 @@ class CaseReport:
 class Inspection:
     """What a dataset holds; ``problems`` concern more than one case, those of one case are with it.
 
+    ``test`` are the cases in folders for testing, ``test_folders`` names these; ``cases`` are all others.
     ``label_names`` come from a ``dataset.json`` of the Medical Segmentation Decathlon or nnU-Net, if any.
     """
 
@@ -63,11 +64,13 @@ class Inspection:
     cases: tuple[CaseReport, ...]
     problems: tuple[str, ...] = ()
     label_names: dict[int, str] = field(default_factory=dict)
+    test: tuple[CaseReport, ...] = ()
+    test_folders: str = ""
 
     @property
     def all_problems(self) -> tuple[str, ...]:
         """Every problem in words, that of a case after its name."""
-        own = (f"{case.name}: {problem}" for case in self.cases for problem in case.problems)
+        own = (f"{case.name}: {problem}" for case in (*self.cases, *self.test) for problem in case.problems)
         return (*self.problems, *own)
 
     @property
@@ -81,7 +84,7 @@ class Inspection:
         values = asdict(self)
         values["label_names"] = {str(value): name for value, name in self.label_names.items()}
         values["label_cases"] = {str(value): number for value, number in self.label_cases.items()}
-        for case in values["cases"]:
+        for case in (*values["cases"], *values["test"]):
             if case["values"] is not None:
                 case["values"] = {str(value): number for value, number in case["values"].items()}
         return json.loads(json.dumps(values))
@@ -93,6 +96,10 @@ class Inspection:
         lines = [self.root, f"Layout: {self.layout}",
                  f"Cases: {count(self.cases, 'scan')} of {count(patients, 'patient')}; "
                  f"{len(labelled)} with a label map ({count(with_labels, 'patient')})"]
+        if self.test:
+            drawn = [case for case in self.test if case.label]
+            lines.append(f"Test: {count(self.test, 'scan')} in {self.test_folders}, never used for training; "
+                         f"{len(drawn)} with a label map")
         readable = [case for case in self.cases if case.shape]
         if readable:
             kinds = Counter(case.modality for case in readable)
@@ -119,14 +126,16 @@ def inspect_dataset(dataset: Dataset, on_event: OnEvent = ignore) -> Inspection:
 
     A file that cannot be read is named among the problems of its case and does not stop the others.
     """
-    ticker = Ticker(on_event, "looking into the scans", len(dataset.cases))
-    reports = []
-    for case in dataset.cases:
-        reports.append(_report(case))
-        ticker.update(len(reports))
-    problems = (*(message.text for message in dataset.warnings()), *_duplicates(reports), *_modalities(reports),
-                *_spacings(reports), *_rare_labels(reports))
-    return Inspection(str(dataset.root), dataset.layout, tuple(reports), problems, label_names(dataset.root))
+    ticker = Ticker(on_event, "looking into the scans", len(dataset.every))
+    every = []
+    for case in dataset.every:
+        every.append(_report(case))
+        ticker.update(len(every))
+    reports, test = every[:len(dataset.cases)], every[len(dataset.cases):]
+    said = (message.text for message in dataset.warnings() if message.level != "info")
+    problems = (*said, *_duplicates(every), *_modalities(every), *_spacings(reports), *_rare_labels(reports))
+    return Inspection(str(dataset.root), dataset.layout, tuple(reports), problems, label_names(dataset.root),
+                      tuple(test), dataset.test_folders)
 
 
 def label_names(root: str | Path) -> dict[int, str]:

@@ -39,6 +39,12 @@ def is_split(name: str) -> bool:
     return name.casefold() in _SPLITS
 
 
+def split_of(name: str) -> str:
+    """"test" of ``imagesTs`` and of ``testing``: the part of a data set that a folder's name speaks of, or ""."""
+    whole = name.casefold()
+    return _SPLITS[whole] if len(whole) > 2 and whole in _SPLITS else folder_role(name)[1]  # "ts" alone is no word
+
+
 def is_modality(name: str) -> bool:
     """Whether a folder name says no more than the kind of scan, ``CT``."""
     return name.casefold() in _MODALITIES

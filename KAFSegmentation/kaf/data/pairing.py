@@ -35,6 +35,7 @@ class Item:
     images_folder: str = ""
     full: str = ""
     key: str = ""
+    split: str = ""  # "train", "validation" or "test", where its folders say so
 
     @property
     def shown(self) -> str:
@@ -86,9 +87,10 @@ def _described(item: Item, stems: set[tuple[tuple[str, ...], str]]) -> Item:
     bids = (n for n, part in enumerate(outside) if part.startswith("sub-") or part == "derivatives")
     subject = next(bids, None)
     full = file_names.bare(stem)
+    splits = (names.split_of(part) for part in reversed(item.relative))
     return replace(item, folder=tuple(part for part in outside[:subject] if part), label=word,
-                   labels_folder=named.get("label", ""), images_folder=named.get("image", ""),
-                   full=full, key=names.case_key(full))
+                   split=next(filter(None, splits), ""), labels_folder=named.get("label", ""),
+                   images_folder=named.get("image", ""), full=full, key=names.case_key(full))
 
 
 def _astray(items: Sequence[Item]) -> list[str]:

@@ -24,8 +24,15 @@ _FLAT = 0.7  # so many pixels inside structures equal their neighbour only in la
 
 def choose_scans(dataset: Dataset, settings: PretrainSettings) -> list[Case]:
     """The scans that the settings name; all where they name none; never those of patients to leave out."""
-    known = {case.name for case in dataset.cases} | {case.patient for case in dataset.cases}
-    unknown = sorted((set(settings.cases) | set(settings.leave_out)) - known)
+    if not dataset.cases:
+        raise InputError(settings.data, f"holds only test scans (in {dataset.test_folders}), which are never learned "
+                         "from", "Add scans outside that folder, or give the folder of the scans itself.")
+    known = {name for case in dataset.cases for name in (case.name, case.patient)}
+    tested = {name for case in dataset.test for name in (case.name, case.patient)}
+    if asked := sorted(set(settings.cases) & tested - known):
+        raise InputError(settings.data, f"keeps {some(asked)} for testing (in {dataset.test_folders})",
+                         "Leave it out of --cases, or move its scan to those to learn from.")
+    unknown = sorted((set(settings.cases) | set(settings.leave_out)) - known - tested)
     if unknown:
         raise InputError(settings.data, f"has no case or patient {', '.join(unknown[:5])}",
                          "See `kaf data scan` for the names of cases and patients.")

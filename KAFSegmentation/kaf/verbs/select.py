@@ -92,7 +92,7 @@ def _checked(settings: SelectSettings, ready: LoadedModel) -> str:
 def _candidates(settings: SelectSettings) -> tuple[list[Case], list[Case]]:
     """Scans of patients who are labelled already, and those to choose from."""
     dataset = scan_folder(settings.data)
-    known = {case.name for case in dataset.cases} | {case.patient for case in dataset.cases}
+    known = {name for case in dataset.every for name in (case.name, case.patient)}
     named = {*settings.labelled, *settings.leave_out}
     if unknown := sorted(named - known):
         raise InputError(settings.data, f"has no case or patient {', '.join(unknown[:_SAID])}",

@@ -11,7 +11,7 @@ from made_folders import folder, pairs
 from kaf.data.folder import scan_folder
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message
-from kaf.runtime.message_codes import UNLABELLED
+from kaf.runtime.message_codes import TEST_SCANS, UNLABELLED
 
 # ---------------------------------------------------------------- layouts
 
@@ -38,10 +38,18 @@ def test_test_images_of_the_decathlon_have_no_labels(tmp_path):
     dataset = scan_folder(root)
     assert dataset.layout == "imagesTr and labelsTr, as in the Medical Segmentation Decathlon"
     assert [case.name for case in dataset.labelled] == ["liver_1"]
-    assert [case.name for case in dataset.unlabelled] == ["liver_2"]
+    assert dataset.unlabelled == ()
+    assert [(case.name, case.label) for case in dataset.test] == [("liver_2", None)]
     assert dataset.problems == ()
     assert dataset.warnings() == (
-        Message("1 scan without a label map: liver_2", "warning", UNLABELLED, {"cases": ["liver_2"]}),)
+        Message("1 test scan (in imagesTs), not used for training, validation or pretraining: liver_2.", "info",
+                TEST_SCANS, {"cases": ["liver_2"]}),)
+
+
+def test_scans_without_labels_are_named(tmp_path):
+    dataset = scan_folder(folder(tmp_path, "images/a.nii.gz", "labels/a.nii.gz", "images/b.nii.gz"))
+    assert dataset.warnings() == (
+        Message("1 scan without a label map: b", "warning", UNLABELLED, {"cases": ["b"]}),)
 
 
 @pytest.mark.parametrize("suffix", [
@@ -89,8 +97,8 @@ def test_nnunet_single_channel(tmp_path):
     dataset = scan_folder(root)
     assert dataset.layout == "imagesTr and labelsTr, as in nnU-Net"
     assert pairs(dataset) == {"x_0001": ("imagesTr/x_0001_0000.nii.gz", "labelsTr/x_0001.nii.gz"),
-                              "x_0002": ("imagesTr/x_0002_0000.nii.gz", "labelsTr/x_0002.nii.gz"),
-                              "x_0003": ("imagesTs/x_0003_0000.nii.gz", None)}
+                              "x_0002": ("imagesTr/x_0002_0000.nii.gz", "labelsTr/x_0002.nii.gz")}
+    assert [(case.name, case.image.name) for case in dataset.test] == [("x_0003", "x_0003_0000.nii.gz")]
 
 
 def test_nnunet_channels_after_the_first_are_left_out_with_words(tmp_path):

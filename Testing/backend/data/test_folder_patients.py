@@ -87,10 +87,10 @@ def test_patient_of_a_name(name, patient):
 ])
 def test_scans_of_one_patient_stay_together(tmp_path, files):
     dataset = scan_folder(folder(tmp_path, *files))
-    assert len(dataset.cases) == len(files)
-    patients = {case.image.relative_to(tmp_path).as_posix(): case.patient for case in dataset.cases}
+    assert len(dataset.every) == len(files)
+    patients = {case.image.relative_to(tmp_path).as_posix(): case.patient for case in dataset.every}
     assert all(patients[one] == patients[other] for one, other in zip(files[::2], files[1::2], strict=True))
-    assert len(dataset.patients) == len(files) // 2
+    assert len(set(patients.values())) == len(files) // 2
 
 
 def test_the_same_number_at_two_sites_is_two_patients(tmp_path):

@@ -214,3 +214,27 @@ def test_real_hippocampi(shared_data):
     assert found.all_problems == ()
     assert found.label_cases == {1: 20, 2: 20}
     assert {report.spacing for report in found.cases} == {(1.0, 1.0, 1.0)}
+
+
+def test_test_scans_are_looked_at_apart(tmp_path):
+    for part, name in (("Tr", "a"), ("Tr", "b"), ("Ts", "c")):
+        save(tmp_path / f"images{part}" / f"{name}.nii.gz", mr())
+        save(tmp_path / f"labels{part}" / f"{name}.nii.gz", labels(v1=9) if name != "c" else labels(v7=3))
+    save(tmp_path / "imagesTs" / "d.nii.gz", mr((4, 20, 30)))
+    found = look(tmp_path)
+    assert [case.name for case in found.cases] == ["a", "b"]
+    assert [(case.name, case.values) for case in found.test] == [("c", {7: 3}), ("d", None)]
+    assert found.label_cases == {1: 2}
+    assert found.all_problems == ()
+    assert "Test: 2 scans in imagesTs, never used for training; 1 with a label map" in found.text().splitlines()
+    values = found.to_dict()
+    assert [case["name"] for case in values["cases"]] == ["a", "b"]
+    assert values["test"][0]["values"] == {"7": 3}
+
+
+def test_a_test_scan_with_the_voxels_of_a_training_scan_is_a_leak(tmp_path):
+    scan = mr()
+    for part, name in (("Tr", "a"), ("Ts", "b")):
+        save(tmp_path / f"images{part}" / f"{name}.nii.gz", scan)
+        save(tmp_path / f"labels{part}" / f"{name}.nii.gz", labels(v1=9))
+    assert any("a leak from training to test" in problem for problem in look(tmp_path).problems)
