@@ -17,6 +17,7 @@ _BEGINNINGS = {
     "evaluation.csv": b"case,name,label,", "evaluation.json": b'{\n "kaf_version": ', "report.html": _PAGE,
     "selection.csv": b"rank,patient,case,", "selection.json": b'{\n "settings": {',
     "comparison.csv": b"arm,labelled patients,draw,", "comparison.json": b'{\n "facts": [', "comparison.html": _PAGE,
+    "cells.json": b'{\n "kaf_version": ',
 }
 
 

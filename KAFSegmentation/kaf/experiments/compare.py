@@ -7,28 +7,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kaf.cohort.tables import check_tables
 from kaf.data.folder import Case, scan_folder
-from kaf.data.splits import Split, few_shot, k_folds
-from kaf.evaluation.comparison import Cell, as_csv, differences, rows
-from kaf.evaluation.comparison_page import comparison_page
+from kaf.data.splits import Split
 from kaf.evaluation.dice import overlap
 from kaf.evaluation.metrics import case_metrics
 from kaf.evaluation.results import plain_numbers
-from kaf.experiments.arms import arm_of
+from kaf.experiments.arms import COMMON, arm_of, check_used, shared_recipes
+from kaf.experiments.cells import RESULT, CellPlan, PretrainingPlan, file_name, planned_cells, planned_pretrainings
+from kaf.experiments.folds import Fold, Folds, make_folds
 from kaf.experiments.kept import check_data, check_recipe, records_of
+from kaf.experiments.leaks import Recognised, said
+from kaf.experiments.report import Facts, write_report
 from kaf.imaging.volume import read_labels
 from kaf.runs.earlier import own_content
 from kaf.runs.job_folder import read_json
 from kaf.runtime import locks
-from kaf.runtime.errors import InputError, OutputError
-from kaf.runtime.events import Message, OnEvent, Progress, Result, ignore
-from kaf.runtime.file_set import write_set
+from kaf.runtime.errors import InputError, OutputError, SettingsError
+from kaf.runtime.events import Message, OnEvent, Progress, ignore
 from kaf.runtime.files import atomic_write
 from kaf.runtime.message_codes import NETWORK
 from kaf.settings.base import build
@@ -40,68 +40,43 @@ from kaf.verbs.finetune import finetune
 from kaf.verbs.pretrain import pretrain
 from kaf.verbs.segment import segment
 
-_RESULT, _FOLDS = "result.json", "folds.json"
+_FOLDS = "folds.json"
 _WAIT = 2.0  # seconds before looking again at what another process holds
 _SHARED = ("device", "threads", "precision")
-_OWN = ("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints", "patch")
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One cell that is to be made."""
-
-    arm: str
-    few_shot: int
-    draw: int
-    fold: int
-
-    @property
-    def name(self) -> str:
-        return f"m{self.few_shot}-draw{self.draw}-fold{self.fold}"
+_RUNS_APART = 1000  # seeds of fine-tuning: more than there are draws
 
 
 def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, Any]:
     """Run what is missing and report; returns the table, JSON-ready.
 
-    Writes folds.json, one folder per pretraining and per cell, comparison.csv, comparison.json and comparison.html.
+    Writes folds.json, one folder per pretraining and per cell, comparison.csv, comparison.json, comparison.html and
+    cells.json, from which every figure of the others follows.
 
     Raises:
-        InputError: too few patients, or a folder that cannot be read.
-        SettingsError: a recipe that cannot be used.
+        InputError: too few patients, a folder or a file of splits that cannot be read, or the same scan on both sides.
+        SettingsError: a recipe that cannot be used, or a setting that no network would get.
         OutputError: the folder cannot be written, holds something else, or an experiment with other settings or on
             other files.
     """
     cases = scan_folder(settings.data).labelled
-    folds = _folds(cases, settings)
-    _check_folder(Path(settings.output), folds)
-    plans = [_Plan(arm, m, draw, fold) for m in sorted(settings.few_shot, reverse=True)
-             for draw in range(settings.draws) for fold in settings.run_folds for arm in settings.names]
-    experiment = _Experiment(settings, cases, folds, on_event)
+    elsewhere = scan_folder(settings.test).labelled if settings.test else ()
+    folds = make_folds(cases, elsewhere, settings)
+    _check_folder(Path(settings.output), folds.record)
+    experiment = _Experiment(settings, cases, elsewhere, folds, on_event)
+    plans = planned_cells(settings)
     try:
         experiment.check(plans)
     except OutputError as error:
         if not settings.only_report:
             raise
         on_event(Message(str(error), "warning"))
+    facts = experiment.look_for_leaks()
     experiment.begin()
-    if not settings.only_report:
+    if settings.task is not None:
+        experiment.run_task(settings.task, plans)
+    elif not settings.only_report:
         experiment.run(plans)
-    cells = list(_read(Path(settings.output), plans))
-    return _report(settings, cells, len(plans), on_event)
-
-
-def _folds(cases: Sequence[Case], settings: CompareSettings) -> list[Split]:
-    """Training and test patients of every fold, the same on every machine."""
-    patients = sorted({case.patient for case in cases})
-    if not patients:
-        raise InputError(settings.data, "contains no labelled case", "See `kaf data scan` for what was found.")
-    splits = [Split(tuple(train), (), tuple(test), settings.seed, f"fold {index} of {settings.folds}")
-              for index, (train, test) in enumerate(k_folds(patients, settings.folds, settings.seed))]
-    smallest = min(len(split.train) for split in splits)
-    if max(settings.few_shot) > smallest:
-        raise InputError(settings.data, f"has {smallest} patients to train on, fewer than {max(settings.few_shot)}",
-                         "Ask for fewer labelled patients, or more folds.")
-    return splits
+    return write_report(settings, plans, facts, on_event)
 
 
 def _check_folder(output: Path, folds: Sequence[Split]) -> None:
@@ -121,15 +96,49 @@ def _as_json(folds: Sequence[Split]) -> str:
 class _Experiment:
     """Makes cells: pretrains an arm once per fold, fine-tunes and tests every cell."""
 
-    def __init__(self, settings: CompareSettings, cases: Sequence[Case], folds: Sequence[Split], send: OnEvent):
-        self._settings, self._cases, self._folds, self._send = settings, cases, folds, send
+    def __init__(self, settings: CompareSettings, cases: Sequence[Case], elsewhere: Sequence[Case], folds: Folds,
+                 send: OnEvent):
+        self._settings, self._send, self._record = settings, send, folds.record
+        self._folds: Mapping[int, Fold] = folds.chosen
+        self._cases, self._elsewhere = cases, elsewhere
         self._output = Path(settings.output)
         self._common = {name: getattr(settings, name) for name in _SHARED}
+        self._pretrain, self._finetune = shared_recipes(settings)
         self._arms = {name: arm_of(name, settings) for name in settings.names}
+        check_used(settings, self._arms)
         self._pool = scan_folder(settings.unlabelled or settings.data).cases  # to pretrain on
         self._patients = {case.patient for case in self._pool}
+        self._copies: dict[int, tuple[str, ...]] = {}  # of test patients in the pool, under other names
 
-    def check(self, plans: Sequence[_Plan]) -> None:
+    def look_for_leaks(self) -> Facts:
+        """Leave out of the pool whoever is a test patient under another name; what the report says of the pool.
+
+        Raises:
+            InputError: the scan of a test patient is also that of a training patient.
+        """
+        scans = Recognised([*self._cases, *self._elsewhere], self._pool)
+        names, copies = set[str](), dict[str, str]()
+        for index, fold in self._folds.items():
+            out = (*fold.split.test, *fold.held)
+            scans.check_sides(fold.split.train, out)
+            found = {there: tested for there, tested in scans.in_pool(out).items() if there not in out}
+            self._copies[index] = tuple(sorted(found))
+            names |= self._patients & set(out)
+            copies |= found
+        if self._settings.transductive:
+            return Facts(True, True, {})
+        if copies:
+            self._send(Message("Left out of the pool, because their images are those of test patients: "
+                               f"{said(copies)}.", "warning"))
+        if not (names or copies) and self._settings.unlabelled and self._learns_from_pool():
+            self._send(Message(f"No test patient was recognised in {self._settings.unlabelled}, by name or by voxels. "
+                               "If their scans are in it in another form, they are learned from.", "warning"))
+        return Facts(False, bool(names or copies) or not self._settings.unlabelled, copies)
+
+    def _learns_from_pool(self) -> bool:
+        return any(arm.pretrain is not None or arm.finetune.get("unlabelled") for arm in self._arms.values())
+
+    def check(self, plans: Sequence[CellPlan]) -> None:
         """Whether every network can be made as asked, and what is there already was made from these scans with these
         settings.  Writes nothing.
 
@@ -139,103 +148,126 @@ class _Experiment:
         """
         check_data(self._output, self._groups())
         for plan in plans:
-            said = self._finetuning(plan)
-            check_recipe(self._folder(plan) / "run", build(FinetuneSettings, said), said)
+            given = self._finetuning(plan)
+            check_recipe(self._folder(plan) / "run", build(FinetuneSettings, given), given)
             if self._arms[plan.arm].pretrain is not None:
-                said = self._pretraining(plan)
-                check_recipe(Path(said["output"]), build(PretrainSettings, said), said)
-            tested = read_json(self._folder(plan) / _RESULT)
+                given = self._pretraining(plan.pretraining)
+                check_recipe(Path(given["output"]), build(PretrainSettings, given), given)
+            tested = read_json(self._folder(plan) / RESULT)
             if tested.get("flips", self._settings.flips) != self._settings.flips:
                 raise OutputError(self._folder(plan), "was tested with other settings (flips)",
                                   "Choose another output folder, or the earlier settings.")
 
     def begin(self) -> None:
         """Keep beside the results on which folds and files they are made: for the next one who looks at the folder."""
-        records = {self._output / _FOLDS: _as_json(self._folds), **records_of(self._output, self._groups())}
+        records = {self._output / _FOLDS: _as_json(self._record), **records_of(self._output, self._groups())}
         self._output.mkdir(parents=True, exist_ok=True)
         for path, text in records.items():  # the folds first: they make this the folder of an experiment
             atomic_write(path, text)
 
     def _groups(self) -> dict[str, Sequence[Case]]:
-        return {"labelled": self._cases, "unlabelled": self._pool if self._settings.unlabelled else ()}
+        groups = {"labelled": self._cases, "unlabelled": self._pool if self._settings.unlabelled else ()}
+        return {**groups, "test": self._elsewhere} if self._elsewhere else groups
 
-    def run(self, plans: Sequence[_Plan]) -> None:
+    def run(self, plans: Sequence[CellPlan]) -> None:
         """All cells, in order; those that another process is making are looked at again until they are there."""
         left = list(plans)
         while left:
             before = len(left)
             for plan in list(left):
-                if (self._folder(plan) / _RESULT).is_file() or self._try(plan):
+                if (self._folder(plan) / RESULT).is_file() or self._try(plan):
                     left.remove(plan)
                     self._send(Progress("networks", len(plans) - len(left), len(plans)))
             if left and len(left) == before:
                 time.sleep(_WAIT)
 
-    def _folder(self, plan: _Plan) -> Path:
-        return self._output / _file_name(plan.arm) / plan.name
+    def run_task(self, number: int, plans: Sequence[CellPlan]) -> None:
+        """One pretraining or one cell.
 
-    def _try(self, plan: _Plan) -> bool:
+        Raises:
+            SettingsError: there are not so many.
+        """
+        first = planned_pretrainings(self._settings, self._arms)
+        if number >= len(first) + len(plans):
+            raise SettingsError("task", f"there is no part {number}: there are {len(first)} pretrainings and "
+                                f"{len(plans)} networks", f"Choose 0 to {len(first) + len(plans) - 1}.")
+        if number >= len(first):
+            self.run([plans[number - len(first)]])
+            return
+        while True:
+            try:
+                self._weights(first[number])
+                return
+            except locks.BusyError:
+                time.sleep(_WAIT)
+
+    def _folder(self, plan: CellPlan) -> Path:
+        return self._output / file_name(plan.arm) / plan.name
+
+    def _try(self, plan: CellPlan) -> bool:
         """Make a cell; False when another process makes it, or the weights that it starts from."""
         folder = self._folder(plan)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             with locks.hold(Path(f"{folder}.lock")):
-                if not (folder / _RESULT).is_file():
+                if not (folder / RESULT).is_file():
                     self._make(plan, folder)
                 return True
         except locks.BusyError:
             return False
 
-    def _make(self, plan: _Plan, folder: Path) -> None:
-        start = self._weights(plan)
-        self._send(Message(f"{plan.arm}: {plan.few_shot} labelled patients, draw {plan.draw}, fold {plan.fold}",
-                           code=NETWORK, data=asdict(plan)))
+    def _make(self, plan: CellPlan, folder: Path) -> None:
+        start = self._weights(plan.pretraining) if self._arms[plan.arm].pretrain is not None else None
+        self._send(Message(f"{plan.arm}: {plan.few_shot} labelled patients, draw {plan.draw}, fold {plan.fold}, seed "
+                           f"{plan.seed}", code=NETWORK, data=asdict(plan)))
         run = folder / "run"
         model = finetune(build(FinetuneSettings, {
             **self._finetuning(plan), "init_from": str(start or ""),
             "resume": (run / "settings.json").is_file()}), self._quiet)
-        result = {**asdict(plan), "flips": self._settings.flips, "cases": self._test(model, self._folds[plan.fold])}
-        atomic_write(folder / _RESULT, json.dumps(plain_numbers(result), indent=1) + "\n")
+        tested = self._folds[plan.fold].split
+        result = {**asdict(plan), "flips": self._settings.flips, "cases": self._test(model, tested)}
+        atomic_write(folder / RESULT, json.dumps(plain_numbers(result), indent=1) + "\n")
 
-    def _finetuning(self, plan: _Plan) -> dict[str, Any]:
+    def _finetuning(self, plan: CellPlan) -> dict[str, Any]:
         """The settings of a cell's training, but for the weights that it starts from."""
-        arm, split = self._arms[plan.arm], self._folds[plan.fold]
-        recipe = {**self._common, **self._settings.finetune, **arm.finetune}
-        if arm.pretrain is not None:
-            recipe = {name: value for name, value in recipe.items() if name not in _OWN or name == "patch"}
-        return {**recipe, "data": self._settings.data, "output": str(self._folder(plan) / "run"), "seed": plan.draw,
-                "cases": tuple(few_shot(split.train, plan.few_shot, plan.draw)), "leave_out": split.test}
+        arm, fold = self._arms[plan.arm], self._folds[plan.fold]
+        recipe = {**self._common, **self._finetune, **arm.finetune}
+        if arm.pretrain is not None:  # these come from the weights
+            recipe = {name: value for name, value in recipe.items() if name not in COMMON}
+        return {**recipe, "data": self._settings.data, "output": str(self._folder(plan) / "run"),
+                "seed": plan.draw + _RUNS_APART * plan.seed, "cases": fold.labelled(plan.few_shot, plan.draw),
+                "leave_out": (*fold.split.test, *fold.held, *self._copies.get(plan.fold, ()))}
 
-    def _pretraining(self, plan: _Plan) -> dict[str, Any]:
-        """The settings of the pretraining of an arm and fold; every image of test patients stays out unless
+    def _pretraining(self, plan: PretrainingPlan) -> dict[str, Any]:
+        """The settings of the pretraining of an arm, fold and seed; every image of test patients stays out unless
         transductive."""
-        data = self._settings.unlabelled or self._settings.data
-        tested = self._folds[plan.fold].test
+        data, fold = self._settings.unlabelled or self._settings.data, self._folds[plan.fold]
+        tested = (*fold.split.test, *fold.held, *self._copies.get(plan.fold, ()))
         out = () if self._settings.transductive else tuple(p for p in tested if p in self._patients)
-        run = self._output / _file_name(plan.arm.removesuffix("+unlabelled")) / f"pretraining-fold{plan.fold}"
-        return {**self._common, **self._settings.pretrain, **(self._arms[plan.arm].pretrain or {}), "data": data,
-                "output": str(run), "leave_out": out}
+        recipe = {**self._common, **self._pretrain, **(self._arms[plan.arm].pretrain or {}), "data": data,
+                  "output": str(self._output / file_name(plan.folder) / plan.name), "leave_out": out}
+        return {**recipe, "seed": int(recipe.get("seed", 0)) + plan.seed} if plan.seed else recipe
 
-    def _weights(self, plan: _Plan) -> Path | None:
-        """The pretrained weights of an arm and fold, if the arm starts from any."""
-        if self._arms[plan.arm].pretrain is None:
-            return None
+    def _weights(self, plan: PretrainingPlan) -> Path:
+        """The pretrained weights; BusyError while another process makes them."""
         recipe = self._pretraining(plan)
         run = Path(recipe["output"])
         run.parent.mkdir(parents=True, exist_ok=True)
         with locks.hold(Path(f"{run}.lock")):
             model = run / "model.safetensors"
             if not model.is_file():
-                self._send(Message(f"{plan.arm}: pretraining, fold {plan.fold}", code=NETWORK,
-                                   data={"arm": plan.arm, "fold": plan.fold}))
-                pretrain(build(PretrainSettings, {**recipe, "resume": (run / "settings.json").is_file()}), self._quiet)
+                self._send(Message(f"{plan.arm}: pretraining, fold {plan.fold}, seed {plan.seed}", code=NETWORK,
+                                   data={"arm": plan.arm, "fold": plan.fold, "seed": plan.seed}))
+                resume = (run / "settings.json").is_file()
+                pretrain(build(PretrainSettings, {**recipe, "resume": resume}), self._quiet)
         return model
 
     def _test(self, model: Path, split: Split) -> list[dict[str, Any]]:
-        settings = SegmentSettings(model=str(model), flips=self._settings.flips, **self._common)
+        settings = SegmentSettings(model=str(model), flips=self._settings.flips, batch=self._settings.batch,
+                                   **self._common)
         cache: dict[Any, Any] = {}
         found = []
-        for case in self._cases:
+        for case in (*self._cases, *self._elsewhere):
             if case.patient in set(split.test) and case.label is not None:
                 result = segment(case.image, settings, cache=cache)
                 reference = read_labels(case.label)
@@ -251,36 +283,3 @@ class _Experiment:
         """Of a single run only what is wrong is passed on; the rest is in its folder."""
         if isinstance(event, Message) and event.level != "info":
             self._send(event)
-
-
-def _file_name(arm: str) -> str:
-    return "".join(c if c.isalnum() or c in "+-._" else "_" for c in arm)
-
-
-def _read(output: Path, plans: Sequence[_Plan]) -> Iterator[Cell]:
-    for plan in plans:
-        path = output / _file_name(plan.arm) / plan.name / _RESULT
-        if path.is_file():
-            yield Cell(plan.arm, plan.few_shot, plan.draw, plan.fold, tuple(json.loads(path.read_text())["cases"]))
-
-
-def _report(settings: CompareSettings, cells: Sequence[Cell], planned: int, send: OnEvent) -> dict[str, Any]:
-    output, arms = Path(settings.output), settings.names
-    baseline = settings.baseline or arms[0]
-    pool = "with" if settings.transductive else "without"
-    facts = [f"{len(cells)} of {planned} networks", f"folds {', '.join(map(str, settings.run_folds))} of "
-             f"{settings.folds}, by patient", f"{settings.draws} draws",
-             f"{'transductive' if settings.transductive else 'inductive'}: pretrained {pool} images of test patients",
-             f"data: {Path(settings.data).name}"]
-    table = {"facts": facts, "networks": len(cells), "planned": planned, "baseline": baseline,
-             "settings": settings.model_dump(mode="json"),
-             "rows": [asdict(row) for row in rows(cells, arms)],
-             "differences": [asdict(d) for d in differences(cells, arms, baseline)]}
-    table = plain_numbers(table)
-    files = {output / "comparison.csv": as_csv(cells),
-             output / "comparison.html": comparison_page(cells, arms, baseline, facts, planned),
-             output / "comparison.json": json.dumps(table, indent=1) + "\n"}
-    check_tables(files, overwrite=True)
-    write_set(files, overwrite=True)
-    send(Result({"report": str(output / "comparison.html"), "networks": len(cells), "planned": planned}))
-    return dict(table)

@@ -21,9 +21,9 @@ _TRAINING = (
     r"mlflow\.json", r"tensorboard/events\.out\.tfevents\.[^/]+")
 _TRAINING_FOLDERS = (r"checkpoints", r"pictures", r"tensorboard")
 _JOB = (r"job/(?:(?:job|settings|child)\.json|events\.jsonl|log\.txt|lock|stop)",)
-_PRETRAINING, _CELL = r"[^/]+/pretraining-fold\d+", r"[^/]+/m\d+-draw\d+-fold\d+"
+_PRETRAINING, _CELL = r"[^/]+/pretraining-fold\d+(?:-seed\d+)?", r"[^/]+/m\d+-draw\d+-fold\d+(?:-seed\d+)?"
 _COMPARISON = (
-    r"(?:folds|data)\.json", r"comparison\.(?:json|csv|html)", rf"{_PRETRAINING}\.lock", rf"{_CELL}\.lock",
+    r"(?:folds|data|cells)\.json", r"comparison\.(?:json|csv|html)", rf"{_PRETRAINING}\.lock", rf"{_CELL}\.lock",
     rf"{_CELL}/result\.json", *(rf"{run}/{name}" for name in _TRAINING for run in (_PRETRAINING, rf"{_CELL}/run")))
 _COMPARISON_FOLDERS = (r"[^/]+", _PRETRAINING, _CELL, rf"{_CELL}/run", *(
     rf"{run}/{name}" for name in _TRAINING_FOLDERS for run in (_PRETRAINING, rf"{_CELL}/run")))

@@ -37,15 +37,25 @@ class CompareSettings(RunSettings):
     unlabelled: str = Field("", description="folder of scans to pretrain on; default: the scans of the data folder, "
                                             "without their labels")
     few_shot: tuple[int, ...] = Field((2, 6), description="numbers of labelled patients, M")
+    seeds: int = Field(1, ge=1, le=100, description="times that every network is trained, each with another seed of "
+                       "its pretraining and its fine-tuning; 2 or more show how much runs differ by chance")
     draws: int = Field(3, ge=1, le=100, description="random draws of these patients, nested: those of M = 2 are among "
                                                     "those of M = 6")
     folds: int = Field(5, ge=2, le=100, description="cross-validation folds")
     run_folds: tuple[int, ...] = Field((0,), description="folds to run, counted from 0")
+    tune: tuple[int, ...] = Field((), description="choose settings on these folds, such as 1,2,3,4: trained and tested "
+                                  "without any test patient of the run folds, who stay unopened until the end")
+    splits: str = Field("", description="JSON file with the training and test patients of every fold, and the labelled "
+                                        "ones for each M if it names them; nnU-Net's form is understood")
+    test: str = Field("", description="folder of labelled scans of the test patients, where they are not in the data "
+                                      "folder; there is one fold then")
     transductive: bool = Field(False, description="also pretrain on the images of the test patients; the report "
                                                   "states it")
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the folds")
     flips: bool = Field(False, description="test-time augmentation: average over mirrored copies")
     only_report: bool = Field(False, description="train nothing; report the networks that are finished")
+    task: int | None = Field(None, ge=0, description="make only this part, counted from 0: first the pretrainings, "
+                                                     "then the networks; `kaf submit compare` makes a task of each")
 
     @model_validator(mode="after")
     def _known(self) -> CompareSettings:
@@ -61,7 +71,7 @@ class CompareSettings(RunSettings):
             if base not in (SCRATCH, PLAIN, PLAIN_LARGE):
                 parse_method(base)
         wrong = [fold for fold in self.run_folds if not 0 <= fold < self.folds]
-        if wrong:
+        if wrong and not (self.splits or self.test):
             raise ValueError(f"fold {wrong[0]} does not exist; there are folds 0 to {self.folds - 1}")
         return self
 
@@ -69,3 +79,8 @@ class CompareSettings(RunSettings):
     def names(self) -> list[str]:
         """All arms, in order."""
         return [*self.methods, *self.arms]
+
+    @property
+    def tested_folds(self) -> tuple[int, ...]:
+        """The folds whose patients are tested: those to tune on, if any, or the run folds."""
+        return self.tune or self.run_folds

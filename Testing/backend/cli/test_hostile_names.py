@@ -129,7 +129,7 @@ def test_no_cell_of_a_selection_or_comparison_is_a_formula():
     assert [row[name][:2] for name in ("patient", "case", "reason", "other scans", "image")] == [
         "'=", "'@", "'+", "'-", "'="]
     assert row["score"] == "-0.2500"
-    cell = SimpleNamespace(arm="kaf", few_shot=2, draw=0, fold=1, volume_dice={FORMULA: 0.5},
+    cell = SimpleNamespace(arm="kaf", few_shot=2, draw=0, fold=1, seed=0, volume_dice={FORMULA: 0.5},
                            cases=[{"case": FORMULA, "patient": "-1+cmd|' /C calc'!A0"}])
     (row,) = table(comparison_csv([cell]))
     assert (row["case"][:2], row["patient"][:3], row["Dice"]) == ("'=", "'-1", "0.5000")

@@ -8,9 +8,10 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK
 from small_models import write_phantoms
 
-from kaf.data.splits import few_shot
+from kaf.data.splits import few_shot, k_folds
 from kaf.evaluation.comparison import Cell, differences, rows
 from kaf.experiments.arms import arm_of
 from kaf.experiments.compare import compare
@@ -124,7 +125,7 @@ def test_networks_of_other_settings_are_not_taken_for_those_that_are_asked_for(d
 def test_a_scan_that_is_replaced_ends_the_experiment(tmp_path):
     """Some networks would have learned from the one, some from the other, in one table."""
     data = write_phantoms(tmp_path / "scans", PATIENTS)
-    settings = settings_of(data, methods=("scratch",))
+    settings = settings_of(data, methods=("scratch",), pretrain={})
     compare(settings)
     copy = shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copyfile)
     compare(settings.model_copy(update={"data": str(copy)}))
@@ -155,6 +156,111 @@ def test_transductive_pretraining_sees_the_test_images_and_the_report_says_so(sc
     pool = json.loads((out / "simclr" / "pretraining-fold0" / "split.json").read_text())["train"]
     assert sorted(pool) == sorted(PATIENTS)
     assert "transductive: pretrained with images of test patients" in table["facts"]
+
+
+def test_several_seeds_are_several_pretrainings_and_runs(scans):
+    """One pretraining was taken for the method: what differs from seed to seed was in no standard error."""
+    out = scans.parent / "seeds"
+    table = compare(settings_of(scans, output=str(out), seeds=2))
+    assert table["networks"] == table["planned"] == 4
+    first, second = (out / "simclr" / name for name in ("m2-draw0-fold0", "m2-draw0-fold0-seed1"))
+    starts = [json.loads((cell / "run" / "transfer.json").read_text())["digest"] for cell in (first, second)]
+    own = [read_card(out / "simclr" / name / "model.safetensors").digest
+           for name in ("pretraining-fold0", "pretraining-fold0-seed1")]
+    assert starts == own
+    assert own[0] != own[1]
+    seeds = [json.loads((cell / "run" / "settings.json").read_text())["seed"] for cell in (first, second)]
+    assert len(set(seeds)) == 2
+    cases = [json.loads((cell / "run" / "split.json").read_text())["train"] for cell in (first, second)]
+    assert cases[0] == cases[1]
+    assert {noise["arm"] for noise in table["noise"]} == {"scratch", "simclr"}
+    assert [d["seeds"] for d in table["differences"]] == [2]
+    assert RUN.strangers(out) == []
+    kept = json.loads((out / "cells.json").read_text())
+    assert len(kept["cells"]) == 4
+    again = [Cell(**{**cell, "cases": tuple(cell["cases"])}) for cell in kept["cells"]]
+    assert [d.mean for d in differences(again, ["scratch", "simclr"], "scratch")] == [
+        pytest.approx(table["differences"][0]["mean"])]
+
+
+def test_tuning_leaves_the_test_patients_alone(scans):
+    out = scans.parent / "tuned"
+    table = compare(settings_of(scans, output=str(out), methods=("simclr",), tune=(1,), few_shot=(1,)))
+    test = set(k_folds(PATIENTS, 3, 0)[0][1])
+    tested = json.loads((out / "simclr" / "m1-draw0-fold1" / "result.json").read_text())["cases"]
+    pool = json.loads((out / "simclr" / "pretraining-fold1" / "split.json").read_text())["train"]
+    trained = json.loads((out / "simclr" / "m1-draw0-fold1" / "run" / "split.json").read_text())["train"]
+    seen = {case["patient"] for case in tested} | set(pool) | set(trained)
+    assert seen == set(PATIENTS) - test
+    assert "tuning on folds 1: test patients of fold 0 are neither trained on nor tested" in table["facts"]
+
+
+def test_test_images_of_other_names_are_left_out_of_the_pool(scans, tmp_path):
+    """The report said "inductive" while the test images were pretrained on."""
+    test = k_folds(PATIENTS, 3, 0)[0][1]
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    for number, name in enumerate(PATIENTS):
+        shutil.copyfile(scans / f"{name}.nii.gz", pool / f"scan{number}.nii.gz")
+    rewritten = SimpleITK.ReadImage(str(pool / f"scan{PATIENTS.index(test[0])}.nii.gz"))
+    rewritten.SetMetaData("descrip", "other bytes")
+    SimpleITK.WriteImage(rewritten, str(pool / f"scan{PATIENTS.index(test[0])}.nii.gz"))
+    heard, out = [], tmp_path / "out"
+    table = compare(settings_of(scans, output=str(out), methods=("simclr",), unlabelled=str(pool)), heard.append)
+    learned = json.loads((out / "simclr" / "pretraining-fold0" / "split.json").read_text())["train"]
+    assert sorted(learned) == sorted(f"scan{PATIENTS.index(name)}" for name in set(PATIENTS) - set(test))
+    assert any("Left out of the pool" in event.text for event in heard if isinstance(event, Message))
+    assert any("of whom 2 were recognised by their voxels" in fact for fact in table["facts"])
+
+
+def test_a_pool_in_which_nobody_is_recognised_is_warned_about(scans, tmp_path):
+    pool = tmp_path / "pool"
+    write_phantoms(pool, ("v", "w"))
+    for path in pool.iterdir():
+        image = SimpleITK.ReadImage(str(path))
+        SimpleITK.WriteImage(SimpleITK.Cast(image * 2 + 1, image.GetPixelID()), str(path))
+    heard = []
+    table = compare(settings_of(scans, output=str(tmp_path / "out"), methods=("simclr",), unlabelled=str(pool)),
+                    heard.append)
+    assert any("No test patient was recognised" in event.text for event in heard if isinstance(event, Message))
+    assert not any(fact.startswith("inductive") for fact in table["facts"])
+
+
+def test_the_same_scan_on_both_sides_is_refused(scans, tmp_path):
+    data = shutil.copytree(scans, tmp_path / "scans")
+    train, test = k_folds(PATIENTS, 3, 0)[0]
+    shutil.copyfile(data / f"{test[0]}.nii.gz", data / f"{train[0]}.nii.gz")
+    words = rf"patient {test[0]}: is tested, but has the same image as patient {train[0]}"
+    with pytest.raises(InputError, match=words):
+        compare(settings_of(data, output=str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_patients_of_a_file_and_of_another_folder(scans, tmp_path):
+    data, apart = tmp_path / "scans", tmp_path / "apart"
+    shutil.copytree(scans, data)
+    apart.mkdir()
+    for name in "ef":
+        for file in data.glob(f"{name}*"):
+            shutil.move(str(file), str(apart))
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps({"patients": list("abcd"), "few_shot_train": {"2": ["c", "a"]}}))
+    table = compare(settings_of(data, output=str(tmp_path / "out"), splits=str(splits), test=str(apart)))
+    for arm in ("scratch", "simclr"):
+        cell = tmp_path / "out" / arm / "m2-draw0-fold0"
+        tested = json.loads((cell / "result.json").read_text())["cases"]
+        assert {case["patient"] for case in tested} == {"e", "f"}
+        assert sorted(json.loads((cell / "run" / "split.json").read_text())["train"]) == ["a", "c"]
+    assert "folds 0 of splits.json" in table["facts"]
+
+
+def test_the_parts_of_an_experiment_one_by_one(scans, tmp_path):
+    """As the tasks of an array job make them, in any order."""
+    settings = settings_of(scans, output=str(tmp_path / "out"))
+    made = [compare(settings.model_copy(update={"task": number}))["networks"] for number in (0, 2, 1)]
+    assert made == [0, 1, 2]
+    with pytest.raises(SettingsError, match="there is no part 3: there are 1 pretrainings and 2 networks"):
+        compare(settings.model_copy(update={"task": 3}))
 
 
 def test_too_few_patients_are_told_before_any_work(scans):
@@ -212,10 +318,8 @@ def test_differences_are_paired_by_patient_and_averaged_over_draws():
     cells = [cell("a", 0, p=0.5, q=0.6), cell("b", 0, p=0.7, q=0.5), cell("a", 1, p=0.5, q=0.6),
              cell("b", 1, p=0.9, q=0.7), cell("b", 2, p=0.1, q=0.1)]
     (found,) = differences(cells, ["a", "b"], "a")
-    gains = np.array([0.3, 0.0])
-    assert found.patients == 2
-    assert found.mean == pytest.approx(gains.mean())
-    assert found.standard_error == pytest.approx(gains.std(ddof=1) / math.sqrt(2))
+    assert (found.patients, found.draws, found.seeds, found.folds) == (2, 2, 1, 1)
+    assert found.mean == pytest.approx(np.mean([0.3, 0.0]))
     assert found.wins == 1
     assert math.isnan(found.p)
 
