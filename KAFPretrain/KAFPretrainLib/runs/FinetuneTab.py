@@ -14,6 +14,7 @@ from KAFPretrainLib.models.Weights import WeightsChoice, modalityMismatch
 from KAFPretrainLib.runs.Lineage import names
 from KAFPretrainLib.runs.RunExport import RunExport, RunRequest
 from KAFPretrainLib.runs.RunSettings import compareValues, finetuneValues, readMore
+from KAFPretrainLib.runs.RunStart import startRun
 from KAFPretrainLib.runs.RunView import RunView
 from KAFPretrainLib.runs.TransferReport import transferReport
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
@@ -83,19 +84,8 @@ class FinetuneTab:
 
     def onStart(self) -> None:
         """Starts a run, after the set-up if that is missing."""
-        request = self.request() if self._services.makeReady() else None
-        if request is None:
-            return
-        try:
-            job = self._runs.start(request.verb, request.values, request.name)
-        except KafError as error:
-            self._services.message.showError(error)
-            return
-        self.ui.finetuneSettingsSection.collapsed = True
-        self._services.message.show(
-            _("The run {name} was started. It continues when Slicer is closed.").format(name=job.folder.name), "done")
-        self.run.refresh(job.folder)
-        self._callbacks.refresh()
+        startRun(self.request, self._services, self._runs, self.run, self._callbacks,
+                 self.ui.finetuneSettingsSection)
 
     def onKeep(self) -> None:
         """Adds the model of the run to the library, after a question where it did not beat a constant prediction."""

@@ -11,6 +11,7 @@ from kaf.runtime.errors import KafError
 from KAFPretrainLib.runs.MethodChoice import MethodChoice
 from KAFPretrainLib.runs.RunExport import RunExport, RunRequest
 from KAFPretrainLib.runs.RunSettings import leaveOut, pretrainValues, readMore
+from KAFPretrainLib.runs.RunStart import startRun
 from KAFPretrainLib.runs.RunView import RunView
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
 from KAFPretrainLib.widgets.Interfaces import Dataset, RunCallbacks, Runs, Services
@@ -62,19 +63,8 @@ class PretrainTab:
 
     def onStart(self) -> None:
         """Starts a run, after the set-up if that is missing."""
-        request = self.request() if self._services.makeReady() else None
-        if request is None:
-            return
-        try:
-            job = self._runs.start(request.verb, request.values, request.name)
-        except KafError as error:
-            self._services.message.showError(error)
-            return
-        self.ui.pretrainSettingsSection.collapsed = True  # what matters now is the run below
-        self._services.message.show(
-            _("The run {name} was started. It continues when Slicer is closed.").format(name=job.folder.name), "done")
-        self.run.refresh(job.folder)
-        self._callbacks.refresh()
+        startRun(self.request, self._services, self._runs, self.run, self._callbacks,
+                 self.ui.pretrainSettingsSection)
 
     def update(self) -> None:
         """Shows what Start would do, or what is missing."""
