@@ -8,12 +8,12 @@ import qt
 from slicer.i18n import tr as _
 
 from kaf.runtime.errors import Cancelled, KafError
-from kaf.runtime.events import Message, Progress
 from KAFPretrainLib.data.ScanOpener import openCase
 from KAFPretrainLib.models.Weights import WeightsChoice, modalityMismatch
 from KAFPretrainLib.runs.RunSettings import leaveOut
 from KAFPretrainLib.widgets import Folders
 from KAFPretrainLib.widgets.Interfaces import Dataset, Services
+from KAFPretrainLib.widgets.JobProgress import JobProgress
 from KAFPretrainLib.widgets.Plurals import forCount
 from KAFPretrainLib.widgets.ShortJob import ShortJob
 from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
@@ -31,7 +31,8 @@ class Selection:
         self.model = WeightsChoice(ui.selectionModelComboBox, onChosen=self.update)
         self._job, self._choices = None, []
         setUpTable(ui.selectionTable, ("", _("Scan"), _("Reason")))
-        ui.selectionProgressBar.visible = ui.selectionTable.visible = False
+        self._progress = JobProgress(ui.selectionProgressBar, services.log)
+        ui.selectionTable.visible = False
         ui.selectButton.connect("clicked()", self.onSelect)
         ui.selectionTable.connect("cellDoubleClicked(int,int)", self._onOpen)
 
@@ -54,8 +55,8 @@ class Selection:
         left = leaveOut(data.split, data.inspection.patients) if data.split is not None else []
         if left:
             arguments += ["--leave-out", ",".join(left)]
-        self.ui.selectionProgressBar.maximum = 0
-        self._job = ShortJob(self._services.setup.python(), arguments, self._onEvent, self._onDone)
+        self._progress.start()
+        self._job = ShortJob(self._services.setup.python(), arguments, self._progress, self._onDone)
         self.update()
 
     def close(self) -> None:
@@ -95,14 +96,6 @@ class Selection:
         else:
             text = _("Unlabelled scans: {count}. These weights suggest scans that together cover the others.")
         return text.format(count=waiting)
-
-    def _onEvent(self, event):
-        if isinstance(event, Progress) and event.total:
-            self.ui.selectionProgressBar.maximum = 1000
-            self.ui.selectionProgressBar.value = round(1000 * event.done / event.total)
-            self.ui.selectionProgressBar.format = f"{event.stage.capitalize()}: %p%"
-        elif isinstance(event, Message):
-            self._services.log.add(event.text)
 
     def _onDone(self, values, error):
         self._job = None

@@ -11,7 +11,6 @@ import qt
 from slicer.i18n import tr as _
 
 from kaf.runtime.errors import Cancelled, KafError
-from kaf.runtime.events import Message, Progress
 from KAFPretrainLib.data.ScanOpener import openCase
 from KAFPretrainLib.evaluate.Evaluation import Evaluation, Scores
 from KAFPretrainLib.evaluate.ScoreChart import ScoreChart
@@ -20,6 +19,7 @@ from KAFPretrainLib.runs.Lineage import names
 from KAFPretrainLib.widgets import Folders
 from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
 from KAFPretrainLib.widgets.Interfaces import Dataset, Runs, Services
+from KAFPretrainLib.widgets.JobProgress import JobProgress
 from KAFPretrainLib.widgets.PlotPanel import PlotPanel
 from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
 from KAFSegmentationLib.widgets.PlainText import rich
@@ -56,7 +56,7 @@ class EvaluateTab:
         ui.evaluateButton.connect("clicked()", self.onEvaluate)
         ui.reportButton.connect("clicked()", self._openReport)
         ui.evaluateTable.connect("cellClicked(int,int)", self._onOpen)
-        ui.evaluateProgressBar.visible = False
+        self._progress = JobProgress(ui.evaluateProgressBar, services.log)
         self._showScores()
 
     @property
@@ -156,22 +156,14 @@ class EvaluateTab:
             self.update()
             return
         item = self._waiting.pop(0)
-        self.ui.evaluateProgressBar.maximum = 0
+        self._progress.start()
         folder = Path(Folders.runsFolder()) / "evaluations" / f"{Path(self._data.folder).name}-{self._part()}"
         try:
             self._running = Evaluation(self._services.setup.python(), item, list(self._cases.values()), folder,
-                                       self.devices.device(), self._onEvent, self._onDone)
+                                       self.devices.device(), self._progress, self._onDone)
         except KafError as error:
             self._onDone(None, error)
         self.update()
-
-    def _onEvent(self, event):
-        if isinstance(event, Progress) and event.total:
-            self.ui.evaluateProgressBar.maximum = 1000
-            self.ui.evaluateProgressBar.value = round(1000 * event.done / event.total)
-            self.ui.evaluateProgressBar.format = f"{event.stage.capitalize()}: %p%"
-        elif isinstance(event, Message):
-            self._services.log.add(event.text)
 
     def _onDone(self, scores, error):
         if error is not None:
