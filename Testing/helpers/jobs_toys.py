@@ -15,6 +15,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from kaf.cli.console import Console
+from kaf.runs import start as jobs
+from kaf.runs.job_folder import JobFolder
 from kaf.runtime import errors
 from kaf.runtime.errors import Cancelled
 from kaf.runtime.events import Message, Metric, Progress
@@ -36,6 +38,22 @@ def until(what: Callable[[], object], seconds: float = 60.0) -> None:
     while not what():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.01)
+
+
+def over(job: jobs.Job) -> str:
+    """Waits for the end of a job; its state then."""
+    until(lambda: job.state() not in jobs.ALIVE)
+    return job.state()
+
+
+def pid_of(job: jobs.Job) -> int:
+    """The number of its process."""
+    return JobFolder(job.folder).read_child()["pid"]
+
+
+def told(job: jobs.Job) -> list:
+    """All its events so far."""
+    return job.events()[0]
 
 
 def train(arguments: Sequence[str], console: Console) -> None:

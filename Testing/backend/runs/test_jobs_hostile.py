@@ -8,19 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs_toys import toy_python, until
+from jobs_toys import over, toy_python, until
 
 from kaf.runs import start as jobs
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script")
-
-
-@pytest.fixture(autouse=True)
-def own_place(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    yield
-    for job in jobs.find(tmp_path):
-        job.kill()
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="the toy interpreter is a shell script"),
+              pytest.mark.usefixtures("own_jobs")]
 
 
 @pytest.fixture
@@ -51,11 +44,6 @@ def received(tmp_path, mark):
     for name in ("python", "kaf.py", "random.py"):
         (job.folder / name).write_bytes((evil / name).read_bytes() if (evil / name).exists() else b"")
     return jobs.Job(job.folder)
-
-
-def over(job):
-    until(lambda: job.state() not in jobs.ALIVE)
-    return job.state()
 
 
 def test_it_goes_on_with_the_interpreter_that_the_caller_gives(received, tmp_path, mark):
