@@ -6,7 +6,7 @@ from PySide6.QtCore import Property, QEvent, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSlider, QWidget
 
 from .ctk_spin_box import ctkDoubleSpinBox
-from .declare import forwarded, standIn, stored
+from .declare import forwarded, limits, number, standIn, stored
 
 _MOST = 2**31 - 1  # steps of a slider
 
@@ -47,29 +47,8 @@ class ctkDoubleSlider(QWidget):
         self._slider.sliderPressed.connect(self.sliderPressed)
         self._slider.sliderReleased.connect(self.sliderReleased)
 
-    @Property(float, notify=valueChanged)
-    def value(self):
-        return self._value
-
-    @value.setter
-    def value(self, value):
-        self.setValue(value)
-
-    @Property(float)
-    def minimum(self):
-        return self._range[0]
-
-    @minimum.setter
-    def minimum(self, value):
-        self._setRange(value, max(value, self._range[1]))
-
-    @Property(float)
-    def maximum(self):
-        return self._range[1]
-
-    @maximum.setter
-    def maximum(self, value):
-        self._setRange(min(value, self._range[0]), value)
+    value = number("_value", valueChanged)
+    minimum, maximum = limits()
 
     @Property(float)
     def singleStep(self):

@@ -6,7 +6,7 @@ It keeps the number that it was given and shows it rounded: what is read back is
 from PySide6.QtCore import Property, QByteArray, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QWidget
 
-from .declare import forwarded, standIn, stored
+from .declare import forwarded, limits, number, standIn, stored
 
 
 @standIn
@@ -27,29 +27,8 @@ class ctkDoubleSpinBox(QWidget):
         self._box.valueChanged.connect(self._onBox)
         self._box.editingFinished.connect(self.editingFinished)
 
-    @Property(float)
-    def value(self):
-        return self._exact
-
-    @value.setter
-    def value(self, value):
-        self.setValue(value)
-
-    @Property(float)
-    def minimum(self):
-        return self._range[0]
-
-    @minimum.setter
-    def minimum(self, value):
-        self._setRange(value, max(value, self._range[1]))
-
-    @Property(float)
-    def maximum(self):
-        return self._range[1]
-
-    @maximum.setter
-    def maximum(self, value):
-        self._setRange(min(value, self._range[0]), value)
+    value = number("_exact", None)
+    minimum, maximum = limits()
 
     @Property(int, notify=decimalsChanged)
     def decimals(self):

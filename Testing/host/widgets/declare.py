@@ -43,3 +43,28 @@ def forwarded(kind: type, part: str, name: str, writable: bool = True) -> Proper
         setattr(self.__dict__[part], name, value)
 
     return Property(kind, read, write) if writable else Property(kind, read)
+
+
+def number(field: str, notify) -> Property:
+    """The Q_PROPERTY ``value`` of a widget that keeps it in ``field`` and takes it by ``setValue``."""
+
+    def read(self):
+        return getattr(self, field)
+
+    def write(self, value):
+        self.setValue(value)
+
+    return Property(float, read, write, notify=notify)
+
+
+def limits() -> tuple[Property, Property]:
+    """``minimum`` and ``maximum`` of a widget that keeps both in ``_range`` and takes them by ``_setRange``; one set
+    beyond the other takes it along."""
+
+    def low(self, value):
+        self._setRange(value, max(value, self._range[1]))
+
+    def high(self, value):
+        self._setRange(min(value, self._range[0]), value)
+
+    return (Property(float, lambda self: self._range[0], low), Property(float, lambda self: self._range[1], high))
