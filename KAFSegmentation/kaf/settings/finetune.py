@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from kaf.settings import training
 from kaf.settings.augmentation import AugmentationSettings
 from kaf.settings.base import LabelNames
-from kaf.settings.network import NetworkSettings
-from kaf.settings.preparation import KeypointSettings, NormalisationSettings
-from kaf.settings.run import TRACKER_WORDS, RunSettings, Tracker
+from kaf.settings.preparation import KeypointSettings
+from kaf.settings.training import TrainingSettings
 
 
-class FinetuneSettings(RunSettings):
+class FinetuneSettings(TrainingSettings):
     """Train a segmentation network on labelled cases."""
 
     data: str = Field(description="folder of scans and labels")
@@ -22,24 +22,23 @@ class FinetuneSettings(RunSettings):
     description: str = Field("", description="what the model is for, in one sentence, for the model card")
     labels: LabelNames = Field({}, description="voxel value -> name")
     terminology: LabelNames = Field({}, description="voxel value -> Slicer terminology entry")
-    modality: Literal["MR", "CT", "any"] = Field(
+    modality: training.Modality = Field(
         "any", description="modality of the scans; any: detected from the scans, mixed if they differ")
-    cases: tuple[str, ...] = Field((), description="use only these cases or patients; default: all")
+    cases: training.Cases = ()
     validation: float = Field(0.0, ge=0, lt=1, description="fraction of the patients held out for validation")
     validation_cases: tuple[str, ...] = Field((), description="hold out these patients for validation")
     few_shot: int | None = Field(None, ge=1, description="train on this many patients only, drawn at random with the "
                                                          "seed")
-    spacing: float | None = Field(None, ge=1e-4, le=1e3, description="in-plane pixel size in mm; default: the median "
-                                                                     "of the scans")
-    slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = Field(
+    spacing: training.Spacing = None
+    slicing_axis: training.SlicingAxis = Field(
         "auto", description="plane of the slices; largest-spacing: as the scan was acquired; auto: the same for thick "
                             "slices, otherwise the plane that shows the most structures at once")
-    slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices on each side that the network also sees")
+    slice_context: training.SliceContext = 0
     patch: int | None = Field(None, ge=16, le=1024, description="training patch size in pixels; default: fitted to "
                                                                 "the structures")
-    network: NetworkSettings | None = Field(None, description="default: the compact KAF network")
-    normalisation: NormalisationSettings | None = Field(None, description="default: chosen by the modality")
-    keypoints: KeypointSettings = Field(KeypointSettings(), description="keypoint detection")
+    network: training.Network = None
+    normalisation: training.Normalisation = None
+    keypoints: training.Keypoints = KeypointSettings()
     augmentation: AugmentationSettings = Field(AugmentationSettings(), description="random augmentation of training "
                                                                                    "slices")
     phantoms: int = Field(0, ge=0, le=1000, description="synthetic cardiac phantoms added to the training data")
@@ -53,34 +52,26 @@ class FinetuneSettings(RunSettings):
                                                                  "are used")
     leave_out: tuple[str, ...] = Field((), description="exclude these patients, labelled or not, such as test patients")
     optimiser: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum 0.9")
-    learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate")
-    weight_decay: float = Field(1e-2, ge=0, le=1, description="weight decay of the optimiser")
-    clip: float = Field(5.0, gt=0, description="gradient clipping: largest norm of the gradient")
+    learning_rate: training.LearningRate = 2e-3
+    weight_decay: training.WeightDecay = 1e-2
+    clip: training.Clip = 5.0
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the exponential moving average (EMA) of the weights")
     batch: int = Field(16, ge=1, le=1024, description="patches per training step; default in 3-D: 4")
-    steps: int | None = Field(None, ge=1, description="optimiser steps; alternatively epochs or minutes")
-    epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the slices (3-D: over the scans); "
-                                                                 "alternatively steps or minutes")
+    steps: training.Steps = None
+    epochs: training.Epochs = None
     minutes: float | None = Field(None, gt=0, le=1e6, description="training time in minutes; default: 20 unless steps "
                                                                   "or epochs are given")
     patience: int = Field(0, ge=0, description="early stopping: stop after this many validations without improvement; "
                                                "0: never")
     validate_every: float = Field(60.0, gt=0, description="seconds between validations")
-    checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
+    checkpoint_every: training.CheckpointEvery = 120.0
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights, the sampling and the "
                                                            "validation split")
-    log: Tracker = Field("none", description=TRACKER_WORDS)
-    resume: bool = Field(False, description="resume the run in the output folder")
-    overwrite: bool = Field(False, description="replace the run in the output folder and start again")
-    cache: str = Field("", description="cache folder for preprocessed slices; default: the user's cache")
-    cache_limit: float = Field(20.0, ge=0, le=1e6, description="size limit of this cache in GB; the least recently "
-                                                               "used entries are removed first; 0: no limit")
+    log: training.Log = "none"
+    resume: training.Resume = False
+    overwrite: training.Overwrite = False
+    cache: training.Cache = ""
+    cache_limit: training.CacheLimit = 20.0
     weights_licence: str = Field("unspecified", description="licence of the weights, for the model card; the licence "
                                                             "of the initial weights stays in force")
-    training_data: str = Field("", description="training data and their licence, for the model card")
-
-    @model_validator(mode="after")
-    def _one_budget(self) -> FinetuneSettings:
-        if self.resume and self.overwrite:
-            raise ValueError("resume and overwrite cannot be combined")
-        return self
+    training_data: training.TrainingData = ""

@@ -13,17 +13,17 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from kaf.runtime import json_files
 from kaf.runtime.errors import SettingsError
+from kaf.settings import training
 from kaf.settings.augmentation import AugmentationSettings
 from kaf.settings.base import Settings, load_values
 from kaf.settings.methods import method_names, preset_files, registry
-from kaf.settings.network import NetworkSettings
-from kaf.settings.preparation import KeypointSettings, NormalisationSettings
-from kaf.settings.run import TRACKER_WORDS, RunSettings, Tracker
+from kaf.settings.preparation import KeypointSettings
+from kaf.settings.training import TrainingSettings
 
 BUDGETS = ("epochs", "minutes", "steps")
 
 
-class _PretrainSettings(RunSettings):
+class _PretrainSettings(TrainingSettings):
     """Learn from unlabelled scans; the result is a file of weights that fine-tuning starts from."""
 
     data: str = Field(description="folder of scans; label maps in it are ignored")
@@ -36,49 +36,46 @@ class _PretrainSettings(RunSettings):
     neighbours: float = Field(0.18, ge=0, le=1, description="largest distance to a neighbouring slice, as a fraction "
                                                             "of the volume's slices")
     most_neighbours: int = Field(2, ge=1, le=100, description="largest distance to a neighbouring slice, in slices")
-    cases: tuple[str, ...] = Field((), description="use only these cases or patients; default: all")
+    cases: training.Cases = ()
     leave_out: tuple[str, ...] = Field((), description="exclude these patients, such as test patients")
-    modality: Literal["MR", "CT", "any"] = Field("any", description="modality of the scans; any: detected from the "
+    modality: training.Modality = Field("any", description="modality of the scans; any: detected from the "
                                                                     "files")
-    spacing: float | None = Field(None, ge=1e-4, le=1e3, description="in-plane pixel size in mm; default: the median "
-                                                                     "of the scans")
-    slicing_axis: Literal["auto", "largest-spacing", "axial", "coronal", "sagittal"] = Field(
+    spacing: training.Spacing = None
+    slicing_axis: training.SlicingAxis = Field(
         "auto", description="plane of the training slices")
-    slice_context: int = Field(0, ge=0, le=4, description="neighbouring slices on each side that the network also sees")
+    slice_context: training.SliceContext = 0
     patch: int | None = Field(None, ge=16, le=1024, description="training patch size in pixels; default: fitted to "
                                                                 "the scans")
-    network: NetworkSettings | None = Field(None, description="default: the compact KAF network")
-    normalisation: NormalisationSettings | None = Field(None, description="default: chosen by the modality")
-    keypoints: KeypointSettings = Field(KeypointSettings(), description="keypoint detection")
+    network: training.Network = None
+    normalisation: training.Normalisation = None
+    keypoints: training.Keypoints = KeypointSettings()
     augmentation: AugmentationSettings = Field(AugmentationSettings(rotation=45.0, flips=(True, True)),
                                                description="random augmentation that creates the views of a slice")
     init_from: str = Field("", description="weights to start from: a model or an earlier pretraining")
     optimiser: Literal["adamw", "sgd", "radam"] = Field("adamw", description="AdamW, SGD with momentum 0.9, or RAdam")
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="weight decay of the optimiser")
-    clip: float = Field(5.0, gt=0, description="gradient clipping: largest norm of the gradient")
+    learning_rate: training.LearningRate = 1e-3
+    weight_decay: training.WeightDecay = 1e-4
+    clip: training.Clip = 5.0
     ema: float = Field(0.996, ge=0, lt=1, description="decay of the exponential moving average (EMA) of the weights, "
                                                       "PGL's teacher")
     batch: int = Field(16, ge=2, le=4096, description="slices per batch, over all processes; default in 3-D: 4 patches")
-    steps: int | None = Field(None, ge=1, description="optimiser steps; alternatively epochs or minutes")
-    epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the slices (3-D: over the scans); "
-                                                                 "alternatively steps or minutes")
+    steps: training.Steps = None
+    epochs: training.Epochs = None
     minutes: float | None = Field(None, gt=0, le=1e6, description="training time in minutes; default: 30 unless steps "
                                                                   "or epochs are given")
     labelled: str = Field("", description="folder of a few labelled cases, to monitor whether pretraining helps")
     probe_every: float = Field(5.0, gt=0, description="minutes between evaluations on the labelled cases, each with "
                                                       "pictures")
-    checkpoint_every: float = Field(120.0, gt=0, description="seconds between checkpoints")
+    checkpoint_every: training.CheckpointEvery = 120.0
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights and the sampling")
     strict: bool = Field(False, description="treat a scan that cannot be used as an error; default: leave it out")
-    log: Tracker = Field("none", description=TRACKER_WORDS)
-    resume: bool = Field(False, description="resume the run in the output folder")
-    overwrite: bool = Field(False, description="replace the run in the output folder and start again")
-    cache: str = Field("", description="cache folder for preprocessed slices; default: the user's cache")
-    cache_limit: float = Field(20.0, ge=0, le=1e6, description="size limit of this cache in GB; the least recently "
-                                                               "used entries are removed first; 0: no limit")
+    log: training.Log = "none"
+    resume: training.Resume = False
+    overwrite: training.Overwrite = False
+    cache: training.Cache = ""
+    cache_limit: training.CacheLimit = 20.0
     weights_licence: str = Field("unspecified", description="licence of the weights, for the model card")
-    training_data: str = Field("", description="training data and their licence, for the model card")
+    training_data: training.TrainingData = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,12 +94,6 @@ class _PretrainSettings(RunSettings):
     def _as_text(cls, value: Any) -> Any:
         weights = parse_method(value)
         return "+".join(name if weight == 1 else f"{name}:{weight!r}" for name, weight in weights.items())
-
-    @model_validator(mode="after")
-    def _consistent(self) -> _PretrainSettings:
-        if self.resume and self.overwrite:
-            raise ValueError("resume and overwrite cannot be combined")
-        return self
 
     @property
     def weights(self) -> dict[str, float]:

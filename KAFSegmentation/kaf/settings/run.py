@@ -10,7 +10,6 @@ from kaf.settings.base import Settings
 
 Device = str
 Tracker = Literal["none", "tensorboard", "mlflow"]
-TRACKER_WORDS = "also log metrics and pictures to TensorBoard (in the run folder) or MLflow"
 Precision = Literal["auto", "fp32", "bf16"]
 
 
