@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -43,7 +44,7 @@ class LossOutput:
     embedding: Tensor | None = None
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """Base of the methods; what one needs is declared on its class.
 
     views: those that the network must see; depth: how far it must compute; trains: the top-level modules of the
@@ -75,9 +76,9 @@ class Method(nn.Module):
         """What it needs of the data, with these settings."""
         return Needs(cls.views, cls.aligned)
 
+    @abstractmethod
     def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
         """The loss of a batch; ``teacher`` holds the EMA of this method's heads."""
-        raise NotImplementedError
 
     def add_views(self, batch: ViewBatch) -> None:
         """Put views that the method makes itself into the batch; called in a background thread, on the CPU."""
