@@ -17,11 +17,9 @@ class AttentionOverlay:
     """
 
     def __init__(self):
-        self._node = self._volumeNode = None
-        self._map = None
-        self._colors = SCALE
-        self._before = {}
         self._opacity = 0.6
+        self._colors = SCALE
+        self._reset()
 
     def isShown(self) -> bool:
         """True while the map is in the slice views."""
@@ -95,13 +93,16 @@ class AttentionOverlay:
             for node in (legend, self._node.GetDisplayNode(), self._node):
                 if node is not None:
                     slicer.mrmlScene.RemoveNode(node)
-        self._node = self._volumeNode = self._map = None
-        self._before = {}
+        self._reset()
 
     def forget(self) -> None:
         """The scene is closing: every node is gone."""
         for colors in (SCALE, REGIONS):
             colors.forget()
+        self._reset()
+
+    def _reset(self):
+        """Nothing is shown, and nothing remembered."""
         self._node = self._volumeNode = self._map = None
         self._before = {}
 
