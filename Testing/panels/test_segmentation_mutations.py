@@ -206,7 +206,7 @@ def test_one_broken_copy_does_not_break_the_next(broken, tmp_path):
 
 @pytest.mark.parametrize("mutation", [
     signalMisspelt("RunControls", "clicked(bool)"),
-    signalMisspelt("AttentionPanel", "currentIndexChanged(int)"),
+    signalMisspelt("AttentionChoices", "currentIndexChanged(int)"),
     signalMisspelt("StructureChoice", "itemChanged(QListWidgetItem*)")], ids=str)
 def test_with_a_signal_that_does_not_exist(broken, mutation):
     with pytest.raises((ValueError, AttributeError, AssertionError), match="does not exist"):
@@ -263,7 +263,7 @@ FAILURES = (AssertionError, AttributeError, TypeError, ValueError, host.NotClick
     readAsMethod("ExampleList", "self.ui.exampleList.count"),
     # a method written like a property
     renamed("MessageLine", "self._frame.visible", "setVisible"),
-    callAsProperty("AttentionPanel", "self.ui.viewComboBox.setCurrentIndex"),
+    callAsProperty("AttentionChoices", "self.ui.viewComboBox.setCurrentIndex"),
     # a wrong name
     renamed("RunControls", "self._bar.maximum", "maximun"),
     renamed("RunControls", "self._bar.format", "formatt"),
@@ -275,7 +275,7 @@ FAILURES = (AssertionError, AttributeError, TypeError, ValueError, host.NotClick
     renamed("EmbeddedEditor", "editor.setEffectNameOrder", "setEffectNamesOrder"),
     renamed("ScanSlices", "manager.sliceViewNames", "sliceViewsNames"),
     # arguments by name, which PythonQt does not take
-    byName("AttentionPanel", "ui.viewComboBox.addItem", "text"),
+    byName("AttentionChoices", "ui.viewComboBox.addItem", "text"),
     byName("SegmentationWidget", "shortcut.setContext", "context"),
     # what PySide6 has and PythonQt has not
     throughClass("SegmentationWidget", "qt.Qt.WidgetWithChildrenShortcut", "ShortcutContext"),

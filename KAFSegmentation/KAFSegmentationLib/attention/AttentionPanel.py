@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from kaf.modelfile.card import Card
 from kaf.runtime.errors import Cancelled, KafError
+from KAFSegmentationLib.attention.AttentionChoices import AttentionChoices
 from KAFSegmentationLib.attention.AttentionOverlay import AttentionOverlay
 from KAFSegmentationLib.attention.AttentionQuestion import Question, isInside, middle, scaleCount
-from KAFSegmentationLib.attention.AttentionViews import ATTENTION, HINTS, NAMES, TITLES, VIEWS, obstacle
+from KAFSegmentationLib.attention.AttentionViews import ATTENTION, TITLES
 from KAFSegmentationLib.attention.KeypointMarkups import KeypointMarkups
 from KAFSegmentationLib.attention.SliceClicks import SliceClicks
 from KAFSegmentationLib.backend.Backend import Backend
@@ -23,9 +23,6 @@ from KAFSegmentationLib.scene.MapColors import REGIONS, SCALE
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
 from KAFSegmentationLib.widgets.Parameters import Parameters
-from KAFSegmentationLib.widgets.PlainText import tip
-
-_ENABLED = 33  # Qt's ItemIsSelectable and ItemIsEnabled
 
 
 class AttentionPanel:
@@ -39,20 +36,24 @@ class AttentionPanel:
 
     def __init__(self, ui: Any, backend: Backend, message: MessageLine):
         self.ui, self.backend, self.message = ui, backend, message
-        self.parameters: Parameters | None = None
         self.overlay, self.keypoints = AttentionOverlay(), KeypointMarkups()
         self.clicks = SliceClicks(self.ask)
+        self._choices = AttentionChoices(ui)
         self._card = self._answer = None
         self._point = self._asked = self._sent = self._ticket = self._shown = None
         self._scan = None  # the volume that question, point and answer are of
-        self._isOpen = self._filling = self._isHidden = False
+        self._isOpen = self._isHidden = False
         self._saving = []
-        for view in VIEWS:
-            ui.viewComboBox.addItem(NAMES[view])
-        ui.viewComboBox.connect("currentIndexChanged(int)", self._onViewChosen)
-        ui.scaleComboBox.connect("currentIndexChanged(int)", self._onScaleChosen)
-        ui.headComboBox.connect("currentIndexChanged(int)", self._onHeadChosen)
         ui.exportButton.connect("clicked()", self.keep)
+
+    @property
+    def parameters(self) -> Parameters | None:
+        """The choices of the scene, or None while the panel is closed."""
+        return self._choices.parameters
+
+    @parameters.setter
+    def parameters(self, parameters: Parameters | None) -> None:
+        self._choices.parameters = parameters
 
     def enter(self) -> None:
         """The panel is opened."""
@@ -96,7 +97,7 @@ class AttentionPanel:
             return
         self._card = card
         self._followScan()
-        self._showChoices()
+        self._choices.show(self._card)
         question = self._question()
         if question is None:
             self._drop()
@@ -104,7 +105,7 @@ class AttentionPanel:
         elif question != self._asked:
             self._ask(question)
         self._style()
-        watching = question is not None and self._view() in ("from", "to")
+        watching = question is not None and self._choices.view(self._card) in ("from", "to")
         if watching != self.clicks.isWatching():
             self.clicks.start() if watching else self.clicks.stop()
 
@@ -123,11 +124,6 @@ class AttentionPanel:
             if len(kept) > 1 else _("Added '{map}'. It is hidden; show it in the Data module.")
         self.message.show(text.format(map=kept[0], keypoints=kept[-1]), "done")
 
-    def _view(self):
-        """The chosen view; one that the model cannot show, or a word of another version, counts as off."""
-        view = self.parameters.attentionView
-        return "off" if view not in VIEWS or obstacle(self._card, view) else view
-
     def _followScan(self):
         """Nothing of one scan is shown on another, not even until the answer comes."""
         if self.parameters.inputVolume is not self._scan:
@@ -140,7 +136,7 @@ class AttentionPanel:
 
     def _question(self):
         """What the choices ask for, or None: nothing chosen, or a scan or model that cannot be used."""
-        view, volume = self._view(), self.parameters.inputVolume
+        view, volume = self._choices.view(self._card), self.parameters.inputVolume
         if view == "off" or self._card is None or volume is None:
             return None
         geometry = VolumeGeometry(volume)
@@ -187,7 +183,7 @@ class AttentionPanel:
             if self._asked is not None:
                 self._ask(self._asked)
             return
-        self._showChoices()
+        self._choices.show(self._card)
         if error is None:
             self._answer = answer
             self._show(question, volume, answer)
@@ -200,7 +196,7 @@ class AttentionPanel:
             isAttention = question.view in ATTENTION
             array, affine = answer["arrays"]["attention" if isAttention else question.view]
             self._shown = None
-            if question.view == "saliency" and self._view() != "saliency":
+            if question.view == "saliency" and self._choices.view(self._card) != "saliency":
                 self.overlay.hide()  # only the keypoints that can be clicked
             else:
                 self.overlay.show(np.asarray(array), affine, volume, TITLES[question.view],
@@ -221,45 +217,6 @@ class AttentionPanel:
         if self._shown is not None:
             (positions, weights, slices), chosen, volume = self._shown
             self.keypoints.show(positions, weights, slices, chosen, volume, parameters.keypointCount)
-
-    def _showChoices(self):
-        """The combo boxes and the hint, for the model and the view that are chosen."""
-        self._filling = True
-        scales = scaleCount(self._card)
-        heads = self._card.network["heads"] if scales else 0
-        view = self._view()
-        self._allowViews()
-        self.ui.viewComboBox.setCurrentIndex(VIEWS.index(view))
-        _fill(self.ui.scaleComboBox, [_("Mean of all"), *(_scaleName(i, scales) for i in range(scales))],
-              self.parameters.attentionScale)
-        names = [_("Head {number}").format(number=index + 1) for index in range(heads)]
-        _fill(self.ui.headComboBox, [_("Mean of all"), *names], self.parameters.attentionHead)
-        for widget in (self.ui.scaleComboBox, self.ui.headComboBox, self.ui.keypointSlider):
-            widget.enabled = view in ATTENTION
-        for widget in (self.ui.hideSlider, self.ui.legendCheckBox):
-            widget.enabled = view not in ("off", "clusters")
-        self.ui.opacitySlider.enabled = view != "off"
-        self.ui.hintLabel.text = obstacle(self._card, self.parameters.attentionView) or HINTS[view]
-        self._filling = False
-
-    def _allowViews(self):
-        """Only what the model can show can be chosen; the others say why not."""
-        for index, view in enumerate(VIEWS):
-            why = obstacle(self._card, view)
-            self.ui.viewComboBox.setItemData(index, 0 if why else _ENABLED, qt.Qt.UserRole - 1)  # flags of the entry
-            self.ui.viewComboBox.setItemData(index, tip(why or HINTS[view]), qt.Qt.ToolTipRole)
-
-    def _onViewChosen(self, index):
-        if not self._filling and self.parameters is not None:
-            self.parameters.attentionView = VIEWS[index]
-
-    def _onScaleChosen(self, index):
-        if not self._filling and self.parameters is not None:
-            self.parameters.attentionScale = index - 1
-
-    def _onHeadChosen(self, index):
-        if not self._filling and self.parameters is not None:
-            self.parameters.attentionHead = index - 1
 
     def _withdraw(self):
         ticket, self._ticket = self._ticket, None
@@ -285,17 +242,3 @@ class AttentionPanel:
         if self._shown is not None or self._answer is not None:
             self.overlay.showAgain()
             self.keypoints.setVisible(True)
-
-
-def _scaleName(index, count):
-    text = {0: _("{number} (finest)"), count - 1: _("{number} (coarsest)")}.get(index, "{number}")
-    return text.format(number=index + 1)
-
-
-def _fill(comboBox, texts, chosen):
-    """The texts of a combo box, and which is chosen: one further than ``chosen``, whose -1 is the first."""
-    if [comboBox.itemText(index) for index in range(comboBox.count)] != texts:
-        comboBox.clear()
-        for text in texts:
-            comboBox.addItem(text)
-    comboBox.setCurrentIndex(chosen + 1 if 0 <= chosen + 1 < len(texts) else 0)

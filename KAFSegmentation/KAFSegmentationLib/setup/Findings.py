@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from slicer.i18n import tr as _
 
+from kaf.runtime.errors import ResourceError
 from KAFSegmentationLib.setup.Packages import TORCH_THAT_RUNS, satisfies
 
 OLDEST_PYTHON = ">=3.10"
@@ -90,3 +91,24 @@ class Findings:
         if name in self.versions:
             return _("version {version} is too old").format(version=self.versions[name])
         return _("not installed")
+
+
+def notLoaded(findings: Findings, requirements: Sequence, problem: str, external: str) -> ResourceError:
+    """The error of a Python that cannot run KAF, with what to do about it.
+
+    Args:
+        problem: what is wrong, a clause.
+        external: the interpreter outside Slicer; empty where it is Slicer's own.
+    """
+    if not external:
+        return ResourceError(
+            _("Slicer's Python"), problem,
+            _("Restart Slicer and press Set up again, or use another Python; press Diagnose for details."))
+    lacking = " ".join(f'"{name}{specifier}"' for name, specifier in findings.lacking(requirements))
+    if findings.python and lacking:
+        command = f'"{external}" -m pip install {lacking}'
+        remedy = _("Run {command}, then press Set up again.").format(command=command)
+    else:
+        remedy = _("Press Set up again and choose the program python (python.exe on Windows) of an environment "
+                   "with KAF's packages.")
+    return ResourceError(external, problem, remedy)

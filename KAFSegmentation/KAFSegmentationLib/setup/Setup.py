@@ -6,19 +6,18 @@ The panel asks ``isReady()`` often and calls ``run(parent)`` when a person press
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
-from kaf.runtime.errors import InputError, KafError, ModelExistsError, ResourceError
-from kaf.runtime.events import Error, from_json
+from kaf.runtime.errors import InputError, KafError, ResourceError
+from KAFSegmentationLib.setup.Findings import notLoaded
+from KAFSegmentationLib.setup.ModelFiles import addModels
 from KAFSegmentationLib.setup.Packages import Packages
-from KAFSegmentationLib.setup.SetupPlan import SetupPlan, makePlan, megabytes
+from KAFSegmentationLib.setup.SetupPlan import SetupPlan, checkDisk, makePlan, megabytes
 from KAFSegmentationLib.setup.SetupSettings import SetupSettings
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
 INSTALL, FOLDER, OTHER_PYTHON = "install", "folder", "python"  # what the dialog answers; nothing declines
-_SPARE_MEGABYTES = 500
 _SECONDS_TO_VERIFY = 240.0  # a cold disk, and a virus scanner in the way of torch's thousands of files
-_SECONDS_PER_MODEL = 120.0
 
 
 class Setup:
@@ -136,7 +133,8 @@ class Setup:
             if folder is None:
                 return False
             self._verify(dialogs)
-            self._addModels(folder, dialogs)
+            if folder:
+                self._addModels(folder, dialogs)
             return True
         except KafError as error:
             self._words = str(error)
@@ -177,7 +175,7 @@ class Setup:
         if plan.obstacle:
             raise ResourceError("PyTorch", plan.obstacle, _("Press Set up and choose another Python."))
         installer = self._installer()
-        self._checkDisk(plan)
+        checkDisk(plan, self._installer().sitePackages)
         if plan.needsTorch and not plan.hasExtension:
             dialogs.showBusy(_("Installing the PyTorch extension..."))
             installer.installPyTorchExtension()
@@ -209,7 +207,7 @@ class Setup:
         if not any(Path(folder).glob("*.whl")):
             raise InputError(folder, _("it contains no wheels (.whl files)"),
                              _("Choose the folder that `pip download` has filled."))
-        self._checkDisk(plan)
+        checkDisk(plan, self._installer().sitePackages)
         self._installer().installFromFolder(folder, plan)
         return folder
 
@@ -219,15 +217,6 @@ class Setup:
             return self._stop(_("No Python was chosen."))
         self._settings.setExternalPython(chosen)
         return ""
-
-    def _checkDisk(self, plan: SetupPlan) -> None:
-        folder = self._installer().sitePackages
-        needed = plan.diskMegabytes + plan.downloadMegabytes + _SPARE_MEGABYTES
-        free = shutil.disk_usage(folder).free / 1e6
-        if free < needed:
-            reason = _("{free} of disk space is free, and the set-up needs about {needed}")
-            raise ResourceError(folder, reason.format(free=megabytes(free), needed=megabytes(needed)),
-                                _("Free some disk space and press Set up again."))
 
     def _verify(self, dialogs) -> None:
         """Loads everything once in the Python that the worker will have.
@@ -246,50 +235,18 @@ class Setup:
         if not problem:
             self._settings.setCheckedPython(_stamp(external) if external else "")
             return
-        if not external:
-            raise ResourceError(
-                _("Slicer's Python"), problem,
-                _("Restart Slicer and press Set up again, or use another Python; press Diagnose for details."))
-        self._settings.setExternalPython("")
-        lacking = " ".join(f'"{name}{specifier}"' for name, specifier in findings.lacking(requirements))
-        if findings.python and lacking:
-            command = f'"{external}" -m pip install {lacking}'
-            remedy = _("Run {command}, then press Set up again.").format(command=command)
-        else:
-            remedy = _("Press Set up again and choose the program python (python.exe on Windows) of an environment "
-                       "with KAF's packages.")
-        raise ResourceError(external, problem, remedy)
+        if external:
+            self._settings.setExternalPython("")
+        raise notLoaded(findings, requirements, problem, external)
 
     def _addModels(self, folder: str, dialogs) -> None:
-        """Adds the model files that lie beside the wheels to the user's library; models that it has stay as they
-        are."""
-        failures = []
-        for path in sorted(Path(folder).glob("*.safetensors")) if folder else []:
-            dialogs.showBusy(_("Adding the model {name}...").format(name=path.stem))
-            failure = self._addModel(path)
-            if failure:
-                failures.append(f"{path.name}: {failure}")
+        failures = addModels(folder, self._interpreter(self.python()), dialogs)
         if failures:
             self._detail = "\n".join(failures)
             reason = _("1 model could not be added ({first})") if len(failures) == 1 else \
                 _("{count} models could not be added ({first})")
             raise InputError(folder, reason.format(count=len(failures), first=failures[0]),
                              _("The packages are installed; check the model file and press Set up again."))
-
-    def _addModel(self, path: Path) -> str:
-        """Adds a model, unless the library has it; returns why that failed, empty if it did not."""
-        reported = []
-
-        def take(line: str) -> None:
-            with contextlib.suppress(ValueError):  # what a library prints
-                event = from_json(line)
-                reported.extend([event] if isinstance(event, Error) else [])
-
-        arguments = ["-m", "kaf", "models", "add", str(path), "--events"]
-        failure = self._interpreter(self.python()).run(arguments, _SECONDS_PER_MODEL, take)
-        if not failure or not reported:
-            return failure
-        return "" if reported[-1].kind == ModelExistsError.__name__ else reported[-1].text
 
     def _isKnownToFail(self) -> bool:
         failed = self._settings.failedPackages()

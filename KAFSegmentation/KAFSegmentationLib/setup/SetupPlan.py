@@ -7,9 +7,11 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from slicer.i18n import tr as _
 
+from kaf.runtime.errors import ResourceError
 from KAFSegmentationLib.setup.Packages import TORCH_TO_INSTALL, Packages
 
 # (to download, on disk) in MB, each with what it brings along; measured in wheels for Linux, Python 3.11.
@@ -26,6 +28,7 @@ _SIZES = {
     "jinja2": (1, 1),
     "psutil": (1, 1),
 }
+_SPARE_MEGABYTES = 500
 _TORCH_CPU = (200, 900)
 _TORCH_GPU = (3000, 7000)  # with the CUDA libraries of the wheels
 _WHAT_FOR = {
@@ -119,6 +122,20 @@ def makePlan(packages: Packages, hasExtension: bool) -> SetupPlan:
         hasNvidiaDriver(), TORCH_TO_INSTALL if hasLongPaths() else f"{TORCH_TO_INSTALL},<2.13",
         torchObstacle(),
     )
+
+
+def checkDisk(plan: SetupPlan, folder: str | Path) -> None:
+    """Whether the plan fits on the disk of a folder.
+
+    Raises:
+        ResourceError: it does not.
+    """
+    needed = plan.diskMegabytes + plan.downloadMegabytes + _SPARE_MEGABYTES
+    free = shutil.disk_usage(folder).free / 1e6
+    if free < needed:
+        reason = _("{free} of disk space is free, and the set-up needs about {needed}")
+        raise ResourceError(folder, reason.format(free=megabytes(free), needed=megabytes(needed)),
+                            _("Free some disk space and press Set up again."))
 
 
 def packageName(requirement: str) -> str:

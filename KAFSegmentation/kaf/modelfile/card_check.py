@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from kaf.runtime.plain_text import is_control
+from kaf.modelfile.card_kinds import Check, digest, list_of, maybe, must, number, object_of, one_of, said, text, whole
 
 MODALITIES = ("MR", "CT", "any")
 AXES = ("largest-spacing", "axial", "coronal", "sagittal")
@@ -25,14 +25,6 @@ _DEPTH, _ENTRIES = 8, 5000
 _WHOLE = 2 ** 63
 _PATCH_VOXELS = 2 ** 26
 
-Check = Callable[[str, Any], None]
-
-
-def is_digest(text: str) -> bool:
-    """Whether this is a SHA-256 as KAF writes it: 64 hexadecimal digits, so never a path or a pattern."""
-    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
-
-
 def check_card(card: Any) -> None:
     """Whether this is a sound card, as the object that its JSON gives.
 
@@ -43,17 +35,17 @@ def check_card(card: Any) -> None:
     network, labels = card["network"], card["labels"]
     values = [label["value"] for label in labels]
     twice = sorted(value for value in set(values) if values.count(value) > 1)
-    _must(not twice, "labels", f"has the value {twice[0] if twice else 0} more than once")
+    must(not twice, "labels", f"has the value {twice[0] if twice else 0} more than once")
     names = [label["name"] for label in labels]
     same = sorted(name for name in set(names) if names.count(name) > 1)  # volumes are told by name
-    _must(not same, "labels", f"has the name {_said(same[0] if same else '')} more than once")
-    _must(max(values, default=0) < network["classes"], "labels",
-          f"has the value {max(values, default=0)}, but the network has {network['classes']} classes")
+    must(not same, "labels", f"has the name {said(same[0] if same else '')} more than once")
+    must(max(values, default=0) < network["classes"], "labels",
+         f"has the value {max(values, default=0)}, but the network has {network['classes']} classes")
     flat = network.get("dimensions", 2) == 2
     seen = 2 * card["slice_context"] + 1 if flat else 1
-    _must(network["in_channels"] == seen, "network.in_channels",
-          f"is {network['in_channels']}, but with these slice_context and dimensions it must be {seen}")
-    _must(flat or card["slice_context"] == 0, "slice_context", "is for networks that see slices")
+    must(network["in_channels"] == seen, "network.in_channels",
+         f"is {network['in_channels']}, but with these slice_context and dimensions it must be {seen}")
+    must(flat or card["slice_context"] == 0, "slice_context", "is for networks that see slices")
 
 
 def check_fit(card: Mapping[str, Any], header: Mapping[str, Any]) -> None:
@@ -72,10 +64,10 @@ def check_fit(card: Mapping[str, Any], header: Mapping[str, Any]) -> None:
     width = network["width"]
     if network["kind"] == "swinunetr":
         width = max(12, width // 12 * 12)
-    _must(any(shape[:2] == (width, network["in_channels"]) for shape in shapes.values()), "network",
-          f"is {width} wide and sees {network['in_channels']} channels, but no weights of the file are")
-    _must(any(network["classes"] in shape[:2] for shape in shapes.values()), "network.classes",
-          f"is {network['classes']}, but no weights of the file give as many")
+    must(any(shape[:2] == (width, network["in_channels"]) for shape in shapes.values()), "network",
+         f"is {width} wide and sees {network['in_channels']} channels, but no weights of the file are")
+    must(any(network["classes"] in shape[:2] for shape in shapes.values()), "network.classes",
+         f"is {network['classes']}, but no weights of the file give as many")
 
 
 def _shapes(header: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -89,7 +81,7 @@ def _fit_kaf(network: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) 
     def same(name: str, words: str, expected: int, position: int) -> None:
         shape = shapes.get(name, ())
         found = shape[position] if position < len(shape) else "none"
-        _must(found == expected, f"network.{words}", f"is {expected}, but the weights of the file have {found}")
+        must(found == expected, f"network.{words}", f"is {expected}, but the weights of the file have {found}")
 
     same("encoder.stages.0.0.weight", "width", network["width"], 0)
     same("encoder.stages.0.0.weight", "in_channels", network["in_channels"], 1)
@@ -104,93 +96,19 @@ def _fit_kaf(network: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) 
             scale = int(match[1])
             blocks[scale] = max(blocks.get(scale, 0), int(match[2]) + 1 if match[2] else 0)
     fused = network["scales"] if network["fusion"] == "keypoints" else (False,) * 4
-    _must([scale in blocks for scale in range(4)] == list(fused), "network.scales",
-          "are not those whose weights the file holds")
+    must([scale in blocks for scale in range(4)] == list(fused), "network.scales",
+         "are not those whose weights the file holds")
     wrong = [count for count in blocks.values() if count != network["blocks"]]
-    _must(not wrong, "network.blocks",
-          f"is {network['blocks']}, but the weights of the file have {wrong[0] if wrong else 0}")
+    must(not wrong, "network.blocks",
+         f"is {network['blocks']}, but the weights of the file have {wrong[0] if wrong else 0}")
     for scale in blocks:
         same(f"encoder.fusions.{scale}.embed.weight", "token_width", network["token_width"], 0)
-
-
-def _must(holds: bool, where: str, what: str) -> None:
-    if not holds:
-        raise ValueError(f"{where} {what}".strip())
-
-
-def _said(value: Any) -> str:
-    """The value as a message shows it: short, and without anything that a terminal would obey."""
-    text = ascii(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _whole(low: int, high: int) -> Check:
-    def check(where: str, value: Any) -> None:
-        # A boolean is an int in Python, and 1.0 is no count.
-        _must(type(value) is int and low <= value <= high, where,
-              f"is {_said(value)}, not a whole number from {low} to {high}")
-    return check
-
-
-def _number(low: float, high: float) -> Check:
-    def check(where: str, value: Any) -> None:
-        good = type(value) in (int, float) and math.isfinite(value) and low <= value <= high
-        _must(good, where, f"is {_said(value)}, not a number from {low:g} to {high:g}")
-    return check
-
-
-def _text(most: int, lines: bool = False, least: int = 0) -> Check:
-    def check(where: str, value: Any) -> None:
-        _must(isinstance(value, str), where, f"is {_said(value)}, not text")
-        _must(least <= len(value) <= most, where, f"has {len(value)} characters, not {least} to {most}")
-        # Two kinds of control are text where there are several lines.
-        _must(not any(is_control(c) and not (lines and c in "\n\t") for c in value), where,
-              f"is {_said(value)}: it holds control characters")
-    return check
-
-
-def _digest(where: str, value: Any) -> None:
-    _must(isinstance(value, str) and (not value or is_digest(value)), where,
-          f"is {_said(value)}, not a SHA-256 in 64 hexadecimal digits")
-
-
-def _one_of(*known: Any) -> Check:
-    def check(where: str, value: Any) -> None:
-        _must(any(value == item and type(value) is type(item) for item in known), where,
-              f"is {_said(value)}, not one of {', '.join(map(str, known))}")
-    return check
-
-
-def _maybe(check: Check) -> Check:
-    return lambda where, value: None if value is None else check(where, value)
-
-
-def _list(check: Check, least: int, most: int) -> Check:
-    wanted = str(least) if least == most else f"{least} to {most}"
-
-    def check_all(where: str, value: Any) -> None:
-        _must(isinstance(value, (list, tuple)), where, f"is {_said(value)}, not a list")
-        _must(least <= len(value) <= most, where, f"has {len(value)} entries, not {wanted}")
-        for index, item in enumerate(value):
-            check(f"{where}[{index}]", item)
-    return check_all
-
-
-def _object(known: Mapping[str, Check], needed: Sequence[str] = ()) -> Check:
-    def check(where: str, value: Any) -> None:
-        _must(isinstance(value, dict), where or "it", f"is {_said(value)}, not an object")
-        for key in needed:
-            _must(key in value, where or "it", f"has no '{key}'")
-        for key, item in value.items():
-            _must(key in known, where or "it", f"has {_said(key)}, which this version of KAF does not know")
-            known[key](f"{where}.{key}".lstrip("."), item)
-    return check
 
 
 def _free(special: Mapping[str, Check] | None = None) -> Check:
     """Words that are only shown: any JSON of a bounded size, of which the ``special`` entries are used."""
     def check(where: str, value: Any) -> None:
-        _must(isinstance(value, dict), where, f"is {_said(value)}, not an object")
+        must(isinstance(value, dict), where, f"is {said(value)}, not an object")
         left = [_ENTRIES]
         _walk(where, value, _DEPTH, left)
         for key, item in value.items():
@@ -199,13 +117,13 @@ def _free(special: Mapping[str, Check] | None = None) -> Check:
     return check
 
 
-_LINE, _LINES = _text(LINE), _text(TEXT, lines=True)
+_LINE, _LINES = text(LINE), text(TEXT, lines=True)
 
 
 def _walk(where: str, value: Any, depth: int, left: list[int]) -> None:
-    _must(depth > 0, where, f"is more than {_DEPTH} levels deep")
+    must(depth > 0, where, f"is more than {_DEPTH} levels deep")
     left[0] -= 1
-    _must(left[0] >= 0, where, f"has more than {_ENTRIES} entries")
+    must(left[0] >= 0, where, f"has more than {_ENTRIES} entries")
     if isinstance(value, dict):
         for key, item in value.items():
             _LINE(where, key)
@@ -216,88 +134,88 @@ def _walk(where: str, value: Any, depth: int, left: list[int]) -> None:
     elif isinstance(value, str):
         _LINES(where, value)
     elif type(value) is int:
-        _must(abs(value) < _WHOLE, where, "is too large a number")
+        must(abs(value) < _WHOLE, where, "is too large a number")
     else:  # a figure that could not be told is NaN in cards that KAF wrote
-        _must(value is None or isinstance(value, (bool, float)), where, f"is {_said(value)}")
+        must(value is None or isinstance(value, (bool, float)), where, f"is {said(value)}")
 
 
 def _figures(where: str, value: Any) -> None:
     """What a validation found; only the Dice and how many it is over are used, to be shown."""
-    _must(isinstance(value, dict), where, f"is {_said(value)}, not an object")
+    must(isinstance(value, dict), where, f"is {said(value)}, not an object")
     for key in ("cases", "patients"):
         if key in value:
             _COUNT(f"{where}.{key}", value[key])
     if "Dice" in value and not (isinstance(value["Dice"], float) and math.isnan(value["Dice"])):
-        _number(0, 1)(f"{where}.Dice", value["Dice"])
+        number(0, 1)(f"{where}.Dice", value["Dice"])
 
 
 def _verdict(where: str, value: Any) -> None:
     """What a model has shown on its validation cases; its code decides whether it enters a library unasked."""
-    _must(isinstance(value, dict), where, f"is {_said(value)}, not an object")
-    _text(NAME, least=1)(f"{where}.code", value.get("code"))
+    must(isinstance(value, dict), where, f"is {said(value)}, not an object")
+    text(NAME, least=1)(f"{where}.code", value.get("code"))
     if "patients" in value:
         _COUNT(f"{where}.patients", value["patients"])
     for key in ("dice", "constant", "before"):
         if key in value:
-            _number(0, 1)(f"{where}.{key}", value[key])
+            number(0, 1)(f"{where}.{key}", value[key])
 
 
 def _keypoints(where: str, value: Any) -> None:
-    _object({"limit": _whole(1, 4096), "spacing": _number(0, 64), "contrast": _number(1e-9, 1)})(where, value)
+    object_of({"limit": whole(1, 4096), "spacing": number(0, 64), "contrast": number(1e-9, 1)})(where, value)
 
 
 def _normalisation(where: str, value: Any) -> None:
-    _object({"kind": _one_of("tissue", "window"), "low": _number(-1e7, 1e7), "high": _number(-1e7, 1e7)})(where, value)
+    object_of({"kind": one_of("tissue", "window"), "low": number(-1e7, 1e7), "high": number(-1e7, 1e7)})(where, value)
     low, high = value.get("low", 0.5), value.get("high", 99.5)
-    _must(low < high, where, f"has low {low:g}, which is not below high {high:g}")
+    must(low < high, where, f"has low {low:g}, which is not below high {high:g}")
     if value.get("kind", "tissue") == "tissue":
-        _must(low >= 0 and high <= 100, where, f"has percentiles {low:g} and {high:g}, which do not lie in 0..100")
+        must(low >= 0 and high <= 100, where, f"has percentiles {low:g} and {high:g}, which do not lie in 0..100")
 
 
-_COUNT, _YES_NO = _whole(0, 10 ** 9), _one_of(True, False)
-_SIDES = _list(_whole(1, 3), 3, 3)
+_COUNT, _YES_NO = whole(0, 10 ** 9), one_of(True, False)
+_SIDES = list_of(whole(1, 3), 3, 3)
 NETWORK: dict[str, Check] = {
-    "kind": _one_of(*KINDS), "in_channels": _whole(1, 32), "classes": _whole(2, 256), "width": _whole(4, 256),
-    "decoder_width": _maybe(_whole(4, 512)), "fusion": _one_of("keypoints", "copy", "none"),
-    "scales": _list(_YES_NO, 4, 4), "blocks": _whole(0, 64), "token_width": _whole(8, 1024), "heads": _whole(1, 32),
-    "diffusion_width": _whole(4, 512), "norm": _one_of("batch", "group"),
-    "token_norm": _maybe(_one_of("batch", "layer")), "clusters": _whole(0, 255), "dimensions": _whole(2, 3),
-    "patch": _maybe(_list(_whole(2, 1024), 3, 3)), "strides": _list(_SIDES, 0, 8), "kernels": _list(_SIDES, 0, 8),
+    "kind": one_of(*KINDS), "in_channels": whole(1, 32), "classes": whole(2, 256), "width": whole(4, 256),
+    "decoder_width": maybe(whole(4, 512)), "fusion": one_of("keypoints", "copy", "none"),
+    "scales": list_of(_YES_NO, 4, 4), "blocks": whole(0, 64), "token_width": whole(8, 1024), "heads": whole(1, 32),
+    "diffusion_width": whole(4, 512), "norm": one_of("batch", "group"),
+    "token_norm": maybe(one_of("batch", "layer")), "clusters": whole(0, 255), "dimensions": whole(2, 3),
+    "patch": maybe(list_of(whole(2, 1024), 3, 3)), "strides": list_of(_SIDES, 0, 8), "kernels": list_of(_SIDES, 0, 8),
 }
 _NEEDED = ("kind", "in_channels", "classes", "width", "fusion", "scales", "blocks", "token_width", "heads")
 
 
 def _network(where: str, value: Any) -> None:
-    _object(NETWORK, _NEEDED)(where, value)
-    _must(value["token_width"] % value["heads"] == 0, f"{where}.token_width",
-          f"is {value['token_width']}, no multiple of heads {value['heads']}")
+    object_of(NETWORK, _NEEDED)(where, value)
+    must(value["token_width"] % value["heads"] == 0, f"{where}.token_width",
+         f"is {value['token_width']}, no multiple of heads {value['heads']}")
     if value.get("dimensions", 2) == 2:
-        _must(not (value.get("patch") or value.get("strides") or value.get("kernels")), where,
-              "has patch, strides or kernels, which go with dimensions 3")
+        must(not (value.get("patch") or value.get("strides") or value.get("kernels")), where,
+             "has patch, strides or kernels, which go with dimensions 3")
         return
-    _must(value["kind"] == "dynunet", f"{where}.kind", f"is {value['kind']}, which has no form in 3-D")
-    _must(math.prod(value.get("patch") or ()) <= _PATCH_VOXELS, f"{where}.patch", "is too large")
+    must(value["kind"] == "dynunet", f"{where}.kind", f"is {value['kind']}, which has no form in 3-D")
+    must(math.prod(value.get("patch") or ()) <= _PATCH_VOXELS, f"{where}.patch", "is too large")
     strides, kernels = value.get("strides", ()), value.get("kernels", ())
-    _must(len(strides) == len(kernels), where, f"has {len(strides)} strides for {len(kernels)} kernels")
-    _must(not strides or (len(strides) >= 3 and set(strides[0]) == {1} and max(map(max, strides)) < 3),
-          f"{where}.strides", "are not 1 or 2 for three stages or more, of which the first keeps the size")
-    _must(not any(2 in sides for sides in kernels), f"{where}.kernels", "have a side that is neither 1 nor 3")
+    must(len(strides) == len(kernels), where, f"has {len(strides)} strides for {len(kernels)} kernels")
+    must(not strides or (len(strides) >= 3 and set(strides[0]) == {1} and max(map(max, strides)) < 3),
+         f"{where}.strides", "are not 1 or 2 for three stages or more, of which the first keeps the size")
+    must(not any(2 in sides for sides in kernels), f"{where}.kernels", "have a side that is neither 1 nor 3")
 
 
-_LABEL = _object({"value": _whole(1, 255), "name": _text(NAME, least=1), "colour": _list(_whole(0, 255), 3, 3),
+_LABEL = object_of({"value": whole(1, 255), "name": text(NAME, least=1), "colour": list_of(whole(0, 255), 3, 3),
                   "terminology": _LINE}, ("value", "name", "colour"))
 _NAMED_FIGURES = dict.fromkeys(("cross-validation", "validation"), _figures)
-_CARD = _object({
-    "name": _text(NAME), "version": _text(NAME), "description": _LINES, "labels": _list(_LABEL, 0, 255),
-    "modality": _one_of(*MODALITIES), "spacing": _number(1e-4, 1000), "slice_spacing": _number(1e-4, 1000),
-    "slicing_axis": _one_of(*AXES), "slice_context": _whole(0, 4), "normalisation": _normalisation,
+_CARD = object_of({
+    "name": text(NAME), "version": text(NAME), "description": _LINES, "labels": list_of(_LABEL, 0, 255),
+    "modality": one_of(*MODALITIES), "spacing": number(1e-4, 1000), "slice_spacing": number(1e-4, 1000),
+    "slicing_axis": one_of(*AXES), "slice_context": whole(0, 4), "normalisation": _normalisation,
     "network": _network, "weights_licence": _LINES, "training_data": _LINES,
     "metrics": _free({**_NAMED_FIGURES, "verdict": _verdict, "training_patients": _COUNT,
                       "pretraining_patients": _COUNT,
-                      "training_field_of_view_mm": _list(_number(1e-3, 1e6), 2, 2)}),
-    "keypoints": _keypoints, "trained_modules": _list(_one_of(*MODULES), 0, len(MODULES)), "seed": _whole(0, _WHOLE),
-    "code_version": _text(NAME),
-    "recipe": _free({"augmentation": _free({"flips": _list(_YES_NO, 0, 3)})}),
-    "digest": _digest, "card_digest": _digest,
+                      "training_field_of_view_mm": list_of(number(1e-3, 1e6), 2, 2)}),
+    "keypoints": _keypoints, "trained_modules": list_of(one_of(*MODULES), 0, len(MODULES)), "seed": whole(0, _WHOLE),
+    "code_version": text(NAME),
+    "recipe": _free({"augmentation": _free({"flips": list_of(_YES_NO, 0, 3)})}),
+    "digest": digest, "card_digest": digest,
 }, ("name", "version", "description", "labels", "modality", "spacing", "slice_spacing", "slicing_axis",
     "slice_context", "normalisation", "network", "weights_licence", "training_data"))

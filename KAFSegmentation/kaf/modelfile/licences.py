@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from kaf.modelfile.card import Card
-from kaf.modelfile.card_check import is_digest
+from kaf.modelfile.card_kinds import is_digest
 from kaf.runtime import user_folders
 from kaf.runtime.events import Message, OnEvent
 

@@ -22,7 +22,6 @@ from kaf.runtime.errors import (
 )
 from kaf.runtime.events import Message, Metric, Progress, from_json
 from kaf.runtime.message_codes import READY
-from kaf.worker import client as client_module
 from kaf.worker.client import Client
 from kaf.worker.process import in_words
 
@@ -220,7 +219,7 @@ def test_the_worker_is_ready_before_torch_is_imported(tmp_path):
 
 
 def test_another_version_in_the_worker_is_refused(make, monkeypatch):
-    monkeypatch.setattr(client_module, "__version__", "99.0")
+    monkeypatch.setattr("kaf.worker.client_job.__version__", "99.0")
     with pytest.raises(WorkerError, match=r"finds is version .*, this one is 99\.0"):
         make().request("count")
 
