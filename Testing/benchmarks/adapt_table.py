@@ -3,7 +3,7 @@
     .venv/bin/python Testing/benchmarks/adapt_table.py --seconds 40
 
 Uses the networks of ``cross_validate.py``: each volume is adapted with the network of the fold that left it out.
-Three slices are taken from the truth, spread evenly over the slices that hold a structure; Dice is measured over
+Three slices are taken from the reference, spread evenly over the slices that hold a structure; Dice is measured over
 all other slices of the volume.
 """
 

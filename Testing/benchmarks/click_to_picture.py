@@ -1,6 +1,6 @@
 """From a click in a slice to the picture of where that keypoint looks: the panel on the test host, a 512 x 512 scan, a
-warm worker. Three points in time are told: the worker has answered and the map and the points are in the scene; the
-slice that was clicked is drawn; all views are drawn (the host draws with Mesa on the processor, three slices and 3D).
+warm worker. Three points in time are reported: the worker has answered and the map and the points are in the scene; the
+slice that was clicked is drawn; all views are drawn (the host draws with Mesa on the CPU, three slices and 3D).
 
     .venv/bin/python Testing/benchmarks/click_to_picture.py [--window] [--profile]
 """

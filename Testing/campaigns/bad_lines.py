@@ -1,4 +1,4 @@
-"""Lines to the worker that are no requests, or hostile ones: each gets an answer in words, and the worker lives on."""
+"""Lines to the worker that are no requests, or hostile ones: each is answered with a message, and work goes on."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ class Conversation:
         Raises:
             Found: the worker died, or says nothing for too long.
         """
-        heard: list[Values] = []
+        reported: list[Values] = []
         until = time.monotonic() + _LIMIT
         while True:
             line, mark, rest = self._rest.partition(b"\n")
             if mark:
                 self._rest = rest
-                heard.append(json.loads(line))
-                if heard[-1]["id"] == number and heard[-1]["event"] in ("result", "error"):
-                    return heard
+                reported.append(json.loads(line))
+                if reported[-1]["id"] == number and reported[-1]["event"] in ("result", "error"):
+                    return reported
                 continue
             ready, _, _ = select.select([self._answers], [], [], max(0.0, until - time.monotonic()))
             must(ready, f"hangs: no answer within {_LIMIT:g} s")
@@ -140,9 +140,9 @@ def _hostile(material: Material, change: Callable[[Values], Any], taken: bool,
     return play
 
 
-def _judge(heard: list[Values], taken: bool) -> Verdict:
-    must(heard[-1]["event"] == "result", f"the ping after it failed: {heard[-1]}")
-    answers = [answer for answer in heard[:-1] if answer["event"] in ("error", "result")]
+def _judge(reported: list[Values], taken: bool) -> Verdict:
+    must(reported[-1]["event"] == "result", f"the ping after it failed: {reported[-1]}")
+    answers = [answer for answer in reported[:-1] if answer["event"] in ("error", "result")]
     if taken:
         must([answer["event"] for answer in answers] == ["result"],
              f"refused where it should have worked: {answers}"[:600])

@@ -108,8 +108,8 @@ def _whole_events() -> int:
     from kaf.runs import start as jobs
     from kaf.runtime.events import Result
 
-    told = jobs.Job(_RUN).events()[0]
-    results = [event for event in told if isinstance(event, Result)]
+    reported = jobs.Job(_RUN).events()[0]
+    results = [event for event in reported if isinstance(event, Result)]
     return int(results[-1].values["steps"]) if results else 0
 
 
@@ -250,7 +250,7 @@ def _worker(here: Path, random: Random, number: int) -> Verdict:
 
 
 def _kill_a_worker(here: Path, delay: float, verb: str) -> None:
-    """The request ends in words or well, and the next one has a fresh worker."""
+    """The request ends with an error or a result, and the next one has a fresh worker."""
     from kaf.runtime.errors import WorkerError
     from kaf.worker.client import Client
 

@@ -71,8 +71,8 @@ def _half_written_nothing() -> None:
     for path in _RUN.glob("*.json"):
         if not path.name.startswith("."):
             json.loads(path.read_text())
-    told = _RUN / "events.jsonl"
-    for line in told.read_text().splitlines(keepends=True) if told.is_file() else ():
+    reported = _RUN / "events.jsonl"
+    for line in reported.read_text().splitlines(keepends=True) if reported.is_file() else ():
         if line.endswith("\n"):
             json.loads(line)
 

@@ -110,15 +110,15 @@ def refused(done: Done, about: Iterable[str]) -> Verdict:
     sound(done)
     must(done.code != 0, f"accepted: {_tail(done.out or done.err)}")
     must(done.code in (1, 2), f"exit code {done.code}: {_tail(done.err)}")
-    return in_words(done.err, about)
+    return as_kaf_error(done.err, about)
 
 
-def in_words(said: str, about: Iterable[str]) -> Verdict:
+def as_kaf_error(said: str, about: Iterable[str]) -> Verdict:
     """Whether the last thing that stderr tells is one paragraph: ``kaf: subject: reason. Remedy.``"""
     lines = [line for line in said.splitlines() if line.strip()]
     starts = [index for index, line in enumerate(lines) if line.startswith("kaf: ")]
     if not starts:
-        raise unclear(f"no error in words: {_tail(said)}")
+        raise unclear(f"no error message: {_tail(said)}")
     if starts[-1] != len(lines) - 1:
         raise unclear(f"more than one paragraph: {_tail(said)}")
     return paragraph(lines[-1].removeprefix("kaf: "), about)

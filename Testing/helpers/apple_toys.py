@@ -1,6 +1,6 @@
 """An Apple GPU for computers that have none: tensors that say they are on ``mps`` and refuse float64, as Metal does.
 
-They compute on the processor and refuse float64 in torch's words.  They cannot show which operations torch lacks on a
+They compute on the CPU and refuse float64 in torch's words.  They cannot show which operations torch lacks on a
 real one, nor what rounds differently there.
 """
 
@@ -25,7 +25,7 @@ _DOUBLE = ("Cannot convert a MPS Tensor to float64 dtype as the MPS framework do
 
 
 class AppleTensor(Tensor):
-    """A tensor on ``mps``, whose values lie in ``inner`` on the processor."""
+    """A tensor on ``mps``, whose values lie in ``inner`` on the CPU."""
 
     inner: Tensor
 
@@ -41,7 +41,7 @@ class AppleTensor(Tensor):
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
-        """To torch's own core it is on the processor; whoever asks in Python is told otherwise."""
+        """To torch's own core it is on the CPU; whoever asks in Python is told otherwise."""
         return torch.device("mps", 0)
 
     def __repr__(self) -> str:  # type: ignore[override]
@@ -80,7 +80,7 @@ class AppleTensor(Tensor):
 
 
 class _Upload(torch.autograd.Function):
-    """From the processor to the GPU."""
+    """From the CPU to the GPU."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class _Upload(torch.autograd.Function):
 
 
 class _Download(torch.autograd.Function):
-    """From the GPU to the processor."""
+    """From the GPU to the CPU."""
 
     @staticmethod
     def forward(context: Any, values: AppleTensor) -> Tensor:

@@ -51,7 +51,7 @@ def pid_of(job: jobs.Job) -> int:
     return JobFolder(job.folder).read_child()["pid"]
 
 
-def told(job: jobs.Job) -> list:
+def reported(job: jobs.Job) -> list:
     """All its events so far."""
     return job.events()[0]
 
@@ -98,7 +98,7 @@ def _do(values: dict) -> None:
         sys.stdout.flush()
         time.sleep(600)
     elif hasattr(errors, what):
-        raise getattr(errors, what)("scan.nii", "is broken", "Mend it.")
+        raise getattr(errors, what)("scan.nii", "is broken", "Fix it.")
     else:
         raise RuntimeError({"LostCard": "CUDA error: device lost", "FullCard": "CUDA error: out of memory",
                             "RuntimeError": "inside torch"}[what])

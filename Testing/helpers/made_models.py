@@ -63,7 +63,7 @@ def tiny_model(path: Path, seed: int = 0, spacing: float = SPACING, network: dic
 
 
 def run(model: Path, volume: Volume, cache: dict | None = None, on_event: OnEvent = ignore, **more) -> Segmentation:
-    """``segment`` on this processor with one thread; ``more`` are other settings."""
+    """``segment`` on this CPU with one thread; ``more`` are other settings."""
     return segment(volume, SegmentSettings(model=str(model), **{**RUN, **more}), on_event, cache)
 
 

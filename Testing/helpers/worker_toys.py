@@ -77,7 +77,7 @@ def threads(request, on_event):
 
 
 def die(request, on_event):
-    on_event(Message("last words"))
+    on_event(Message("last log lines"))
     how = request.settings["how"]
     if how == "abort":
         os.abort()
@@ -106,7 +106,7 @@ def leave(request, on_event):
 
 
 def late(request, on_event):
-    """The second call makes a thread of the first one speak."""
+    """The second call makes a thread of the first one write."""
     if "thread" in request.cache:
         go, thread = request.cache["thread"]
         go.set()
@@ -166,8 +166,8 @@ def gone(pid, seconds=20):
 
 def asleep(client, **more):
     """A job that sleeps, and the ids of the process that does and of its child."""
-    heard = []
-    job = client.submit("nap", on_event=heard.append, **more)
-    while not heard:
+    reported = []
+    job = client.submit("nap", on_event=reported.append, **more)
+    while not reported:
         assert not job.poll(0.1), job.result()
-    return job, [int(word) for word in heard[0].text.split()]
+    return job, [int(word) for word in reported[0].text.split()]

@@ -1,4 +1,4 @@
-"""What stands on the screen, in words, for a test that fails: the panels' messages, their logs, and what was raised."""
+"""What stands on the screen, for a test that fails: the panels' messages, their logs, and what was raised."""
 
 import traceback
 

@@ -106,7 +106,7 @@ def test_undo_puts_the_segments_back(logic, heart):
     assert not logic.canUndo()
 
 
-def test_a_missing_model_and_a_bad_input_are_told_in_words(logic, heart):
+def test_a_missing_model_and_a_bad_input_are_reported(logic, heart):
     with pytest.raises(ModelError, match="model 'nothing': is not in the library"):
         logic.process(volume_node(heart.voxels, heart.affine), {**SETTINGS, "model": "nothing"})
     with pytest.raises(InputError, match="Scan: none is selected"):

@@ -79,8 +79,8 @@ def test_values_that_are_not_numbers_become_the_smallest():
     voxels[0, 0, 0], voxels[1, 1, 1], voxels[1, 2, 3] = np.nan, -3, np.inf
     node = volume_node(voxels)
     geometry = VolumeGeometry(node)
-    mended = geometry.voxels()
-    assert mended[0, 0, 0] == mended[1, 2, 3] == -3
+    fixed = geometry.voxels()
+    assert fixed[0, 0, 0] == fixed[1, 2, 3] == -3
     assert geometry.warnings[0].startswith("2 voxels of the scan are NaN or infinite")
     assert np.isnan(slicer.util.arrayFromVolume(node)[0, 0, 0])  # the user's own scan stays as it is
     slicer.util.updateVolumeFromArray(node, np.full((2, 3, 4), np.nan, np.float32))
@@ -101,7 +101,7 @@ def test_the_key_changes_with_the_voxels_and_with_their_place():
     assert len(set(keys)) == 3
 
 
-def test_points_and_regions_are_told_in_the_frame_of_the_volume(scene):
+def test_points_and_regions_are_reported_in_the_frame_of_the_volume(scene):
     move = np.eye(4)
     move[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]  # a quarter turn
     move[:3, 3] = 10, 20, 30

@@ -93,7 +93,7 @@ def begin(panel):
 
 
 def refused(panel):
-    """Presses Adapt; nothing begins, and the reason is told."""
+    """Presses Adapt; nothing begins, and the reason is reported."""
     host.click(panel.ui.adaptButton)
     assert panel.ui.adaptButton.text == "Adapt"
     assert not panel.logic.isRunning()

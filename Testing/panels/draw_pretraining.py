@@ -3,7 +3,7 @@
     .venv/bin/python Testing/panels/draw_pretraining.py [--minutes 3]
 
 Everything in them was computed just then: pretraining, fine-tuning with and without it, and the evaluation; each
-takes as long as ``--minutes`` says. A small network is used, so that a busy processor gets somewhere.
+takes as long as ``--minutes`` says. A small network is used, so that a busy CPU gets somewhere.
 """
 
 import argparse

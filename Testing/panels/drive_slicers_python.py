@@ -34,33 +34,33 @@ class OtherPython(ReadySetup):
         return self.path
 
 
-def segmentation(model, scan, told):
+def segmentation(model, scan, reported):
     """Add a model, segment, adapt, save as model, remove."""
     module = host.load_module(MODULE / "KAFSegmentation.py")
     module.source.KAFSegmentationWidget.makeSetup = OtherPython
     module.show()
     ui = module.ui
-    told["own at first"] = offered(ui)
+    reported["own at first"] = offered(ui)
     host.dialogs().answer(str(model))
     host.click(ui.addModelButton)
-    told["added"] = ui.messageLabel.text
+    reported["added"] = ui.messageLabel.text
     node = slicer.util.addVolumeFromArray(scan["voxels"], name="Heart")
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(scan["affine"]))
     host.choose(ui.inputSelector, "Heart")
     result = run(module)
-    told["segmented"] = ui.messageLabel.text
+    reported["segmented"] = ui.messageLabel.text
     draw(result, node)
     ui.adaptSection.collapsed = False
     ui.adaptSecondsSlider.value = 1
     host.pump()
     host.click(ui.adaptButton)
     host.wait_until(lambda: ui.adaptButton.text == "Adapt", "the end of learning")
-    told["adapted"] = ui.adaptMessageLabel.text
-    assert ui.saveModelButton.enabled, told
+    reported["adapted"] = ui.adaptMessageLabel.text
+    assert ui.saveModelButton.enabled, reported
     host.type_text(ui.modelNameEdit, "mine")
     host.click(ui.saveModelButton)
-    told["saved"] = ui.adaptMessageLabel.text
-    told["own at last"] = offered(ui)
+    reported["saved"] = ui.adaptMessageLabel.text
+    reported["own at last"] = offered(ui)
     return module
 
 
@@ -77,7 +77,7 @@ def offered(ui):
     return [combo.itemText(row) for row in range(combo.count)]
 
 
-def pretraining(runs, out, told):
+def pretraining(runs, out, reported):
     """The library's tab: what a run has made is there by itself; words on a card, export, delete, import."""
     qt.QSettings().setValue("KAFPretrain/RunsFolder", str(runs))
     module = host.load_module(MODULE.parent / "KAFPretrain" / "KAFPretrain.py")
@@ -86,7 +86,7 @@ def pretraining(runs, out, told):
     ui, tab = module.ui, module.widget.pretraining.models
     names = lambda: [entry.name for entry in tab._entries]  # noqa: E731
     host.wait_until(lambda: "tuned" in names(), "the model of the run in the library")
-    told["pretrain lists"] = names()
+    reported["pretrain lists"] = names()
     ui.tabs.setCurrentWidget(ui.modelsTab)
     tab.refresh("mine")
     host.pump(20)
@@ -97,28 +97,28 @@ def pretraining(runs, out, told):
 
     host.dialogs().answer(fill)
     host.click(ui.editCardButton)
-    told["card"] = next(entry.card.description for entry in library.list_models() if entry.name == "mine")
+    reported["card"] = next(entry.card.description for entry in library.list_models() if entry.name == "mine")
     host.dialogs().answer(str(out / "out.safetensors"))
     host.click(ui.exportButton)
     host.dialogs().answer(qt.QMessageBox.Ok)
     host.click(ui.deleteButton)
-    told["after delete"] = names()
+    reported["after delete"] = names()
     host.dialogs().answer(str(out / "out.safetensors"))
     host.click(ui.importButton)
     host.wait_until(lambda: not tab.isImporting, "the import")
-    told["after import"] = names()
-    told["imported"] = ui.messageLabel.text
+    reported["after import"] = names()
+    reported["imported"] = ui.messageLabel.text
     return module
 
 
 def main():
     _, model, scan, runs, out = map(Path, sys.argv[1:])
-    told = {}
+    reported = {}
     # What comes with KAF stays out of sight, so that this does not depend on it.
     library.bundled_folder = lambda: out / "nothing bundled"
-    modules = [segmentation(model, np.load(scan), told), pretraining(runs, out, told)]  # Slicer has both loaded
+    modules = [segmentation(model, np.load(scan), reported), pretraining(runs, out, reported)]  # Slicer has both loaded
     host.check_errors()
-    print(json.dumps(told))
+    print(json.dumps(reported))
     for module in modules:
         module.unload()
 

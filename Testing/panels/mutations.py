@@ -157,7 +157,7 @@ def _isSignal(node: ast.AST, signal: str | None = None) -> bool:
         and isinstance(node.args[0], ast.Constant) and signal in (None, node.args[0].value)
 
 
-def countSignals(folder: Path, heard: str) -> set[tuple[str, int, str]]:
+def countSignals(folder: Path, reported: str) -> set[tuple[str, int, str]]:
     """Makes every ``connect`` of the files below a folder tell the function ``heard``, a built-in, its (file, line,
     signal); returns those of all files."""
     found = set()
@@ -168,7 +168,7 @@ def countSignals(folder: Path, heard: str) -> set[tuple[str, int, str]]:
             if _isSignal(node):
                 site = (path.name, node.lineno, node.args[0].value)
                 sites.add(site)
-                node.args[0] = ast.Call(ast.Name(heard, ast.Load()), [ast.Constant(part) for part in site], [])
+                node.args[0] = ast.Call(ast.Name(reported, ast.Load()), [ast.Constant(part) for part in site], [])
         if sites:
             found |= sites
             path.write_text(ast.unparse(ast.fix_missing_locations(tree)), encoding="utf-8")

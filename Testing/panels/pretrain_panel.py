@@ -123,7 +123,7 @@ def start_finetuning(module, more, name="model"):
     return module.widget.pretraining.finetuning.run
 
 
-def processor_time():
+def cpu_time():
     """Seconds that the processes of this one have computed: a sign of life of runs on a busy computer."""
     seconds = 0.0
     for child in psutil.Process().children(recursive=True):
@@ -133,7 +133,7 @@ def processor_time():
     return round(seconds)
 
 
-def last_words(job):
+def last_log_lines(job):
     """The state of a run and the end of its log."""
     log = job.log.read_text(encoding="utf-8", errors="replace") if job is not None and job.log.is_file() else ""
     return "\n".join([f"state: {job and job.state()} {job and job.error}", *log.splitlines()[-15:]])
@@ -142,7 +142,7 @@ def last_words(job):
 def wait_for_end(view, timeout=host.PATIENCE):
     """Waits until the run has ended and the panel knows; returns its state."""
     host.wait_until(lambda: view.job is not None and view._state not in ("", *jobs.ALIVE), "the end of a run", timeout,
-                    lambda: f"{host.seen()}\n{last_words(view.job)}", processor_time)
+                    lambda: f"{host.seen()}\n{last_log_lines(view.job)}", cpu_time)
     host.wait_until(lambda: not view._runs.isSearching, "the search for runs")
     host.pump(20)
     return view._state
@@ -151,7 +151,7 @@ def wait_for_end(view, timeout=host.PATIENCE):
 def wait_for_steps(view, count=1):
     """Waits until so many reports of a run have arrived."""
     host.wait_until(lambda: len(view.summary.recent) >= count or view._state == jobs.FAILED, "some steps",
-                    progress=processor_time)
+                    progress=cpu_time)
     assert view._state != jobs.FAILED, view.job.error
 
 
@@ -171,9 +171,9 @@ def with_split(module, folder, test=25, validation=25):
 
 
 def wait_for_library(module, name):
-    """Waits until a model is listed in the tab Models."""
+    """Waits until a model is listed in the tab Models: a process adds it, which loads torch to check it."""
     host.wait_until(lambda: name in [entry.name for entry in module.widget.pretraining.models._entries],
-                    "the model in the library")
+                    "the model in the library", progress=cpu_time)
     settle(module)
 
 
@@ -210,5 +210,5 @@ def approve(path):
 
 def _finish(job):
     host.wait_until(lambda: job.state() not in jobs.ALIVE, "the end of a run",
-                    describe=lambda: last_words(job), progress=processor_time)
+                    describe=lambda: last_log_lines(job), progress=cpu_time)
     assert job.state() == jobs.FINISHED, job.error

@@ -87,7 +87,7 @@ class FakeDialogs:
     def __init__(self, consent="install", folder="", python="", restart=False, present=True):
         self.consent, self.folder, self.pythonPath, self.restart = consent, folder, python, restart
         self.present = present
-        self.asked, self.told, self.busy = [], [], []
+        self.asked, self.reported, self.busy = [], [], []
         self.busyNow = False
 
     def mayAsk(self):
@@ -108,7 +108,7 @@ class FakeDialogs:
 
     def tell(self, text, detail=""):
         assert not self.busyNow, "a message behind the progress window cannot be read"
-        self.told.append((text, detail))
+        self.reported.append((text, detail))
 
     def showBusy(self, text):
         self.busy.append(text)

@@ -105,7 +105,7 @@ def test_a_segment_added_in_the_editor_can_be_learned(adapting, scan):
     assert not ui.adaptButton.enabled
 
 
-def test_no_example_is_told(adapting, scan):
+def test_no_example_is_reported(adapting, scan):
     run(adapting)
     assert refused(adapting) == ("Examples: no slice was added, and none was corrected since the last result. "
                                  "Correct or draw some slices, then add them.")

@@ -108,7 +108,7 @@ def test_progress_tells_the_time_left(adapting, scan):
     host.click(adapting.ui.adaptButton)
     bar = adapting.ui.adaptProgressBar
     assert bar.isVisible()
-    assert bar.maximum == 0  # nothing can be told yet
+    assert bar.maximum == 0  # nothing can be known yet
     adapting.widget.segmentation.adaptation._onEvent(Progress("training", 0.25, 1.0, 30.2, TRAINING))
     assert bar.value == 250
     assert bar.format == "Learning: %p%, about 30 s left"

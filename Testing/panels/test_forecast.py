@@ -1,4 +1,4 @@
-"""What a run will take is told before it, and that memory is short, on every system."""
+"""What a run will take is reported before it, and that memory is short, on every system."""
 
 import importlib
 
@@ -12,7 +12,7 @@ GIGABYTE = 1e9
 
 
 @pytest.mark.parametrize(("free", "short"), [(2 * GIGABYTE, True), (64 * GIGABYTE, False), (None, False)])
-def test_memory_that_is_short_is_told_where_the_system_tells(monkeypatch, free, short):
+def test_memory_that_is_short_is_reported_where_the_system_tells(monkeypatch, free, short):
     module = importlib.import_module("KAFSegmentationLib.segment.Forecast")  # Reload replaces it
     monkeypatch.setattr(module, "free_memory", lambda: free)
     text = module.Forecast(pixels=1, seconds=60.0, memory=5 * GIGABYTE, device="cpu", known=True).text()

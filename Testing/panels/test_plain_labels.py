@@ -291,10 +291,10 @@ def test_what_a_run_says_of_itself():
 
     job = SimpleNamespace(note=HOSTILE, error=HOSTILE, can_resume=False, verb="pretrain", is_foreign=False,
                           error_kind="")
-    story = RunSummary()
-    story.take(Message(f"3 patients {HOSTILE}", code=message_codes.DATASET))
-    story.take(Message(f"Forecast {HOSTILE}", code=message_codes.FORECAST))
-    words = seen(statusText(job, jobs.FAILED, story), qt.Qt.RichText)
+    run_summary = RunSummary()
+    run_summary.take(Message(f"3 patients {HOSTILE}", code=message_codes.DATASET))
+    run_summary.take(Message(f"Forecast {HOSTILE}", code=message_codes.FORECAST))
+    words = seen(statusText(job, jobs.FAILED, run_summary), qt.Qt.RichText)
     assert words.count(HOSTILE) == 4
     case = FoundCase(HOSTILE, HOSTILE, "a.nii", None, modality=HOSTILE, problems=(HOSTILE,))
     found = Inspection("/d", HOSTILE, (case,), problems=(HOSTILE,), labelNames={})

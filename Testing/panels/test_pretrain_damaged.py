@@ -56,9 +56,9 @@ def test_the_others_are_listed(tmp_path, monkeypatch, name):
             assert each.recipe is None or isinstance(each.recipe["method"], str)
         assert any(each.recipe == SOUND["settings.json"] for each in weights)
         for job in found:
-            story = RunSummary()
+            summary = RunSummary()
             for event in job.events()[0]:
-                story.take(event)
-            words = [runEntry(job), statusText(job, job.state(), story), progressText(job, job.state(), story)[1],
+                summary.take(event)
+            words = [runEntry(job), statusText(job, job.state(), summary), progressText(job, job.state(), summary)[1],
                      *transferReport(job.folder), libraryName(job)]
             assert all(isinstance(each, str) for each in words)

@@ -147,7 +147,7 @@ def test_a_folder_without_scans(pretrain, tmp_path, files, words):
     assert pretrain.widget.pretraining.data.inspection is None
 
 
-def test_labels_that_do_not_match_and_files_that_are_damaged_are_told_in_the_table(pretrain, tmp_path, pictures):
+def test_labels_that_do_not_match_and_files_that_are_damaged_are_reported_in_the_table(pretrain, tmp_path, pictures):
     folder = write_hearts(tmp_path / "scans", cases=4, labelled=3)
     labels = heart(0)[1]
     smaller = Volume(np.ascontiguousarray(labels.voxels[:, :40]), labels.affine)
@@ -158,10 +158,10 @@ def test_labels_that_do_not_match_and_files_that_are_damaged_are_told_in_the_tab
     problems = cells(pretrain.ui.caseTable, "Problem")
     assert "the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4" in problems[0]
     assert "the scan cannot be used" in problems[3]
-    told = pretrain.ui.problemsLabel.text
-    assert "p00: the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4. Resample it onto the voxels" in told
-    assert "p03: the scan cannot be used" in told
-    assert "their labels do not match the scan: 2. Fix them, then scan the folder again." in told
+    reported = pretrain.ui.problemsLabel.text
+    assert "p00: the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4. Resample it onto the voxels" in reported
+    assert "p03: the scan cannot be used" in reported
+    assert "their labels do not match the scan: 2. Fix them, then scan the folder again." in reported
     assert "Labelled scans: 2." in pretrain.ui.understoodLabel.text  # p00's cannot be used
     pictures(pretrain, "pretrain-data-problems")
 
@@ -230,12 +230,12 @@ def _two_modalities(folder):
     (_file_per_structure, "2 scans with several label maps, none is used", "Join them into one label map"),
     (_one_scan_as_two_patients, "a leak from training to test: p00, p01", "Keep one of them"),
     (_two_modalities, "mixed modalities", "Put each kind into a folder of its own")])
-def test_a_folder_that_was_not_meant_so_is_told_with_the_way_out(pretrain, tmp_path, make, problem, way_out):
+def test_a_folder_that_was_not_meant_so_is_reported_with_the_way_out(pretrain, tmp_path, make, problem, way_out):
     scan_folder(pretrain, make(tmp_path / "scans"))
-    told = pretrain.ui.problemsLabel.text
+    reported = pretrain.ui.problemsLabel.text
     assert pretrain.ui.problemsLabel.isVisible(), pretrain.ui.messageLabel.text
-    assert problem in told
-    assert way_out in told
+    assert problem in reported
+    assert way_out in reported
 
 
 def test_a_case_is_opened_by_a_double_click_and_replaces_the_one_before(pretrain, hearts):

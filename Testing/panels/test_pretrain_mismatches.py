@@ -1,5 +1,5 @@
 """What does not fit together: patients who train and test, weights of other scans or another network, label maps of
-other voxels, files that are no model. It is told before hours are spent, with the way out."""
+other voxels, files that are no model. It is reported before hours are spent, with the way out."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ from kaf.imaging.volume import Volume
 from kaf.runs import start as jobs
 
 
-def test_a_patient_in_training_and_test_is_told(makePretrain, hearts, runs):
+def test_a_patient_in_training_and_test_is_reported(makePretrain, hearts, runs):
     module = makePretrain(runs=runs)
     ui = module.ui
     scan_folder(module, hearts)
@@ -43,7 +43,7 @@ def test_a_patient_in_training_and_test_is_told(makePretrain, hearts, runs):
             in ui.evaluateHintLabel.text
 
 
-def test_weights_that_have_seen_who_is_for_the_test_are_told_before_fine_tuning(makePretrain, hearts, runs):
+def test_weights_that_have_seen_who_is_for_the_test_are_reported_before_fine_tuning(makePretrain, hearts, runs):
     module = makePretrain(runs=runs)
     ui = module.ui
     with_split(module, hearts, 25, 0)

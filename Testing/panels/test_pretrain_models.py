@@ -153,8 +153,8 @@ def test_folds_compare_with_training_from_scratch(makePretrain, hearts, runs, tm
         CompareSettings(**values, output=str(runs / name))
     ui.foldsSpinBox.value = 9
     host.pump(20)
-    told = "9 folds need as many labelled patients, and there are 4. Choose fewer folds."
-    assert told in ui.finetuneForecastLabel.text
+    reported = "9 folds need as many labelled patients, and there are 4. Choose fewer folds."
+    assert reported in ui.finetuneForecastLabel.text
 
 
 def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):

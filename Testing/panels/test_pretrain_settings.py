@@ -105,15 +105,15 @@ def test_a_drawn_split_puts_everybody_in_one_part():
     assert split == drawSplit(list(reversed(FOLDER.patients)), FOLDER.labelledPatients, 0.2, 0.2, 0)
 
 
-def story(*events):
-    told = RunSummary()
+def summary(*events):
+    reported = RunSummary()
     for event in events:
-        told.take(event)
-    return told
+        reported.take(event)
+    return reported
 
 
-def levels(told, verb="pretrain"):
-    return {light.name: light.level for light in lights(told, verb)}
+def levels(reported, verb="pretrain"):
+    return {light.name: light.level for light in lights(reported, verb)}
 
 
 def losses(values, **more):
@@ -121,27 +121,27 @@ def losses(values, **more):
 
 
 def test_lights_of_a_run_that_goes_well():
-    told = story(*losses([3 - 0.1 * n for n in range(12)], spread=0.8, **{"effective rank": 6.0}))
-    assert levels(told) == {"Loss": GOOD, "Collapse": GOOD}
-    assert "falling" in lights(told, "pretrain")[0].text
+    reported = summary(*losses([3 - 0.1 * n for n in range(12)], spread=0.8, **{"effective rank": 6.0}))
+    assert levels(reported) == {"Loss": GOOD, "Collapse": GOOD}
+    assert "falling" in lights(reported, "pretrain")[0].text
 
 
 def test_lights_before_anything_is_known():
-    assert levels(story()) == {"Loss": NONE, "Collapse": NONE}
+    assert levels(summary()) == {"Loss": NONE, "Collapse": NONE}
 
 
 def test_a_collapse_is_red_and_says_what_to_do_until_it_is_over():
     alarm = Message("All slices get nearly the same embedding. Lower the learning rate.", "warning", COLLAPSE)
-    told = story(*losses([1.0] * 9, spread=0.01), alarm)
-    assert levels(told)["Collapse"] == BAD
+    reported = summary(*losses([1.0] * 9, spread=0.01), alarm)
+    assert levels(reported)["Collapse"] == BAD
     assert said("Lower the learning rate") in next(
-        light.text for light in lights(told, "pretrain") if light.level == BAD)
-    assert "Warnings" not in levels(told)
+        light.text for light in lights(reported, "pretrain") if light.level == BAD)
+    assert "Warnings" not in levels(reported)
     for event in losses([1.0] * 9, spread=0.7):
-        told.take(event)
-    assert levels(told)["Collapse"] == WARNING
-    told.take(Message("All pixels get the same clusters.", "warning", COLLAPSE, {"clusters": True}))
-    assert levels(told)["Collapse"] == BAD, "which the embeddings do not show"
+        reported.take(event)
+    assert levels(reported)["Collapse"] == WARNING
+    reported.take(Message("All pixels get the same clusters.", "warning", COLLAPSE, {"clusters": True}))
+    assert levels(reported)["Collapse"] == BAD, "which the embeddings do not show"
 
 
 def test_what_a_run_of_an_older_version_reported_is_shown_and_nothing_is_read_into_it():
@@ -151,35 +151,36 @@ def test_what_a_run_of_an_older_version_reported_is_shown_and_nothing_is_read_in
              {"event": "message", "text": "Collapse: few clusters are used.", "level": "warning"},
              {"event": "error", "text": "training step 3: the loss was not a number. Lower the learning rate.",
               "kind": "ResourceError", "detail": ""}]
-    told = story(*(from_json(json.dumps(line)) for line in lines))
-    assert [light.text for light in lights(told, "pretrain") if light.name == "Warnings"] == [said(lines[1]["text"])]
-    words = statusText(job, jobs.FAILED, told)
+    reported = summary(*(from_json(json.dumps(line)) for line in lines))
+    warnings = [light.text for light in lights(reported, "pretrain") if light.name == "Warnings"]
+    assert warnings == [said(lines[1]["text"])]
+    words = statusText(job, jobs.FAILED, reported)
     assert said("training step 3: the loss was not a number. Lower the learning rate.") in words
     assert "0.01" not in words
     diverged = Error("training step 3", "went astray", "Try again.", "DivergedError")
-    assert "0.01" in statusText(job, jobs.FAILED, story(diverged))
-    assert levels(story(diverged))["Loss"] == BAD
+    assert "0.01" in statusText(job, jobs.FAILED, summary(diverged))
+    assert levels(summary(diverged))["Loss"] == BAD
 
 
 def test_slices_that_are_alike_are_no_alarm_at_the_very_start_and_missing_labels_are_none_in_pretraining():
-    told = story(*losses([1.0] * 3, spread=0.05), Message("4 scans have no label map", "warning", UNLABELLED))
-    assert levels(told) == {"Loss": NONE, "Collapse": NONE}
-    assert levels(told, "finetune")["Warnings"] == WARNING
+    reported = summary(*losses([1.0] * 3, spread=0.05), Message("4 scans have no label map", "warning", UNLABELLED))
+    assert levels(reported) == {"Loss": NONE, "Collapse": NONE}
+    assert levels(reported, "finetune")["Warnings"] == WARNING
     for event in losses([1.0] * 9, spread=0.15):
-        told.take(event)
-    assert levels(told)["Collapse"] == WARNING
+        reported.take(event)
+    assert levels(reported)["Collapse"] == WARNING
 
 
 def test_lights_of_numbers_that_are_none_and_of_waiting():
-    told = story(*losses([1.0, math.nan], **{"share waiting for data": 0.5, "seconds per step": 2.0}))
-    assert levels(told)["Loss"] == BAD
-    assert levels(told)["Speed"] == WARNING
+    reported = summary(*losses([1.0, math.nan], **{"share waiting for data": 0.5, "seconds per step": 2.0}))
+    assert levels(reported)["Loss"] == BAD
+    assert levels(reported)["Speed"] == WARNING
 
 
 def scored(dice, **verdict):
     """A fine-tuning of one step that has ended, with its validation and what its check found."""
     figures = {"validation Dice": dice, "validation Dice 1": dice}
-    return story(Metric(1, figures), Result({"steps": 1, "verdict": {"patients": 1, "dice": dice, **verdict}}))
+    return summary(Metric(1, figures), Result({"steps": 1, "verdict": {"patients": 1, "dice": dice, **verdict}}))
 
 
 @pytest.mark.parametrize(("dice", "verdict", "dot", "words"), [
@@ -191,33 +192,33 @@ def scored(dice, **verdict):
     (0.8, {"code": "from another planet"}, WARNING, "not known to this version"),
 ])
 def test_a_model_that_does_not_beat_a_constant_prediction_gets_no_green_light(dice, verdict, dot, words):
-    told = scored(dice, **verdict)
-    found = {light.name: light for light in lights(told, "finetune")}
+    reported = scored(dice, **verdict)
+    found = {light.name: light for light in lights(reported, "finetune")}
     assert found["Model"].level == dot
     assert words in found["Model"].text
     assert (found["Dice"].level == GOOD) == (dice > 0.1)
     if dice < 0.1:
         assert not any(light.level == GOOD for light in found.values())
     job = SimpleNamespace(verb="finetune", model="m", note="", is_foreign=False)
-    status = statusText(job, jobs.FINISHED, told)
+    status = statusText(job, jobs.FINISHED, reported)
     assert "Finished after one step. " in status
     assert ("was not added to the library automatically" in status) == (verdict["code"] != "passed")
 
 
 def test_nothing_is_said_of_a_run_that_did_not_check_its_model():
-    assert "Model" not in levels(story(Result({"steps": 9})), "finetune")
-    assert "Model" not in levels(story(), "finetune")
+    assert "Model" not in levels(summary(Result({"steps": 9})), "finetune")
+    assert "Model" not in levels(summary(), "finetune")
 
 
 @pytest.mark.parametrize(("found", "level"), [(0.61, GOOD), (0.5, WARNING)])
 def test_the_probe_tells_whether_it_helps(found, level):
-    told = story(Metric(10, {"validation probe Dice": found, "validation untrained Dice": 0.55}))
-    assert levels(told)["Probe"] == level
+    reported = summary(Metric(10, {"validation probe Dice": found, "validation untrained Dice": 0.55}))
+    assert levels(reported)["Probe"] == level
 
 
 def test_pictures_of_a_run_are_kept_in_order_and_once():
-    told = story(Picture("Clusters", "a.png"), Picture("Clusters", "b.png"), Picture("Clusters", "a.png"))
-    assert told.pictures == {said("Clusters"): ["a.png", "b.png"]}
+    reported = summary(Picture("Clusters", "a.png"), Picture("Clusters", "b.png"), Picture("Clusters", "a.png"))
+    assert reported.pictures == {said("Clusters"): ["a.png", "b.png"]}
 
 
 def test_curves_are_appended_to_and_go_back_where_a_run_does():

@@ -1,5 +1,5 @@
 """Runs that come to grief: they diverge, the disk fills up, the device disappears, settings are wrong, another version
-made them. Each is told where the user looks, with the way out, which is then taken."""
+made them. Each is reported where the user looks, with the way out, which is then taken."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_a_run_that_diverges_says_so_and_what_to_do(pretrain, hearts, tmp_path, 
     assert jobs.Job(view.job.folder).values["learning_rate"] == 1
 
 
-def test_a_device_that_is_not_there_is_told_and_the_run_goes_on_elsewhere(pretrain, hearts, tmp_path):
+def test_a_device_that_is_not_there_is_reported_and_the_run_goes_on_elsewhere(pretrain, hearts, tmp_path):
     scan_folder(pretrain, hearts)
     pretrain.ui.tabs.setCurrentWidget(pretrain.ui.pretrainTab)
     panel = pretrain.widget.pretraining
@@ -118,7 +118,7 @@ class OtherPython(ReadySetup):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the Python of this test is a shell script")
-def test_a_disk_that_fills_up_is_told_and_the_run_goes_on_when_there_is_room(makePretrain, hearts, tmp_path):
+def test_a_disk_that_fills_up_is_reported_and_the_run_goes_on_when_there_is_room(makePretrain, hearts, tmp_path):
     module = makePretrain(OtherPython)
     setup = module.widget.pretraining.setup
     setup.folder = tmp_path
@@ -149,7 +149,7 @@ if "kaf.cli.job_process" in sys.orig_argv:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the Python of this test is a shell script")
-def test_a_device_that_disappears_in_the_middle_is_told_and_the_run_goes_on_elsewhere(makePretrain, hearts, tmp_path):
+def test_a_device_that_disappears_is_reported_and_the_run_goes_on_elsewhere(makePretrain, hearts, tmp_path):
     module = makePretrain(OtherPython)
     setup = module.widget.pretraining.setup
     setup.folder = tmp_path
@@ -170,7 +170,7 @@ def test_a_device_that_disappears_in_the_middle_is_told_and_the_run_goes_on_else
     assert steps_in(view) == [10, 20]
 
 
-def test_settings_that_nobody_knows_are_told_by_the_run(pretrain, hearts, tmp_path):
+def test_settings_that_nobody_knows_are_recognised_by_the_run(pretrain, hearts, tmp_path):
     scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, settings_file(tmp_path, learning_rat=1))
     assert wait_for_end(view) == jobs.FAILED

@@ -100,7 +100,7 @@ def test_before_set_up_the_button_says_what_to_do_and_nothing_is_added():
     host.take_errors()
 
 
-def test_a_python_that_fails_is_told_in_words():
+def test_a_python_that_fails_is_reported():
     broken = sources(interpreter=lambda path: SimpleNamespace(run=lambda *_: "crashed (SIGILL)"))
     with pytest.raises(ResourceError, match=r"could not be created \(crashed \(SIGILL\)\)"):
         broken.load("KAFHeart")

@@ -1,4 +1,4 @@
-"""Models come and go by the buttons beside the choice of a model; what is no model is refused in words."""
+"""Models come and go by the buttons beside the choice of a model; what is no model is refused with a message."""
 
 import pickle
 import subprocess
@@ -117,7 +117,7 @@ def without_card(path, sound):
     (pickled, "KAF never opens pickles"), (zipped, "KAF never opens pickles"), (damaged, "do not have the SHA-256"),
     (rewritten, "card that was changed after the model was written"), (cut, "is not a model file, or is damaged"),
     (without_card, "holds weights but no KAF model card"), (None, "cannot be opened")])
-def test_what_is_no_model_is_refused_in_words(panel, file, library, tmp_path, spoil, words):
+def test_what_is_no_model_is_refused_as_a_message(panel, file, library, tmp_path, spoil, words):
     path = tmp_path / "wrong.safetensors"
     if spoil is not None:
         spoil(path, file.read_bytes())

@@ -63,7 +63,7 @@ def results(library, scans, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["Slicer", "PythonSlicer"])
-def test_the_good_ones_are_done_and_the_bad_one_is_told(results, kind):
+def test_the_good_ones_are_done_and_the_bad_one_is_reported(results, kind):
     done, folder = results[kind]
     assert done.returncode == 1, done.stderr
     assert "2 of 3 scans segmented" in done.stdout

@@ -138,7 +138,7 @@ def test_what_the_scan_is_said_to_be_counts_more_than_its_voxels(panel, heart, t
         vars(slicer).pop("dicomDatabase", None)
 
 
-def test_all_that_is_doubtful_is_told(panel, heart):
+def test_all_that_is_doubtful_is_reported(panel, heart):
     affine = heart.affine.copy()
     affine[:3, 2] *= 3
     add_scan(Volume(thorax(heart).voxels, affine), "Far")

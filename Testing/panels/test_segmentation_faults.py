@@ -63,7 +63,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("add", BAD, ids=lambda add: add.__name__)
-def test_a_scan_that_cannot_be_used_is_told_at_once(panel, heart, add, pictures):
+def test_a_scan_that_cannot_be_used_is_reported_at_once(panel, heart, add, pictures):
     add()
     host.choose(panel.ui.inputSelector, "Bad")
     assert panel.ui.messageLabel.text == BAD[add]
@@ -277,7 +277,7 @@ def test_a_worker_that_never_answers(make_panel, heart, tmp_path, monkeypatch):
     add_scan(heart)
     host.choose(panel.ui.inputSelector, "Heart")
     run_badly(panel)
-    assert "nothing was heard from the worker for 1 s and it was stopped" in panel.ui.messageLabel.text
+    assert "the worker did not respond for 1 s and it was stopped" in panel.ui.messageLabel.text
 
 
 def test_a_full_disk(panel, scan, monkeypatch):

@@ -181,16 +181,16 @@ def connections():
 
 def test_as_it_is_it_passes_and_makes_every_connection(broken, monkeypatch):
     """A signal that does not exist fails where it is connected; so it is enough that each is, once."""
-    heard, there = set(), set()
+    reported, there = set(), set()
 
     def hear(*site):
-        heard.add(site)
+        reported.add(site)
         return site[-1]
 
     monkeypatch.setattr(builtins, "hearSignal", hear, raising=False)
     broken(lambda folder: there.update(countSignals(folder, "hearSignal")))
     assert len(there) > 15
-    assert there - heard == set()
+    assert there - reported == set()
     assert len(connections()) >= 3
 
 

@@ -79,7 +79,7 @@ def test_the_card_tells_what_the_model_is_for(panel):
     assert panel.ui.modelComboBox.currentText == "tiny"
 
 
-def test_time_and_memory_are_told_before(panel, scan, pictures):
+def test_time_and_memory_are_reported_before(panel, scan, pictures):
     assert panel.ui.applyButton.enabled
     text = panel.ui.forecastLabel.text
     assert "a rough estimate" in text

@@ -108,7 +108,7 @@ def test_their_own_structures_cannot_be_corrected(opened, scan):
         opened.logic.adapt(scan, node, {"model": "bim", "slices": [1]})
 
 
-def test_scripts_are_told_by_the_backend(opened, scan):
+def test_scripts_are_recognised_by_the_backend(opened, scan):
     with pytest.raises(KafError, match="holds pretrained weights only, which cannot segment yet"):
         opened.logic.process(scan, {"model": "bim", "device": "cpu"})
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []

@@ -58,7 +58,7 @@ def test_first_use_asks_once_and_installs_torch_before_the_rest(bench):
     assert "opencv-python-headless>=4.8" in made.installer.steps[1]
     assert not any("torch" in item or "numpy" in item for item in made.installer.steps[1][1:])
     assert made.setup.isReady()
-    assert made.dialogs.told == []
+    assert made.dialogs.reported == []
     assert not made.dialogs.busyNow
 
 
@@ -80,7 +80,7 @@ def test_declined_means_that_nothing_happens_and_the_panel_says_so(bench):
     assert not made.setup.run()
     assert made.steps == []
     assert made.setup.statusText().startswith(f"Nothing was installed. KAF needs PyTorch and {len(GOOD)} Python")
-    assert made.dialogs.told == []  # the person knows what they pressed
+    assert made.dialogs.reported == []  # the person knows what they pressed
 
 
 def test_a_failure_of_pip_is_one_sentence_and_the_next_try_starts_again(bench):
@@ -90,7 +90,7 @@ def test_a_failure_of_pip_is_one_sentence_and_the_next_try_starts_again(bench):
     assert not made.setup.run()
     words = "Python packages: could not be installed (no network). Check the network connection."
     assert made.setup.statusText() == words
-    assert made.dialogs.told == [(words, "")]
+    assert made.dialogs.reported == [(words, "")]
     assert not made.setup.isReady()
     made.installer.fails.clear()
     assert made.setup.run()
@@ -146,7 +146,7 @@ def test_packages_that_crash_when_they_are_loaded_are_not_ready_until_they_chang
     findings.end("crashed (SIGSEGV)", "Fatal Python error")
     made = bench(versions=ALL, findings=lambda path: findings)
     assert not made.setup.run()
-    text, detail = made.dialogs.told[0]
+    text, detail = made.dialogs.reported[0]
     assert text.startswith("Slicer's Python: crashed (SIGSEGV) while importing torch. Restart Slicer")
     assert detail == "Fatal Python error"
     later = made.again()
@@ -192,7 +192,7 @@ def test_a_folder_without_wheels_and_no_folder_at_all(bench, tmp_path):
     assert made.steps == []
 
 
-def test_a_full_disk_is_told_before_anything_is_downloaded(bench, monkeypatch):
+def test_a_full_disk_is_reported_before_anything_is_downloaded(bench, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=600e6))
     made = bench()
     assert not made.setup.run()
@@ -228,11 +228,11 @@ def test_a_python_outside_slicer_is_checked_and_remembered(bench, tmp_path):
     (Findings(python="3.11.2", errors={"torch": "ModuleNotFoundError: No module named 'torch'"}),
      f"torch and {len(GOOD) + 3} other packages cannot be used (ModuleNotFoundError: No module named 'torch'). Run "),
 ])
-def test_a_python_that_will_not_do_is_refused_in_words_and_forgotten(bench, tmp_path, findings, said):
+def test_a_python_that_will_not_do_is_refused_as_a_message_and_forgotten(bench, tmp_path, findings, said):
     made = bench(consent="python", python=str(tmp_path / "python"), findings=lambda path: findings)
     assert not made.setup.run()
     assert said in made.setup.statusText()
-    assert len(made.dialogs.told) == 1
+    assert len(made.dialogs.reported) == 1
     assert made.setup.python() != str(tmp_path / "python")
 
 
@@ -249,7 +249,7 @@ def test_what_pip_must_install_elsewhere_is_spelled_out(bench, tmp_path):
 def test_nothing_is_installed_where_nobody_can_be_asked(bench):
     made = bench(present=False)
     assert not made.setup.run()
-    assert (made.steps, made.dialogs.asked, made.dialogs.told) == ([], [], [])
+    assert (made.steps, made.dialogs.asked, made.dialogs.reported) == ([], [], [])
     assert "Setup().run(consent=True)" in made.setup.statusText()
     assert made.setup.run(consent=True)
     assert (made.steps, made.dialogs.asked) == (["torch", "packages"], [])
@@ -273,7 +273,7 @@ def test_on_an_intel_mac_another_python_is_the_way(bench, monkeypatch):
     assert made.steps == []
 
 
-def test_ready_is_told_fast_enough_to_be_asked_on_every_redraw(bench):
+def test_ready_is_reported_fast_enough_to_be_asked_on_every_redraw(bench):
     calls = []
     installed = Installed(ALL)
     made = bench(versions=ALL)

@@ -1,4 +1,4 @@
-"""Another Python, in a process of its own: what it has, and every way in which it fails, in words."""
+"""Another Python, in a process of its own: what it has, and every way in which it fails, as a message."""
 
 import os
 import sys
@@ -114,7 +114,7 @@ def test_a_program_that_is_no_python_and_one_that_is_not_there(tmp_path):
 
 
 @POSIX
-def test_an_old_python_is_told_by_its_version(tmp_path):
+def test_an_old_python_is_recognised_by_its_version(tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho \'{"python": "3.8.10"}\'\necho \'{"done": true}\'\n')
     python.chmod(0o755)

@@ -18,29 +18,29 @@ DRIVER = Path(__file__).with_name("drive_slicer_510.py")
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def reported(tmp_path_factory):
     command = [sys.executable, str(DRIVER), str(tmp_path_factory.mktemp("site-packages"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * host.PATIENCE)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_it_is_a_510(told):
-    assert told["version"] == "5.10"
-    assert not told["packaging"]
+def test_it_is_a_510(reported):
+    assert reported["version"] == "5.10"
+    assert not reported["packaging"]
 
 
-def test_it_asks_once_and_is_ready_then(told):
-    assert told["before"].startswith(f"KAF needs PyTorch and {len(GOOD)} Python packages")
-    assert len(told["asked"]) == 1
-    assert told["torch"] == 1
-    assert told["verified"] == 1
-    assert told["message"] == "Ready; uses PyTorch 2.8.0+cpu."
-    assert not told["stillAsks"]
+def test_it_asks_once_and_is_ready_then(reported):
+    assert reported["before"].startswith(f"KAF needs PyTorch and {len(GOOD)} Python packages")
+    assert len(reported["asked"]) == 1
+    assert reported["torch"] == 1
+    assert reported["verified"] == 1
+    assert reported["message"] == "Ready; uses PyTorch 2.8.0+cpu."
+    assert not reported["stillAsks"]
 
 
-def test_pip_brings_neither_a_torch_of_its_own_nor_other_versions_of_what_slicer_has(told):
-    alone, rest = told["pip"]
+def test_pip_brings_neither_a_torch_of_its_own_nor_other_versions_of_what_slicer_has(reported):
+    alone, rest = reported["pip"]
     assert alone == ["--no-deps", "monai>=1.4"]
     assert rest[0] == "-c"
     assert len(rest) == 2 + len(GOOD) - 1

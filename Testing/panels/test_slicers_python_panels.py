@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="the other Python is a s
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory, made):
+def reported(tmp_path_factory, made):
     """What the driver saw; ``made`` are runs that another Python has finished."""
     folder = tmp_path_factory.mktemp("driven")
     model = tiny_model(folder / "sent.safetensors", name="knee", spacing=4.0)
@@ -37,23 +37,23 @@ def told(tmp_path_factory, made):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_model_is_added_and_segments(told):
-    assert told["own at first"] == []
-    assert told["added"] == "Model added and chosen: knee."
-    assert told["segmented"].startswith("Done in ")
+def test_a_model_is_added_and_segments(reported):
+    assert reported["own at first"] == []
+    assert reported["added"] == "Model added and chosen: knee."
+    assert reported["segmented"].startswith("Done in ")
 
 
-def test_what_was_adapted_is_saved_and_listed(told):
-    assert told["saved"] == "Model saved as 'mine'. Choose it under Model to use it on other scans."
-    assert told["own at last"] == ["knee", "mine"]
+def test_what_was_adapted_is_saved_and_listed(reported):
+    assert reported["saved"] == "Model saved as 'mine'. Choose it under Model to use it on other scans."
+    assert reported["own at last"] == ["knee", "mine"]
 
 
-def test_the_library_of_the_other_module_is_the_same_and_the_runs_model_enters_it(told):
-    assert sorted(told["pretrain lists"]) == ["knee", "mine", "tuned"]
+def test_the_library_of_the_other_module_is_the_same_and_the_runs_model_enters_it(reported):
+    assert sorted(reported["pretrain lists"]) == ["knee", "mine", "tuned"]
 
 
-def test_cards_are_written_and_models_exported_deleted_and_imported(told):
-    assert told["card"] == "For tests only"
-    assert sorted(told["after delete"]) == ["knee", "tuned"]
-    assert sorted(told["after import"]) == ["knee", "mine", "tuned"]
-    assert "was added to the library" in told["imported"]
+def test_cards_are_written_and_models_exported_deleted_and_imported(reported):
+    assert reported["card"] == "For tests only"
+    assert sorted(reported["after delete"]) == ["knee", "tuned"]
+    assert sorted(reported["after import"]) == ["knee", "mine", "tuned"]
+    assert "was added to the library" in reported["imported"]

@@ -62,7 +62,7 @@ def test_a_file_that_is_read_just_now_is_replaced_when_the_reader_is_done(tmp_pa
     assert path.read_text() == "new"
 
 
-def test_a_file_that_stays_open_is_told_and_left_as_it_was(tmp_path, monkeypatch):
+def test_a_file_that_stays_open_is_reported_and_left_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "model.json"
     atomic_write(path, "old")
     monkeypatch.setattr(files, "_PATIENCE", 0.1)

@@ -33,7 +33,7 @@ class InterpreterChoice(Protocol):
     """Which Python the worker runs in."""
 
     def isReady(self) -> bool:
-        """Whether the packages are there, as far as can be told in milliseconds."""
+        """Whether the packages are there, as far as can be known in milliseconds."""
 
     def python(self) -> str:
         """The interpreter for the worker."""

@@ -15,6 +15,6 @@ def knownDevice(name: str) -> str:
 
 
 def workerThreads() -> int:
-    """All free processors but one, so that Slicer stays responsive; both of two; OMP_NUM_THREADS if it is set."""
+    """All free CPUs but one, so that Slicer stays responsive; both of two; OMP_NUM_THREADS if it is set."""
     free = free_processors()
     return free - 1 if free > 2 and "OMP_NUM_THREADS" not in os.environ else free

@@ -18,7 +18,7 @@ _LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
 class ScanSlices:
-    """Counts slices as the scan is stored, from 0; in words from 1.
+    """Counts slices as the scan is stored, from 0; as text from 1.
 
     Args:
         volumeNode: a scan that passed the checks of VolumeGeometry.
@@ -32,7 +32,7 @@ class ScanSlices:
         """The axis of the array (slice, row, column) along which the slices are stacked, and how many there are."""
 
     def text(self, index: int) -> str:
-        """A slice in words: "Slice 6 of 10, S 32.0 mm"."""
+        """A slice as text: "Slice 6 of 10, S 32.0 mm"."""
         point, normal = self.centre(index), self._directions()[self.axis]
         part = int(np.argmax(np.abs(normal)))
         letter = _LETTERS[part][0 if point[part] >= 0 else 1]

@@ -233,7 +233,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             self._memories[run.segmentationNode.GetID()] = run.written()
 
     def _beforeWrite(self, run):
-        """Remembers the state to undo to, here and wherever somebody asked to be told."""
+        """Remembers the state to undo to, here and wherever somebody asked to be notified."""
         node = run.segmentationNode
         if run.frame > 0:
             return

@@ -28,7 +28,7 @@ def report(slicerVersion: str, python: str, findings: Findings, requirements: Se
     lines = [
         f"KAF Segmentation {__version__}",
         f"Slicer: {slicerVersion}",
-        f"System: {platform.platform()}, {platform.machine()}, {os.cpu_count()} logical processors",
+        f"System: {platform.platform()}, {platform.machine()}, {os.cpu_count()} logical CPUs",
         f"Slicer's Python: {platform.python_version()}",
         f"Python used: {_private(python)} ({findings.python or 'unknown'}, {findings.machine or 'unknown'})",
         f"State: {problem or 'ready'}",

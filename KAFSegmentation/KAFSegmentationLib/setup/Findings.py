@@ -25,7 +25,7 @@ class Findings:
     versions: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     ending: str = ""
-    """Why the probe did not finish, in words; empty when it did."""
+    """Why the probe did not finish, as a message; empty when it did."""
     detail: str = ""
     """What it wrote to stderr."""
     _importing: str = ""

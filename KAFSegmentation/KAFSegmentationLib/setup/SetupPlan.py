@@ -1,4 +1,4 @@
-"""What set-up will do, in words and megabytes, before anybody is asked."""
+"""What set-up will do, as text and in megabytes, before anybody is asked."""
 
 from __future__ import annotations
 

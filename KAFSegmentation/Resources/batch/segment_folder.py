@@ -4,7 +4,7 @@
     PythonSlicer segment_folder.py SCANS RESULTS --model cardiac-mr-sax
 
 Both write one ``<scan>.seg.nrrd`` for each scan and ``volumes.csv``. Nothing is asked: what cannot be segmented, and
-what is doubtful about a result, is told on the error output and in the table, and the rest goes on. Results that are
+what is doubtful about a result, is reported on standard error and in the table, and the rest goes on. Results that are
 there already stay, unless ``--overwrite`` is given. Exit codes: 0 all done, 1 some failed or none were found, 2 the
 arguments are wrong. ``--settings`` takes the same JSON file as ``kaf segment --settings``.
 """

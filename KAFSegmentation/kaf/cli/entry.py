@@ -157,7 +157,7 @@ def _speaks() -> bool:
         return True
     from kaf.runtime import ranks
 
-    return ranks.speaks()
+    return ranks.reports()
 
 
 def _help() -> str:

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str], console: Console) -> int:
     volume = read_volume(command.input, command.frame, command.series or None)
     on_event = _told_before([*volume.warnings, *doubts(volume, read_card(find_model(settings.model)), settings.flips)],
                             console)
-    from kaf.verbs.segment import segment as run  # torch: what is wrong or doubtful is told before it loads
+    from kaf.verbs.segment import segment as run  # torch: what is wrong or doubtful is reported before it loads
 
     result = run(volume, settings, on_event)
     values = report_of(command.input, result, outputs, settings, stamp)
@@ -80,10 +80,10 @@ def main(arguments: Sequence[str], console: Console) -> int:
 
 def _told_before(warnings: Sequence[str], console: Console) -> OnEvent:
     """Shows these warnings, and returns a watcher that does not show them again when the verb sends them."""
-    told = [Message(text, "warning") for text in warnings]
-    for message in told:
+    reported = [Message(text, "warning") for text in warnings]
+    for message in reported:
         console(message)
-    return lambda event: None if event in told else console(event)
+    return lambda event: None if event in reported else console(event)
 
 
 def _is_folder_of_scans(command: SegmentCommand) -> bool:

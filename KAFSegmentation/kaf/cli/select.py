@@ -31,5 +31,5 @@ def main(arguments: Sequence[str], console: Console) -> None:
     lines = [f"{choice.rank:3}  {choice.case}: {choice.reason}" for choice in selection.choices]
     table = f"{settings.output}/{TABLE}"
     console.result({**selection.to_dict(), "table": table},
-                   "\n".join([f"of {selection.candidates} patients, label these first (by {selection.by}):", *lines,
+                   "\n".join([f"of {selection.candidates} patients, to be labelled first (by {selection.by}):", *lines,
                               f"written: {table}"]))

@@ -65,7 +65,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
-    """The run folder of a command that can begin, as far as that can be told now and not hours later."""
+    """The run folder of a command that can begin, as far as that can be known now and not hours later."""
     settings: Any
     if verb == "pretrain":
         from kaf.cli.pretrain import PretrainCommand

@@ -1,6 +1,6 @@
 """Tables and reports under names of KAF's in a folder of the user's: replaced only where KAF wrote them.
 
-They are told by how they begin, which has been the same since the first version.
+They are recognised by how they begin, which has been the same since the first version.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class CaseOutcome:
 
 
 def leads() -> bool:
-    """Whether this process speaks for all that torchrun started; it visits every case."""
+    """Whether this process reports for all that torchrun started; it visits every case."""
     return int(os.environ.get("RANK", 0)) == 0
 
 

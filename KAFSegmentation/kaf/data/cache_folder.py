@@ -101,7 +101,7 @@ def _is_entry(path: Path, *names: re.Pattern[str]) -> bool:
 def prune_cache(folder: Path, limit: float, keep: Collection[Path | None] = (), on_event: OnEvent = ignore) -> int:
     """Remove the entries that were used longest ago until the cache holds at most ``limit`` GB; the bytes removed.
 
-    ``limit`` 0: no limit.  ``keep``: entries that are in use and stay.  Every removal is told in an event.
+    ``limit`` 0: no limit.  ``keep``: entries that are in use and stay.  Every removal is reported in an event.
     """
     _remove_abandoned(folder)
     if not limit:

@@ -202,7 +202,7 @@ def _patient(item: Item, home: str, per_case: bool, clash: bool) -> str:
 
 
 def _layout(images: Sequence[Item], pairs: dict[Path, Item], channels: bool) -> str:
-    """What was understood, in words."""
+    """What was understood, as text."""
     dicom = sum(not item.extension for item in images)
     scans = "DICOM series" if dicom == len(images) else "scan files and DICOM series" if dicom else "scans"
     if any(part.startswith("sub-") for item in images for part in item.relative):
@@ -221,7 +221,7 @@ def _layout(images: Sequence[Item], pairs: dict[Path, Item], channels: bool) -> 
     if len({item.relative for item in paired}) == len(paired) > 1:
         return f"one folder per case, with {scans} and label maps"
     words = " and ".join(sorted({label.label for label in maps}))
-    return f"label maps beside the {scans}, told by {words} in their names"
+    return f"label maps beside the {scans}, recognised by {words} in their names"
 
 
 def _hints(root: Path, images: Sequence[Item]) -> list[str]:

@@ -69,7 +69,7 @@ class Inspection:
 
     @property
     def all_problems(self) -> tuple[str, ...]:
-        """Every problem in words, that of a case after its name."""
+        """Every problem as a message, that of a case after its name."""
         own = (f"{case.name}: {problem}" for case in (*self.cases, *self.test) for problem in case.problems)
         return (*self.problems, *own)
 

@@ -85,7 +85,7 @@ _PATIENT_FOLDER = re.compile(rf"^(?:{_PERSON}|id|p|s)?[-_ ]?\d+$", re.IGNORECASE
 
 
 def patient_of(name: str) -> str:
-    """The patient that a case name speaks of: visit, phase, frame, side and modality are cut off its end.
+    """The patient that a case name refers to: visit, phase, frame, side and modality are cut off its end.
 
     ``patient001_frame12`` -> ``patient001``, ``sub-01_ses-2_T1w`` -> ``sub-01``, ``case_03_ED`` ->
     ``case_03``, ``train_pt_31`` and ``hippocampus_001`` -> themselves.

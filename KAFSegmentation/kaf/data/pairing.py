@@ -70,7 +70,7 @@ def classify(items: Sequence[Item], problems: list[str]) -> list[Item]:
 
 
 def _described(item: Item, stems: set[tuple[tuple[str, ...], str]]) -> Item:
-    """The item with its role, told by the innermost folder that speaks of one and by its name."""
+    """The item with its role, recognised by the innermost folder that names one and by its name."""
     roles = [names.folder_role(part) for part in item.relative]
     role = next((role for role, _ in reversed(roles) if role), "")
     word, stem = file_names.label_word(item.stem, item.extension), item.stem

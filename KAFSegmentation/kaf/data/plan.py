@@ -81,7 +81,7 @@ class Plan:
 
 
 def compact_network(classes: int, context: int) -> NetworkSettings:
-    """The small KAF that a laptop's processor trains and runs."""
+    """The small KAF that a laptop's CPU trains and runs."""
     return NetworkSettings(in_channels=2 * context + 1, classes=classes, width=16, decoder_width=16, blocks=2,
                            token_width=64, heads=4, diffusion_width=16, scales=(False, True, True, True),
                            token_norm="layer")

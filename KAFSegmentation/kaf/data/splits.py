@@ -23,7 +23,7 @@ _PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Patients of each part, the seed they were drawn with, and where the split comes from, in words."""
+    """Patients of each part, the seed they were drawn with, and where the split comes from, as text."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Split:
         except OSError as error:
             raise InputError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
         except ValueError as error:
-            raise InputError(path, f"is not valid JSON ({error})", "Mend the file at that place.") from error
+            raise InputError(path, f"is not valid JSON ({error})", "Fix the file at that place.") from error
         try:
             known = [item.name for item in fields(cls)]
             if not isinstance(values, dict) or "train" not in values:

@@ -18,7 +18,7 @@ from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, OnEvent, Ticker
 from kaf.settings.pretrain import PretrainSettings
 
-_SAID = 5  # so many of those left out are told one by one
+_SAID = 5  # so many of those left out are reported one by one
 _FLAT = 0.7  # so many pixels inside structures equal their neighbour only in label maps
 
 

@@ -94,7 +94,7 @@ class _Piece:
 def hide_squares(view: View, share: float, block: int, seeds: Tensor) -> View:
     """The view with about ``share`` of its squares of ``block`` pixels set to 0, the mean of standard intensities.
 
-    Keypoints in hidden squares are masked: their place alone would tell what is there.
+    Keypoints in masked patches are masked: their place alone would tell what is there.
     """
     height, width = view.image.shape[2:]
     rows, columns = -(-height // block), -(-width // block)

@@ -92,12 +92,12 @@ def _check_pixels(subject: Path, header: Any) -> None:
     """GDCM takes 1 mm, or what lay in memory, for a size of pixels that makes no sense."""
     if not header.HasMetaDataKey(_PIXELS):
         return
-    words, told = header_text(header, _PIXELS), f"its file {Path(header.GetFileName()).name} gives pixels of"
+    words, what = header_text(header, _PIXELS), f"its file {Path(header.GetFileName()).name} gives pixels of"
     try:
         between_rows, between_columns = map(float, words.split("\\"))
     except ValueError:
-        raise InputError(subject, f"{told} '{words[:60]}' mm", COPY_AGAIN) from None
-    check_lengths(subject, (between_columns, between_rows), told)
+        raise InputError(subject, f"{what} '{words[:60]}' mm", COPY_AGAIN) from None
+    check_lengths(subject, (between_columns, between_rows), what)
 
 
 def _has_frames(header: Any) -> bool:

@@ -181,7 +181,7 @@ def _header(subject: Path, file: Path) -> Any:
 
 @contextmanager
 def _reasons(subject: Path, file: Path) -> Iterator[None]:
-    """What pydicom finds wrong, by whatever exception, in words; its warnings about odd values are not shown."""
+    """What pydicom finds wrong, by whatever exception, as a message; its warnings about odd values are not shown."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -110,7 +110,7 @@ class Grid:
         measures = " x ".join(f"{mm:g}" for mm in lengths)
         wanted = " x ".join(f"{mm:.3g}" for mm in self.spacing[1:])
         reason = f"its voxels measure {measures} mm: at pixels of {wanted} mm its slices have {rows} x {columns} pixels"
-        remedy = "Mend its spacing in Slicer's Volumes module and save it again, or choose another model or --spacing."
+        remedy = "Fix its spacing in Slicer's Volumes module and save it again, or choose another model or --spacing."
         if pixels > max(_MOST_GROWTH * voxels, _MANY_PIXELS):
             raise InputError(source, f"{reason}, which would take {pixels * 4 / 1e9:.3g} GB", remedy)
         if any(size < 2 and native >= _FEW for size, native in zip(self.size, self.native_size, strict=True)):
@@ -257,7 +257,7 @@ def canonical_grid(
     affine = np.array(affine, np.float64)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or not (lengths > 0).all():
-        raise InputError("affine", "is not a finite 4 x 4 matrix of three axes", "Mend its geometry.")
+        raise InputError("affine", "is not a finite 4 x 4 matrix of three axes", "Fix its geometry.")
     if spacing is not None and not (np.isfinite(spacing) and spacing > 0):
         raise InputError("spacing", f"{spacing} mm is not a pixel size", "Give a positive number, or none.")
     cosines = affine[:3, :3] / lengths  # rows R, A, S; columns i, j, k

@@ -1,4 +1,4 @@
-"""Between SimpleITK and our arrays: voxels, geometry, and ITK's complaints in words."""
+"""Between SimpleITK and our arrays: voxels, geometry, and ITK's complaints as errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kaf.runtime.errors import InputError
 from kaf.runtime.plain_text import plain_lines
 
 COPY_AGAIN = "Copy or export it again."
-MEND_GEOMETRY = "Open it in Slicer, mend spacing and axes in the Volumes module, and save it again."
+FIX_GEOMETRY = "Open it in Slicer, fix spacing and axes in the Volumes module, and save it again."
 LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ORTHOGONAL = 1e-3  # largest |cosine| between two voxel axes
 _SMALLEST, _LARGEST, _FARTHEST = 1e-6, 1e4, 1e9  # mm: a nanometre and ten metres a voxel; from the origin
@@ -62,10 +62,10 @@ def affine_of(path: Path, image: Any) -> np.ndarray:
     return LPS_RAS @ affine
 
 
-def check_lengths(path: str | Path, lengths: Sequence[float] | np.ndarray, told: str = "its voxels measure") -> None:
+def check_lengths(path: str | Path, lengths: Sequence[float] | np.ndarray, what: str = "its voxels measure") -> None:
     """:class:`InputError` ("... measure 0 x 1e+30 mm") for edges of a voxel, in mm, that nobody can mean."""
     if not all(_SMALLEST <= length <= _LARGEST for length in lengths):
-        raise InputError(path, f"{told} {times(lengths)} mm", MEND_GEOMETRY)
+        raise InputError(path, f"{what} {times(lengths)} mm", FIX_GEOMETRY)
 
 
 def check_geometry(path: str | Path, affine: np.ndarray) -> None:
@@ -76,13 +76,13 @@ def check_geometry(path: str | Path, affine: np.ndarray) -> None:
             degrees.
     """
     if not np.isfinite(affine).all():
-        raise InputError(path, "its axes or its origin are not finite numbers", MEND_GEOMETRY)
+        raise InputError(path, "its axes or its origin are not finite numbers", FIX_GEOMETRY)
     axes = affine[:3, :3]
     if not (np.linalg.norm(axes, axis=0) > 0).all():
-        raise InputError(path, "one of its axes has no length", MEND_GEOMETRY)
+        raise InputError(path, "one of its axes has no length", FIX_GEOMETRY)
     check_lengths(path, np.linalg.norm(axes, axis=0))
     if np.abs(affine[:3, 3]).max() > _FARTHEST:
-        raise InputError(path, f"its origin lies at {times(affine[:3, 3])} mm", MEND_GEOMETRY)
+        raise InputError(path, f"its origin lies at {times(affine[:3, 3])} mm", FIX_GEOMETRY)
     if largest_cosine(axes) > _ORTHOGONAL:
         raise sheared(path, axes)
 
@@ -99,7 +99,7 @@ def real_numbers(path: Path, field: str, text: str, count: int) -> tuple[float, 
         numbers = ()
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise InputError(path, f"is damaged: its header gives '{text[:60]}' as its {field}, not "
-                         f"{count} finite number{'s' * (count > 1)}", MEND_GEOMETRY)
+                         f"{count} finite number{'s' * (count > 1)}", FIX_GEOMETRY)
     return numbers
 
 
@@ -161,9 +161,9 @@ def run(path: Path, call: Callable[[], Any]) -> Any:
         text = str(error)
         reason, remedy = f"cannot be read; it is damaged or cut short ({last_line(text)})", COPY_AGAIN
         if "orthonormal" in text or "determinant" in text:
-            reason, remedy = "its axes do not form a rectangular grid", MEND_GEOMETRY
+            reason, remedy = "its axes do not form a rectangular grid", FIX_GEOMETRY
         elif "spacing" in text.lower():
-            reason, remedy = "one of its voxel sizes is zero or negative", MEND_GEOMETRY
+            reason, remedy = "one of its voxel sizes is zero or negative", FIX_GEOMETRY
         elif "Unable to determine ImageIO" in text:
             reason = "is no image in a format KAF can read, or is damaged"
             remedy = "Give NIfTI, NRRD, MetaImage or a DICOM folder."
@@ -178,7 +178,7 @@ def last_line(text: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """ITK prints warnings to stderr about what is checked here and said in words."""
+    """ITK prints warnings to stderr about what is checked here and said as text."""
     import SimpleITK
 
     before = SimpleITK.ProcessObject.GetGlobalWarningDisplay()

@@ -47,7 +47,7 @@ def read_header(path: Path) -> tuple[Stored, list[str]]:
     if components < 1:
         raise _broken(path, f"its header promises {components} numbers per voxel")
     if not _is_true(path, {"BinaryData": "False", **fields}, "BinaryData"):
-        raise InputError(path, "holds its voxels in words, which ITK does not read reliably",
+        raise InputError(path, "holds its voxels as text, which ITK does not read reliably",
                          "Save it again with binary voxels.")
     for names_of, count in ((_SPACING, len(sizes)), (_ORIGIN, len(sizes)), (_ORIENTATION, len(sizes) ** 2)):
         for name in names_of:

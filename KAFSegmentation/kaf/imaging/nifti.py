@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from kaf.imaging.itk import COPY_AGAIN, MEND_GEOMETRY, largest_cosine, sheared, times
+from kaf.imaging.itk import COPY_AGAIN, FIX_GEOMETRY, largest_cosine, sheared, times
 from kaf.imaging.stored import Stored, damaged
 from kaf.runtime.errors import InputError
 from kaf.runtime.files import check_regular
@@ -54,11 +54,11 @@ class Header:
     def refuse_broken_axes(self, path: Path) -> None:
         """:class:`InputError` where an orientation that counts is not finite or no turn; ITK would take another."""
         if self.sform_code > 0 and not np.isfinite(self.sform).all():
-            raise InputError(path, "its sform matrix holds a zero axis or is not finite", MEND_GEOMETRY)
+            raise InputError(path, "its sform matrix holds a zero axis or is not finite", FIX_GEOMETRY)
         if self.qform_code > 0 and not np.isfinite([*self.quaternion, *self.qform[:3, 3]]).all():
-            raise InputError(path, "its qform is not finite", MEND_GEOMETRY)
+            raise InputError(path, "its qform is not finite", FIX_GEOMETRY)
         if self.qform_code > 0 >= self.sform_code and sum(q * q for q in self.quaternion) > 1.001:
-            raise InputError(path, "its qform is no turn: its quaternion is longer than 1", MEND_GEOMETRY)
+            raise InputError(path, "its qform is no turn: its quaternion is longer than 1", FIX_GEOMETRY)
 
     def refuse_for_itk(self, path: Path) -> None:
         """:class:`InputError` with the reason where a sound file is one that ITK does not read: sheared, or NIfTI-2."""
@@ -69,7 +69,7 @@ class Header:
         if self.sform_code <= 0:
             return
         if not (np.linalg.norm(matrix, axis=0) > 0).all():
-            raise InputError(path, "its sform matrix holds a zero axis or is not finite", MEND_GEOMETRY)
+            raise InputError(path, "its sform matrix holds a zero axis or is not finite", FIX_GEOMETRY)
         if largest_cosine(matrix) > _SHEARED:
             raise sheared(path, matrix)
 
@@ -127,7 +127,7 @@ def read_header(path: Path) -> Header:
     header = _parse(path, raw, orders[0], single)
     for size, length in list(zip(header.dims, header.pixdim, strict=False))[:3]:
         if not np.isfinite(length) or length < 0 or (length == 0 and size > 1):
-            raise InputError(path, f"its header gives voxels of {times(header.pixdim[:3])} mm", MEND_GEOMETRY)
+            raise InputError(path, f"its header gives voxels of {times(header.pixdim[:3])} mm", FIX_GEOMETRY)
     header.refuse_broken_axes(path)
     return header
 

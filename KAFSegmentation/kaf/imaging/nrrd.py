@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from kaf.imaging.itk import COPY_AGAIN, MEND_GEOMETRY, check_lengths, real_numbers
+from kaf.imaging.itk import COPY_AGAIN, FIX_GEOMETRY, check_lengths, real_numbers
 from kaf.imaging.stored import Packing, Stored
 from kaf.runtime.errors import InputError
 from kaf.runtime.files import check_regular
@@ -77,7 +77,7 @@ def _check_spacing(path: Path, name: str, text: str, axes: int) -> None:
     vectors = [real_numbers(path, name, entry.strip("()").replace(",", " "), entry.count(",") + 1) for entry in known]
     of_components = entries[:1] != known[:1]  # the first axis may be that of colours or layers
     if len(entries) != axes or len(vectors) < min(3, axes) - of_components:
-        raise InputError(path, f"its header gives {len(vectors)} {name} for {axes} axes", MEND_GEOMETRY)
+        raise InputError(path, f"its header gives {len(vectors)} {name} for {axes} axes", FIX_GEOMETRY)
     check_lengths(path, [math.hypot(*vector) for vector in vectors[:3]])
 
 

@@ -1,4 +1,4 @@
-"""Which file a result was made from: told again by its size, its times and, where these have changed, its digest."""
+"""Which file a result was made from: recognised by its size, its times and, where these have changed, its digest."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Stored:
         dims: numbers of voxels, the fastest axis first.
         bits: of a voxel, all its components together.
         files: where the voxels are, in parts of the same size.
-        packing: how every one of them is packed.  "text": numbers in words, "hex": two letters a byte.
+        packing: how every one of them is packed.  "text": numbers as text, "hex": two letters a byte.
         offset: bytes of each file before the packed voxels; -1: they are the end of the file.
         length: packed bytes, where the header says so.
         skip: unpacked bytes before the voxels; -1: they are the end of what is unpacked.

@@ -32,7 +32,7 @@ class Volume:
         voxels: (slice, row, column), any real dtype.
         affine: 4 x 4 float64, voxel index (column, row, slice, 1) to RAS mm.
         source: the file or folder it was read from.
-        warnings: what was mended or looks odd, one sentence each.
+        warnings: what was fixed or looks odd, one sentence each.
         modality: DICOM's word for the kind of scan ("CT", "MR", "PT" ...), empty where the file does not say.
     """
 
@@ -81,8 +81,8 @@ def read_volume(path: str | Path, frame: int | None = None, series: str | None =
     """
     voxels, affine, warnings, modality = _load(Path(path), frame, series)
     if voxels.dtype.kind == "f":
-        voxels, mended = _mend(voxels, path)
-        warnings = warnings + mended
+        voxels, fixed = _fix(voxels, path)
+        warnings = warnings + fixed
     if voxels.min() == voxels.max():
         warnings = [*warnings, f"every voxel has the same value ({voxels.flat[0]})."]
     return Volume(voxels, affine, str(path), tuple(warnings), modality)
@@ -107,8 +107,8 @@ def cleaned(volume: Volume) -> Volume:
     if voxels.dtype.itemsize > 4:
         with np.errstate(over="ignore"):
             voxels = voxels.astype(np.float32)
-    voxels, mended = _mend(voxels, volume.source or "the scan")
-    return replace(volume, voxels=voxels, warnings=(*volume.warnings, *mended)) if mended else volume
+    voxels, fixed = _fix(voxels, volume.source or "the scan")
+    return replace(volume, voxels=voxels, warnings=(*volume.warnings, *fixed)) if fixed else volume
 
 
 def read_labels(path: str | Path) -> Volume:
@@ -275,7 +275,7 @@ def _refuse_unreal(path: Path, reader: Any) -> None:
         )
 
 
-def _mend(voxels: np.ndarray, path: str | Path) -> tuple[np.ndarray, list[str]]:
+def _fix(voxels: np.ndarray, path: str | Path) -> tuple[np.ndarray, list[str]]:
     """Non-finite voxels replaced by the smallest finite one, and the sentence that says so."""
     finite = np.isfinite(voxels)
     lost = voxels.size - int(np.count_nonzero(finite))

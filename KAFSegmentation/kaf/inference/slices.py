@@ -121,7 +121,7 @@ class SlicePredictor:
         return (total / (1 + len(_MIRRORS))).clamp_min(1e-9).log()
 
     def _make_room(self, error: Exception) -> None:
-        """After memory ran out: half the batch, then the processor in place of a GPU, then words.
+        """After memory ran out: half the batch, then the CPU in place of a GPU, then an error.
 
         Other errors go on their way.
         """

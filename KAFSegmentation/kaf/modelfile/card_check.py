@@ -37,7 +37,7 @@ def check_card(card: Any) -> None:
     twice = sorted(value for value in set(values) if values.count(value) > 1)
     must(not twice, "labels", f"has the value {twice[0] if twice else 0} more than once")
     names = [label["name"] for label in labels]
-    same = sorted(name for name in set(names) if names.count(name) > 1)  # volumes are told by name
+    same = sorted(name for name in set(names) if names.count(name) > 1)  # volumes are known by name
     must(not same, "labels", f"has the name {said(same[0] if same else '')} more than once")
     must(max(values, default=0) < network["classes"], "labels",
          f"has the value {max(values, default=0)}, but the network has {network['classes']} classes")
@@ -51,7 +51,7 @@ def check_card(card: Any) -> None:
 def check_fit(card: Mapping[str, Any], header: Mapping[str, Any]) -> None:
     """Whether the tensors of a model file can be those of the network of its (checked) card.
 
-    Told from the header alone, so that no network of the size that a card claims is built before it is known to be
+    Read from the header alone, so that no network of the size that a card claims is built before it is known to be
     that of the file.
 
     Raises:
@@ -135,7 +135,7 @@ def _walk(where: str, value: Any, depth: int, left: list[int]) -> None:
         _LINES(where, value)
     elif type(value) is int:
         must(abs(value) < _WHOLE, where, "is too large a number")
-    else:  # a figure that could not be told is NaN in cards that KAF wrote
+    else:  # a figure that could not be computed is NaN in cards that KAF wrote
         must(value is None or isinstance(value, (bool, float)), where, f"is {said(value)}")
 
 

@@ -33,7 +33,7 @@ class TransferReport:
     def text(self) -> str:
         parts = [f"{len(getattr(self, name))} {name}" for name in
                  ("loaded", "adapted", "skipped", "missing", "unexpected") if getattr(self, name)]
-        return f"{100 * self.coverage:.1f} % of the weights taken over ({', '.join(parts)})"
+        return f"{100 * self.coverage:.1f} % of the weights transferred ({', '.join(parts)})"
 
 
 def transfer(network: nn.Module, tensors: Mapping[str, Tensor], source: object,

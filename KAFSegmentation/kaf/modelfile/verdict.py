@@ -18,7 +18,7 @@ CODES = (PASSED, SHORT, UNTESTED, MISSED, NO_BETTER)
 LEAST_DICE = 0.1
 """Mean Dice over the validation patients from which a structure counts as found."""
 MARGIN = 0.02
-"""The mean Dice must be this much above that of one and the same answer for every scan."""
+"""The mean Dice must be this much above that of the same answer for every scan."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Verdict:
         epochs: how often each training slice was seen, on average.
         patients: number of validation patients.
         dice: their mean Dice, 0..1; NaN where there are none.
-        constant: that of one and the same answer for every scan, the average of the training label maps.
+        constant: that of the same answer for every scan, the average of the training label maps.
         before: that of the model that the training started from, where it knew the same structures; NaN elsewhere.
         structures: the names of the labels that are untested or missed.
     """

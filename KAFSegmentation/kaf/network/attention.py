@@ -67,7 +67,7 @@ class AttentionBlock(nn.Module):
         batch, count, width = tokens.shape
         qkv = self.qkv(tokens)
         if qkv.device.type == "cpu":
-            # On processors bf16 makes this no faster and its backward pass nine times slower.
+            # On CPUs bf16 makes this no faster and its backward pass nine times slower.
             with torch.autocast("cpu", enabled=False):
                 message, attention = self._attend(at_least_float(qkv), bias, capture)
         else:

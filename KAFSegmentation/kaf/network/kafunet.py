@@ -137,7 +137,7 @@ class KAFUNet(nn.Module):
                     nn.init.zeros_(module.bias)
         for module in self.modules():
             if isinstance(module, KeypointFusion):
-                nn.init.zeros_(module.diffuse.weight)  # it begins as a U-Net, and learns to listen to keypoints
+                nn.init.zeros_(module.diffuse.weight)  # it begins as a U-Net, and learns to use keypoints
 
     def forward(self, image: Tensor, keypoints: Tensor | None = None, mask: Tensor | None = None,
                 capture: bool = False, until: Depth = "logits") -> Features:

@@ -60,7 +60,7 @@ def _stages(settings: NetworkSettings) -> tuple[tuple[Axes, ...], tuple[Axes, ..
 
 
 class ExactConv3d(nn.Conv3d):
-    """A convolution that leaves bf16 on a processor where a side of its input is short.
+    """A convolution that leaves bf16 on a CPU where a side of its input is short.
 
     torch 2.13 leaves memory unwritten in the bf16 gradient of the weights of a 3x3x3 convolution of two slices
     (values up to 1e36 were seen, for every number of channels and size of the plane; fp32 is right, and so are

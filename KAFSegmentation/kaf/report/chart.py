@@ -36,7 +36,7 @@ def strip_chart(strips: Sequence[Strip], title: str, remark: str, unit: str = ""
         title: what is drawn.
         remark: how to read it.
         unit: of the values, for the tips that appear over dots.
-        digits: decimals of numbers in words.
+        digits: decimals of numbers as text.
         limits: ends of the axis; None fits the data.
 
     A box spans the quartiles, the thick line is the median, the thin line runs from the smallest to the

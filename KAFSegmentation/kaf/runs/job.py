@@ -175,7 +175,7 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds to the end of the present stage; None where that cannot be told, or nothing is running."""
+        """Seconds to the end of the present stage; None where that is not known, or nothing is running."""
         progress = self.progress()
         return progress.seconds_left if progress is not None and self.state() == RUNNING else None
 
@@ -186,7 +186,7 @@ class Job:
 
     @property
     def error(self) -> str:
-        """Why it failed or was lost, in words for the user; nothing where all is well."""
+        """Why it failed or was lost, as a message for the user; nothing where all is well."""
         state = self.state()
         if state not in (FAILED, LOST):
             return ""
@@ -249,7 +249,7 @@ class Job:
         return False
 
     def kill(self) -> None:
-        """End it at once, with all that it started; what its last checkpoint holds is kept.  Only for a job."""
+        """Kill it, with all that it started; what its last checkpoint holds is kept.  Only for a job."""
         child = self._child()
         if self._files.is_alive(child) and child.get("phase") != "ended":
             with contextlib.suppress(OSError):

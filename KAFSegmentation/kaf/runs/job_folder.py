@@ -47,7 +47,7 @@ class JobFolder:
         return self.job, self.settings, self.events, self.log, self.asked_to_stop, self._child
 
     def read(self) -> dict[str, Any]:
-        """What was asked; ValueError where that cannot be told."""
+        """What was asked; ValueError where that is not known."""
         return record.asked(read_json(self.job))
 
     def wish(self) -> list[str]:

@@ -77,9 +77,9 @@ def launch(run: Path, python: str, verb: str, values: dict[str, Any], queue: str
 def _keep(files: JobFolder) -> None:
     """What the attempts before have said, and a run that was not started as a job."""
     remove(files.asked_to_stop)
-    told = files.run / "events.jsonl"
-    if told.is_file() and not files.events.exists():
-        shutil.copyfile(told, files.events)
+    reported = files.run / "events.jsonl"
+    if reported.is_file() and not files.events.exists():
+        shutil.copyfile(reported, files.events)
 
 
 def _check_own(files: JobFolder) -> None:

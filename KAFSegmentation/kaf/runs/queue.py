@@ -37,7 +37,7 @@ class Place:
 
         on_ahead: called with the number of jobs that are before this one, whenever it has changed.
         """
-        told = -1
+        reported = -1
         while True:
             ahead = self._ahead()
             if not ahead:
@@ -46,9 +46,9 @@ class Place:
                     self._held.append(turn)
                     return
                 ahead = 1
-            if ahead != told:
+            if ahead != reported:
                 on_ahead(ahead)
-                told = ahead
+                reported = ahead
             time.sleep(_LOOK)
 
     def _ahead(self) -> int:

@@ -45,8 +45,8 @@ class Tail:
         self._place = since
 
     def look(self) -> Tail:
-        told, self._place = read_events(self.path, self._place)
-        for event in told:
+        reported, self._place = read_events(self.path, self._place)
+        for event in reported:
             if isinstance(event, Progress):
                 self.progress = event
             self.ending = event if isinstance(event, (Result, Error)) else None

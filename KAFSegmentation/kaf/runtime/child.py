@@ -66,7 +66,7 @@ class Child:
         self.command, self.log = list(command), log
         self.lines: queue.Queue[bytes | None] = queue.Queue()
         self.ready = self._ended = False
-        self.started = self.heard = time.monotonic()
+        self.started = self.last_output = time.monotonic()
         self._outbox: queue.Queue[bytes | None] = queue.Queue()
         with log.open("ab") as errors:
             errors.write(header(self.command))
@@ -129,7 +129,7 @@ class Child:
             log.write(words.encode("utf-8", "backslashreplace") + b"\n")
 
     def why_it_died(self, subject: str) -> WorkerError:
-        """Why it died, in words; to be called when it is dead.
+        """Why it died, as a message; to be called when it is dead.
 
         Args:
             subject: what it was doing, for the head of the message.
@@ -148,7 +148,7 @@ class Child:
         assert self._popen.stdout is not None
         with self._popen.stdout as pipe:
             for line in pipe:
-                self.heard = time.monotonic()
+                self.last_output = time.monotonic()
                 self.lines.put(line.rstrip(b"\r\n"))
         self.lines.put(None)
 

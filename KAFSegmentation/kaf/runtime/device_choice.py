@@ -60,7 +60,7 @@ class DeviceSettings(Protocol):
 
 
 def choose_device(settings: DeviceSettings) -> DeviceChoice:
-    """The device of the settings; "auto" takes the first GPU, then Apple's, then the processor.
+    """The device of the settings; "auto" takes the first GPU, then Apple's, then the CPU.
 
     Raises:
         ResourceError: the device that was asked for is not there.
@@ -91,7 +91,7 @@ def _own_gpu() -> str:
 
 
 def in_double(values: Tensor) -> Tensor:
-    """The values as float64; on the processor where the device has no such numbers (Apple's GPUs)."""
+    """The values as float64; on the CPU where the device has no such numbers (Apple's GPUs)."""
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 

@@ -54,7 +54,7 @@ def find_devices(settings: DeviceSettings) -> Devices:
         found.append(Device("mps", "Apple GPU", native_bf16(torch.device("mps"))))
     gpu = bool(found)
     cores = physical_cores()
-    found.append(Device("cpu", f"processor with {cores} physical core{'s' * (cores > 1)}",
+    found.append(Device("cpu", f"CPU with {cores} physical core{'s' * (cores > 1)}",
                         native_bf16(torch.device("cpu"))))
     return Devices(tuple(found), choose_device(settings).reason, "" if gpu else _why_no_gpu())
 
@@ -67,4 +67,4 @@ def _why_no_gpu() -> str:
         return f"torch {torch.__version__} can use AMD GPUs (ROCm {torch.version.hip}) but finds none: check its driver"
     if torch.backends.mps.is_built():
         return f"torch {torch.__version__} can use Apple's GPUs but finds none: it needs an Apple chip and macOS 14"
-    return f"torch {torch.__version__} is built for processors only; for an NVIDIA GPU install a CUDA build of torch"
+    return f"torch {torch.__version__} is built for CPUs only; for an NVIDIA GPU install a CUDA build of torch"

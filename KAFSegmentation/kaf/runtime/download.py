@@ -92,7 +92,7 @@ class _Source(threading.Thread):
         self.start()
         while (left := end - time.monotonic()) > 0:
             try:
-                item = self._items.get(timeout=min(left, 0.5))  # no longer, so that a Ctrl-C is heard on Windows, too
+                item = self._items.get(timeout=min(left, 0.5))  # no longer, so that a Ctrl-C is noticed on Windows, too
             except queue.Empty:
                 continue
             if item is None:

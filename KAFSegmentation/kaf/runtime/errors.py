@@ -58,14 +58,14 @@ class DivergedError(ResourceError):
 
 
 def lost_device(error: BaseException) -> ResourceError | None:
-    """The error in words where a library says that memory ran out or that a GPU failed, else None."""
+    """The error as a message where a library says that memory ran out or that a GPU failed, else None."""
     said = " ".join(str(error).split())
     if is_out_of_memory(error):
-        told = f" ({said[:200]})" if said else ""
+        reported = f" ({said[:200]})" if said else ""
         if is_about_a_gpu(error):
-            return ResourceError("GPU", f"ran out of memory{told}", "Close other programs that use it, "
+            return ResourceError("GPU", f"ran out of memory{reported}", "Close other programs that use it, "
                                  "use a smaller --batch or --patch, or choose another device.")
-        return ResourceError("memory", f"this computer ran out of memory{told}",
+        return ResourceError("memory", f"this computer ran out of memory{reported}",
                              "Close other programs, or use a smaller --batch or --patch.")
     if not is_gpu_failure(error):
         return None

@@ -1,4 +1,4 @@
-"""How much memory is free, and how much this process has taken: told by psutil, or by the system where that is missing.
+"""How much memory is free, and how much this process has taken: by psutil, or by the system where that is missing.
 
 No torch.  Slicer's own process uses this file, and its Python need not have psutil.
 """

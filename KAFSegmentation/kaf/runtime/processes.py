@@ -31,7 +31,7 @@ def start_apart(command: Sequence[str], log: Path, env: Mapping[str, str | None]
     """Start a program that outlives this one; stdout and stderr go to the log, stdin is empty.
 
     ``lock`` is handed to it where the system can do that.  Its working folder is one of KAF's own that holds no
-    module: up to Python 3.10 what lies there is imported before anything else, and where a run was started is told by
+    module: up to Python 3.10 what lies there is imported before anything else, and where a run was started is known by
     its folder, which may come from somebody else.
 
     Raises:

@@ -28,7 +28,7 @@ _speaks: bool | None = None
 
 @contextmanager
 def meeting() -> Iterator[None]:
-    """Meet the processes that torchrun announces, so that one of them speaks when they fail.
+    """Meet the processes that torchrun announces, so that one of them reports when they fail.
 
     :func:`start` makes them a group until the end of the block.
     """
@@ -40,7 +40,7 @@ def meeting() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        speaks()  # before the others notice that this one is gone
+        reports()  # before the others notice that this one is gone
         raise
     finally:
         stop()
@@ -74,11 +74,11 @@ def rank() -> int:
 
 
 def leads() -> bool:
-    """Whether this process writes and speaks for all, also before and after they are a group."""
+    """Whether this process writes and reports for all, also before and after they are a group."""
     return int(os.environ.get("RANK", 0)) == 0
 
 
-def speaks() -> bool:
+def reports() -> bool:
     """Whether this process tells why all of them end: the first one that failed does, the others only follow."""
     global _speaks
     if _speaks is None:
@@ -91,7 +91,7 @@ def speaks() -> bool:
 
 
 def _told(call: Callable[[], T]) -> T:
-    """The call's result; where another process is gone, that in words."""
+    """The call's result; where another process is gone, an error that says so."""
     try:
         return call()
     except RuntimeError as error:

@@ -19,7 +19,7 @@ def threads_for(asked: int = 0) -> int:
 
 
 def free_processors() -> int:
-    """Logical processors that this process may keep busy, at least 1: the fewest of those that it may run on, the
+    """Logical CPUs that this process may keep busy, at least 1: the fewest of those that it may run on, the
     quota of its control group (a container's ``--cpus``), OMP_NUM_THREADS, MKL_NUM_THREADS, SLURM_CPUS_PER_TASK."""
     return max(1, min([len(_allowed()), *_quotas(), *_limits(os.environ)]))
 
@@ -57,7 +57,7 @@ def _number(word: str) -> int:
 
 
 def _quotas() -> list[int]:
-    """Whole processors that the control groups of this process, and those above them, allow; nothing off Linux."""
+    """Whole CPUs that the control groups of this process, and those above them, allow; nothing off Linux."""
     try:
         lines = _OWN_CGROUPS.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""From what a network makes of scans to an order in which to label their patients, with reasons in words."""
+"""From what a network makes of scans to an order in which to label their patients, with reasons as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kaf.selection.embedding import Doubt
 
 @dataclass(frozen=True)
 class Choice:
-    """A patient to label: which scan of theirs, why in words, the number behind it, and their other scans.
+    """A patient to label: which scan of theirs, why as text, the number behind it, and their other scans.
 
     score: coverage: the distance to the nearest one chosen before, in mean distances between patients; uncertainty:
     the mean entropy over the foreground, 0 to 1.

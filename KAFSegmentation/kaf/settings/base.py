@@ -80,7 +80,7 @@ def load_values(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
     except ValueError as error:
-        raise SettingsError(path, f"is not valid JSON ({error})", "Mend the file at that place.") from error
+        raise SettingsError(path, f"is not valid JSON ({error})", "Fix the file at that place.") from error
     if not isinstance(values, dict):
         raise SettingsError(path, "is not a JSON object", 'Write {"name": value, ...}.')
     return values

@@ -29,7 +29,7 @@ def segment_folder(cases: Sequence[Case], settings: SegmentSettings, output: Pat
                    picture: bool = False, overwrite: bool = False, on_event: OnEvent = ignore) -> CaseOutcome:
     """Segment every case into the folder ``output`` as <name><suffix>, with a report <name>-seg.json each.
 
-    What the same model and settings have made of the same scan is kept; a scan that cannot be used is told and left
+    What the same model and settings have made of the same scan is kept; a scan that cannot be used is reported and left
     out.  With ``overwrite`` other results of KAF are replaced, all files of a case together, but never a file that
     somebody else made or changed.
 

@@ -28,7 +28,7 @@ from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 from kaf.settings.select import SelectSettings
 
 TABLE, NUMBERS = "selection.csv", "selection.json"
-_SAID = 5  # so many scans that are left out are told one by one
+_SAID = 5  # so many scans that are left out are reported one by one
 T = TypeVar("T")
 
 

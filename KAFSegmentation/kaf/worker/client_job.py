@@ -153,8 +153,8 @@ class Job:
         elif not child.ready:
             if now - child.started > self._client.start_timeout:
                 self._give_up(f"the worker did not start within {self._client.start_timeout:g} s")
-        elif self._timeout is not None and now - max(child.heard, self._sent) > self._timeout:
-            self._give_up(f"nothing was heard from the worker for {self._timeout:g} s")
+        elif self._timeout is not None and now - max(child.last_output, self._sent) > self._timeout:
+            self._give_up(f"the worker did not respond for {self._timeout:g} s")
 
     def _give_up(self, what: str) -> None:
         self._end(error=WorkerError(

@@ -76,7 +76,7 @@ class Worker:
     def __init__(self, requests: BinaryIO, answers: BinaryIO, verbs: dict[str, str], own_group: bool = False):
         self._requests, self._answers, self._verbs, self._own_group = requests, answers, verbs, own_group
         self._inbox: queue.Queue[bytes] = queue.Queue()
-        self._speaking = threading.Lock()
+        self._writing = threading.Lock()
         self._cache: dict[Any, Any] = {}
 
     def serve(self, ahead: Sequence[str] = ()) -> None:
@@ -90,7 +90,7 @@ class Worker:
         for name in ahead:
             try:
                 importlib.import_module(name)
-            except Exception:  # the verb that needs it says so in words
+            except Exception:  # the verb that needs it says so
                 traceback.print_exc()
         while True:
             self._answer(self._inbox.get())
@@ -115,7 +115,7 @@ class Worker:
     def _send(self, number: int, event: Event) -> None:
         """One line: the event, and which request it belongs to."""
         line = json.dumps({"id": number, **to_dict(event)}, default=plain).encode("ascii") + b"\n"
-        with self._speaking:
+        with self._writing:
             try:
                 self._answers.write(line)
                 self._answers.flush()
@@ -132,7 +132,7 @@ class Worker:
             made = function(request, lambda event: self._pass_on(number, event))
             self._send(number, Result(_with_files(made or {}, request.folder)))
         except (Exception, SystemExit) as error:
-            short = self._report(number, in_words(error, verb))
+            short = self._report(number, as_kaf_error(error, verb))
         if short:  # not above, where the exception still holds the frames and tensors of what failed
             self._free()
 
@@ -165,8 +165,8 @@ class Worker:
             empty_caches()
 
 
-def in_words(error: BaseException, verb: str) -> KafError:
-    """Any exception as one that a user can act on; torch's are told by name and text, without importing it.
+def as_kaf_error(error: BaseException, verb: str) -> KafError:
+    """Any exception as one that a user can act on; torch's are recognised by name and text, without importing it.
 
     Args:
         verb: what was asked for, for the head of the message.
@@ -234,7 +234,7 @@ def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Wrong usage is an error in words, as that of every other command."""
+    """Wrong usage is an error with a message, as that of every other command."""
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError("kaf worker", message, "See `kaf worker --help`.")

@@ -59,7 +59,7 @@ def request_of(values: dict[str, Any], cache: dict[Any, Any]) -> Request:
     """The request with its volumes mapped.
 
     Raises:
-        InputError: a part of it is of another kind, or a volume cannot be taken over.
+        InputError: a part of it is of another kind, or a volume cannot be received.
     """
     for name, kind in _PARTS.items():
         if not isinstance(values.get(name, kind()), kind):
@@ -81,7 +81,7 @@ def _volume(name: str, item: Any) -> Volume:
         check_regular(item["path"])
         voxels, affine = map_array(item["path"]), np.array(item["affine"], dtype=np.float64)
     except (OSError, ValueError, TypeError, KeyError, EOFError, SyntaxError, tokenize.TokenError) as error:
-        raise InputError(name, f"cannot be taken over ({type(error).__name__}: {error})", _SHAPE) from error
+        raise InputError(name, f"cannot be received ({type(error).__name__}: {error})", _SHAPE) from error
     check_affine(name, affine)
     return Volume(voxels, affine, item["path"])
 

@@ -183,7 +183,7 @@ def test_a_full_disk(kaf, model, output, more):
     assert files_here() == before
 
 
-def test_an_error_of_the_disk_elsewhere_is_in_words_too(kaf, model, monkeypatch, tmp_path):
+def test_an_error_of_the_disk_elsewhere_is_as_a_message_too(kaf, model, monkeypatch, tmp_path):
     """The user's library, say, on a disk that became read-only."""
     private_home(monkeypatch, tmp_path / "elsewhere")
     atomic_write(tmp_path / "elsewhere", "a file where the library's folder should be")

@@ -72,7 +72,7 @@ def test_segment_writes_what_it_says(kaf, scan, model):
     (RuntimeError("MPS backend out of memory (max allowed: 6.80 GB)"), "GPU: ran out of memory (MPS"),
     (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "GPU: ran out of memory (CUDA"),
 ], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "")
-def test_memory_that_ran_out_is_told_in_words(kaf, scan, model, monkeypatch, error, words):
+def test_memory_that_ran_out_is_reported(kaf, scan, model, monkeypatch, error, words):
     def full(*_):
         raise error
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(kaf, output, words):
     (lambda: os.mkfifo("cases"), "cases: is a named pipe"),
     (lambda: Path("cases").write_text("a scan?"), "out: is no file name that KAF writes, and cases is no folder of "),
 ], ids=["missing", "link", "pipe", "file"])
-def test_what_is_no_folder_of_scans_is_told_where_a_folder_is_to_come_out(kaf, make, words):
+def test_what_is_no_folder_of_scans_is_reported_where_a_folder_is_to_come_out(kaf, make, words):
     """It was the suffix of the output that was complained about."""
     make()
     done = kaf("segment", "cases", "--model", "tiny", "--output", "out")
@@ -148,7 +148,7 @@ def test_a_scan_is_never_replaced_by_its_segmentation(kaf, scan, model):
 
 
 def test_what_was_drawn_is_never_replaced_by_what_was_learnt(kaf, scan, model):
-    """Nor by the adapted model; and all that is wrong with names is told before the scan is read."""
+    """Nor by the adapted model; and all that is wrong with names is reported before the scan is read."""
     write_labels("drawn.nii.gz", cardiac_phantom(3, slices=3, size=48, spacing=3.0)[1], LABELS)
     before = Path("drawn.nii.gz").read_bytes()
     done = kaf("adapt", scan, "drawn.nii.gz", "--model", model, "--output", "drawn.nii.gz", "--overwrite")

@@ -1,4 +1,4 @@
-"""Flags, settings files and help: every command in words, wrong usage in one paragraph."""
+"""Flags, settings files and help: every command explained, wrong usage in one paragraph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def kaf(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("command", HELPS, ids=" ".join)
-def test_every_command_has_help_in_words(kaf, command):
+def test_every_command_has_help_as_a_message(kaf, command):
     done = kaf(*command, "--help")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("usage: ")
@@ -84,7 +84,7 @@ def test_the_module_runs_and_tells_its_version():
     (["segment", "scan", "--model", "m", "--largest-component", "x"], "valid integer"),
     (["finetune", "d", "--output", "o", "--cases", "--seed", "1"], "--cases: expected one argument"),
 ], ids=" ".join)
-def test_wrong_usage_is_told_in_one_paragraph(kaf, arguments, words):
+def test_wrong_usage_is_reported_in_one_paragraph(kaf, arguments, words):
     done = kaf(*arguments)
     assert (done.code, done.out) == (2, "")
     assert words in done.err

@@ -54,21 +54,21 @@ def test_events_on_a_terminal_are_plain(capsys):
         console(event)
     console.result({}, f"written: {ESCAPE}\nsecond line")
     console.fail(InputError(ESCAPE, ESCAPE, ESCAPE))
-    error_event(InputError(ESCAPE, "is wrong", "Mend it."))
-    told = capsys.readouterr()
-    assert is_plain(told.out + told.err)
-    assert told.out == "written: ab\nsecond line\n"
-    assert "evil" not in told.out + told.err
+    error_event(InputError(ESCAPE, "is wrong", "Fix it."))
+    reported = capsys.readouterr()
+    assert is_plain(reported.out + reported.err)
+    assert reported.out == "written: ab\nsecond line\n"
+    assert "evil" not in reported.out + reported.err
 
 
 def test_json_lines_keep_every_character_and_are_plain(capsys):
     console = Console(events=True)
     console(Message(ESCAPE))
     console.result({"name": ESCAPE}, "")
-    console.fail(InputError(ESCAPE, "is wrong", "Mend it."))
-    told = capsys.readouterr()
-    assert is_plain(told.out + told.err)
-    message, result, error = map(json.loads, told.out.splitlines())
+    console.fail(InputError(ESCAPE, "is wrong", "Fix it."))
+    reported = capsys.readouterr()
+    assert is_plain(reported.out + reported.err)
+    message, result, error = map(json.loads, reported.out.splitlines())
     assert message["text"] == result["values"]["name"] == ESCAPE
     assert error["event"] == Error.__name__.lower()
     assert result["event"] == Result.__name__.lower()

@@ -42,12 +42,12 @@ def kaf(capsys, monkeypatch, tmp_path):
 
 def interrupted(process: subprocess.Popen, when: str, folder: Path) -> list[str]:
     """Reads events until the moment has come, then sends Ctrl-C as an impatient person does; the lines heard."""
-    heard = [process.stdout.readline()]
+    reported = [process.stdout.readline()]
     if when == "loading":
         time.sleep(0.2)
     while when in ("first slice", "last slice", "writing"):
-        heard.append(process.stdout.readline())
-        event = from_json(heard[-1])
+        reported.append(process.stdout.readline())
+        event = from_json(reported[-1])
         if isinstance(event, Progress) and event.done >= {"first slice": 0}.get(when, event.total):
             break
     end = time.monotonic() + 60
@@ -56,7 +56,7 @@ def interrupted(process: subprocess.Popen, when: str, folder: Path) -> list[str]
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         time.sleep(0.01)
-    return heard + process.stdout.readlines()
+    return reported + process.stdout.readlines()
 
 
 @pytest.mark.parametrize("when", ["loading", "first slice", "last slice", "writing"])
@@ -71,7 +71,7 @@ def test_ctrl_c(model, tmp_path, when):
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a script's & leaves it ignored
     with process:
-        heard = interrupted(process, when, folder)
+        reported = interrupted(process, when, folder)
         said = process.stderr.read()
     left = {path.name for path in folder.iterdir()}
     if process.returncode == 0:  # it was quicker
@@ -81,8 +81,8 @@ def test_ctrl_c(model, tmp_path, when):
     assert (process.returncode, left) == (1, set()), said
     assert said.count("\n") == 1
     assert "stopped on request" in said
-    if len(heard) > 1 or when != "loading":  # else the command had not begun to speak
-        last = from_json(heard[-1])
+    if len(reported) > 1 or when != "loading":  # else the command had not begun to speak
+        last = from_json(reported[-1])
         assert isinstance(last, Error)
         assert (last.text, last.kind) == (said.removeprefix("kaf: ").strip(), "Cancelled")
 

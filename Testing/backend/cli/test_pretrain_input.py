@@ -34,9 +34,9 @@ def phantoms(folder: Path, slices: int = 3, count: int = 2, spacing: float = 3.0
 
 
 def warnings(settings) -> list[str]:
-    heard = []
-    pretrain(settings, heard.append)
-    return [event.text for event in heard if isinstance(event, Message) and event.level == "warning"]
+    reported = []
+    pretrain(settings, reported.append)
+    return [event.text for event in reported if isinstance(event, Message) and event.level == "warning"]
 
 
 def refused(tmp_path: Path, data: Path, words: str, **values) -> None:
@@ -45,7 +45,7 @@ def refused(tmp_path: Path, data: Path, words: str, **values) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_leaving_everybody_out_is_told_as_that(tmp_path, folder):
+def test_leaving_everybody_out_is_reported_as_that(tmp_path, folder):
     refused(tmp_path, phantoms(folder), r"scans: every scan is left out \(leave_out is p0, p1\)\. Leave out fewer",
             leave_out=("p0", "p1"))
 
@@ -71,7 +71,7 @@ def test_images_of_one_slice_have_no_places_to_compare(tmp_path, folder, method,
     refused(tmp_path, phantoms(folder, 1), f"every scan is a single slice, .*{remedy}", method=method)
 
 
-def test_a_slice_that_is_its_own_neighbour_is_told(tmp_path, folder):
+def test_a_slice_that_is_its_own_neighbour_is_reported(tmp_path, folder):
     phantoms(phantoms(folder, 1, 1), 3, 2, start=1)
     said = warnings(small_pretraining(tmp_path, folder, method="kaf", epochs=0.5))
     assert said == ["1 of 3 scans are a single slice, which is its own neighbour: p0."]

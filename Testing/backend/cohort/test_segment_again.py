@@ -49,9 +49,9 @@ def output(tmp_path) -> Path:
 
 def run(data: Path, output: Path, model: Path, overwrite: bool = False, suffix: str = ".seg.nrrd", on_event=None,
         **more):
-    heard: list = []
+    reported: list = []
     return segment_folder(scan_folder(data).cases, SegmentSettings(model=str(model), **RUN, **more), output,
-                        suffix=suffix, overwrite=overwrite, on_event=on_event or heard.append)
+                        suffix=suffix, overwrite=overwrite, on_event=on_event or reported.append)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -97,10 +97,10 @@ def test_a_second_model_for_other_scans_in_the_same_folder_is_refused_or_told(da
     with pytest.raises(OutputError, match=r"done: contains results of another model \(first\) .*: p1-seg.json, p2"):
         run(more, output, models[1])
     assert content(output) == before
-    heard: list = []
-    assert run(more, output, models[1], overwrite=True, on_event=heard.append).written == ["q1"]
+    reported: list = []
+    assert run(more, output, models[1], overwrite=True, on_event=reported.append).written == ["q1"]
     assert any(isinstance(event, Message) and event.level == "warning" and "p1-seg.json" in event.text
-               for event in heard)
+               for event in reported)
     assert before.items() <= content(output).items()
     assert run(more, output, models[0], overwrite=True).written == ["q1"]
 

@@ -91,7 +91,7 @@ def test_a_case_that_a_killed_process_left_half_written_is_done_again(tmp_path, 
     assert {file.name for file in output.iterdir()} == {"p1.seg.nrrd", "p1-seg.json", ".0123abcd-p1.txt"}
 
 
-def test_a_scan_that_cannot_be_used_is_told_and_the_others_are_done(tmp_path, model, capsys):
+def test_a_scan_that_cannot_be_used_is_reported_and_the_others_are_done(tmp_path, model, capsys):
     data = write_phantoms(tmp_path / "scans", ("p1", "p2"))
     (data / "p1.nii.gz").write_bytes(b"no scan")
     code = cli.main(["segment", str(data), "--model", str(model), "--output", str(tmp_path / "done"), "--events",

@@ -1,4 +1,4 @@
-"""The cache's own folder: nothing but its own entries is ever removed, by use, and every removal is told."""
+"""The cache's own folder: nothing but its own entries is ever removed, by use, and every removal is reported."""
 
 from __future__ import annotations
 
@@ -135,18 +135,18 @@ def test_the_cache_is_readable_by_its_owner_only(tmp_path, monkeypatch):
     assert mode(own) == 0o750
 
 
-def test_what_was_used_longest_ago_goes_first_and_is_told(folder):
+def test_what_was_used_longest_ago_goes_first_and_is_reported(folder):
     entries = [made(folder, seed, used=1000 + seed) for seed in range(5)]
     os.utime(entries[1], (2000, 2000))  # used again
     sizes = [size_of(entry) for entry in entries]
     each = max(sizes)
-    heard: list = []
-    assert prune_cache(folder, 0, on_event=heard.append) == 0, "0 is no limit"
-    assert prune_cache(folder, 6 * each / 1e9, on_event=heard.append) == 0
-    assert heard == []
-    assert prune_cache(folder, 3.5 * each / 1e9, on_event=heard.append) == sizes[0] + sizes[2]
+    reported: list = []
+    assert prune_cache(folder, 0, on_event=reported.append) == 0, "0 is no limit"
+    assert prune_cache(folder, 6 * each / 1e9, on_event=reported.append) == 0
+    assert reported == []
+    assert prune_cache(folder, 3.5 * each / 1e9, on_event=reported.append) == sizes[0] + sizes[2]
     assert [entry.exists() for entry in entries] == [False, True, False, True, True]
-    message, = heard
+    message, = reported
     assert isinstance(message, Message)
     for words in (str(folder), "2 preprocessed scans", "--cache-limit", entries[0].name[:8], entries[2].name[:8]):
         assert words in message.text
@@ -184,6 +184,6 @@ def test_the_limit_is_a_setting_of_the_command_line_and_of_a_file(tmp_path, caps
         run = tmp_path / f"run{index}"
         assert cli.main(["finetune", str(data), "--output", str(run), "--settings", str(tmp_path / "settings.json"),
                          *flags]) == 0
-        told = "Removed from the cache" in (run / "events.jsonl").read_text()
-        assert (told, [entry.exists() for entry in old]) == (bool(in_file), [not in_file] * 2)
+        answers = "Removed from the cache" in (run / "events.jsonl").read_text()
+        assert (answers, [entry.exists() for entry in old]) == (bool(in_file), [not in_file] * 2)
     assert "2 preprocessed scans that were used longest ago" in capsys.readouterr().err

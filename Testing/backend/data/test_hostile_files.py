@@ -36,7 +36,7 @@ def kaf(*arguments, **more):
                           env=environment(), timeout=120, **more)
 
 
-def told(done, *words):
+def reported(done, *words):
     """Refused in one paragraph."""
     assert done.returncode in (1, 2), done
     text = done.stderr.decode()
@@ -90,15 +90,16 @@ def test_a_pipe_in_a_folder_of_slices(tmp_path, scan):
     os.mkfifo(tmp_path / "scans" / "patient" / "IM0")
     dataset = scan_folder(tmp_path / "scans")
     assert [case.name for case in dataset.cases] == ["patient"]
-    told(kaf("segment", tmp_path / "scans" / "patient", "--model", "cardiac-mr-sax", cwd=tmp_path), "named pipe")
+    reported(kaf("segment", tmp_path / "scans" / "patient", "--model", "cardiac-mr-sax", cwd=tmp_path), "named pipe")
 
 
 @pytest.mark.parametrize("ending", [b".nii.gz", b".nrrd", b".mha", b".dcm", b""], ids=lambda ending: ending.decode())
 def test_a_name_that_is_no_text_is_refused(tmp_path, scan, ending):
     path = os.fsencode(tmp_path) + b"/" + BAD + ending
     shutil.copy(scan, path)
-    told(kaf("segment", os.fsdecode(path), "--model", "cardiac-mr-sax", cwd=tmp_path), "caf\\xe9", "not valid UTF-8",
-         "Rename it.")
+    reported(kaf("segment", os.fsdecode(path), "--model", "cardiac-mr-sax", cwd=tmp_path), "caf\\xe9",
+             "not valid UTF-8",
+             "Rename it.")
 
 
 def test_a_folder_whose_name_is_no_text(tmp_path, scan):
@@ -106,16 +107,16 @@ def test_a_folder_whose_name_is_no_text(tmp_path, scan):
     folder.mkdir()
     dicom(tmp_path / "made").rename(folder / "patient")
     for command in (["data", "scan", folder], ["segment", folder / "patient", "--model", "cardiac-mr-sax"]):
-        told(kaf(*command, cwd=tmp_path), "caf\\xe9", "not valid UTF-8")
+        reported(kaf(*command, cwd=tmp_path), "caf\\xe9", "not valid UTF-8")
     (folder / "empty").mkdir()
-    told(kaf("segment", folder / "empty", "--model", "cardiac-mr-sax", cwd=tmp_path), "not valid UTF-8")
+    reported(kaf("segment", folder / "empty", "--model", "cardiac-mr-sax", cwd=tmp_path), "not valid UTF-8")
 
 
 @pytest.mark.parametrize("command", [["segment"], ["explain"], ["adapt", "labels.nii.gz"]], ids=lambda words: words[0])
 def test_results_cannot_have_such_a_name_either(tmp_path, scan, command):
     output = os.fsdecode(BAD + b".nrrd")
     done = kaf(command[0], scan, *command[1:], "--model", "cardiac-mr-sax", "--output", output, cwd=tmp_path)
-    told(done, "caf\\xe9.nrrd", "not valid UTF-8", "Choose another name")
+    reported(done, "caf\\xe9.nrrd", "not valid UTF-8", "Choose another name")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,7 +125,7 @@ def test_a_settings_file_that_is_none(tmp_path, name):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "folder").mkdir()
-    told(kaf("segment", "a.nii.gz", "--model", "x", "--settings", name, cwd=tmp_path), name, "cannot be read")
+    reported(kaf("segment", "a.nii.gz", "--model", "x", "--settings", name, cwd=tmp_path), name, "cannot be read")
 
 
 def test_the_kernels_folders_are_not_looked_into(tmp_path, scan):

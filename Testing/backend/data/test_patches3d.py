@@ -69,7 +69,7 @@ def test_a_batch_of_patches_is_a_function_of_seed_and_step():
 
 
 def test_labels_go_with_the_image():
-    """Without changes of intensity the label of a voxel is told by its brightness, whatever the geometry."""
+    """Without changes of intensity the label of a voxel is recognised by its brightness, whatever the geometry."""
     cases = some_volumes(2)
     steep = AugmentationSettings(rotation=40, scale=1.2, flips=(True, True), elastic=1.0, intensity=0)
     for augmentation in (STILL, steep):
@@ -118,10 +118,10 @@ def test_two_crops_share_enough_and_lie_where_they_say():
             for item in range(4):
                 matrix = view.matrix[item].double().numpy()
                 place = index @ matrix[:, :3].T + matrix[:, 3]
-                told = place @ [2.0, 0.5, -0.25]
+                reported = place @ [2.0, 0.5, -0.25]
                 valid = view.valid[item].numpy().reshape(-1)
                 found = view.image[item].numpy().reshape(-1)
-                assert np.abs(found - told)[valid].max() < 0.05
+                assert np.abs(found - reported)[valid].max() < 0.05
                 assert valid.mean() > 0.5
                 scale = np.linalg.norm(matrix[:, :3], axis=0)
                 assert scale == pytest.approx(np.full(3, scale[0]), rel=1e-5)

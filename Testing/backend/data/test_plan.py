@@ -134,17 +134,17 @@ def test_ct_has_a_fixed_window_and_everything_else_percentiles(tmp_path, scans, 
     assert (plan.modality, plan.normalisation) == (modality, normalisation)
 
 
-def test_label_maps_without_a_structure_are_refused_in_words(tmp_path):
+def test_label_maps_without_a_structure_are_refused_as_a_message(tmp_path):
     with pytest.raises(InputError, match=r"scans: no label map holds any structure \(all voxels are 0\)"):
         make_plan([case(tmp_path, values=())], settings())
     plan = make_plan([case(tmp_path, values=()), case(tmp_path, "b", values=(2,))], settings())
     assert plan.values == (2,)
 
 
-def test_a_plan_is_told_and_can_be_written_down(tmp_path):
-    heard = []
-    plan = make_plan([case(tmp_path, scan="CT")], settings(), heard.append)
-    assert heard[-1] == Progress("looking at the labelled cases", 1, 1, 0.0)
+def test_a_plan_is_reported_and_can_be_written_down(tmp_path):
+    reported = []
+    plan = make_plan([case(tmp_path, scan="CT")], settings(), reported.append)
+    assert reported[-1] == Progress("looking at the labelled cases", 1, 1, 0.0)
     written = json.loads(json.dumps(plan.to_dict()))
     assert NormalisationSettings(**written["normalisation"]) == plan.normalisation
     assert NetworkSettings(**written["network"]) == plan.network

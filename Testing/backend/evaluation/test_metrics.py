@@ -185,7 +185,7 @@ def test_one_voxel_and_one_slice():
     assert (found.dice, found.hd95, found.assd, found.nsd) == (0.0, 5.0, 5.0, 1.0)
 
 
-def test_different_shapes_are_refused_in_words():
+def test_different_shapes_are_refused_as_a_message():
     with pytest.raises(InputError, match=r"\(2, 3, 4\).*\(2, 3, 5\)"):
         case_metrics(np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 5), np.uint8), (1, 1, 1), [1], 1.0)
 

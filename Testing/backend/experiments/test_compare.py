@@ -116,9 +116,9 @@ def test_networks_of_other_settings_are_not_taken_for_those_that_are_asked_for(d
     with pytest.raises(OutputError, match=words):
         compare(settings_of(scans, **changed))
     assert (scans.parent / "out" / "comparison.json").read_bytes() == before
-    heard = []
-    compare(settings_of(scans, **changed, only_report=True), heard.append)
-    assert any(isinstance(event, Message) and "other settings" in event.text for event in heard)
+    reported = []
+    compare(settings_of(scans, **changed, only_report=True), reported.append)
+    assert any(isinstance(event, Message) and "other settings" in event.text for event in reported)
     compare(done[1])
 
 
@@ -299,7 +299,7 @@ def test_a_scan_that_cannot_be_read_leaves_nothing_behind(scans, monkeypatch):
 @pytest.mark.parametrize(("values", "words"), [
     ({"methods": ("nonsense",)}, "unknown method 'nonsense'"), ({"methods": ("kaf", "kaf")}, "named twice"),
     ({"baseline": "pcl"}, "is not one of the arms"), ({"run_folds": (3,)}, "fold 3 does not exist")])
-def test_wrong_settings_are_told(scans, values, words):
+def test_wrong_settings_are_reported(scans, values, words):
     with pytest.raises(SettingsError, match=words):
         build(CompareSettings, {"data": str(scans), "output": "x", "folds": 3, **values})
 

@@ -146,7 +146,7 @@ def test_a_deflated_file_that_grows_without_end(tmp_path, series):
         read_volume(tmp_path / "a.dcm")
 
 
-def test_an_error_of_gdcm_about_a_folder_is_in_words(series, monkeypatch):
+def test_an_error_of_gdcm_about_a_folder_is_as_a_message(series, monkeypatch):
     def refuse(*_):
         raise RuntimeError("Exception thrown\ngdcm: An invalid logic behavior occurred")
 

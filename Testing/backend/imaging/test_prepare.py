@@ -145,7 +145,7 @@ def test_context_repeats_the_ends(index, expected):
 def test_a_spacing_that_would_fill_the_memory_or_leave_nothing_is_refused_before(measures, wanted, words, monkeypatch):
     monkeypatch.setattr(Grid, "to_canonical", lambda *_: pytest.fail("memory was taken"))
     scan = Volume(patient().astype(np.float32), np.diag([*measures, 1.0]), "odd.nii.gz")
-    with pytest.raises(InputError, match=rf"odd\.nii\.gz: its voxels measure .*{words}.* Mend its spacing"):
+    with pytest.raises(InputError, match=rf"odd\.nii\.gz: its voxels measure .*{words}.* Fix its spacing"):
         prepare(scan, wanted, "axial", TISSUE, None)
 
 

@@ -54,8 +54,8 @@ ABSURD = {
     "MetaImage, huge voxels": lambda at: meta(at / "a.mha", "ElementSpacing = 2.0", "ElementSpacing = 1e300"),
     "MetaImage, place not a number": lambda at: meta(at / "a.mha", "Offset = 0.0", "Offset = nan"),
     "MetaImage, place infinite": lambda at: meta(at / "a.mha", "Offset = 0.0", "Offset = inf"),
-    "MetaImage, place in words": lambda at: meta(at / "a.mha", "Offset = 0.0", "Offset = here"),
-    "MetaImage, axes in words": lambda at: meta(at / "a.mha", "TransformMatrix = 1.0", "TransformMatrix = x"),
+    "MetaImage, place as text": lambda at: meta(at / "a.mha", "Offset = 0.0", "Offset = here"),
+    "MetaImage, axes as text": lambda at: meta(at / "a.mha", "TransformMatrix = 1.0", "TransformMatrix = x"),
 }
 
 
@@ -79,7 +79,7 @@ def test_microscopes_and_telescopes_are_read(tmp_path, size):
 @pytest.mark.parametrize(("encoding", "rubbish"), [
     ("ascii", b"1 2 \x00\xff"), ("ascii", b"one two "), ("ascii", b"3 " * 12), ("ascii", b"1" * 3000),
     ("ascii", b" 12x "), ("hex", b"0x0g"), ("hex", b"a" * 21)])
-def test_voxels_in_words_are_read_before_nrrd_reads_them(tmp_path, encoding, rubbish):
+def test_voxels_as_a_message_are_read_before_nrrd_reads_them(tmp_path, encoding, rubbish):
     """What is no number ends its reader, and this process with it."""
     path = nrrd(tmp_path / "a.nrrd", encoding=encoding)
     head, _, data = path.read_bytes().partition(b"\n\n")
@@ -123,7 +123,7 @@ def kaf(capsys, monkeypatch, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero", "a\0b", "nowhere.raw", "."])
 @pytest.mark.parametrize("kind", ["mhd", "nhdr", "list"])
-def test_data_files_that_are_no_data_are_told_by_segment(kaf, tmp_path, kind, name):
+def test_data_files_that_are_no_data_are_recognised_by_segment(kaf, tmp_path, kind, name):
     model = tiny_model(tmp_path / "tiny.safetensors", spacing=2.0)
     os.mkfifo("pipe")
     path = Path("scan.nhdr" if kind == "nhdr" else "scan.mhd")

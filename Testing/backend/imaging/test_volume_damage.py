@@ -225,7 +225,7 @@ BROKEN = {
     "slice missing": (lambda at: metaimage(at / "a.mhd", b"gone.raw\n", "ElementDataFile = LIST\n"),
                       r"a\.mhd: keeps its voxels in gone\.raw, which does not exist"),
     "words": (lambda at: metaimage(at / "a.mha", b"1 2", f"BinaryData = False\n{HERE}"),
-              "in words"),
+              "as text"),
     "bzip2": (lambda at: nrrd(at / "a.nrrd", bz2.compress(RAW), "encoding: bzip2\n\n"), "bzip2, which ITK does not"),
     "garbage behind": (lambda at: nrrd(at / "a.nrrd", gzip.compress(RAW) + b"more" * 9, "encoding: gz\n\n"), "damaged"),
     "no encoding": (lambda at: nrrd(at / "a.nrrd", RAW, "\n"), "no way of packing"),

@@ -163,7 +163,7 @@ def test_a_qform_that_itk_would_replace_by_another(tmp_path, numbers, words):
         read_volume(nifti(tmp_path / "a.nii", change=qform(*numbers)))
 
 
-def test_sform_and_qform_that_disagree_are_told_whichever_was_taken(tmp_path):
+def test_sform_and_qform_that_disagree_are_reported_whichever_was_taken(tmp_path):
     half = np.sqrt(0.5)
     agreeing = nifti(tmp_path / "a.nii", sform=[[0, -2, 0, 10], [1, 0, 0, 20], [0, 0, 3, 30]],
                      change=qform(0, 0, half, 10, 20, 30, sform_code=1))

@@ -222,7 +222,7 @@ def test_memory_that_runs_out_later_keeps_what_is_done():
     assert network.seen == [3, 3, 1, 1, 1, 1]
 
 
-def test_in_the_end_the_processor_goes_on():
+def test_in_the_end_the_cpu_goes_on():
     network = Failing(no_memory(), no_memory(), no_memory())
     predictor, events = run_failing(network, 4)
     assert network.seen[:4] == [4, 2, 1, 1]
@@ -233,7 +233,7 @@ def test_in_the_end_the_processor_goes_on():
                      "continuing on the CPU."]
 
 
-def test_the_processor_is_the_last_resort():
+def test_the_cpu_is_the_last_resort():
     network = Failing(*[no_memory() for _ in range(9)])
     with pytest.raises(ResourceError, match="ran out on the GPU and then on the CPU"):
         run_failing(network, 4)

@@ -16,7 +16,7 @@ CPU = DeviceChoice(torch.device("cpu"), False, "test")
 PATCH = (4, 8, 6)
 
 
-class Told(nn.Module):
+class Recorder(nn.Module):
     """Three classes whose scores depend on the intensity and on the place inside the patch."""
 
     def __init__(self):
@@ -31,7 +31,7 @@ class Told(nn.Module):
 
 
 def predict(image, network=None, slices=None, **options):
-    predictor = VolumePredictor(network or Told(), CPU, patch=PATCH, **options)
+    predictor = VolumePredictor(network or Recorder(), CPU, patch=PATCH, **options)
     parts, logits = [], []
     for part, features in predictor(image, slices=slices):
         parts += part
@@ -55,7 +55,7 @@ def test_scores_are_the_weighted_mean_over_patches(overlap):
     weights = [gaussian(n) for n in PATCH]
     plane = np.maximum(weights[1][:, None] * weights[2], 1e-3)
     total, norm = np.zeros((3, *image.shape)), np.zeros(image.shape)
-    network = Told()
+    network = Recorder()
     for s in starts_of(11, 4, overlap):
         layer, below = np.zeros((3, 4, 13, 9)), np.zeros((4, 13, 9))
         for r in starts_of(13, 8, overlap):
@@ -77,7 +77,7 @@ def test_it_agrees_with_monai_over_the_whole_volume():
     from monai.inferers import sliding_window_inference
 
     image = some_image((14, 20, 15))
-    whole = sliding_window_inference(torch.from_numpy(image)[None, None], PATCH, 3, lambda p: Told()(p).logits, 0.5,
+    whole = sliding_window_inference(torch.from_numpy(image)[None, None], PATCH, 3, lambda p: Recorder()(p).logits, 0.5,
                                      mode="gaussian")[0]
     _, found = predict(image)
     difference = (found.transpose(0, 1) - whole).abs()
@@ -97,22 +97,22 @@ def test_layers_cover_the_volume():
 def test_only_the_slices_asked_for_and_only_their_layers():
     image = some_image((20, 13, 9))
     _, whole = predict(image)
-    network = Told()
+    network = Recorder()
     parts, some = predict(image, network, [7, 3])
     assert parts == [3, 7]
     assert torch.allclose(some, whole[[3, 7]], atol=1e-5)
-    everything = Told()
+    everything = Recorder()
     predict(image, everything)
     assert len(network.seen) < len(everything.seen) / 2
 
 
 def test_a_volume_smaller_than_a_patch_lies_in_the_middle_of_air():
     image = some_image((2, 5, 4)) + 7
-    network = Told()
+    network = Recorder()
     parts, found = predict(image, network)
     padded = np.full(PATCH, image.min(), np.float32)
     padded[1:3, 1:6, 1:5] = image
-    expected = Told()(torch.from_numpy(padded)[None, None]).logits[0, :, 1:3, 1:6, 1:5]
+    expected = Recorder()(torch.from_numpy(padded)[None, None]).logits[0, :, 1:3, 1:6, 1:5]
     assert parts == [0, 1]
     assert torch.allclose(found.transpose(0, 1), expected, atol=1e-5)
     assert network.seen == [(1, 1, *PATCH)]
@@ -120,7 +120,7 @@ def test_a_volume_smaller_than_a_patch_lies_in_the_middle_of_air():
 
 def test_batches_hold_a_quarter_as_many_patches_as_slices():
     for batch, most in ((1, 1), (8, 2), (20, 5)):
-        network = Told()
+        network = Recorder()
         _, found = predict(some_image(), network, batch=batch)
         assert max(shape[0] for shape in network.seen) == most
         assert torch.allclose(found, predict(some_image())[1], atol=1e-5)
@@ -138,7 +138,7 @@ def test_flips_average_probabilities():
 
 def test_slices_come_out_as_soon_as_they_are_done():
     """Of a deep volume only the scores of a patch's depth are in memory."""
-    network, left = Told(), []
+    network, left = Recorder(), []
     for part, _ in VolumePredictor(network, CPU, patch=PATCH)(some_image((60, 8, 6))):
         assert len(part) <= 4
         left.append(2 * len(network.seen) + 2 - part[-1])  # slices that layers have reached and did not come out yet
@@ -150,12 +150,12 @@ class Short(nn.Module):
 
     def __init__(self, always=False):
         super().__init__()
-        self.always, self.told = always, Told()
+        self.always, self.reported = always, Recorder()
 
     def forward(self, patches):
         if self.always or len(patches) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return self.told(patches)
+        return self.reported(patches)
 
 
 def test_memory_that_runs_out_means_fewer_patches_then_words(monkeypatch):

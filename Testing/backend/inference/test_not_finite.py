@@ -171,7 +171,7 @@ def test_of_a_folder_of_scans_each_is_reported(scan, tmp_path):
     assert not list((tmp_path / "out").glob("*.nrrd"))
 
 
-def test_a_training_whose_validation_gives_no_numbers_ends_in_words(tmp_path, monkeypatch):
+def test_a_training_whose_validation_gives_no_numbers_ends_as_a_message(tmp_path, monkeypatch):
     write_phantoms(tmp_path / "scans", ("anna", "bert"))
     honest = loop_module.Loop._validate
 
@@ -223,10 +223,10 @@ def test_numbers_beyond_float32_count_as_infinite(model, scan):
 def test_adapting_to_a_scan_with_holes_warns_and_learns(model, scan):
     drawn = np.zeros(scan.voxels.shape, np.uint8)
     drawn[2, 20:40, 20:40] = 3
-    heard = []
+    reported = []
     done = adapt(with_holes(scan), Volume(drawn, scan.affine), AdaptSettings(model=str(model), seconds=1, **RUN),
-                 heard.append)
-    assert sum("32 voxels" in getattr(event, "text", "") for event in heard) == 1
+                 reported.append)
+    assert sum("32 voxels" in getattr(event, "text", "") for event in reported) == 1
     assert all(bool(torch.isfinite(value).all()) for value in done.network.state_dict().values())
 
 

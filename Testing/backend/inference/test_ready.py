@@ -28,11 +28,11 @@ def hounsfield() -> np.ndarray:
 ], ids=["CT", "thin slices", "thick slices", "tiny", "nothing in it", "four pixels"])
 def test_a_scan_unlike_the_models_is_warned_about_and_segmented(model, scan, cache, voxels, spacing, words):
     volume = Volume(scan.voxels if voxels is None else voxels, np.diag([*spacing, 1]))
-    heard = []
-    made = run(model, volume, cache, heard.append, attention=True, uncertainty=True)
+    reported = []
+    made = run(model, volume, cache, reported.append, attention=True, uncertainty=True)
     assert made.labels.shape == volume.shape
     assert np.isfinite(made.attention.voxels).all()
-    assert [event for event in heard if isinstance(event, Message)] == [
+    assert [event for event in reported if isinstance(event, Message)] == [
         Message(text, "warning") for text in made.warnings]
     assert len(made.warnings) == (words is not None)
     assert words is None or words in made.warnings[0]

@@ -113,11 +113,11 @@ def scans(tmp_path_factory):
 
 
 def test_its_flags_and_presets_are_those_of_the_command(installed):
-    told = run_kaf(installed, "pretrain", "--help").stdout
-    assert "--toy.strength" in told
-    assert "how much brightness counts (default: 3.0)" in told
-    assert "predicts the mean intensity of a slice" in told
-    assert "--bim.clusters" in told
+    reported = run_kaf(installed, "pretrain", "--help").stdout
+    assert "--toy.strength" in reported
+    assert "how much brightness counts (default: 3.0)" in reported
+    assert "predicts the mean intensity of a slice" in reported
+    assert "--bim.clusters" in reported
     presets = run_kaf(installed, "pretrain", "--presets").stdout
     assert "toy_kaf-small" in presets
     assert "kaf-compact" in presets

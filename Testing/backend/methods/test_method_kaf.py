@@ -233,7 +233,7 @@ def test_weights_of_zero_leave_terms_out():
     assert set(outcome.terms) == {"image contrast", "keypoint contrast"}
 
 
-def test_a_network_without_keypoints_is_refused_in_words():
+def test_a_network_without_keypoints_is_refused_as_a_message():
     for change in ({"fusion": "none"}, {"scales": (False,) * 4}):
         with pytest.raises(ValueError, match="needs a network with keypoint fusion"):
             method_class("kaf")(SETTINGS, NETWORK.model_copy(update=change))

@@ -1,4 +1,4 @@
-"""The model card: read anywhere, whole or refused in words; nothing is ever unpickled."""
+"""The model card: read anywhere, whole or refused with a message; nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path, length):
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_damaged_file_is_refused_in_words(path, tmp_path, reader):
+def test_a_damaged_file_is_refused_as_a_message(path, tmp_path, reader):
     blob = path.read_bytes()
     length = int.from_bytes(blob[:8], "little")
     broken = {
@@ -166,19 +166,19 @@ def test_a_missing_word_is_named(path, key):
 WRONG = {
     "of a newer KAF": (lambda card: card.update(mood="good"), "mood"),
     "a name that is a list": (lambda card: card.update(name=["a"]), "name is .'a'., not text"),
-    "a spacing in words": (lambda card: card.update(spacing="small"), "spacing is 'small', not a number"),
+    "a spacing as text": (lambda card: card.update(spacing="small"), "spacing is 'small', not a number"),
     "a network that is no object": (lambda card: card.update(network="kaf"), "network is 'kaf', not an object"),
     "a digest that is a number": (lambda card: card.update(digest=5), "digest is 5, not a SHA-256"),
     "labels that are a number": (lambda card: card.update(labels=5), "labels is 5, not a list"),
     "labels that are words": (lambda card: card.update(labels=["heart"]), "labels.0. is 'heart', not an object"),
     "a label without a colour": (lambda card: card["labels"][0].pop("colour"), "colour"),
     "a colour of two numbers": (lambda card: card["labels"][0].update(colour=[1, 2]), "colour has 2 entries, not 3"),
-    "a value in words": (lambda card: card["labels"][0].update(value="one"), "'one'"),
+    "a value as text": (lambda card: card["labels"][0].update(value="one"), "'one'"),
 }
 
 
 @pytest.mark.parametrize("change", WRONG)
-def test_a_card_of_the_wrong_form_is_refused_in_words(path, change):
+def test_a_card_of_the_wrong_form_is_refused_as_a_message(path, change):
     how, word = WRONG[change]
     change_card(path, how, sign=True)
     for reader in READERS[1:]:

@@ -1,4 +1,4 @@
-"""A signed but absurd card: refused at every door, in words that name the field; and what KAF itself writes passes."""
+"""A signed but absurd card: refused everywhere, with a message that names the field; what KAF writes passes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ ABSURD = {
     "a label of 1e400": (label(value=10 ** 400), "labels[0].value is 1000"),
     "a label of 1.5": (label(value=1.5), "labels[0].value is 1.5"),
     "a label of true": (label(value=True), "labels[0].value is True"),
-    "a label in words": (label(value="1"), "labels[0].value is '1'"),
+    "a label as text": (label(value="1"), "labels[0].value is '1'"),
     "a label of nothing": (label(value=None), "labels[0].value is None"),
     "a label twice": (label(value=3), "labels has the value 3 more than once"),
     "a label that the network lacks": (label(value=200), "labels has the value 200, but the network has 4 classes"),
@@ -88,7 +88,7 @@ ABSURD = {
     "a colour of -1": (label(colour=[0, -1, 0]), "labels[0].colour[1] is -1"),
     "a colour of 0.5": (label(colour=[0.5, 0, 0]), "labels[0].colour[0] is 0.5"),
     "a colour of four": (label(colour=[1, 2, 3, 4]), "labels[0].colour has 4 entries"),
-    "a colour in words": (label(colour="red"), "labels[0].colour is 'red'"),
+    "a colour as text": (label(colour="red"), "labels[0].colour is 'red'"),
     "a long terminology": (label(terminology="~" * 5000), "labels[0].terminology has 5000 characters"),
     "a terminology with controls": (label(terminology="~SCT^1\r\n^Heart"), "labels[0].terminology"),
     "an unknown word of a label": (label(opacity=1), "labels[0] has 'opacity'"),
@@ -171,16 +171,16 @@ ABSURD = {
     "a digest cut off": (lambda card: card.update(digest=card["digest"][:32]), "not a SHA-256"),
     "a seed of -1": (words(seed=-1), "seed is -1"),
     "a seed of 1e100": (words(seed=10 ** 100), "seed is 1000"),
-    "a seed in words": (words(seed="lucky"), "seed is 'lucky'"),
+    "a seed as text": (words(seed="lucky"), "seed is 'lucky'"),
     "modules that are unknown": (words(trained_modules=["brain"]), "trained_modules[0] is 'brain'"),
     "modules that are a word": (words(trained_modules="encoder"), "trained_modules is 'encoder'"),
     "metrics that are a list": (words(metrics=[1]), "metrics is [1]"),
     "a Dice of 9000": (words(metrics={"validation": {"Dice": 9000}}), "metrics.validation.Dice is 9000"),
-    "a Dice in words": (words(metrics={"cross-validation": {"Dice": "perfect"}}), "cross-validation.Dice is 'perfect'"),
+    "a Dice as text": (words(metrics={"cross-validation": {"Dice": "perfect"}}), "cross-validation.Dice is 'perfect'"),
     "a Dice of nothing": (words(metrics={"validation": {"Dice": None}}), "metrics.validation.Dice is None"),
-    "cases in words": (words(metrics={"validation": {"Dice": 0.5, "cases": "all"}}), "validation.cases is 'all'"),
+    "cases as text": (words(metrics={"validation": {"Dice": 0.5, "cases": "all"}}), "validation.cases is 'all'"),
     "a validation that is a number": (words(metrics={"validation": 0.9}), "metrics.validation is 0.9"),
-    "patients in words": (words(metrics={"training_patients": "<b>many</b>"}), "metrics.training_patients is"),
+    "patients as text": (words(metrics={"training_patients": "<b>many</b>"}), "metrics.training_patients is"),
     "metrics a thousand deep": (words(metrics=deep(300)), "is more than 8 levels deep"),
     "metrics of 10,000 entries": (words(metrics={str(i): 0 for i in range(10_000)}), "has more than 5000 entries"),
     "metrics with an escape": (words(metrics={"protocol": "\x1b[2J"}), "metrics.protocol"),
@@ -340,7 +340,7 @@ def test_what_kaf_writes_is_tidied_so_that_it_passes(tmp_path):
 
 
 def test_structures_of_one_name_are_told_apart():
-    """Volumes are told by name: of two of one name the second would hide the first."""
+    """Volumes are known by name: of two of one name the second would hide the first."""
     labels = tuple(Label(value, "ventricle", (1, 2, 3)) for value in (1, 3))
     tidied = tidy_card(replace(CARD, labels=labels))
     assert [label.name for label in tidied.labels] == ["ventricle (1)", "ventricle (3)"]

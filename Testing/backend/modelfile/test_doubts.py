@@ -1,4 +1,4 @@
-"""What is doubtful about a scan and a model is told before a run: without torch, and in the words of the result."""
+"""What is doubtful about a scan and a model is reported before a run: without torch, and in the words of the result."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def test_a_download_enters_with_the_right_digest_only(folder, path, server, tmp_
 
 
 @pytest.mark.parametrize("address", ["ftp://localhost/x.safetensors", "FILE:///x.safetensors", "s3://heart"])
-def test_an_address_of_another_kind_is_told_from_a_path(folder, address):
+def test_an_address_of_another_kind_is_reported_from_a_path(folder, address):
     with pytest.raises(ModelError, match=r"not one that KAF downloads from\. .* https:// or http://") as caught:
         add_model(address, digest="0" * 64)
     assert caught.value.subject == address

@@ -220,7 +220,7 @@ def test_weights_need_a_digest_that_fits(tmp_path):
         load_weights(path)
 
 
-def test_a_tensor_outside_the_data_is_refused_in_words(tmp_path):
+def test_a_tensor_outside_the_data_is_refused_as_a_message(tmp_path):
     path = tmp_path / "a.safetensors"
     save_weights(path, {"a": torch.zeros(4)}, {})
     header, data = taken_apart(path)

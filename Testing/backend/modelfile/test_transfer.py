@@ -38,7 +38,7 @@ def test_every_tensor_is_in_one_list_and_the_coverage_is_the_share_of_parameters
         missing=["encoder.bias"], unexpected=["projector.weight"], coverage=6 / (6 + 3 + 9 + 4))
     assert torch.equal(network.encoder.weight, given["encoder.weight"])
     assert torch.equal(network.head.weight, kept)
-    assert report.text() == "27.3 % of the weights taken over (1 loaded, 2 skipped, 1 missing, 1 unexpected)"
+    assert report.text() == "27.3 % of the weights transferred (1 loaded, 2 skipped, 1 missing, 1 unexpected)"
     assert report.to_dict()["coverage"] == 6 / 22
 
 
@@ -99,7 +99,7 @@ def test_a_model_file_covers_its_own_network_wholly(tmp_path):
     card, tensors = load_tensors(tmp_path / "a.safetensors")
     target = small_network(seed=1)
     report = transfer(target, tensors, "file", card.trained_modules, least=1.0)
-    assert report.text() == f"100.0 % of the weights taken over ({len(tensors)} loaded)"
+    assert report.text() == f"100.0 % of the weights transferred ({len(tensors)} loaded)"
     assert torch.equal(logits_of(target), logits_of(source))
 
 
@@ -110,7 +110,7 @@ def test_too_little_that_fits_is_an_error_with_the_numbers():
         transfer(Toy(), given, "weights.safetensors", least=0.5)
     assert str(caught.value) == (
         "weights.safetensors: fits only 27.3 % of this network (at least 50 % are needed; 27.3 % of the "
-        "weights taken over (1 loaded, 3 missing)). Use the same network settings as the weights, or other "
+        "weights transferred (1 loaded, 3 missing)). Use the same network settings as the weights, or other "
         "weights.")
     with pytest.raises(ModelError, match=r"fits only 0\.0 %"):
         transfer(Toy(), {}, "file", least=0.01)

@@ -113,9 +113,9 @@ def folder(tmp_path_factory):
 
 
 def tuned(folder, tmp_path, **values):
-    heard = []
-    path = finetune(small_run(tmp_path, folder / "scans", validation_cases=("carl",), **values), heard.append)
-    (result,) = [event.values for event in heard if isinstance(event, Result)]
+    reported = []
+    path = finetune(small_run(tmp_path, folder / "scans", validation_cases=("carl",), **values), reported.append)
+    (result,) = [event.values for event in reported if isinstance(event, Result)]
     return path, result["verdict"]
 
 
@@ -134,13 +134,13 @@ def test_a_run_that_learned_little_does_not_pass(folder, tmp_path):
 
 
 def test_without_validation_nobody_knows(folder, tmp_path):
-    heard = []
-    finetune(small_run(tmp_path, folder / "scans", epochs=2), heard.append)
-    assert heard[-1].values["verdict"]["code"] == "untested"
+    reported = []
+    finetune(small_run(tmp_path, folder / "scans", epochs=2), reported.append)
+    assert reported[-1].values["verdict"]["code"] == "untested"
 
 
 def test_a_model_that_found_what_there_is_passes_and_going_on_with_it_must_gain(folder, tmp_path, monkeypatch):
-    """What it finds is told here, not learned: the run itself takes a moment only."""
+    """What it finds is reported here, not learned: the run itself takes a moment only."""
     scores = iter([])
     figures = {"Dice 1": 0.9, "Dice 2": 0.9, "Dice 3": 0.9}
     monkeypatch.setattr("kaf.training.task.validate_cases", lambda *_: {"Dice": next(scores), **figures})

@@ -57,10 +57,10 @@ def test_fine_tuned_weights_carry_licence_and_data_of_their_base(tmp_path):
 @pytest.mark.parametrize("unstated", ["", "unspecified"])
 def test_a_licence_that_nobody_stated_is_said_in_a_sentence(monkeypatch, tmp_path, unstated):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    card, told = replace(CARD, weights_licence=unstated, training_data=unstated), []
-    notice(card, told.append)
-    notice(card, told.append)
-    assert [message.text for message in told] == [
+    card, reported = replace(CARD, weights_licence=unstated, training_data=unstated), []
+    notice(card, reported.append)
+    notice(card, reported.append)
+    assert [message.text for message in reported] == [
         f"No licence is stated for the weights of {card.name}: ask who made them before you pass them on, or anything "
         "made from them. It is not stated what they were trained on. (This is said once.)"]
 
@@ -70,19 +70,19 @@ def test_the_mark_lies_in_its_folder_whatever_a_card_says(monkeypatch, tmp_path,
     """Cards are checked when they are read; this one was not read."""
     folder = tmp_path / "a" / "b" / "state"
     monkeypatch.setattr(user_folders, "state_folder", lambda: folder)
-    told = []
+    reported = []
     for _ in range(2):
-        notice(replace(CARD, digest=digest), told.append)
-    assert len(told) == 1
+        notice(replace(CARD, digest=digest), reported.append)
+    assert len(reported) == 1
     assert [file.parent for file in tmp_path.rglob("*") if file.is_file()] == [folder / "licences"]
 
 
 def test_finetune_says_the_licence_before_it_trains(kaf, tmp_path):
     base = model_file(tmp_path / "base.safetensors", weights_licence=NC)
-    for told in (True, False):
+    for reported in (True, False):
         done = kaf("finetune", "no-such-folder", "--output", "run", "--init-from", base)
         assert done.code == 1
-        assert (f"licensed under {NC}. Trained on: phantoms" in done.err) == told
+        assert (f"licensed under {NC}. Trained on: phantoms" in done.err) == reported
     assert "licensed" not in kaf("finetune", "no-such-folder", "--output", "run").err
 
 
@@ -91,10 +91,10 @@ def test_adapt_says_the_licence_once_and_keeps_it_in_the_card(kaf, tmp_path):
     scan, truth = cardiac_phantom(2, slices=2, size=48, spacing=5)
     write_map("scan.nrrd", scan)
     write_labels("drawn.nrrd", truth, ())
-    for told in (True, False):
+    for reported in (True, False):
         done = kaf("adapt", "scan.nrrd", "drawn.nrrd", "--model", base, "--seconds", "1", "--batch", "1", "--patch",
                    "48", "--save-model", "mine.safetensors", "--overwrite", *HERE)
         assert done.code == 0, done.err
-        assert (f"licensed under {NC}. Trained on: somebody's hearts" in done.err) == told
+        assert (f"licensed under {NC}. Trained on: somebody's hearts" in done.err) == reported
     card = read_card(Path("mine.safetensors"))
     assert (card.weights_licence, card.training_data) == (NC, "somebody's hearts")

@@ -149,7 +149,7 @@ def test_the_model_file_makes_the_same_network_again(tmp_path):
     ({"dimensions": 3, "strides": ((2, 2, 2),) * 3, "kernels": ((3, 3, 3),) * 3}, "the first of them"),
     ({"dimensions": 3, "strides": ((1, 1, 1), (1, 3, 3), (1, 1, 1)), "kernels": ((3, 3, 3),) * 3}, "1 or 2"),
     ({"dimensions": 3, "strides": ((1, 1, 1), (1, 2, 2), (1, 1, 1)), "kernels": ((3, 3, 2),) * 3}, "1 or 3")])
-def test_settings_that_make_no_network_are_told(values, words):
+def test_settings_that_make_no_network_are_reported(values, words):
     with pytest.raises(ValueError, match=words):
         NetworkSettings(**values)
     assert NetworkSettings(dimensions=3).kind == "dynunet"

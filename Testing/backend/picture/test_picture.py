@@ -264,7 +264,7 @@ def test_a_map_of_another_shape_is_refused_by_name():
         overview(scan, labels, LABELS, odd)
 
 
-def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path):
+def test_a_folder_that_is_not_there_is_an_error_as_a_message(tmp_path):
     scan, labels = volume(np.zeros((1, 20, 30), np.int16)), volume(np.zeros((1, 20, 30), np.uint8))
     with pytest.raises(OutputError, match="does not exist"):
         overview(scan, labels, LABELS, path=tmp_path / "missing" / "sheet.png")

@@ -148,7 +148,7 @@ def ended(code: int = 1, err: str = f"kaf: {WELL}\n", out: str = "", **more) -> 
     (ended(err="kaf: scan.nii: is damaged at its end.\n"), "unclear", "no remedy"),
     (ended(err="kaf: scan.nii. Copy or export it again.\n"), "unclear", "no reason"),
     (ended(err=f"kaf: {WELL}\nand more\n"), "unclear", "more than one paragraph"),
-    (ended(err="scan.nii is bad\n"), "unclear", "no error in words"),
+    (ended(err="scan.nii is bad\n"), "unclear", "no error message"),
     (ended(err="kaf: scan.nii: it says (KeyError: 'a'). Copy or export it again.\n"), "unclear", "Python"),
     (ended(err="kaf: scan.nii: is \x1b[31mred all over. Copy or export it again.\n"), "unclear", "control"),
 ])
@@ -187,9 +187,9 @@ def test_tries_that_fail_die_or_hang_are_wrong_and_the_others_are_counted(tmp_pa
     draws = [Try("drawn", "one", lambda here, random: fine(str(random.random())))] * 2
     plays = {"fine": lambda here, random: fine(), "fail": fail, "die": die, "refuse": refuse,
              "hang": lambda here, random: time.sleep(600)}
-    heard: list[str] = []
+    reported: list[str] = []
     rows = play_all("part", [*(Try("group", name, play) for name, play in plays.items()), *draws], tmp_path, 1, 2,
-                    heard.append, limit=3.0)
+                    reported.append, limit=3.0)
     assert [(row.group, dict(row.counts)) for row in rows] == [("group", {"clear": 1, "wrong": 4}),
                                                                ("drawn", {"clear": 2})]
     assert totals(rows)["clear"] == 3
@@ -197,7 +197,7 @@ def test_tries_that_fail_die_or_hang_are_wrong_and_the_others_are_counted(tmp_pa
     assert set(faults) == {"fail", "die", "refuse", "hang"}
     assert "by itself" in faults["fail"]
     assert "hangs" in faults["hang"]
-    assert len(heard) == 4
+    assert len(reported) == 4
     assert list(tmp_path.iterdir()) == [], "folders are left behind"
 
 

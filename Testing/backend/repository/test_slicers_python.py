@@ -112,8 +112,9 @@ def files(tmp_path_factory):
 
 
 def test_the_library_is_listed_filled_and_emptied(files, tmp_path):
-    told = run(LIBRARY, *files, tmp_path, XDG_DATA_HOME=str(tmp_path / "data")).splitlines()
-    assert told == ["refused: its weights do not have the SHA-256 that its card states", "refused: cannot be opened",
+    reported = run(LIBRARY, *files, tmp_path, XDG_DATA_HOME=str(tmp_path / "data")).splitlines()
+    assert reported == ["refused: its weights do not have the SHA-256 that its card states",
+                        "refused: cannot be opened",
                     "['mine', 'tiny-2', 'tiny'] ['text']", "['mine.safetensors', 'tiny.safetensors']"]
     assert (tmp_path / "exported.safetensors").read_bytes() == (
         tmp_path / "data" / "kaf" / "models" / "mine.safetensors").read_bytes()
@@ -147,9 +148,9 @@ print([entry.name for entry in library.list_models() if not entry.bundled])
 def test_another_python_does_the_work_and_its_model_is_kept(files, tmp_path):
     """From a scan to an adapted model in the library, in one process without KAF's packages and one that has them."""
     scan = write_phantoms(tmp_path / "scans", ("p1",)) / "p1.nii.gz"
-    told = run(OUTSIDE, other_python(tmp_path), files[0], scan, tmp_path / "log",
+    reported = run(OUTSIDE, other_python(tmp_path), files[0], scan, tmp_path / "log",
                XDG_DATA_HOME=str(tmp_path / "data"))
-    assert told.splitlines()[-1] == "['adapted', 'mine']"
+    assert reported.splitlines()[-1] == "['adapted', 'mine']"
 
 
 JOBS = """
@@ -172,6 +173,6 @@ print(found.state(), found.error, read_card(found.model).name, found.command.sta
 
 def test_another_python_trains_and_the_run_is_read(tmp_path):
     data = write_phantoms(tmp_path / "scans", ("p1", "p2"))
-    told = run(JOBS, other_python(tmp_path), data, tmp_path / "run", tmp_path / "cache",
+    reported = run(JOBS, other_python(tmp_path), data, tmp_path / "run", tmp_path / "cache",
                XDG_STATE_HOME=str(tmp_path / "state"))
-    assert told.split() == ["finished", "short", "True"]
+    assert reported.split() == ["finished", "short", "True"]

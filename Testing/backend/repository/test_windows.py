@@ -38,7 +38,7 @@ GROUPS = {
         "backend/runs/test_jobs.py": {
             "test_a_number_that_another_process_has_now_is_not_taken_for_the_job": ONLY_LINUX,
             "test_without_locks_a_job_is_known_by_its_number_and_start": ONLY_LINUX,
-            "test_a_failure_is_told_in_words": NO_FILES,
+            "test_a_failure_is_reported": NO_FILES,
             "test_the_learning_rate_is_that_of_the_settings_in_the_folder": NO_FILES},
         "backend/runs/test_jobs_start.py": {
             "test_of_two_starts_before_the_first_child_has_its_lock_the_last_one_counts": "a log keeps the second out"},

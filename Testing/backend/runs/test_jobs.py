@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs_toys import over, pid_of, told, toy_python, until
+from jobs_toys import over, pid_of, reported, toy_python, until
 
 from kaf.runs import start as jobs
 from kaf.runs.job_folder import JobFolder
@@ -34,7 +34,7 @@ def test_a_job_runs_apart_and_says_how_it_goes(begin, tmp_path):
     assert (over(job), job.seconds_left, job.error) == (jobs.FINISHED, None, "")
     rest, end = job.events(place)
     assert rest[-1] == Result({"steps": 3})
-    assert (first + rest, (job.folder / "job" / "events.jsonl").stat().st_size) == (told(job), end)
+    assert (first + rest, (job.folder / "job" / "events.jsonl").stat().st_size) == (reported(job), end)
     assert job.events(end) == ([], end)
     asked = json.loads((job.folder / "job" / "job.json").read_text())
     assert (asked["verb"], asked["values"]["output"]) == ("pretrain", str(job.folder))
@@ -46,13 +46,13 @@ def test_a_stopped_job_keeps_a_checkpoint_and_goes_on(begin, tmp_path):
     job.stop()
     assert job.state() in (jobs.STOPPING, jobs.STOPPED)
     assert over(job) == jobs.STOPPED
-    assert isinstance(told(job)[-1], Error)
+    assert isinstance(reported(job)[-1], Error)
     assert job.error == "", "it is no failure"
     again = job.resume(toy_python(tmp_path))
     assert over(again) == jobs.FINISHED
-    steps = [event.step for event in told(again) if isinstance(event, Metric)]
+    steps = [event.step for event in reported(again) if isinstance(event, Metric)]
     assert steps == [1, 2, 3, 4, 5], "the events of the first attempt are lost, or steps were made twice"
-    assert Message("from step 2") in told(again)
+    assert Message("from step 2") in reported(again)
     with pytest.raises(KafError, match="is finished and cannot be resumed"):
         again.resume()
 
@@ -70,7 +70,7 @@ def test_a_killed_job_is_lost_and_goes_on_from_its_last_checkpoint(begin, tmp_pa
     assert "Resume it: it continues from its last checkpoint." in job.error
     (tmp_path / "go").touch()
     assert over(job.resume(toy_python(tmp_path))) == jobs.FINISHED
-    assert Message("from step 2") in told(job)
+    assert Message("from step 2") in reported(job)
 
 
 @pytest.mark.parametrize(("text", "rate"), [('{"learning_rate": 0.01}', 0.01), ("{}", None), ("[", None),
@@ -86,14 +86,14 @@ def test_the_learning_rate_is_that_of_the_settings_in_the_folder(begin, text, ra
     ("LostCard", "GPU: failed or is no longer available (CUDA error: device lost)"),
     ("LostCard", "Resume on another device"),
     ("FullCard", "GPU: ran out of memory (CUDA error: out of memory)"),
-    ("InputError", "scan.nii: is broken. Mend it."),
+    ("InputError", "scan.nii: is broken. Fix it."),
     ("RuntimeError", "RuntimeError: inside torch"),
 ])
-def test_a_failure_is_told_in_words(begin, what, words):
+def test_a_failure_is_reported(begin, what, words):
     job = begin(at=1, what=what)
     assert over(job) == jobs.FAILED
     assert words in job.error
-    assert words in told(job)[-1].text
+    assert words in reported(job)[-1].text
     assert jobs.Job(job.folder).error == job.error
     assert ("Traceback" in job.log.read_text()) == (what == "RuntimeError")
 
@@ -127,7 +127,7 @@ def test_a_job_outlives_who_started_it_and_is_found_by_another(tmp_path, begin):
     found = jobs.find(tmp_path)
     assert [job.folder.name for job in found] == ["a"]
     until(lambda: found[0].progress() is not None)
-    assert (found[0].state(), told(found[0])[1]) == (jobs.RUNNING, Metric(1, {"loss": 1.0}))
+    assert (found[0].state(), reported(found[0])[1]) == (jobs.RUNNING, Metric(1, {"loss": 1.0}))
     (tmp_path / "go").touch()
     assert over(found[0]) == jobs.FINISHED
 

@@ -57,7 +57,7 @@ def test_a_run_of_the_command_line_is_seen_while_it_runs_and_after(tmp_path):
     (OutputError("run", "no space", "Free some."), jobs.FAILED, "run: no space. Free some."),
     (RuntimeError("inside torch"), jobs.FAILED, "RuntimeError: inside torch"),
 ])
-def test_the_end_of_a_run_of_the_command_line_is_told(tmp_path, error, state, words):
+def test_the_end_of_a_run_of_the_command_line_is_reported(tmp_path, error, state, words):
     job = ended(tmp_path / "run", error, Metric(1, {"loss": 1.0}))
     assert (job.state(), job.error) == (state, words)
 
@@ -163,8 +163,8 @@ def test_a_run_of_the_command_line_goes_on_as_a_job_with_its_events(tmp_path):
     again = jobs.Job(run).resume(toy_python(tmp_path))
     until(lambda: again.state() not in jobs.ALIVE)
     assert again.state() == jobs.FINISHED, again.error
-    told = again.events()[0]
-    assert told[:3] == [Metric(1, {"loss": 1.0}), Message("from step 1"), Metric(2, {"loss": 0.5})]
+    reported = again.events()[0]
+    assert reported[:3] == [Metric(1, {"loss": 1.0}), Message("from step 1"), Metric(2, {"loss": 0.5})]
 
 
 def test_kaf_jobs_lists_the_runs(tmp_path, capsys):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs_toys import HERE, over, told, toy_python, until
+from jobs_toys import HERE, over, reported, toy_python, until
 
 from kaf.runs import start as jobs
 from kaf.runtime import locks
@@ -46,7 +46,8 @@ def test_a_folder_in_use_is_not_started_in(begin, tmp_path):
         begin()
     again = begin(overwrite=True, steps=1)
     assert over(again) == jobs.FINISHED
-    assert [event.step for event in told(again) if isinstance(event, Metric)] == [1], "the old run's events are there"
+    steps = [event.step for event in reported(again) if isinstance(event, Metric)]
+    assert steps == [1], "the old run's events are there"
 
 
 def test_a_job_that_failed_before_it_replaced_a_run_still_replaces_it_when_resumed(begin, tmp_path):
@@ -109,12 +110,12 @@ def test_of_two_starts_before_the_first_child_has_its_lock_the_last_one_counts(t
     (tmp_path / "go").touch()
     until(lambda: second.state() == jobs.FINISHED)
     until(lambda: not (job_process.reap() or job_process._STARTED))  # the other one, too, has ended
-    assert [event.text for event in told(second) if isinstance(event, Message)] == ["from step 0"]
+    assert [event.text for event in reported(second) if isinstance(event, Message)] == ["from step 0"]
     assert second.events()[0][-1] == Result({"steps": 3})
     assert first.state() == jobs.FINISHED  # what is in the folder now
 
 
-def test_what_cannot_start_is_told_at_once(tmp_path):
+def test_what_cannot_start_is_reported_at_once(tmp_path):
     with pytest.raises(WorkerError, match="cannot be started"):
         jobs.start(tmp_path / "nothing", "pretrain", {}, tmp_path / "a")
     with pytest.raises(SettingsError, match="segment: cannot be run as a job"):
@@ -151,7 +152,7 @@ def test_a_disk_that_is_full_from_the_start(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_fills_up_leaves_last_words(tmp_path):
+def test_a_disk_that_fills_up_leaves_last_log_lines(tmp_path):
     python = toy_python(tmp_path, "ulimit -f 8")  # blocks of 512 bytes: as much as child.json has already
     job = jobs.start(python, "pretrain", {"steps": 10 ** 6}, tmp_path / "run")
     assert over(job) == jobs.FAILED

@@ -31,10 +31,10 @@ def test_a_pretraining_is_stopped_and_gone_on_with(tmp_path, monkeypatch):
         job = jobs.find(tmp_path)[0].resume()
         until(lambda: job.state() not in jobs.ALIVE, 240)
         assert (job.state(), job.error) == (jobs.FINISHED, ""), job.log.read_text()
-        told = job.events()[0]
-        assert [event.data for event in told if isinstance(event, Message) and event.code == RESUMED] == [
+        reported = job.events()[0]
+        assert [event.data for event in reported if isinstance(event, Message) and event.code == RESUMED] == [
             {"step": int(kept.stem[-8:])}]
-        assert isinstance(told[-1], Result)
+        assert isinstance(reported[-1], Result)
         assert job.model is not None
         assert read_card(job.model).name == "tiny"
         assert job.progress().done == 1

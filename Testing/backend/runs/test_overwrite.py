@@ -67,13 +67,13 @@ def test_all_that_a_run_writes_is_known_by_name(home, tmp_path):
 
 
 def test_the_new_run_takes_the_place_of_the_old_one(home, run):
-    before, heard = tree(run), []
-    finetune(again(home, run), heard.append)
+    before, reported = tree(run), []
+    finetune(again(home, run), reported.append)
     after = tree(run)
     assert after.keys() == before.keys()
     assert after["model.safetensors"] != before["model.safetensors"]
     assert not [path for path in run.iterdir() if path.name.startswith(EARLIER)]
-    assert any(isinstance(event, Message) and f"{run / EARLIER}" in event.text for event in heard)
+    assert any(isinstance(event, Message) and f"{run / EARLIER}" in event.text for event in reported)
 
 
 def scan_in_the_run(home: Path, run: Path) -> dict:
@@ -186,13 +186,13 @@ def test_a_new_run_that_fails_before_its_first_checkpoint_leaves_the_old_one(hom
         assert (run / "settings.json").read_bytes() != before["settings.json"], "it has not begun yet"
         raise error
 
-    before, heard = tree(run), []
+    before, reported = tree(run), []
     owner, _, name = where.rpartition(".")
     monkeypatch.setattr(getattr(finetuning, owner) if owner else finetuning, name, fail)
     with pytest.raises(type(error)):
-        finetune(again(home, run), heard.append)
+        finetune(again(home, run), reported.append)
     assert tree(run) == before
-    assert heard[-1] == Message(f"{run} contains the earlier run again.", "warning")
+    assert reported[-1] == Message(f"{run} contains the earlier run again.", "warning")
 
 
 def test_a_new_run_that_is_stopped_after_its_first_checkpoint_stays(home, run, monkeypatch):

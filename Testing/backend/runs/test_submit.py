@@ -43,9 +43,9 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
     os.kill(int(task), signal.SIGUSR2)
     assert job.result() == settings.output
     assert (Path(settings.output) / "model.safetensors").is_file()
-    told = [json.loads(line).get("text", "") for line in
-            (Path(settings.output) / "events.jsonl").read_text().splitlines()]
-    assert sum(words.startswith("Resuming from step") for words in told) == 1
+    reported = [json.loads(line).get("text", "") for line in
+                (Path(settings.output) / "events.jsonl").read_text().splitlines()]
+    assert sum(words.startswith("Resuming from step") for words in reported) == 1
 
 
 def test_a_job_that_is_picked_up_again_resumes_only_what_had_begun(tmp_path):
@@ -89,7 +89,7 @@ def test_what_is_asked_of_slurm():
     (["compare", "x", "--output", "y", "--fold", "2"], "did you mean --folds?"),
     (["pretrain", "x", "--output", "y", "--hours", "0"], "hours"),
 ])
-def test_wrong_usage_is_told_before_a_job_is_queued(no_job, capsys, arguments, words):
+def test_wrong_usage_is_reported_before_a_job_is_queued(no_job, capsys, arguments, words):
     assert cli.main(["submit", *arguments]) == 2
     said = capsys.readouterr().err
     assert words in said

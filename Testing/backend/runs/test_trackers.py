@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def mlflow(monkeypatch):
-    """A module of MLflow's name that remembers what it is told."""
+    """A module of MLflow's name that remembers what it is given."""
     said, module = [], ModuleType("mlflow")
     module.__spec__ = importlib.machinery.ModuleSpec("mlflow", None)
 
@@ -65,18 +65,18 @@ def scalars_of(folder):
 
 def test_tensorboard_has_the_scalars_and_pictures_of_the_events(tmp_path):
     pytest.importorskip("tensorboard")
-    heard = []
-    with tracked("tensorboard", tmp_path, {"seed": 4}, heard.append) as send:
+    reported = []
+    with tracked("tensorboard", tmp_path, {"seed": 4}, reported.append) as send:
         for step in (1, 2):
             send(Metric(step, {"loss": 0.5 * step, "learning rate": 0.1}))
         send(Progress("training", 2, 3))
         send(a_picture(tmp_path))
-    assert [type(event) for event in heard] == [Metric, Metric, Progress, Picture], "the watcher hears all of it"
+    assert [type(event) for event in reported] == [Metric, Metric, Progress, Picture], "the watcher hears all of it"
     scalars, images = scalars_of(tmp_path)
     assert scalars["loss"] == {1: 0.5, 2: 1.0}
     assert len(scalars) == 2
     assert images == ["views"]
-    with tracked("tensorboard", tmp_path, {}, heard.append) as send:  # goes on after its checkpoint at step 1
+    with tracked("tensorboard", tmp_path, {}, reported.append) as send:  # goes on after its checkpoint at step 1
         send(Metric(2, {"loss": 7.0}))
     assert scalars_of(tmp_path)[0]["loss"] == {1: 0.5, 2: 7.0}
 
@@ -85,13 +85,13 @@ def test_tensorboard_has_the_scalars_and_pictures_of_the_events(tmp_path):
 def test_a_run_is_in_tensorboard(folder, verb, monkeypatch):
     pytest.importorskip("tensorboard")
     monkeypatch.setattr(loop, "_REPORT_EVERY", 1)
-    heard, given = [], {"log": "tensorboard", "steps": 2, "epochs": None}
+    reported, given = [], {"log": "tensorboard", "steps": 2, "epochs": None}
     if verb == "finetune":
-        finetune(small_run(folder, folder / "scans", verb, few_shot=1, **given), heard.append)
+        finetune(small_run(folder, folder / "scans", verb, few_shot=1, **given), reported.append)
     else:
-        pretrain(small_pretraining(folder, folder / "scans", verb, method="mae", **given), heard.append)
+        pretrain(small_pretraining(folder, folder / "scans", verb, method="mae", **given), reported.append)
     scalars, _ = scalars_of(folder / verb)
-    expected = {event.step: event.values["loss"] for event in heard if isinstance(event, Metric)}
+    expected = {event.step: event.values["loss"] for event in reported if isinstance(event, Metric)}
     assert len(expected) == 2
     assert scalars["loss"] == pytest.approx(expected, rel=1e-5)
     assert TRAINING.strangers(folder / verb) == RUN.strangers(folder / verb) == []
@@ -116,7 +116,7 @@ def test_mlflow_has_them_and_a_run_that_goes_on_is_the_same_run(tmp_path, mlflow
 
 @pytest.mark.parametrize(("error", "ending"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED"),
                                                (Cancelled, "KILLED")])
-def test_mlflow_is_told_how_a_run_ended(tmp_path, mlflow, error, ending):
+def test_mlflow_is_reported_how_a_run_ended(tmp_path, mlflow, error, ending):
     def run():
         with tracked("mlflow", tmp_path, {}, lambda event: None) as send:
             send(Metric(1, {"loss": 1.0}))
@@ -132,14 +132,14 @@ def test_a_tracker_that_fails_is_left_out_with_one_warning(tmp_path, mlflow, mon
         raise ConnectionError("no server at\nlocalhost")
 
     monkeypatch.setattr(sys.modules["mlflow"], "start_run", refuse)
-    heard = []
-    with tracked("mlflow", tmp_path, {}, heard.append) as send:
+    reported = []
+    with tracked("mlflow", tmp_path, {}, reported.append) as send:
         for step in range(3):
             send(Metric(step, {"loss": 1.0}))
-    (warning,) = [event for event in heard if isinstance(event, Message)]
+    (warning,) = [event for event in reported if isinstance(event, Message)]
     assert warning.level == "warning"
     assert warning.text == "The run goes on without mlflow, which failed (ConnectionError: no server at localhost)."
-    assert len(heard) == 4
+    assert len(reported) == 4
 
 
 def test_without_events_nothing_is_made(tmp_path, mlflow):

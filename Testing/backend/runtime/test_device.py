@@ -1,4 +1,4 @@
-"""Where a network runs: as asked or in words why not; bf16 only where it is native."""
+"""Where a network runs: as asked, or why not; bf16 only where it is native."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_gpu_beyond_the_last_is_not_there(monkeypatch):
         choose_device(RunSettings(device="cuda:2"))
 
 
-def test_auto_takes_a_gpu_then_apples_then_the_processor(monkeypatch):
+def test_auto_takes_a_gpu_then_apples_then_the_cpu(monkeypatch):
     place = choose_device(RunSettings(precision="fp32"))
     assert (place.device, place.bf16, place.reason) == (torch.device("cpu"), False, "cpu (no GPU was found)")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)

@@ -44,14 +44,14 @@ def test_all_gpus_are_listed_and_auto_takes_the_first(two_gpus):
     found = find_devices(RunSettings())
     assert [(d.name, d.description, d.memory_gb, d.bf16) for d in found.found] == [
         ("cuda:0", "Card 0", 8.0, False), ("cuda:1", "Card 1", 16.0, True),
-        ("cpu", "processor with 3 physical cores", None, False)]
+        ("cpu", "CPU with 3 physical cores", None, False)]
     assert (found.auto, found.lacking) == ("cuda (a GPU is there)", "")
     assert "auto takes cuda (a GPU is there)" in found.text()
     assert "Card 1, 16.0 GB, bf16" in found.text()
 
 
 @pytest.mark.parametrize(("built", "words"), [
-    ({}, "is built for processors only"), ({"cuda": "12.8"}, r"NVIDIA GPUs \(CUDA 12\.8\) but finds none"),
+    ({}, "is built for CPUs only"), ({"cuda": "12.8"}, r"NVIDIA GPUs \(CUDA 12\.8\) but finds none"),
     ({"hip": "6.2"}, r"AMD GPUs \(ROCm 6\.2\) but finds none"), ({"mps": True}, "Apple's GPUs but finds none"),
 ])
 def test_why_there_is_no_gpu(monkeypatch, built, words):
@@ -71,13 +71,13 @@ def test_an_apple_gpu_is_found(monkeypatch):
     assert (found.auto, found.lacking) == ("mps (an Apple GPU is there)", "")
 
 
-def test_the_command_says_it_in_words_and_as_json(capsys, monkeypatch, tmp_path):
+def test_the_command_says_it_as_a_message_and_as_json(capsys, monkeypatch, tmp_path):
     kaf = command_line(capsys, monkeypatch, tmp_path / "here")
     done = kaf("devices")
     assert (done.code, done.err) == (0, "")
-    assert "cpu      processor with 3 physical cores, fp32\nauto takes cpu (no GPU was found)\n" in done.out
+    assert "cpu      CPU with 3 physical cores, fp32\nauto takes cpu (no GPU was found)\n" in done.out
     values = from_json(kaf("devices", "--events").out.splitlines()[-1]).values
-    assert values["found"] == [{"name": "cpu", "description": "processor with 3 physical cores", "bf16": False,
+    assert values["found"] == [{"name": "cpu", "description": "CPU with 3 physical cores", "bf16": False,
                                 "memory_gb": None}]
     assert values["auto"] == "cpu (no GPU was found)"
-    assert "processors only" in values["lacking"]
+    assert "CPUs only" in values["lacking"]

@@ -154,7 +154,7 @@ def no_proxy(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_it_ends_in_words_and_leaves_nothing(tmp_path, kind):
+def test_it_ends_as_a_message_and_leaves_nothing(tmp_path, kind):
     answer, limits, words = HOSTILE[kind]
     with server(answer) as address:
         with pytest.raises(ModelError, match=words) as caught:

@@ -87,7 +87,7 @@ def test_codes_are_written_only_where_there_are_any():
     assert json.loads(to_json(Message("a"))) == {"event": "message", "text": "a", "level": "info"}
 
 
-def test_each_code_is_told_once_and_explained():
+def test_each_code_is_reported_once_and_explained():
     names = [name for name in vars(message_codes) if name.isupper()]
     assert len({getattr(message_codes, name) for name in names}) == len(names) >= 9
     source = Path(message_codes.__file__).read_text(encoding="utf-8")
@@ -112,36 +112,36 @@ def clock(monkeypatch):
 
 
 def test_a_ticker_tells_the_time_left(clock):
-    heard = []
-    ticker = Ticker(heard.append, "slices", 10)
+    reported = []
+    ticker = Ticker(reported.append, "slices", 10)
     for done in range(1, 11):
         clock.now += 2.0
         ticker.update(done)
-    assert heard == [Progress("slices", 0, 10, None)] + [
+    assert reported == [Progress("slices", 0, 10, None)] + [
         Progress("slices", done, 10, pytest.approx(2.0 * (10 - done))) for done in range(1, 11)]
     assert ticker.done == 10
 
 
 def test_a_ticker_speaks_ten_times_a_second_at_most_and_at_both_ends(clock):
-    heard = []
-    ticker = Ticker(heard.append, "slices", 1000)
+    reported = []
+    ticker = Ticker(reported.append, "slices", 1000)
     for done in range(1, 1001):
         clock.now += 0.0015625  # 64 steps are a tenth of a second; the sum is exact
         ticker.update(done)
-    assert [event.done for event in heard] == [0, *range(64, 1000, 64), 1000]
-    assert heard[-1].seconds_left == 0.0
-    heard.clear()
-    slow = Ticker(heard.append, "slices", 10, every=5.0)
+    assert [event.done for event in reported] == [0, *range(64, 1000, 64), 1000]
+    assert reported[-1].seconds_left == 0.0
+    reported.clear()
+    slow = Ticker(reported.append, "slices", 10, every=5.0)
     for done in range(1, 10):
         clock.now += 1.0
         slow.update(done)
-    assert [event.done for event in heard] == [0, 5]
+    assert [event.done for event in reported] == [0, 5]
 
 
 def test_a_ticker_of_nothing_is_done_at_once(clock):
-    heard = []
-    Ticker(heard.append, "slices", 0)
-    assert heard == [Progress("slices", 0, 0, None)]
+    reported = []
+    Ticker(reported.append, "slices", 0)
+    assert reported == [Progress("slices", 0, 0, None)]
 
 
 KINDS = [errors.KafError, *errors.KafError.__subclasses__()]

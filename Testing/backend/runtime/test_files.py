@@ -1,4 +1,4 @@
-"""A file is whole or absent, and refusals are in words."""
+"""A file is whole or absent, and refusals say why."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_missing_folder_and_folder_as_file(tmp_path):
         (errno.EIO, "cannot be written"),
     ],
 )
-def test_disk_refuses_in_words(tmp_path, number, words):
+def test_disk_refuses_as_a_message(tmp_path, number, words):
     with pytest.raises(OutputError, match=words) as caught:
         write_and_fail(tmp_path / "a.txt", OSError(number, os.strerror(number)))
     assert caught.value.subject == str(tmp_path / "a.txt")
@@ -219,7 +219,7 @@ def test_a_short_lock_by_somebody_else_is_waited_for(tmp_path, monkeypatch):
     assert names(tmp_path) == ["entry"]
 
 
-def test_a_lock_that_stays_is_told_after_two_seconds(tmp_path, monkeypatch):
+def test_a_lock_that_stays_is_reported_after_two_seconds(tmp_path, monkeypatch):
     atomic_write(tmp_path / "a.txt", "old")
     scanner = Scanner(monkeypatch, 60.0)
     with pytest.raises(OutputError, match="you may not write there"):
@@ -228,7 +228,7 @@ def test_a_lock_that_stays_is_told_after_two_seconds(tmp_path, monkeypatch):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
-def test_what_will_not_change_is_told_at_once(tmp_path, monkeypatch):
+def test_what_will_not_change_is_reported_at_once(tmp_path, monkeypatch):
     """A folder that holds something is somebody's, and a disk that is full stays so."""
     finished, taken = folder_of(tmp_path / ".tmp-1", "new"), folder_of(tmp_path / "entry", "theirs")
     scanner = Scanner(monkeypatch, 0.0)

@@ -1,4 +1,4 @@
-"""Free memory is told on every system, with psutil and without it."""
+"""Free memory is reported on every system, with psutil and without it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def without_psutil(monkeypatch):
 
 
 def test_psutil_tells_it_on_every_system(monkeypatch):
-    told = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=3 * GIGABYTE))
-    monkeypatch.setitem(sys.modules, "psutil", told)
+    reported = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=3 * GIGABYTE))
+    monkeypatch.setitem(sys.modules, "psutil", reported)
     for system in ("linux", "darwin", "win32"):
         monkeypatch.setattr(sys, "platform", system)
         assert memory.free_memory() == 3 * GIGABYTE

@@ -20,7 +20,7 @@ from kaf.runtime.events import from_json
 from kaf.runtime.out_of_memory import is_about_a_gpu, is_gpu_failure, is_out_of_memory
 from kaf.training.loop import Loop
 from kaf.training.schedule import Schedule
-from kaf.worker.process import in_words
+from kaf.worker.process import as_kaf_error
 
 CPU = DeviceChoice(torch.device("cpu"), False, "cpu (as asked)")
 
@@ -83,7 +83,7 @@ def test_other_errors_are_not_taken_for_it(error):
     assert not is_out_of_memory(error)
 
 
-def test_a_gpus_memory_is_told_from_the_computers():
+def test_a_gpus_memory_is_reported_from_the_computers():
     assert all(map(is_about_a_gpu, ON_A_GPU))
     assert not any(map(is_about_a_gpu, ON_THE_COMPUTER))
     assert not is_about_a_gpu(RuntimeError("hippocampus: out of memory"))
@@ -104,9 +104,9 @@ def full(request):
 
 
 def test_the_worker_tells_it(full):
-    told = in_words(full, "segment")
-    assert type(told) is ResourceError
-    assert "ran out of memory" in told.reason
+    reported = as_kaf_error(full, "segment")
+    assert type(reported) is ResourceError
+    assert "ran out of memory" in reported.reason
 
 
 def test_the_command_line_and_with_it_every_job_tells_it(full, monkeypatch, capsys):
@@ -153,11 +153,11 @@ def test_training_takes_the_batch_in_parts(full):
 @pytest.mark.parametrize("words", [
     "CUDA error: device-side assert triggered", "HIP error: invalid device function",
     "CUDA error: an illegal memory access was encountered", "MPS backend failed to encode the command buffer"])
-def test_a_gpu_that_stopped_working_is_told_from_one_that_is_full(words):
+def test_a_gpu_that_stopped_working_is_reported_from_one_that_is_full(words):
     """By the worker and by the command line alike."""
     error = RuntimeError(words)
     assert is_gpu_failure(error)
     assert type(lost_device(error)) is ResourceError
-    assert type(in_words(error, "segment")) is WorkerError
+    assert type(as_kaf_error(error, "segment")) is WorkerError
     assert not is_gpu_failure(ValueError(words))
     assert not is_gpu_failure(RuntimeError("CUDA error: out of memory"))

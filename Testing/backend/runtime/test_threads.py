@@ -130,7 +130,7 @@ def test_a_client_with_one_thread_is_obeyed_by_torch_in_the_worker(make, model, 
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2 if hasattr(os, "sched_getaffinity") else os.cpu_count() < 2,
-                    reason="there is only one processor")
+                    reason="there is only one CPU")
 def test_a_client_that_says_nothing_leaves_it_to_the_request(make, model, scan, monkeypatch):
     for name in WORDS:
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""Settings: strict about names, with suggestions; frozen; every wrong file in words."""
+"""Settings: strict about names, with suggestions; frozen; every wrong file as a message."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KINDS = sorted({kind for module in MODULES for kind in vars(importlib.import_mod
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_setting_says_what_it_is_in_words_of_its_user(kind):
+def test_every_setting_says_what_it_is_as_a_message_of_its_user(kind):
     for name, item in kind.model_fields.items():
         words = item.description or ""
         assert len(words) > 5, f"{name} is not described"
@@ -140,7 +140,7 @@ def test_every_verb_knows_its_command():
     (b'{"name": "\xff\xfe"}', "is not valid JSON"), (b"[1, 2]", "is not a JSON object"),
     (b"3", "is not a JSON object"), (b"null", "is not a JSON object"),
 ])
-def test_a_file_that_is_no_settings_is_refused_in_words(tmp_path, content, words):
+def test_a_file_that_is_no_settings_is_refused_as_a_message(tmp_path, content, words):
     path = tmp_path / "my.json"
     path.write_bytes(content)
     with pytest.raises(SettingsError, match=words) as caught:

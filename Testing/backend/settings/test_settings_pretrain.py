@@ -1,4 +1,4 @@
-"""Settings of pretraining: the grammar of methods, presets below what is given, every wrong name in words."""
+"""Settings of pretraining: the grammar of methods, presets below what is given, every wrong name as a message."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_methods_are_joined_by_plus_and_weighed(text, weights):
     ({"kaf": None}, "must be a positive number"), ('{"kaf": 1', "is not valid JSON"), ({}, "names no method"),
     ("{}", "names no method"),
 ])
-def test_a_wrong_method_is_said_in_words(method, words):
+def test_a_wrong_method_is_reported(method, words):
     with pytest.raises(SettingsError, match=r"^settings: method: ") as caught:
         settings(method=method)
     assert words in str(caught.value)
@@ -208,9 +208,9 @@ def test_settings_that_version_0_1_0_saved_still_open():
 
 
 def test_the_methods_are_listed_with_what_they_learn():
-    heard = []
-    pretrain(["--methods"], SimpleNamespace(result=lambda values, text: heard.append((values, text))))
-    values, text = heard[0]
+    reported = []
+    pretrain(["--methods"], SimpleNamespace(result=lambda values, text: reported.append((values, text))))
+    values, text = reported[0]
     assert list(values["methods"]) == list(method_names())
     assert values["methods"]["bim"] == {
         "title": "BIM", "trains": ["encoder", "decoder"],

@@ -136,13 +136,13 @@ def test_a_damaged_newest_one_is_reported_and_the_one_before_is_taken(tmp_path, 
     saved(tmp_path, [10, 20])
     spoil, words = DAMAGE[kind]
     spoil(tmp_path / files(20)[0])
-    heard = []
+    reported = []
     others, another = made(seed=1)
-    state = load_checkpoint(tmp_path, others, another, heard.append)
+    state = load_checkpoint(tmp_path, others, another, reported.append)
     assert state["step"] == 10
-    assert [(type(event), event.level) for event in heard] == [(Message, "warning")]
-    assert heard[0].text.startswith("checkpoint-00000020.safetensors is damaged (")
-    assert words in heard[0].text
+    assert [(type(event), event.level) for event in reported] == [(Message, "warning")]
+    assert reported[0].text.startswith("checkpoint-00000020.safetensors is damaged (")
+    assert words in reported[0].text
     assert torch.equal(others["network"][0].weight, made()[0]["network"][0].weight)
 
 
@@ -162,11 +162,11 @@ def test_when_all_are_damaged_nothing_starts_anew_unasked(tmp_path):
     saved(tmp_path, [10, 20])
     for name in names(tmp_path):
         flip(tmp_path / name)
-    heard = []
+    reported = []
     with pytest.raises(ModelError, match=r"all 2 checkpoints are damaged.*--overwrite") as caught:
-        load_checkpoint(tmp_path, *made(), heard.append)
+        load_checkpoint(tmp_path, *made(), reported.append)
     assert caught.value.subject == str(tmp_path)
-    assert [event.text[:37] for event in heard] == [f"{name} is da" for name in reversed(files(10, 20))]
+    assert [event.text[:37] for event in reported] == [f"{name} is da" for name in reversed(files(10, 20))]
     assert names(tmp_path) == files(10, 20)
 
 
@@ -194,14 +194,14 @@ def test_what_a_killed_save_leaves_is_not_taken_and_is_removed_by_the_next(tmp_p
     half = tmp_path / f".1a2b3c4d-{files(20)[0]}"
     half.write_bytes((tmp_path / files(10)[0]).read_bytes()[:1000])
     (tmp_path / "notes.txt").write_text("mine")
-    heard = []
-    assert load_checkpoint(tmp_path, modules, optimiser, heard.append)["step"] == 10
-    assert heard == []
+    reported = []
+    assert load_checkpoint(tmp_path, modules, optimiser, reported.append)["step"] == 10
+    assert reported == []
     save_checkpoint(tmp_path, 20, modules, optimiser, STATE)
     assert names(tmp_path) == [*files(10, 20), "notes.txt"]
 
 
-def test_a_checkpoint_of_another_network_or_optimiser_is_refused_in_words(tmp_path):
+def test_a_checkpoint_of_another_network_or_optimiser_is_refused_as_a_message(tmp_path):
     saved(tmp_path, [10])
     same = "Resume with the settings that the run was started with"
     with pytest.raises(ModelError, match=f"its network is not the one of this run's settings. {same}"):

@@ -88,8 +88,8 @@ def test_a_run_is_the_plain_training_written_out(tmp_path, optimiser):
     schedule = Schedule(0.05, 0.1, 2.2, 0.6, optimiser, steps=20)
     network, average, norms = plain_training(schedule)
     assert min(norms) < schedule.clip < max(norms), "some gradients are clipped and some are not"
-    heard = []
-    loop = Loop(Task(), schedule, CPU, tmp_path, on_event=heard.append)
+    reported = []
+    loop = Loop(Task(), schedule, CPU, tmp_path, on_event=reported.append)
     result = loop.run()
     for name, value in loop.network.state_dict().items():
         torch.testing.assert_close(value, network.state_dict()[name], rtol=1e-4, atol=1e-6)
@@ -98,7 +98,7 @@ def test_a_run_is_the_plain_training_written_out(tmp_path, optimiser):
             torch.testing.assert_close(value.double(), average[name], rtol=1e-4, atol=1e-6)
     assert loop.state.step == 20
     assert loop.task.seen == list(range(20))
-    metrics = {event.step: event.values for event in heard if isinstance(event, Metric)}
+    metrics = {event.step: event.values for event in reported if isinstance(event, Metric)}
     assert sorted(metrics) == [10, 20]
     assert metrics[10]["gradient norm"] == pytest.approx(norms[9], rel=1e-4)
     assert metrics[10]["learning rate"] == learning_rate_at(9 / 20, 0.05)
@@ -136,11 +136,11 @@ def test_the_budget_is_steps_or_seconds_whichever_ends_first(tmp_path, clock, bu
 
 def test_validations_and_checkpoints_come_at_their_times(tmp_path, clock):
     """A step takes 1 s, a validation 0.25 s of the budget."""
-    task, heard = Task(scores=[0.1, 0.3, 0.2, 0.4, 0.5], clock=clock), []
+    task, reported = Task(scores=[0.1, 0.3, 0.2, 0.4, 0.5], clock=clock), []
     schedule = Schedule(0.05, 0, 1, 0.9, seconds=15.0, validate_every=4.0, checkpoint_every=5.0)
-    loop = Loop(task, schedule, CPU, tmp_path, on_event=heard.append)
+    loop = Loop(task, schedule, CPU, tmp_path, on_event=reported.append)
     loop.run()
-    assert [(event.step, event.values["validation Dice"]) for event in heard
+    assert [(event.step, event.values["validation Dice"]) for event in reported
             if isinstance(event, Metric) and "validation Dice" in event.values] == [
                 (4, 0.1), (8, 0.3), (12, 0.2), (15, 0.4)]
     assert loop.state.validations == [{"step": 4, "Dice": 0.1}, {"step": 8, "Dice": 0.3},
@@ -151,23 +151,23 @@ def test_validations_and_checkpoints_come_at_their_times(tmp_path, clock):
 
 
 def test_progress_tells_the_time_left(tmp_path, clock):
-    heard = []
-    Loop(Task(clock=clock), Schedule(0.05, 0, 1, 0.9, steps=40), CPU, tmp_path, on_event=heard.append).run()
-    assert [event for event in heard if isinstance(event, Progress)] == [
+    reported = []
+    Loop(Task(clock=clock), Schedule(0.05, 0, 1, 0.9, steps=40), CPU, tmp_path, on_event=reported.append).run()
+    assert [event for event in reported if isinstance(event, Progress)] == [
         Progress("training", done / 40, 1.0, pytest.approx(40.0 - done), TRAINING) for done in (10, 20, 30, 40)]
-    assert heard[0].values["seconds per step"] == 1.0
-    assert heard[0].values["share waiting for data"] == 0.0
+    assert reported[0].values["seconds per step"] == 1.0
+    assert reported[0].values["share waiting for data"] == 0.0
 
 
 def test_no_gain_for_some_validations_ends_the_run(tmp_path, clock):
-    task, heard = Task(scores=[0.5, 0.6, 0.6, 0.3, 0.9], clock=clock), []
+    task, reported = Task(scores=[0.5, 0.6, 0.6, 0.3, 0.9], clock=clock), []
     schedule = Schedule(0.05, 0, 1, 0.9, steps=500, patience=2, validate_every=3.0)
-    loop = Loop(task, schedule, CPU, tmp_path, on_event=heard.append)
+    loop = Loop(task, schedule, CPU, tmp_path, on_event=reported.append)
     loop.run()
     assert loop.state.step == 12
     assert task.validated == 4
     assert loop.state.best == 0.6
-    assert [event.text for event in heard if isinstance(event, Message)] == [
+    assert [event.text for event in reported if isinstance(event, Message)] == [
         "Early stopping: no gain in 2 validations."]
     assert (tmp_path / "checkpoint-00000012.safetensors").is_file()
 
@@ -251,14 +251,14 @@ def test_when_memory_runs_out_the_batch_is_taken_in_parts_with_the_same_gradient
             return super().loss(batch, average, progress)
 
     schedule = Schedule(0.05, 0.1, 0.5, 0.9, steps=6)
-    heard = []
-    tight = Loop(Tight(3), schedule, CPU, None, on_event=heard.append)
+    reported = []
+    tight = Loop(Tight(3), schedule, CPU, None, on_event=reported.append)
     tight.run()
     whole = Loop(Tight(6), schedule, CPU, None)
     whole.run()
     for a, b in zip(tight.network.parameters(), whole.network.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
-    words = [event.text for event in heard if isinstance(event, Message)]
+    words = [event.text for event in reported if isinstance(event, Message)]
     assert words == ["Out of memory: each batch is now processed in 2 parts, whose gradients are accumulated, so that "
                      "the batch size stays the same."]
     with pytest.raises(ResourceError, match=r"ran out of memory .*the batch cannot be split into more than 2 parts"):

@@ -202,11 +202,11 @@ def test_keypoints_count_where_their_own_slice_is_seen():
 
 
 def test_a_run_with_unlabelled_scans_trains_and_says_so(folder):
-    heard = []
+    reported = []
     settings = small_run(folder, folder / "scans", "mixed", cases=("anna",), unlabelled=str(folder / "scans"),
                          unlabelled_after=0.5, epochs=3)
-    path = finetune(settings, heard.append)
-    assert "Training also uses 2 unlabelled scans." in [event.text for event in heard if isinstance(event, Message)]
+    path = finetune(settings, reported.append)
+    assert "Training also uses 2 unlabelled scans." in [event.text for event in reported if isinstance(event, Message)]
     plain = finetune(small_run(folder, folder / "scans", "plain", cases=("anna",), epochs=3))
     assert read_card(path).digest != read_card(plain).digest
     assert read_card(path).recipe["unlabelled"] == "scans", "no private path travels"
@@ -222,6 +222,6 @@ def test_patients_with_labels_or_left_out_are_no_unlabelled_scans(folder):
 
 
 def test_who_is_left_out_does_not_train(folder):
-    heard = []
-    finetune(small_run(folder, folder / "scans", "less", leave_out=("carl",), epochs=0.5), heard.append)
-    assert any(isinstance(e, Message) and e.text.startswith("2 patients for training") for e in heard)
+    reported = []
+    finetune(small_run(folder, folder / "scans", "less", leave_out=("carl",), epochs=0.5), reported.append)
+    assert any(isinstance(e, Message) and e.text.startswith("2 patients for training") for e in reported)

@@ -1,4 +1,4 @@
-"""Figures of embeddings against their definitions, and the alarm in words."""
+"""Figures of embeddings against their definitions, and the alarm as a message."""
 
 from __future__ import annotations
 

@@ -45,18 +45,18 @@ def cases():
 
 
 def run_of(method, cases, steps, bad, value=float("nan"), **network):
-    heard = []
+    reported = []
     views = some_views(cases, "labels" if method == "lrc-labels" else "superpixels")
-    task = WithBadSteps(small_pretrainer(method, **network), CPU, views, 6, None, heard.append)
+    task = WithBadSteps(small_pretrainer(method, **network), CPU, views, 6, None, reported.append)
     task.bad, task.value = tuple(bad), value
-    loop = Loop(task, Schedule(**{**vars(SCHEDULE), "steps": steps}), CPU, None, on_event=heard.append)
+    loop = Loop(task, Schedule(**{**vars(SCHEDULE), "steps": steps}), CPU, None, on_event=reported.append)
     before = {name: tensor.clone() for name, tensor in loop.network.state_dict().items()}
     if len(bad) == steps:
         with pytest.raises(DivergedError, match=r"the loss (was|became) NaN or infinite"):
             loop.run()
     else:
         loop.run()
-    return loop, loop.ema.network, before, [event for event in heard if isinstance(event, Message)]
+    return loop, loop.ema.network, before, [event for event in reported if isinstance(event, Message)]
 
 
 def finite(network):
@@ -119,9 +119,9 @@ def test_fine_tuning_leaves_the_step_out_and_says_so(folder, tmp_path, monkeypat
     monkeypatch.setattr(source, "batch", with_a_bad_step)
     if "mixed" in variant:
         values = {**values, "unlabelled": str(folder / "scans")}
-    heard = []
-    path = finetune(small_run(tmp_path, folder / "scans", epochs=None, steps=4, **values), heard.append)
-    said = [event.text for event in heard if isinstance(event, Message) and event.level == "warning"]
+    reported = []
+    path = finetune(small_run(tmp_path, folder / "scans", epochs=None, steps=4, **values), reported.append)
+    said = [event.text for event in reported if isinstance(event, Message) and event.level == "warning"]
     assert [words.partition(",")[0] for words in said] == ["Step 2 was skipped"]
-    assert [event.values["left_out"] for event in heard if isinstance(event, Result)] == [1]
+    assert [event.values["left_out"] for event in reported if isinstance(event, Result)] == [1]
     assert finite(load_model(path)[0])

@@ -161,20 +161,20 @@ def constant(pretrainer):
     ("bim", "all pixels get the same clusters"), ("kaf+bim", "nearly the same embedding"),
 ])
 def test_a_constant_network_raises_the_alarm_once_and_a_new_one_does_not(slices, method, words):
-    heard = []
+    reported = []
     living, dead = made(method), constant(made(method))
     for pretrainer in (living, dead):
         pretrainer.train()
-        task = task_of(pretrainer, slices, heard.append)
+        task = task_of(pretrainer, slices, reported.append)
         task.loss(task.batch(49), dead, 0.5)
         task.figures()
-        assert heard == [], "too early to tell"
+        assert reported == [], "too early to tell"
         for number in (200, 201):
             # In training mode the teacher normalises by the batch: its statistics are not those of a new network.
             task.loss(task.batch(number), made(method).train() if pretrainer is living else dead, 0.5)
             figures = task.figures()
             assert all(value == value for value in figures.values())
         if pretrainer is living:
-            assert heard == []
-    assert [event.level for event in heard if isinstance(event, Message)] == ["warning"]
-    assert words in heard[0].text
+            assert reported == []
+    assert [event.level for event in reported if isinstance(event, Message)] == ["warning"]
+    assert words in reported[0].text

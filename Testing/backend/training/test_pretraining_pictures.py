@@ -1,4 +1,4 @@
-"""The pictures of a pretraining, pixel by pixel where that can be told."""
+"""The pictures of a pretraining, pixel by pixel where that can be known."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def given(views) -> MethodInput:
 
 @pytest.mark.parametrize("place", [CPU, DeviceChoice(torch.device("cpu"), True, "bf16")])
 def test_every_sheet_is_a_file_and_an_event(tmp_path, views, place):
-    heard = []
-    book = Pictures(views, place, tmp_path / "pictures", heard.append)
+    reported = []
+    book = Pictures(views, place, tmp_path / "pictures", reported.append)
     for method in ("kaf+bim", "lrc+mae", "pcl"):
         book.draw(small_pretrainer(method).eval(), 40)
     files = {tmp_path / "pictures" / f"{name}-00000040.png" for name in ("matches", "clusters", "regions", "drawn")}
     assert set((tmp_path / "pictures").iterdir()) == files
-    assert {event.path for event in heard if isinstance(event, Picture)} == {str(file) for file in files}
+    assert {event.path for event in reported if isinstance(event, Picture)} == {str(file) for file in files}
     for file in files:
         sheet = cv2.imread(str(file))
         assert sheet.min() < 30

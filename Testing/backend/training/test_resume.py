@@ -50,9 +50,9 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_numbers(tmp_path, optimise
             loop.run()
         loop.save()
         seen += loop.task.seen
-    heard = []
-    loop = Loop(Task(), schedule, CPU, tmp_path / "stopped", True, heard.append)
-    assert heard == [Message(f"Resuming from step {stops[-1]}.", code=RESUMED, data={"step": stops[-1]})]
+    reported = []
+    loop = Loop(Task(), schedule, CPU, tmp_path / "stopped", True, reported.append)
+    assert reported == [Message(f"Resuming from step {stops[-1]}.", code=RESUMED, data={"step": stops[-1]})]
     assert same(loop.run(), expected)
     assert seen + loop.task.seen == list(range(20))
     assert same(loop.network, straight.network)

@@ -28,7 +28,7 @@ from kaf.runtime.errors import InputError
 from kaf.verbs import pretrain
 
 if os.environ["RANK"] == "1":
-    pretrain.make_methods = lambda *_: (_ for _ in ()).throw(InputError("slice 7", "is odd", "Mend it."))
+    pretrain.make_methods = lambda *_: (_ for _ in ()).throw(InputError("slice 7", "is odd", "Fix it."))
 cli.entry()
 """
 
@@ -73,12 +73,12 @@ def test_a_run_begun_by_one_process_is_ended_by_two(tmp_path):
             torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_an_error_of_one_process_ends_both_and_is_told_once(tmp_path):
+def test_an_error_of_one_process_ends_both_and_is_reported_once(tmp_path):
     data = write_phantoms(tmp_path / "scans", ("p1", "p2"))
     (tmp_path / "one_fails.py").write_text(ONE_FAILS)
     settings = small_pretraining(tmp_path, data, method="simclr")
     done = two([str(tmp_path / "one_fails.py")], settings, tmp_path)
     assert done.returncode != 0
-    told = [line for line in done.stderr.splitlines() if line.startswith("kaf: ")]
-    assert told == ["kaf: slice 7: is odd. Mend it."], done.stderr
+    reported = [line for line in done.stderr.splitlines() if line.startswith("kaf: ")]
+    assert reported == ["kaf: slice 7: is odd. Fix it."], done.stderr
     assert "Traceback" not in done.stderr.partition("ChildFailedError")[0].partition("torch/distributed")[0]

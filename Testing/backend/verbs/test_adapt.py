@@ -29,7 +29,7 @@ def model(tmp_path_factory):
 
 
 def only(truth: Volume, slices: list[int], axis: int = 0) -> Volume:
-    """The truth in these slices, nothing elsewhere."""
+    """The reference in these slices, nothing elsewhere."""
     drawn = np.zeros_like(truth.voxels)
     np.moveaxis(drawn, axis, 0)[slices] = np.moveaxis(truth.voxels, axis, 0)[slices]
     return Volume(drawn, truth.affine)
@@ -92,7 +92,7 @@ def test_the_base_model_is_untouched(heart, model):
     assert model.read_bytes() == before
 
 
-def test_what_cannot_be_learned_is_said_in_words(heart, model):
+def test_what_cannot_be_learned_is_reported(heart, model):
     scan, truth = heart
     with pytest.raises(InputError, match="hold no finished slice"):
         adapt(scan, Volume(np.zeros_like(truth.voxels), truth.affine), settings(model))

@@ -1,4 +1,4 @@
-"""Everything runs on a GPU that has no float64, and finds there what it finds on the processor."""
+"""Everything runs on a GPU that has no float64, and finds there what it finds on the CPU."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def gradients(method, cases, place):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_pretraining_has_the_gradients_of_the_processor(cases, gpu, method):
+def test_pretraining_has_the_gradients_of_the_cpu(cases, gpu, method):
     loss, found, figures = gradients(method, cases, APPLE)
     expected, theirs, known = gradients(method, cases, CPU)
     assert loss == pytest.approx(expected, rel=1e-4)
@@ -112,7 +112,7 @@ def test_a_whole_fine_tuning(folder, tmp_path, gpu, values):
     assert finetune(resumed) == path
 
 
-def test_segmenting_and_explaining_give_what_the_processor_gives(model, scan, gpu):
+def test_segmenting_and_explaining_give_what_the_cpu_gives(model, scan, gpu):
     wanted = {"uncertainty": True, "attention": True, "flips": True}
     expected, found = run(model, scan, **wanted), run(model, scan, **wanted, device="mps")
     assert (found.labels.voxels == expected.labels.voxels).mean() > 0.999
@@ -146,7 +146,7 @@ def test_adapting(model, scan, gpu, labels):
 
 @pytest.mark.parametrize(("platform", "before", "after"), [("darwin", None, "1"), ("darwin", "0", "0"),
                                                            ("linux", None, None)])
-def test_what_torch_lacks_there_goes_to_the_processor(monkeypatch, platform, before, after):
+def test_what_torch_lacks_there_goes_to_the_cpu(monkeypatch, platform, before, after):
     """torch reads the variable when it is imported, which nobody does before the package itself."""
     import importlib
     import sys

@@ -217,14 +217,14 @@ def test_a_model_without_keypoint_attention_says_so(volume, tmp_path, network):
 
 
 def test_progress_and_warnings_are_heard(model, volume, cache):
-    heard = []
+    reported = []
     thick = Volume(volume.voxels, volume.affine @ np.diag([3, 1, 1, 1]), warnings=("odd.",))
-    made = run(model, thick, cache, heard.append, batch=1)
+    made = run(model, thick, cache, reported.append, batch=1)
     assert made.warnings[0] == "odd."
     assert "mm apart" in made.warnings[1]
-    assert [event for event in heard if isinstance(event, Message)] == [
+    assert [event for event in reported if isinstance(event, Message)] == [
         Message(text, "warning") for text in made.warnings]
-    steps = [event for event in heard if isinstance(event, Progress)]
+    steps = [event for event in reported if isinstance(event, Progress)]
     assert (steps[-1].stage, steps[-1].done) == ("explaining", steps[-1].total)
 
 

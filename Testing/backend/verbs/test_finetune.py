@@ -36,10 +36,10 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
     """A whole run: two patients train (6 slices, two passes of two at a time: 6 steps), one validates."""
-    heard = []
+    reported = []
     settings = small_run(folder, folder / "scans", "trained", **WORDS)
-    path = finetune(settings, heard.append)
-    return path, settings, heard
+    path = finetune(settings, reported.append)
+    return path, settings, reported
 
 
 def read(path: Path) -> dict:
@@ -58,7 +58,7 @@ def test_the_model_loads_and_is_the_averaged_network(trained):
 
 
 def test_the_card_says_what_is_known_and_invents_nothing(trained):
-    path, settings, heard = trained
+    path, settings, reported = trained
     card = read_card(path)
     assert card.label_names == {1: "RV", 2: "label 2", 3: "LV"}
     assert [label.terminology for label in card.labels] == ["", "", "~SCT^LV"]
@@ -71,7 +71,7 @@ def test_the_card_says_what_is_known_and_invents_nothing(trained):
     assert card.trained_modules == ("encoder", "decoder", "head")
     assert card.metrics["training_patients"] == 2
     assert card.metrics["validation"]["patients"] == 1
-    last = next(event for event in reversed(heard) if isinstance(event, Metric))
+    last = next(event for event in reversed(reported) if isinstance(event, Metric))
     assert card.metrics["validation"]["Dice"] == round(last.values["validation Dice"], 4)
     assert card.recipe["epochs"] == 2
     assert card.recipe["data"] == "scans"
@@ -88,7 +88,7 @@ def test_no_path_and_no_patient_travels_with_the_model(folder, trained):
 
 
 def test_the_run_folder_holds_the_whole_story(trained):
-    path, settings, heard = trained
+    path, settings, reported = trained
     run = path.parent
     assert sorted(file.name for file in run.iterdir()) == [
         "checkpoints", "events.jsonl", "model.safetensors", "plan.json", "run.json", "settings.json", "split.json"]
@@ -98,17 +98,17 @@ def test_the_run_folder_holds_the_whole_story(trained):
     assert sorted(split["train"] + split["validation"]) == list(NAMES)
     plan = read(run / "plan.json")
     assert (plan["values"], plan["patch"], plan["spacing"]) == ([1, 2, 3], 32, pytest.approx(3.0))
-    told = [from_json(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert told == heard
-    assert heard[0] == Message("2 patients for training, 1 for validation, on cpu (as asked).", code=DATASET,
-                               data={"patients": 2, "validation": 1})
-    assert isinstance(heard[-1], Result)
-    assert heard[-1].values | {"seconds": 0, "validation": []} == {
+    answers = [from_json(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert answers == reported
+    assert reported[0] == Message("2 patients for training, 1 for validation, on cpu (as asked).", code=DATASET,
+                                  data={"patients": 2, "validation": 1})
+    assert isinstance(reported[-1], Result)
+    assert reported[-1].values | {"seconds": 0, "validation": []} == {
         "verdict": read_card(path).metrics["verdict"],
         "model": str(path), "digest": read_card(path).digest, "steps": 6, "left_out": 0, "seconds": 0,
         "validation": []}
     assert {"looking at the labelled cases", "reading and preparing cases"} <= {
-        event.stage for event in heard if isinstance(event, Progress)}
+        event.stage for event in reported if isinstance(event, Progress)}
 
 
 def test_the_same_settings_give_the_same_model(folder, trained):
@@ -124,17 +124,17 @@ def test_a_folder_in_use_is_refused_resumed_or_replaced(folder, trained):
     with pytest.raises(OutputError, match=r"trained: already contains a run\. .*--resume.*--overwrite"):
         finetune(settings)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir() if file.is_file()} == before
-    heard = []
-    finetune(settings.model_copy(update={"resume": True}), heard.append)
-    assert heard[-1].values["steps"] == 6
-    assert Message("Resuming from step 6.", code=RESUMED, data={"step": 6}) in heard
+    reported = []
+    finetune(settings.model_copy(update={"resume": True}), reported.append)
+    assert reported[-1].values["steps"] == 6
+    assert Message("Resuming from step 6.", code=RESUMED, data={"step": 6}) in reported
     assert load_tensors(path)[0].digest == json.loads(before["events.jsonl"].splitlines()[-1])["values"]["digest"]
     lines = (path.parent / "events.jsonl").read_bytes()
     assert lines.startswith(before["events.jsonl"])
     assert len(lines) > len(before["events.jsonl"])
     finetune(settings.model_copy(update={"overwrite": True, "epochs": 0.1}))
-    told = [from_json(line) for line in (path.parent / "events.jsonl").read_text().splitlines()]
-    assert [event.values["steps"] for event in told if isinstance(event, Result)] == [1]
+    answers = [from_json(line) for line in (path.parent / "events.jsonl").read_text().splitlines()]
+    assert [event.values["steps"] for event in answers if isinstance(event, Result)] == [1]
     assert [file.name for file in (path.parent / "checkpoints").iterdir()] == ["checkpoint-00000001.safetensors"]
 
 
@@ -181,16 +181,16 @@ def test_weights_to_start_from_are_taken_and_reported(folder, tmp_path, trained)
     source = tmp_path / "start.safetensors"
     network = small_network(seed=9)
     save_model(source, network, CARD, half=False)
-    heard = []
+    reported = []
     path = finetune(small_run(tmp_path, folder / "scans", init_from=str(source), epochs=0.1, learning_rate=1e-12,
-                              slice_context=1), heard.append)
+                              slice_context=1), reported.append)
     report = read(path.parent / "transfer.json")
     assert (report["source"], report["digest"]) == (str(source), read_card(source).digest)
     assert report["adapted"] == ["encoder.stages.0.0.weight"]
     assert (report["coverage"], report["missing"], report["skipped"], report["unexpected"]) == (1.0, [], [], [])
     assert len(report["loaded"]) == len(load_tensors(source)[1]) - 1
-    assert Message(f"Started from heart: 100.0 % of the weights taken over ({len(report['loaded'])} loaded, "
-                   "1 adapted).", code=STARTED_FROM, data={"model": "heart", "coverage": 1.0}) in heard
+    assert Message(f"Started from heart: 100.0 % of the weights transferred ({len(report['loaded'])} loaded, "
+                   "1 adapted).", code=STARTED_FROM, data={"model": "heart", "coverage": 1.0}) in reported
     found, given = load_tensors(path)[1], network.state_dict()
     assert torch.equal(found["head.weight"], given["head.weight"].half().float())
     first = given["encoder.stages.0.0.weight"].expand(-1, 3, -1, -1) / 3
@@ -244,7 +244,7 @@ def test_a_resumed_run_keeps_its_patients(tmp_path):
 
 def test_phantoms_are_mixed_into_training_alone(folder, tmp_path):
     """Nine slices of three patients and ten of a phantom, one pass of two at a time."""
-    heard = []
-    finetune(small_run(tmp_path, folder / "scans", phantoms=1, epochs=1, batch=10), heard.append)
-    assert heard[-1].values["steps"] == round(19 / 10)
+    reported = []
+    finetune(small_run(tmp_path, folder / "scans", phantoms=1, epochs=1, batch=10), reported.append)
+    assert reported[-1].values["steps"] == round(19 / 10)
     assert read(tmp_path / "run" / "split.json")["train"] == list(NAMES)

@@ -92,5 +92,5 @@ def test_a_run_that_is_killed_three_times_gives_the_same_weights_bit_for_bit(tmp
     assert len(digests) == 1
     assert sorted(file.name for file in (folder / "checkpoints").iterdir()) == [
         f"checkpoint-{step:08d}.safetensors" for step in (STEPS - 1, STEPS)]
-    told = [from_json(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    assert [event.data["step"] for event in told if getattr(event, "code", "") == RESUMED][-1] == moments[2][-1]
+    reported = [from_json(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [event.data["step"] for event in reported if getattr(event, "code", "") == RESUMED][-1] == moments[2][-1]

@@ -75,7 +75,7 @@ def test_cases_are_chosen_by_their_names_or_their_patients():
 
 
 @pytest.mark.parametrize("asked", [(), ("p03",)])
-def test_leaving_everybody_out_is_told_as_that(asked):
+def test_leaving_everybody_out_is_reported_as_that(asked):
     everybody = tuple(sorted({case.patient for case in CASES}))
     with pytest.raises(InputError, match=r"scans: every labelled case is left out \(leave_out is p\d+, .*\)\. Leave"):
         choose_cases(CASES, settings(cases=asked, leave_out=everybody))
@@ -93,9 +93,9 @@ def test_no_budget_is_beyond_counting(kind, name):
 
 def test_the_other_scan_of_a_chosen_patient_does_not_come_along(tmp_path):
     data = write_phantoms(tmp_path / "scans", ("patient001_frame01", "patient001_frame12", "patient002_frame01"))
-    heard = []
-    finetune(small_run(tmp_path, data, cases=("patient001_frame01",), epochs=0.1), heard.append)
-    totals = {event.stage: event.total for event in heard if isinstance(event, Progress)}
+    reported = []
+    finetune(small_run(tmp_path, data, cases=("patient001_frame01",), epochs=0.1), reported.append)
+    totals = {event.stage: event.total for event in reported if isinstance(event, Progress)}
     assert totals["looking at the labelled cases"] == totals["reading and preparing cases"] == 1
 
 

@@ -81,11 +81,11 @@ class Tight(PretrainingTask):
 
 
 def test_short_memory_adds_up_gradients_of_parts_where_the_method_allows(cases):
-    heard = []
-    loop = loop_of("mae", cases, on_event=heard.append, task=Tight)
+    reported = []
+    loop = loop_of("mae", cases, on_event=reported.append, task=Tight)
     found = forecast(loop)
     assert found.parts == loop.state.parts == 2
-    assert "processed in 2 parts" in heard[0].text
+    assert "processed in 2 parts" in reported[0].text
     parts = loop.task.split(loop.task.batch(0), 2)
     whole = loop_of("mae", cases)
     whole.network.eval()  # the statistics of a part are not those of the batch
@@ -96,7 +96,7 @@ def test_short_memory_adds_up_gradients_of_parts_where_the_method_allows(cases):
 
 
 @pytest.mark.parametrize("method", ["pcl", "mae+pcl"])
-def test_short_memory_in_words_where_a_loss_needs_its_whole_batch(cases, method):
+def test_short_memory_as_a_message_where_a_loss_needs_its_whole_batch(cases, method):
     with pytest.raises(ResourceError, match=r"ran out of memory .*needs the whole batch at once\. Use a smaller"):
         forecast(loop_of(method, cases, task=Tight))
 
@@ -120,8 +120,8 @@ def data(tmp_path_factory):
 
 
 def test_a_run_writes_its_folder_whole(tmp_path, data):
-    heard = []
-    path = pretrain(small_pretraining(tmp_path, data, method="kaf+mae", epochs=11, labelled=str(data)), heard.append)
+    reported = []
+    path = pretrain(small_pretraining(tmp_path, data, method="kaf+mae", epochs=11, labelled=str(data)), reported.append)
     run = path.parent
     assert {file.name for file in run.iterdir()} >= {
         "settings.json", "plan.json", "split.json", "forecast.json", "events.jsonl", "checkpoints", "model.safetensors"}
@@ -129,8 +129,8 @@ def test_a_run_writes_its_folder_whole(tmp_path, data):
     assert not list(run.rglob(".*"))  # nothing half-written
     expected = json.loads((run / "forecast.json").read_text())
     assert expected["steps"] == 25
-    assert any(isinstance(event, Message) and event.text.startswith("Forecast: 25 steps of") for event in heard)
-    metrics = [event.values for event in heard if isinstance(event, Metric)]
+    assert any(isinstance(event, Message) and event.text.startswith("Forecast: 25 steps of") for event in reported)
+    metrics = [event.values for event in reported if isinstance(event, Metric)]
     assert {"loss", "kaf: matching", "kaf: inliers", "kaf: matched keypoints", "mae: reconstruction", "spread",
             "alignment", "uniformity", "share waiting for data"} <= metrics[0].keys()
     assert {"validation probe Dice", "validation untrained Dice"} <= metrics[-1].keys()
@@ -140,14 +140,14 @@ def test_a_run_writes_its_folder_whole(tmp_path, data):
     assert str(tmp_path) not in json.dumps(card.recipe)
 
 
-def test_a_learning_rate_that_diverges_ends_in_words(tmp_path, data):
+def test_a_learning_rate_that_diverges_ends_as_a_message(tmp_path, data):
     settings = small_pretraining(tmp_path, data, method="mae", learning_rate=10.0, optimiser="sgd", clip=1e30,
                                  epochs=40)
     with pytest.raises(DivergedError, match=r"the loss was NaN or infinite 3 times in a row .*Lower the learning rate"):
         pretrain(settings)
 
 
-def test_a_run_folder_that_disappears_ends_the_run_in_words(tmp_path, data):
+def test_a_run_folder_that_disappears_ends_the_run_as_a_message(tmp_path, data):
     def vanish(event):
         if isinstance(event, Metric):
             shutil.rmtree(tmp_path / "run", ignore_errors=True)

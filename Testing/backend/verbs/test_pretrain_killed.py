@@ -76,5 +76,5 @@ def test_a_pretraining_killed_at_random_moments_gives_the_same_weights_bit_for_b
     assert [key for key, value in expected.items() if not torch.equal(found[key], value)] == [], steps
     expected, found = (load_weights(tmp_path / run / "model.safetensors")[0] for run in ("straight", "killed"))
     assert all(torch.equal(found[key], value) for key, value in expected.items())
-    told = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    assert [line["data"] for line in told if line.get("code") == RESUMED][-1] == {"step": steps[-1]}
+    reported = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [line["data"] for line in reported if line.get("code") == RESUMED][-1] == {"step": steps[-1]}

@@ -143,12 +143,12 @@ def test_a_region_of_interest_keeps_what_it_touches(model, scan, cache, result, 
         index = np.arange(n)
         touched = (index + 0.5 > ijk[:, axis].min() + 1e-6) & (index - 0.5 < ijk[:, axis].max() - 1e-6)
         inside &= touched.reshape([-1 if a == 2 - axis else 1 for a in range(3)])
-    heard = []
-    made = run(model, Volume(scan.voxels, affine), cache, heard.append, roi=(*low, *high))
+    reported = []
+    made = run(model, Volume(scan.voxels, affine), cache, reported.append, roi=(*low, *high))
     np.testing.assert_array_equal(made.labels.voxels, np.where(inside, result.labels.voxels, 0))
     assert made.labels.voxels.any()
     slices = int(inside.any((1, 2)).sum())
-    assert [event.total for event in heard if isinstance(event, Progress)][-1] == slices
+    assert [event.total for event in reported if isinstance(event, Progress)][-1] == slices
     if np.array_equal(pose, np.eye(4)):
         assert inside.sum() == (2 if first < 2.5 else 1) * 31 * 32
 
@@ -192,9 +192,9 @@ def test_a_model_without_keypoints_says_that_it_has_no_attention(scan, tmp_path)
 
 
 def test_progress_arrives_and_ends_at_the_number_of_slices(model, scan, cache):
-    heard = []
-    run(model, scan, cache, heard.append, batch=2)
-    steps = [event for event in heard if isinstance(event, Progress)]
+    reported = []
+    run(model, scan, cache, reported.append, batch=2)
+    steps = [event for event in reported if isinstance(event, Progress)]
     assert {(step.stage, step.total) for step in steps} == {("segmenting", 5)}
     assert (steps[0].done, steps[-1].done, sorted(steps, key=lambda step: step.done)) == (0, 5, steps)
 

@@ -76,8 +76,8 @@ def kinds(selection) -> list[str]:
 
 
 def test_the_first_three_come_from_the_three_kinds(settings, tmp_path):
-    heard = []
-    selection = select(settings(tmp_path / "a", count=0), heard.append)
+    reported = []
+    selection = select(settings(tmp_path / "a", count=0), reported.append)
     assert sorted(kinds(selection)[:3]) == sorted(KINDS)
     assert (selection.by, selection.candidates, len(selection.choices)) == ("coverage", 9, 9)
     assert selection.choices[0].reason.startswith("the most typical patient")
@@ -88,8 +88,8 @@ def test_the_first_three_come_from_the_three_kinds(settings, tmp_path):
     assert scores[2] > 2 * scores[3], "the fourth is of a kind that is there already"
     own = next(choice for choice in selection.choices if choice.patient == "plain0")
     assert {own.case, *own.others} == {"plain0", "plain0_frame02"}
-    assert isinstance(heard[-1], Result)
-    assert heard[-1].values["choices"][0]["patient"] == selection.choices[0].patient
+    assert isinstance(reported[-1], Result)
+    assert reported[-1].values["choices"][0]["patient"] == selection.choices[0].patient
     rows = list(csv.DictReader((tmp_path / "a" / "selection.csv").open()))
     assert [row["patient"] for row in rows] == [choice.patient for choice in selection.choices]
     assert json.loads((tmp_path / "a" / "selection.json").read_text())["choices"] == selection.to_dict()["choices"]
@@ -121,11 +121,11 @@ def test_scans_that_cannot_be_used_are_left_out_with_words(settings, tmp_path, s
     for name in ("plain0", "striped2"):
         (tmp_path / "data" / f"{name}.nii.gz").symlink_to(scans / f"{name}.nii.gz")
     (tmp_path / "data" / "broken.nii.gz").write_bytes(b"no scan")
-    heard = []
-    selection = select(settings(tmp_path / "a", data=str(tmp_path / "data")), heard.append)
+    reported = []
+    selection = select(settings(tmp_path / "a", data=str(tmp_path / "data")), reported.append)
     assert {choice.patient for choice in selection.choices} == {"plain0", "striped2"}
     assert len(selection.left_out) == 1
-    assert any(isinstance(event, Message) and "broken.nii.gz" in event.text for event in heard)
+    assert any(isinstance(event, Message) and "broken.nii.gz" in event.text for event in reported)
 
 
 @pytest.mark.parametrize(("values", "error", "words"), [
@@ -134,7 +134,7 @@ def test_scans_that_cannot_be_used_are_left_out_with_words(settings, tmp_path, s
     ({"data": "nowhere"}, InputError, "there is no such folder"),
     ({"leave_out": tuple(f"{list(KINDS)[i % 3]}{i}" for i in range(9))}, InputError, "no patient who is neither"),
 ])
-def test_bad_input_is_told(settings, tmp_path, values, error, words):
+def test_bad_input_is_reported(settings, tmp_path, values, error, words):
     with pytest.raises(error, match=words):
         select(settings(tmp_path / "a", **values))
 
@@ -291,7 +291,7 @@ def test_kaf_select_writes_and_says_the_order(scans, weights, capsys, monkeypatc
     kaf = command_line(capsys, monkeypatch, tmp_path / "here")
     done = kaf("select", scans, "--model", weights, "--count", "3", "--cache", tmp_path / "cache", *HERE)
     assert done.code == 0, done.err
-    assert done.out.startswith("of 9 patients, label these first (by coverage):\n  1  ")
+    assert done.out.startswith("of 9 patients, to be labelled first (by coverage):\n  1  ")
     assert Path("selection/selection.csv").is_file()
     again = kaf("select", scans, "--model", weights, *HERE)
     assert (again.code, "exists already" in again.err) == (1, True)

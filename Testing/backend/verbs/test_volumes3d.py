@@ -77,7 +77,7 @@ def test_the_encoder_is_what_pretraining_hands_over(made):
     assert report["loaded"]
     assert all(name.startswith("encoder.") for name in report["loaded"])
     assert all(not name.startswith("encoder.") for name in report["skipped"])
-    assert any("100.0 % of the weights taken over" in text for text in said)
+    assert any("100.0 % of the weights transferred" in text for text in said)
     assert read_card(model).network == {**card.network, "classes": 3}, "inherited from the weights"
     assert read_card(model).trained_modules == ("encoder", "decoder", "head")
 

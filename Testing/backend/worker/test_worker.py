@@ -1,4 +1,4 @@
-"""The worker and its client: voxels to the last bit, events in order, every error in words."""
+"""The worker and its client: voxels to the last bit, events in order, every error as a message."""
 
 import errno
 import json
@@ -23,7 +23,7 @@ from kaf.runtime.errors import (
 from kaf.runtime.events import Message, Metric, Progress, from_json
 from kaf.runtime.message_codes import READY
 from kaf.worker.client import Client
-from kaf.worker.process import in_words
+from kaf.worker.process import as_kaf_error
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +63,20 @@ def test_voxels_and_affine_come_back_to_the_last_bit(client, array):
 
 
 def test_events_arrive_in_order_and_the_returned_result_is_the_only_one(client):
-    heard = []
-    result = client.request("steps", on_event=heard.append)
-    assert heard == [*(Progress("slices", done, 4) for done in range(4)), Metric(7, {"loss": 0.5}),
-                     Message("Schädel 头 \udcff")]
+    reported = []
+    result = client.request("steps", on_event=reported.append)
+    assert reported == [*(Progress("slices", done, 4) for done in range(4)), Metric(7, {"loss": 0.5}),
+                        Message("Schädel 头 \udcff")]
     points, affine = result["arrays"]["points"]
     assert (points.shape, points.dtype, affine) == ((0, 2), np.float32, None)
     assert result["dice"] == 0.25
 
 
 def test_what_an_earlier_request_says_too_late_is_not_heard(client):
-    heard = []
+    reported = []
     for _ in range(2):
-        assert client.request("late", on_event=heard.append) == {}
-    assert heard == []
+        assert client.request("late", on_event=reported.append) == {}
+    assert reported == []
 
 
 @pytest.mark.parametrize("kind", [InputError, OutputError, ResourceError, SettingsError, Cancelled, KafError])
@@ -146,10 +146,10 @@ class OutOfMemoryError(RuntimeError):
     (FileNotFoundError(errno.ENOENT, "No such file", "x"), KafError, "did not expect (FileNotFoundError"),
 ], ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "")
 def test_any_exception_becomes_words_and_a_remedy(error, kind, words):
-    told = in_words(error, "segment")
-    assert type(told) is kind
-    assert words in str(told)
-    assert told.remedy.endswith((".", "torch", "headless"))
+    answers = as_kaf_error(error, "segment")
+    assert type(answers) is kind
+    assert words in str(answers)
+    assert answers.remedy.endswith((".", "torch", "headless"))
 
 
 def test_nothing_that_is_printed_disturbs_the_protocol(make, folder):

@@ -92,7 +92,7 @@ def test_an_exception_in_on_event_cancels_a_waiting_request(make):
     assert client.request("count")["n"] == 1
 
 
-def test_a_kill_from_outside_is_told_in_words_and_the_next_request_works(make, folder):
+def test_a_kill_from_outside_is_reported_and_the_next_request_works(make, folder):
     client = make(log=folder / "killed.log")
     job, pids = asleep(client)
     os.kill(pids[0], KILL)
@@ -121,10 +121,10 @@ def test_a_kill_between_requests_is_not_even_noticed(make):
 def test_a_crash_delivers_the_last_events_then_its_reason(make, folder, how, words):
     if how == "abort" and sys.platform == "win32":
         words = "ended unexpectedly"
-    client, heard = make(log=folder / f"{how}.log"), []
+    client, reported = make(log=folder / f"{how}.log"), []
     with pytest.raises(WorkerError, match=words):
-        client.request("die", {"how": how}, on_event=heard.append)
-    assert heard == [Message("last words")]
+        client.request("die", {"how": how}, on_event=reported.append)
+    assert reported == [Message("last log lines")]
     if how == "abort":  # where it crashed stands in the log
         assert "in die" in (folder / "abort.log").read_text(encoding="utf-8")
 
@@ -198,7 +198,7 @@ def test_the_death_of_the_client_ends_the_worker_and_the_next_one_removes_its_fo
 def test_a_worker_that_never_answers_is_ended(make):
     client = make()
     pid = client.request("count")["pid"]
-    with pytest.raises(WorkerError, match=r"nothing was heard from the worker for 0\.2 s"):
+    with pytest.raises(WorkerError, match=r"the worker did not respond for 0\.2 s"):
         client.request("nap", timeout=0.2)
     assert gone(pid)
     assert client.request("count")["n"] == 1
@@ -225,7 +225,7 @@ def test_a_worker_that_never_starts_is_ended(make, tmp_path):
 
 
 @posix_only
-def test_a_worker_that_dies_at_the_start_tells_its_last_words(make, tmp_path):
+def test_a_worker_that_dies_at_the_start_tells_its_last_log_lines(make, tmp_path):
     python = script_file(tmp_path / "python", "echo 'libfoo.so is missing' >&2\nexit 127\n")
     with pytest.raises(WorkerError, match=r'could not start; .*"libfoo.so is missing" \(exit code 127\)'):
         make(python=python).request("count")

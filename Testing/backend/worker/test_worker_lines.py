@@ -1,4 +1,4 @@
-"""The worker survives any line: each is answered in words, and the next request is served."""
+"""The worker survives any line: each is answered with a message, and the next request is served."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ REQUESTS = {
     "arrays": ({"arrays": [1]}, "its 'arrays' is not an object"),
     "settings": ({"settings": "a"}, "'settings' is not an object"),
     "folder": ({"folder": 3}, "its 'folder' is not text"), "NUL": ({"folder": "a\0b"}, "holds a NUL character"),
-    "array": ({"arrays": {"image": None}}, "image: cannot be taken over"),
-    "no path": ({"arrays": {"image": {"affine": 1}}}, "image: cannot be taken over"),
+    "array": ({"arrays": {"image": None}}, "image: cannot be received"),
+    "no path": ({"arrays": {"image": {"affine": 1}}}, "image: cannot be received"),
     "missing": ({"arrays": {"image": {"path": "/none.npy", "affine": []}}}, "/none.npy: does not exist"),
     "pipe": ({"arrays": {"image": {"path": "pipe", "affine": []}}}, "pipe: is a named pipe"),
-    "no array": ({"arrays": {"image": {"path": "words.npy", "affine": []}}}, "image: cannot be taken over"),
-    "no array's header": ({"arrays": {"image": {"path": "header.npy", "affine": []}}}, "image: cannot be taken over"),
-    "no affine": ({"arrays": {"image": {"path": "a.npy", "affine": [[1, 2], [3]]}}}, "image: cannot be taken over"),
+    "no array": ({"arrays": {"image": {"path": "words.npy", "affine": []}}}, "image: cannot be received"),
+    "no array's header": ({"arrays": {"image": {"path": "header.npy", "affine": []}}}, "image: cannot be received"),
+    "no affine": ({"arrays": {"image": {"path": "a.npy", "affine": [[1, 2], [3]]}}}, "image: cannot be received"),
     "short affine": ({"arrays": {"image": {"path": "a.npy", "affine": [1, 2]}}}, "image: has an affine that is not"),
 }
 
@@ -108,7 +108,7 @@ def test_verbs_that_are_not_there(table, words, start):
 
 
 @pytest.mark.parametrize("start", [["-m", "kaf.worker"], ["-m", "kaf", "worker"]], ids=["module", "command"])
-def test_wrong_usage_is_told_as_by_every_command(start):
+def test_wrong_usage_is_reported_as_by_every_command(start):
     done = subprocess.run([sys.executable, *start, "--nothing"], input=b"", capture_output=True, check=False,
                           env=environment())
     assert done.returncode == 2

@@ -38,10 +38,10 @@ def client(tmp_path_factory):
 
 def test_segment_gives_the_arrays_of_the_same_process(client, settings, volume):
     settings = {**settings, "attention": True, "uncertainty": True}
-    image, heard = {"image": (volume.voxels, volume.affine)}, []
+    image, reported = {"image": (volume.voxels, volume.affine)}, []
     here = segment(volume, SegmentSettings(**settings))
     for _ in range(2):  # the second time with the model and the scan kept warm
-        there = client.request("segment", settings, image, heard.append, keys={"image": "scan"})
+        there = client.request("segment", settings, image, reported.append, keys={"image": "scan"})
         assert set(there["arrays"]) == {"labels", "uncertainty", "attention"}
         for name, (voxels, affine) in there["arrays"].items():
             mine = getattr(here, name)
@@ -54,16 +54,16 @@ def test_segment_gives_the_arrays_of_the_same_process(client, settings, volume):
     assert there["volumes_ml"] == {str(value): amount for value, amount in here.volumes_ml.items()}
     assert there["warnings"] == list(here.warnings)
     assert there["place"] == here.place
-    assert heard[-1] == Progress("segmenting", 4, 4, 0.0)
+    assert reported[-1] == Progress("segmenting", 4, 4, 0.0)
 
 
 def test_only_the_labels_come_where_no_map_was_asked_for(client, settings, volume):
     thick = volume.affine @ np.diag([1, 1, 1, 1.0])
     thick[:3, :3] *= 3
-    heard = []
-    there = client.request("segment", settings, {"image": (volume.voxels, thick)}, heard.append)
+    reported = []
+    there = client.request("segment", settings, {"image": (volume.voxels, thick)}, reported.append)
     assert set(there["arrays"]) == {"labels"}
-    assert [event.text for event in heard if isinstance(event, Message)] == there["warnings"]
+    assert [event.text for event in reported if isinstance(event, Message)] == there["warnings"]
     assert "mm apart" in there["warnings"][0]
 
 
@@ -97,6 +97,6 @@ def test_errors_arrive_as_they_were_raised_and_the_worker_goes_on(client, settin
     assert "labels" in client.request("segment", settings, image)["arrays"]
 
 
-def test_a_request_without_its_volume_is_told_in_words(client, settings):
+def test_a_request_without_its_volume_is_reported(client, settings):
     with pytest.raises(InputError, match="image"):
         client.request("segment", settings)

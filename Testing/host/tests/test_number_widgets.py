@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QSlider
 import host
 
 
-def told(widget, *signals):
+def reported(widget, *signals):
     seen = []
     for signal in signals:
         widget.connect(signal, seen.append)
@@ -21,7 +21,7 @@ def told(widget, *signals):
 
 def test_a_spin_box_keeps_what_it_shows_rounded(empty):
     spin = ctk.ctkDoubleSpinBox()
-    seen = told(spin, "valueChanged(double)", "valueChanged(QString)")
+    seen = reported(spin, "valueChanged(double)", "valueChanged(QString)")
     spin.suffix = " mm"
     spin.value = 7.125
     assert seen == [7.125, "7.13"]  # and the text is the number alone
@@ -30,10 +30,10 @@ def test_a_spin_box_keeps_what_it_shows_rounded(empty):
     assert (spin.maximum, spin.value, seen[-2:]) == (5.125, 5.125, [5.125, "5.13"])
 
 
-def test_the_number_of_decimals_is_told_once_and_changes_no_value(empty):
+def test_the_number_of_decimals_is_reported_once_and_changes_no_value(empty):
     spin = ctk.ctkDoubleSpinBox()
     spin.value = 7.125
-    seen = told(spin, "valueChanged(double)", "decimalsChanged(int)")
+    seen = reported(spin, "valueChanged(double)", "decimalsChanged(int)")
     spin.decimals = 1
     spin.decimals = 1
     assert (spin.value, seen) == (7.125, [1])
@@ -60,7 +60,7 @@ def test_a_slider_goes_in_whole_steps_from_the_value_that_was_set(empty):
 def test_slider_and_spin_box_keep_one_value_within_bounds(empty):
     slider = ctk.ctkSliderWidget()
     slider.minimum, slider.maximum, slider.singleStep, slider.decimals = -10, 10, 0.5, 1
-    seen = told(slider, "valueChanged(double)")
+    seen = reported(slider, "valueChanged(double)")
     slider.value = 3.25
     slider.setValue(3.25)
     slider.value = 99
@@ -74,15 +74,15 @@ def test_slider_and_spin_box_keep_one_value_within_bounds(empty):
 def test_a_slider_widget_tells_its_value_again_with_another_number_of_decimals(empty):
     slider = ctk.ctkSliderWidget()
     slider.value = 5
-    seen = told(slider, "valueChanged(double)", "decimalsChanged(int)")
+    seen = reported(slider, "valueChanged(double)", "decimalsChanged(int)")
     slider.decimals = 0
     assert seen == [5, 0, 5, 0]
 
 
-def test_without_tracking_a_drag_is_told_when_it_ends(empty):
+def test_without_tracking_a_drag_is_reported_when_it_ends(empty):
     slider = ctk.ctkSliderWidget()
     slider.tracking = False
-    changed, moving = told(slider, "valueChanged(double)"), told(slider, "valueIsChanging(double)")
+    changed, moving = reported(slider, "valueChanged(double)"), reported(slider, "valueIsChanging(double)")
     handle = slider.findChild(QSlider)
     handle.setSliderDown(True)
     handle.setSliderPosition(3)
@@ -94,7 +94,7 @@ def test_without_tracking_a_drag_is_told_when_it_ends(empty):
 
 def test_with_tracking_nothing_is_only_about_to_change(empty):
     slider = ctk.ctkSliderWidget()
-    changed, moving = told(slider, "valueChanged(double)"), told(slider, "valueIsChanging(double)")
+    changed, moving = reported(slider, "valueChanged(double)"), reported(slider, "valueIsChanging(double)")
     slider.value = 3
     assert (changed, moving) == ([3], [])
 
@@ -125,7 +125,7 @@ def test_the_ends_of_a_range_slider_take_each_other_along(empty):
     assert order == [(0, 4), 4, (7, 7), 7, 7]
 
 
-def test_the_limits_of_a_range_widget_are_told_where_both_are_set(empty):
+def test_the_limits_of_a_range_widget_are_reported_where_both_are_set(empty):
     widget = ctk.ctkRangeWidget()
     seen = []
     widget.connect("rangeChanged(double,double)", lambda low, high: seen.append((low, high)))

@@ -17,10 +17,10 @@ def edit(empty):
     qt.QSettings().clear()
     widget = ctk.ctkPathLineEdit()
     widget.settingKey = "host/paths"
-    told = []
-    widget.connect("currentPathChanged(QString)", told.append)
-    widget.connect("validInputChanged(bool)", told.append)
-    yield widget, told
+    reported = []
+    widget.connect("currentPathChanged(QString)", reported.append)
+    widget.connect("validInputChanged(bool)", reported.append)
+    yield widget, reported
     qt.QSettings().clear()
 
 
@@ -28,48 +28,48 @@ def entries(widget):
     return [widget.comboBox().itemText(row) for row in range(widget.comboBox().count)]
 
 
-def test_every_key_is_told_whether_or_not_there_is_such_a_path(edit):
-    widget, told = edit
+def test_every_key_is_reported_whether_or_not_there_is_such_a_path(edit):
+    widget, reported = edit
     widget.show()
     host.type_text(widget.comboBox().lineEdit(), "/no")
-    assert told == ["/", True, "/n", "/no"]
+    assert reported == ["/", True, "/n", "/no"]
 
 
 def test_an_emptied_field_tells_no_path_only_that_it_is_not_valid(edit):
-    widget, told = edit
+    widget, reported = edit
     widget.currentPath = "/data"
-    told.clear()
+    reported.clear()
     widget.currentPath = ""
-    assert told == [False]
+    assert reported == [False]
 
 
-def test_a_path_that_is_known_leaves_the_history_and_comes_back_and_both_are_told(edit):
-    widget, told = edit
+def test_a_path_that_is_known_leaves_the_history_and_comes_back_and_both_are_reported(edit):
+    widget, reported = edit
     widget.currentPath = "/data"
     widget.addCurrentPathToHistory()
-    told.clear()
+    reported.clear()
     widget.addCurrentPathToHistory()
-    assert told == [False, "/data", True]
+    assert reported == [False, "/data", True]
 
 
 def test_while_a_known_path_moves_to_the_top_another_one_stands_in_the_field(edit):
-    widget, told = edit
+    widget, reported = edit
     for path in ("/first", "/second"):
         widget.currentPath = path
         widget.addCurrentPathToHistory()
     widget.comboBox().setCurrentIndex(1)  # chosen behind the arrow
-    told.clear()
+    reported.clear()
     widget.addCurrentPathToHistory()
-    assert told == ["/second", "/first"]
+    assert reported == ["/second", "/first"]
     assert entries(widget) == ["/first", "/second"]
 
 
 def test_a_new_path_goes_to_the_top_without_a_word(edit):
-    widget, told = edit
+    widget, reported = edit
     widget.currentPath = "/data"
-    told.clear()
+    reported.clear()
     widget.addCurrentPathToHistory()
-    assert (told, entries(widget)) == ([], ["/data"])
+    assert (reported, entries(widget)) == ([], ["/data"])
 
 
 def test_the_history_is_kept_by_its_key_and_shows_five_paths_the_newest_first(edit):
@@ -80,10 +80,10 @@ def test_the_history_is_kept_by_its_key_and_shows_five_paths_the_newest_first(ed
     assert entries(widget) == ["/6", "/5", "/4", "/3", "/2"]
     assert list(qt.QSettings().value("ctkPathLineEdit/host/paths"))[-1] == "/0"
     other = ctk.ctkPathLineEdit()
-    told = []
-    other.connect("currentPathChanged(QString)", told.append)
+    reported = []
+    other.connect("currentPathChanged(QString)", reported.append)
     other.settingKey = "host/paths"
-    assert (other.currentPath, told) == ("/6", [])  # the path of last time stands there, and nobody is told
+    assert (other.currentPath, reported) == ("/6", [])  # the path of last time stands there, and nobody is notified
 
 
 def test_a_path_that_stands_there_stays_when_the_history_comes(edit):
@@ -97,7 +97,7 @@ def test_a_path_that_stands_there_stays_when_the_history_comes(edit):
 
 
 def test_without_the_arrow_there_is_no_history(edit):
-    widget, told = edit
+    widget, reported = edit
     widget.currentPath = "/data"
     widget.showHistoryButton = False
     assert not widget.showHistoryButton
@@ -105,20 +105,20 @@ def test_without_the_arrow_there_is_no_history(edit):
     assert widget.currentPath == "/data"
     widget.addCurrentPathToHistory()
     assert qt.QSettings().value("ctkPathLineEdit/host/paths") is None
-    told.clear()
+    reported.clear()
     widget.currentPath = "/more"
-    assert told == ["/more"]
+    assert reported == ["/more"]
 
 
 def test_a_path_of_another_kind_is_not_told(edit):
-    widget, told = edit
+    widget, reported = edit
     widget.nameFilters = ["Settings (*.json *.yaml)"]
     widget.currentPath = "/data/a.txt"
-    assert told == []
+    assert reported == []
     widget.currentPath = "/data/a.json"
-    assert told == ["/data/a.json", True]
+    assert reported == ["/data/a.json", True]
     widget.currentPath = "/data/a"
-    assert told[2:] == [False]
+    assert reported[2:] == [False]
 
 
 def test_what_is_asked_for_by_default(edit):
@@ -131,11 +131,11 @@ def test_what_is_asked_for_by_default(edit):
 
 
 def test_browsing_takes_what_was_chosen_and_nothing_when_it_was_cancelled(edit):
-    widget, told = edit
+    widget, reported = edit
     host.dialogs().answer("/data/a.nrrd", None)
     widget.browse()
     widget.browse()
-    assert told == ["/data/a.nrrd", True]
+    assert reported == ["/data/a.nrrd", True]
     assert [shown.kind for shown in host.dialogs().shown] == ["getOpenFileName"] * 2
     widget.filters = ctk.ctkPathLineEdit.Dirs
     host.dialogs().answer("/data")

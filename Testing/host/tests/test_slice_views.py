@@ -15,8 +15,8 @@ import host
 
 def test_a_click_reaches_vtk_where_it_was():
     view = slicer.app.layoutManager().sliceWidget("Green").sliceView()
-    interactor, heard = view.interactor(), []
-    tags = [interactor.AddObserver(event, lambda caller, name: heard.append((name, caller.GetEventPosition())))
+    interactor, reported = view.interactor(), []
+    tags = [interactor.AddObserver(event, lambda caller, name: reported.append((name, caller.GetEventPosition())))
             for event in (vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonReleaseEvent)]
     try:
         QTest.mouseClick(view, Qt.LeftButton, Qt.NoModifier, QPoint(30, 20))
@@ -25,5 +25,5 @@ def test_a_click_reaches_vtk_where_it_was():
         for tag in tags:
             interactor.RemoveObserver(tag)
     place = (30, view.height - 21)
-    assert heard == [("LeftButtonPressEvent", place), ("LeftButtonReleaseEvent", place)]
+    assert reported == [("LeftButtonPressEvent", place), ("LeftButtonReleaseEvent", place)]
     host.check_errors()

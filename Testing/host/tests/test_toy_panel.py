@@ -70,7 +70,7 @@ def test_a_click_on_apply_segments_with_progress(toy):
     assert hierarchy.GetItemByDataNode(segmentation)
 
 
-def test_an_error_reaches_the_person_in_words(toy):
+def test_an_error_reaches_the_person_as_a_message(toy):
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
     host.choose(toy.ui.inputSelector, "Empty")
     host.click(toy.ui.applyButton)

@@ -20,7 +20,7 @@ def test_the_value_of_the_condition_is_returned():
     assert host.wait_until(lambda: "now") == "now"
 
 
-def test_what_the_panel_shows_is_told(toy):
+def test_what_the_panel_shows_is_reported(toy):
     toy.ui.messageLabel.text = "The scan is too small."
     toy.ui.logText.setPlainText("\n".join(f"line {number}" for number in range(40)))
     text = vain()
@@ -33,7 +33,7 @@ def test_what_the_panel_shows_is_told(toy):
     assert "too small" not in vain()
 
 
-def test_what_was_asked_and_raised_is_told(toy):
+def test_what_was_asked_and_raised_is_reported(toy):
     def fail():
         raise ValueError("of a slot")
 

@@ -57,7 +57,7 @@ class ctkCheckablePushButton(ctkPushButton):
 
 @standIn
 class ctkMessageBox(QMessageBox):
-    """A message box that can be told not to come back."""
+    """A message box that can be known not to come back."""
 
     dontShowAgain = stored("dontShowAgain", bool, False)
     dontShowAgainVisible = stored("dontShowAgainVisible", bool, False)

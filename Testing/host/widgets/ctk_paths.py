@@ -25,9 +25,9 @@ _REMEMBERED = 5  # paths that the list of a path edit shows
 class ctkPathLineEdit(QWidget):
     """A path to type, with a browse button and, behind an arrow, the paths of earlier days.
 
-    As with the real one, every change of the text is told that leaves something to go by, key by key, and an emptied
-    field is told by `validInputChanged` alone.  The history moves the text about while it is put in order, and all
-    who listen hear of it.
+    As with the real one, every change of the text that leaves something to go by is emitted, key by key; for an emptied
+    field there is `validInputChanged` alone.  The history moves the text about while it is put in order, and all who
+    listen get that, too.
     """
 
     Dirs, Files, Drives, NoSymLinks, AllEntries, TypeMask = 0x001, 0x002, 0x004, 0x008, 0x007, 0x00F

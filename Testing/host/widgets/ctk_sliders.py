@@ -134,8 +134,8 @@ class ctkDoubleSlider(QWidget):
 class ctkSliderWidget(QWidget):
     """A slider with a spin box beside it.
 
-    Without tracking, a drag is told by `valueIsChanging`, the value stays what it was, and is told when the mouse is
-    let go.  A new number of decimals tells the value again, changed or not.
+    Without tracking, a drag emits `valueIsChanging`, and the value stays what it was until the mouse is let go.  A new
+    number of decimals emits the value again, changed or not.
     """
 
     valueChanged = Signal(float)

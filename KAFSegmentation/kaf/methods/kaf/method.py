@@ -44,10 +44,10 @@ class Message(nn.Module):
         query = self.query(tokens).view(split).transpose(1, 2)
         key, value = (part.reshape(split).transpose(1, 2) for part in self.key_value(source).chunk(2, -1))
         with torch.autocast(tokens.device.type, enabled=False):
-            heard = F.scaled_dot_product_attention(fp32(query), fp32(key), fp32(value),
-                                                   attn_mask=source_mask[:, None, None, :])
-        heard = self.merge(heard.transpose(1, 2).reshape(batch, count, width))
-        return tokens + self.mlp(torch.cat([tokens, heard], -1), mask.to(heard.dtype))
+            attended = F.scaled_dot_product_attention(fp32(query), fp32(key), fp32(value),
+                                                      attn_mask=source_mask[:, None, None, :])
+        attended = self.merge(attended.transpose(1, 2).reshape(batch, count, width))
+        return tokens + self.mlp(torch.cat([tokens, attended], -1), mask.to(attended.dtype))
 
 
 class Matcher(nn.Module):
@@ -64,8 +64,8 @@ class Matcher(nn.Module):
         mine = [t + self.position(p, m.to(t.dtype)) for t, p, m in zip(tokens, places, masks, strict=True)]
         for index, layer in enumerate(self.layers):
             sources = mine if index % 2 == 0 else mine[::-1]
-            heard = masks if index % 2 == 0 else masks[::-1]
-            mine = [layer(t, s, m, h) for t, s, m, h in zip(mine, sources, masks, heard, strict=True)]
+            attended = masks if index % 2 == 0 else masks[::-1]
+            mine = [layer(t, s, m, h) for t, s, m, h in zip(mine, sources, masks, attended, strict=True)]
         a, b = (fp32(self.project(t)) for t in mine)
         with torch.autocast(a.device.type, enabled=False):
             return a @ b.transpose(1, 2) / math.sqrt(a.shape[-1])
