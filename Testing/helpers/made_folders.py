@@ -38,3 +38,13 @@ def dicom(path: Path, slices: int = 2, **tags: str) -> Path:
             image.SetMetaData(keys[name], value)
         SimpleITK.WriteImage(image, str(path / f"{index}.dcm"))
     return path
+
+
+def save_volume(path: Path, voxels: np.ndarray, spacing=(1.5, 1.25, 8.0), origin=(0.0, 0.0, 0.0)) -> Path:
+    """A volume (slice, row, column) in a file, in folders that are made where they are missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = SimpleITK.GetImageFromArray(voxels)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    SimpleITK.WriteImage(image, str(path))
+    return path

@@ -32,10 +32,10 @@ def main(arguments: Sequence[str], console: Console) -> None:
 
 def _scan(arguments: Sequence[str], console: Console) -> None:
     folder = parse(ScanCommand, arguments, "data scan").folder
-    from kaf.data.folder import scan_folder
+    from kaf.data.annotation import scan_labelled
     from kaf.data.inspect import inspect_dataset
 
-    inspection = inspect_dataset(scan_folder(folder), console)
+    inspection = inspect_dataset(scan_labelled(folder, on_event=console), console)
     console.result(inspection.to_dict(), inspection.text())
 
 

@@ -6,9 +6,10 @@ import math
 import time
 from pathlib import Path
 
+from kaf.cohort.references import evaluation_pairs
 from kaf.cohort.work_queue import CaseOutcome, clear_work, leads, share_work, work_folder
 from kaf.evaluation.cases import Kept, score
-from kaf.evaluation.pairing import Pair, find_pairs
+from kaf.evaluation.pairing import Pair
 from kaf.evaluation.results import NUMBERS, CaseResult
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Metric, OnEvent, ignore
@@ -25,7 +26,7 @@ def score_cases(settings: EvaluateSettings, on_event: OnEvent = ignore
     """
     began = time.time()
     output = Path(settings.output)
-    pairs, alone = find_pairs(settings.prediction, settings.reference, settings.images)
+    pairs, alone = evaluation_pairs(settings, on_event)
     if settings.strict and alone:
         more = f" (and {len(alone) - _SAID} more)" if len(alone) > _SAID else ""
         raise InputError(

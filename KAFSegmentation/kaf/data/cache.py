@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from kaf.data.cache_folder import PARTS, new_entry, remove_entry
-from kaf.data.folder import Case
+from kaf.data.case import Case
+from kaf.data.labels import Drawn, read_drawn
 from kaf.data.superpixels import find_superpixels
 from kaf.imaging.keypoints import DESCRIPTOR_WIDTH, Keypoints
 from kaf.imaging.prepare import prepare
 from kaf.imaging.source import is_same, stamp_of
-from kaf.imaging.volume import Volume, read_labels, read_volume
+from kaf.imaging.volume import Volume, read_volume
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import OnEvent, Ticker, ignore
 from kaf.runtime.files import replace_folder
@@ -32,7 +33,7 @@ from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 
 _FORMAT = 6
 _CHUNK = 1 << 20
-_MAPPED = ("image", "labels", "superpixels")
+_MAPPED = ("image", "labels", "superpixels", "ignored")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,11 @@ class SliceSettings:
 @dataclass(frozen=True)
 class CachedCase:
     """One preprocessed case, memory-mapped: image (S, H, W) float32, labels (S, H, W) uint8 or None, superpixels
-    (S, H, W) uint16, 0 for air, or None; ``entry``: its folder in the cache, None for a case that is in memory."""
+    (S, H, W) uint16, 0 for air, or None; ``entry``: its folder in the cache, None for a case that is in memory.
+
+    annotated: values of the structures that were drawn wherever they are; of others nobody knows.  None: all were.
+    ignored: (S, H, W) uint8, 1 where nobody has labelled anything (``labels`` is 0 there), or None.
+    """
 
     name: str
     patient: str
@@ -65,6 +70,8 @@ class CachedCase:
     spacing: tuple[float, float, float]
     superpixels: np.ndarray | None = None
     entry: Path | None = None
+    annotated: frozenset[int] | None = None
+    ignored: np.ndarray | None = None
 
 
 def cache_cases(cases: Sequence[Case], settings: SliceSettings, folder: Path, on_event: OnEvent = ignore
@@ -85,15 +92,15 @@ def load_case(case: Case, settings: SliceSettings, folder: Path) -> CachedCase:
         InputError: a file of the case cannot be read or used.
         OutputError: the cache cannot be written.
     """
-    scans = [case.image, *([case.label] if case.label else [])]
+    scans = [case.image, *case.label_files]
     stamps = [stamp_of(scan) for scan in scans]
-    parts = [settings.digest(), *(stamp["sha256"] for stamp in stamps)]
+    parts = [settings.digest(), *(stamp["sha256"] for stamp in stamps), case.meaning]
     entry = folder / hashlib.sha256("".join(parts).encode()).hexdigest()[:32]
     found = _open(entry, case.name, case.patient)
     if found is None:
         volume = read_volume(case.image)
-        labels = read_labels(case.label) if case.label else None
-        content = prepare_case(volume, labels, settings, case.label or case.image)
+        drawn = read_drawn(case, volume) if case.label else Drawn(None, None)
+        content = prepare_case(volume, drawn.labels, settings, case.label or case.image, drawn.ignored)
         for scan, stamp in zip(scans, stamps, strict=True):
             if not is_same(scan, stamp):  # it would be kept under the name of the one before
                 raise InputError(scan, "was changed while it was read", "Start again when it is complete.")
@@ -102,11 +109,11 @@ def load_case(case: Case, settings: SliceSettings, folder: Path) -> CachedCase:
         found = _open(entry, case.name, case.patient)
         if found is None:  # the damaged one cannot be removed: somebody else's, or in use on Windows
             found = as_case(case.name, case.patient, *content)
-    return found
+    return replace(found, annotated=case.annotated)
 
 
-def prepare_case(volume: Volume, labels: Volume | None, settings: SliceSettings, source: object = "labels"
-                 ) -> tuple[dict[str, np.ndarray], tuple[float, float, float]]:
+def prepare_case(volume: Volume, labels: Volume | None, settings: SliceSettings, source: object = "labels",
+                 ignored: np.ndarray | None = None) -> tuple[dict[str, np.ndarray], tuple[float, float, float]]:
     """Arrays of a case as they are cached, and the canonical spacing (slice, row, column) in mm."""
     if labels is not None and (labels.voxels.shape != volume.voxels.shape
                                or not np.allclose(labels.affine, volume.affine, atol=1e-2)):
@@ -128,6 +135,8 @@ def prepare_case(volume: Volume, labels: Volume | None, settings: SliceSettings,
         arrays["superpixels"] = find_superpixels(prepared.image, *settings.superpixels)
     if labels is not None:
         arrays["labels"] = prepared.grid.labels_to_canonical(labels.voxels)
+    if ignored is not None:
+        arrays["ignored"] = prepared.grid.labels_to_canonical(ignored.astype(np.uint8))
     return arrays, prepared.grid.spacing
 
 
@@ -141,7 +150,7 @@ def as_case(name: str, patient: str, arrays: dict[str, np.ndarray], spacing: Seq
     points = [Keypoints(*values) for values in zip(positions, response, descriptors, strict=True)]
     a, b, c = spacing
     return CachedCase(name, patient, arrays["image"], arrays.get("labels"), points, (a, b, c),
-                      arrays.get("superpixels"))
+                      arrays.get("superpixels"), ignored=arrays.get("ignored"))
 
 
 def _store(entry: Path, arrays: dict[str, np.ndarray], spacing: Sequence[float]) -> None:

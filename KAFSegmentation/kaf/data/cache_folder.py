@@ -15,7 +15,7 @@ from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.runtime.files import atomic_write
 
 PARTS = frozenset(("case.json", "image.npy", "labels.npy", "superpixels.npy", "counts.npy", "positions.npy",
-                   "response.npy", "descriptors.npy"))
+                   "response.npy", "descriptors.npy", "ignored.npy"))
 """The files of an entry."""
 TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/: backups leave such a folder out
 _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n"

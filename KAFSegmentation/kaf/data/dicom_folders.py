@@ -1,14 +1,17 @@
-"""Which folders below a folder are DICOM scans, and whose: by names, and by one header each."""
+"""Which folders below a folder are DICOM scans, whose, and which structure sets lie there: by names, one header each,
+and the first bytes of the other files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from kaf.data import names
 from kaf.data.pairing import Item, count, own_places, some
 from kaf.data.walk import is_utf8
+from kaf.imaging.rtstruct import may_be_structure_set
 from kaf.runtime.errors import InputError
 from kaf.runtime.files import is_regular
 
@@ -45,29 +48,50 @@ def are_dicom(place: Path, candidates: Sequence[str]) -> bool:
     return False
 
 
-def dicom_scans(items: list[Item], problems: list[str]) -> tuple[list[Item], dict[Path, str]]:
-    """Items without DICOM folders that hold no scan, and the patient of each that does.
+@dataclass(frozen=True)
+class DicomScan:
+    """A folder of DICOM files: its patient and the UID of its series, "" where it holds no slice, and the files in it
+    that are structure sets (RTSTRUCT)."""
+
+    patient: str
+    series: str
+    structure_sets: tuple[Path, ...] = ()
+
+
+def dicom_scans(items: list[Item], problems: list[str]) -> tuple[list[Item], dict[Path, DicomScan]]:
+    """Items without DICOM folders that hold no scan, and what is known of every folder with a scan or structures.
 
     The patient is the PatientID; where there is none, or all patients' folders say the same, the top folder.
     """
-    headers = {item.path: _dicom_header(item.path) for item in items if not item.extension}
-    empty = [item.shown for item in items if not item.extension and headers[item.path] is None]
+    folders = [item for item in items if not item.extension]
+    headers = {item.path: _dicom_header(item.path) for item in folders}
+    sets = {item.path: _structure_sets(item.path) for item in folders}
+    empty = [item.shown for item in folders if headers[item.path] is None and not sets[item.path]]
     if empty:
         problems.append(f"{count(empty, 'DICOM folder')} without a readable scan (structures, doses, reports "
                         f"or damaged files) left out: {some(empty)}. Copy a scan that is missing again")
-    found = {path: identity for path, identity in headers.items() if identity is not None}
+    found = {path: header for path, header in headers.items() if header is not None}
     items = [item for item in items if item.extension or item.path in found]
     tops = {item.path: (*own_places(item), item.stem)[0] for item in items if not item.extension}
-    identities = set(found.values())
-    if len(identities) == 1 and len(set(tops.values())) > 1 and "" not in identities:
+    identities = {patient for patient, _ in found.values()}
+    same = len(identities) == 1 and len(set(tops.values())) > 1 and "" not in identities
+    if same:
         problems.append(f"every DICOM series has the PatientID {identities.pop()}: patients are told apart "
                         "by their folders")
-        return items, tops
-    return items, {path: identity or names.patient_of(tops[path]) for path, identity in found.items()}
+    scans = {path: DicomScan("", "", structures) for path, structures in sets.items() if structures}
+    for path, (patient, series) in found.items():
+        whose = tops[path] if same else patient or names.patient_of(tops[path])
+        scans[path] = DicomScan(whose, series, sets[path])
+    return items, scans
 
 
-def _dicom_header(folder: Path) -> str | None:
-    """PatientID (0010,0020) of a folder's first slice, "" where there is none; None without a slice."""
+def _structure_sets(folder: Path) -> tuple[Path, ...]:
+    return tuple(path for path in sorted(folder.iterdir()) if _can_be_slice(path) and may_be_structure_set(path))
+
+
+def _dicom_header(folder: Path) -> tuple[str, str] | None:
+    """PatientID (0010,0020) and SeriesInstanceUID (0020,000e) of a folder's first slice, "" where there is none; None
+    without a slice."""
     import SimpleITK  # takes a quarter of a second, and only DICOM needs it
 
     from kaf.imaging.dicom_check import refuse_damage
@@ -85,9 +109,9 @@ def _dicom_header(folder: Path) -> str | None:
             except (RuntimeError, OSError, InputError):
                 continue
             tags = {key: reader.GetMetaData(key).strip(" \0") if reader.HasMetaDataKey(key) else ""
-                    for key in ("0008|0060", "0010|0020")}
+                    for key in ("0008|0060", "0010|0020", "0020|000e")}
             if tags["0008|0060"] in _SCAN_MODALITIES:
-                return tags["0010|0020"]
+                return tags["0010|0020"], tags["0020|000e"]
         return None
     finally:
         SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)

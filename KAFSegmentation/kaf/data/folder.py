@@ -9,88 +9,31 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from kaf.data import names
-from kaf.data.dicom_folders import are_dicom, dicom_scans, maybe_dicom_file
-from kaf.data.pairing import Item, classify, count, distinct, first_channels, own_places, pair, some
+from kaf.data.case import Case, Mask
+from kaf.data.dataset import Dataset
+from kaf.data.description import read_description
+from kaf.data.dicom_folders import DicomScan, are_dicom, dicom_scans, maybe_dicom_file
+from kaf.data.matching import Pairs, pair
+from kaf.data.numbering import number_structures
+from kaf.data.pairing import Item, classify, count, distinct, first_channels, own_places, some
+from kaf.data.structure_sets import match_structure_sets
 from kaf.data.walk import walk
 from kaf.imaging.file_names import split_extension, without_image_word
 from kaf.runtime.errors import InputError
-from kaf.runtime.events import Message
-from kaf.runtime.message_codes import TEST_SCANS, UNLABELLED
 
-
-@dataclass(frozen=True)
-class Case:
-    """One scan: its name (unique in its dataset), its patient, its file or DICOM folder, its label map."""
-
-    name: str
-    patient: str
-    image: Path
-    label: Path | None = None
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The cases of a folder, by name; ``layout`` and ``problems`` are words for the user.
-
-    ``cases`` are those to learn from.  ``test`` are those in folders for testing (imagesTs, testing, ...), which no
-    training, validation or pretraining may see.
-    """
-
-    root: Path
-    layout: str
-    cases: tuple[Case, ...]
-    problems: tuple[str, ...] = ()
-    unlabelled_problem: str = ""
-    test: tuple[Case, ...] = ()
-
-    def warnings(self) -> tuple[Message, ...]:
-        """The problems, and that some scans have no label map, as messages of a run."""
-        found = [Message(problem, "warning") for problem in self.problems]
-        if self.unlabelled_problem:
-            found.append(Message(self.unlabelled_problem, "warning", UNLABELLED,
-                                 {"cases": [case.name for case in self.unlabelled]}))
-        if self.test:
-            found.append(Message(f"{count(self.test, 'test scan')} (in {self.test_folders}), not used for training, "
-                                 f"validation or pretraining: {some(case.name for case in self.test)}.", "info",
-                                 TEST_SCANS, {"cases": [case.name for case in self.test]}))
-        return tuple(found)
-
-    @property
-    def every(self) -> tuple[Case, ...]:
-        """The cases to learn from and those for testing."""
-        return (*self.cases, *self.test)
-
-    @property
-    def test_folders(self) -> str:
-        """"imagesTs": the folders below the root that make their scans test scans, or their places."""
-        found = {next((part for part in relative if names.split_of(part) == "test"), "")
-                 for case in self.test for relative in [case.image.relative_to(self.root).parts]}
-        return " and ".join(sorted(found))
-
-    @property
-    def labelled(self) -> tuple[Case, ...]:
-        return tuple(case for case in self.cases if case.label is not None)
-
-    @property
-    def unlabelled(self) -> tuple[Case, ...]:
-        return tuple(case for case in self.cases if case.label is None)
-
-    @property
-    def patients(self) -> tuple[str, ...]:
-        """Every patient once, sorted."""
-        return tuple(sorted({case.patient for case in self.cases}))
+__all__ = ["Case", "Dataset", "scan_folder"]
 
 
 def scan_folder(folder: str | Path) -> Dataset:
     """What lies in ``folder`` and below: scans, their label maps, their patients.
 
     Understood: images/ and labels/ (also imagesTr, scans/masks, ...), label maps beside the scans
-    (``case01_gt``, ``case01.seg.nrrd``), one folder per case, nnU-Net channel suffixes, BIDS with
-    derivatives, trees of DICOM series, scans without labels.
+    (``case01_gt``, ``case01.seg.nrrd``), one folder per case, one mask per structure, nnU-Net channel suffixes, BIDS
+    with derivatives, trees of DICOM series with or without structure sets (RTSTRUCT), scans without labels; what
+    ``dataset.json`` says.
 
     Raises:
         InputError: the folder is missing, is a file, cannot be read, or holds no scan.
@@ -98,7 +41,7 @@ def scan_folder(folder: str | Path) -> Dataset:
     root = Path(folder).expanduser()
     problems: list[str] = []
     files, others = _walk(root, problems)
-    files, patient_ids = dicom_scans(files, problems)
+    files, dicom = dicom_scans(files, problems)
     items = classify(files, problems)
     labels = [item for item in items if item.label]
     images = distinct((item for item in items if not item.label), problems)
@@ -106,17 +49,22 @@ def scan_folder(folder: str | Path) -> Dataset:
         _raise_empty(root, labels, others, problems)
     images, channels = first_channels(images, labels, problems)
     pairs = pair(images, labels, problems)
-    every = _cases(root, images, pairs, patient_ids)
+    every = _cases(root, images, pairs, dicom)
+    every = match_structure_sets(every, dicom, problems)
     testing = {item.path for item in images if item.split == "test"}
+    description = read_description(root)
+    problems += description.problems
+    every, label_names = number_structures(every, description, problems)
     cases, test = [case for case in every if case.image not in testing], [c for c in every if c.image in testing]
-    problems += _shared_patients(cases, test)
+    problems += [*_missing_files(root, description.files), *_shared_patients(cases, test)]
     unlabelled, missing = [case.name for case in cases if case.label is None], ""
     if len(unlabelled) < len(cases) and unlabelled:
         missing = f"{count(unlabelled, 'scan')} without a label map: {some(unlabelled)}"
-    if not pairs:
+    if all(case.label is None for case in every):
         problems.extend(_hints(root, images))
     learning = [item for item in images if item.split != "test"] or images
-    return Dataset(root, _layout(learning, pairs, channels), tuple(cases), tuple(problems), missing, tuple(test))
+    layout = _layout(learning, pairs, channels, [case for case in every if case.masks])
+    return Dataset(root, layout, tuple(cases), tuple(problems), missing, tuple(test), label_names, description)
 
 
 def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
@@ -151,7 +99,7 @@ def _walk(root: Path, problems: list[str]) -> tuple[list[Item], Counter[str]]:
 
 
 def _cases(
-    root: Path, images: Sequence[Item], pairs: dict[Path, Item], patient_ids: dict[Path, str]
+    root: Path, images: Sequence[Item], pairs: Pairs, dicom: dict[Path, DicomScan]
 ) -> list[Case]:
     """Names that are unique, patients that keep the scans of one person together.
 
@@ -172,10 +120,39 @@ def _cases(
         while name.casefold() in taken:
             name += "-2"
         taken.add(name.casefold())
-        patient = patient_ids.get(item.path) or _patient(item, home, per_case, len(times) < len(short))
-        label = pairs.get(item.path)
-        cases.append(Case(name, patient, item.path, label.path if label else None))
+        patient = dicom[item.path].patient if item.path in dicom else _patient(
+            item, home, per_case, len(times) < len(short))
+        label, masks = pairs.maps.get(item.path), pairs.masks.get(item.path, {})
+        place = label.path if label else _place(masks) if masks else None
+        cases.append(Case(name, patient, item.path, place, tuple(Mask(of, mask.path) for of, mask in masks.items())))
     return sorted(cases, key=lambda case: (case.name, case.image))
+
+
+def _place(masks: dict[str, Item]) -> Path:
+    """What is shown for the label map of a case: the folder of its masks, or the first of those that lie elsewhere."""
+    paths = sorted(mask.path for mask in masks.values())
+    folders = {path.parent for path in paths}
+    return folders.pop() if len(folders) == 1 and all(mask.labels_folder for mask in masks.values()) else paths[0]
+
+
+def _missing_files(root: Path, files: Sequence[str]) -> list[str]:
+    """Words about files that dataset.json names and that are not there."""
+    gone = [name for name in files if not _is_there(root, name)]
+    if not gone:
+        return []
+    return [f"dataset.json names {count(gone, 'file')} of {len(files)} that {'is' if len(gone) == 1 else 'are'} not in "
+            f"the folder: {some(gone)}. Add what is missing, or correct dataset.json"]
+
+
+def _is_there(root: Path, name: str) -> bool:
+    """Whether a file is there, or the first channel of a scan that nnU-Net's first version names without its number."""
+    try:
+        if (root / name).exists():
+            return True
+        stem, extension = split_extension(name)
+        return bool(extension) and (root / f"{stem}_0000{extension}").exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _shared_patients(cases: Sequence[Case], test: Sequence[Case]) -> list[str]:
@@ -201,16 +178,20 @@ def _patient(item: Item, home: str, per_case: bool, clash: bool) -> str:
     return names.patient_of("_".join((*place, item.stem)) if clash else item.stem)
 
 
-def _layout(images: Sequence[Item], pairs: dict[Path, Item], channels: bool) -> str:
+def _layout(images: Sequence[Item], pairs: Pairs, channels: bool, masked: Sequence[Case]) -> str:
     """What was understood, as text."""
     dicom = sum(not item.extension for item in images)
     scans = "DICOM series" if dicom == len(images) else "scan files and DICOM series" if dicom else "scans"
+    paired = [item for item in images if item.path in pairs.maps]
+    maps = [pairs.maps[item.path] for item in paired]
     if any(part.startswith("sub-") for item in images for part in item.relative):
-        return "sub-... folders, as in BIDS, " + ("with label maps" if pairs else "without label maps")
-    if not any(item.path in pairs for item in images):
+        return "sub-... folders, as in BIDS, " + ("with label maps" if pairs.maps else "without label maps")
+    if masked:
+        sets = all(not split_extension(mask.path.name)[1] for case in masked for mask in case.masks)
+        kind = "DICOM structure sets (RTSTRUCT)" if sets else "one mask per structure"
+        return f"{scans} with {kind}" + (", some with label maps" if paired else "")
+    if not paired:
         return f"{scans} without label maps"
-    paired = [item for item in images if item.path in pairs]
-    maps = [pairs[item.path] for item in paired]
     folders = sorted({label.labels_folder for label in maps})
     if all(folders) and all(item.images_folder for item in paired):
         known = "nnU-Net" if channels else "the Medical Segmentation Decathlon"

@@ -12,16 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from kaf.data.folder import Case, Dataset
+from kaf.data.case import Case
+from kaf.data.dataset import Dataset
+from kaf.data.description import read_description
+from kaf.data.labels import read_case_labels
 from kaf.data.pairing import count, some
-from kaf.imaging.volume import Volume, guess_modality, read_labels, read_volume
-from kaf.runtime import json_files
+from kaf.imaging.volume import Volume, guess_modality, read_volume
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import OnEvent, Ticker, ignore
 from kaf.runtime.plain_text import one_line
 
 _OUTLIER = 2.0  # a spacing beyond this factor of the median is named
-_RARE = 0.05  # a label value in a smaller share of the cases is named
+_RARE = 0.05  # a label value in a smaller share of the cases is named with its cases
+_FEW, _MOSTLY = 5, 0.9  # of so many label maps or more, a value in less than this share is named
 _SAME_GRID = 1e-2  # mm by which the affines of a scan and its label map may differ, as in training
 _RESAMPLE = "Resample it onto the voxels of the scan, or draw it there anew"
 _FLAT = 0.7  # a scan where so many voxels equal their neighbour looks like a label map
@@ -133,24 +136,15 @@ def inspect_dataset(dataset: Dataset, on_event: OnEvent = ignore) -> Inspection:
         ticker.update(len(every))
     reports, test = every[:len(dataset.cases)], every[len(dataset.cases):]
     said = (message.text for message in dataset.warnings() if message.level != "info")
-    problems = (*said, *_duplicates(every), *_modalities(every), *_spacings(reports), *_rare_labels(reports))
-    return Inspection(str(dataset.root), dataset.layout, tuple(reports), problems, label_names(dataset.root),
+    problems = (*said, *_duplicates(every), *_modalities(every), *_spacings(reports),
+                *_rare_labels(reports), *_unnamed(reports, dataset), *_sometimes(reports, dataset))
+    return Inspection(str(dataset.root), dataset.layout, tuple(reports), problems, dataset.label_names,
                       tuple(test), dataset.test_folders)
 
 
 def label_names(root: str | Path) -> dict[int, str]:
     """Names by label value from ``dataset.json`` in the folder, written either way round; empty without."""
-    try:
-        labels = json_files.read(Path(root, "dataset.json"))["labels"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    found = {}
-    for key, value in labels:
-        if isinstance(value, str) and key.isdigit():
-            found[int(key)] = value
-        elif isinstance(value, int):
-            found[value] = key
-    return {value: name for value, name in sorted(found.items()) if value > 0}
+    return read_description(root).names
 
 
 def _report(case: Case) -> CaseReport:
@@ -171,10 +165,11 @@ def _report(case: Case) -> CaseReport:
             problems.append("the scan may be a label map: few voxels differ from their neighbour. If it is one, end "
                             "its name in _seg, or take it out of the folder")
     try:
-        labels = read_labels(case.label) if case.label else None
+        labels = read_case_labels(case, scan) if case.label else None
     except InputError as error:
         problems.append(f"the label map cannot be used: {error.reason}. {error.remedy.rstrip('.')}")
     if labels is not None:
+        problems += labels.warnings if case.masks else ()
         numbers = np.bincount(labels.voxels.reshape(-1), minlength=256)
         values["values"] = {int(value): int(numbers[value]) for value in np.flatnonzero(numbers) if value}
         if not values["values"]:
@@ -266,6 +261,19 @@ def _spacings(reports: Sequence[CaseReport]) -> list[str]:
             f"{some(outliers)}. Look at {'it' if len(outliers) == 1 else 'them'}; all are resampled to one spacing"]
 
 
+def _unnamed(reports: Sequence[CaseReport], dataset: Dataset) -> list[str]:
+    """Where dataset.json and the label maps speak of different values."""
+    names, held = dataset.label_names, {value for case in reports for value in case.values or ()}
+    if not dataset.description.names or not held:
+        return []
+    problems = []
+    if strange := sorted(held - names.keys()):
+        problems.append(f"label value {some(strange)} is not named in dataset.json. Correct one of the two")
+    if without := [f"{value} ({name})" for value, name in names.items() if value not in held]:
+        problems.append(f"dataset.json names {some(without)}, which no label map holds")
+    return problems
+
+
 def _rare_labels(reports: Sequence[CaseReport]) -> list[str]:
     labelled = [case for case in reports if case.values]
     holders: dict[int, list[str]] = defaultdict(list)
@@ -275,6 +283,22 @@ def _rare_labels(reports: Sequence[CaseReport]) -> list[str]:
     return [f"label value {value} is in {len(listed)} of {len(labelled)} label maps only: {some(listed)}. See whether "
             "it is meant"
             for value, listed in sorted(holders.items()) if len(listed) < _RARE * len(labelled)]
+
+
+def _sometimes(reports: Sequence[CaseReport], dataset: Dataset) -> list[str]:
+    """Structures that many label maps lack: either they are not there, or they were not drawn."""
+    labelled = [case for case in reports if case.values]
+    if len(labelled) < _FEW or any(case.annotated is not None for case in dataset.cases):
+        return []
+    held = Counter(value for case in labelled for value in case.values or ())
+    told = [f"{value}{f' ({dataset.label_names[value]})' if value in dataset.label_names else ''} in {number} of "
+            f"{len(labelled)} label maps" for value, number in sorted(held.items())
+            if _RARE * len(labelled) <= number < _MOSTLY * len(labelled)]
+    if not told:
+        return []
+    return [f"structures that many cases lack: {some(told)}. If one of them was not drawn although it is there, train "
+            "with --partial missing (or write kaf_partial: true into dataset.json): otherwise the network learns that "
+            "it is background"]
 
 
 def _spread(rows: Sequence[Sequence[float]]) -> str:

@@ -1,4 +1,4 @@
-"""Which files are scans, which are label maps, and which belong together, by their places and names."""
+"""Which files are scans and which are label maps, by their places and names."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def distinct(images: Iterable[Item], problems: list[str]) -> list[Item]:
     result = []
     for stems in groups.values():
         for same in stems.values():
-            same.sort(key=_preference)
+            same.sort(key=preference)
             if len(same) > 1:
                 listed = [item.path.name for item in same]
                 problems.append(f"the same scan {len(same)} times: {some(listed)}; {listed[0]} is used")
@@ -119,7 +119,8 @@ def distinct(images: Iterable[Item], problems: list[str]) -> list[Item]:
     return result
 
 
-def _preference(item: Item) -> int:
+def preference(item: Item) -> int:
+    """Order in which files of the same image are taken: DICOM first."""
     return file_names.EXTENSIONS.index(item.extension) if item.extension else -1
 
 
@@ -152,107 +153,6 @@ def first_channels(
                         "not supported yet, the first channel (0000) is used. To use another one, put its files "
                         "into a folder of their own")
     return result, True
-
-
-def pair(images: Sequence[Item], labels: Sequence[Item], problems: list[str]) -> dict[Path, Item]:
-    """The label map of each scan's path; label maps without a scan, or too many for one, are named."""
-    index = _Index(images)
-    found: dict[Path, list[Item]] = defaultdict(list)
-    lost = []
-    exact = [index.exact(label) for label in labels]
-    labelled = {image.path for image in exact if image}
-    for label, image in zip(labels, exact, strict=True):
-        image = image or index.only_fit(label, labelled)
-        if image is None:
-            lost.append(label.shown)
-        else:
-            found[image.path].append(label)
-    if lost:
-        problems.append(f"{count(lost, 'label map')} without a scan: {some(lost)}. Name each like its scan")
-    if index.shared:
-        problems.append(f"{count(index.shared, 'label map')} with several scans each: multi-channel is not "
-                        f"supported yet, one scan is used ({some(index.shared, 2)}). To use another one, take the "
-                        "others out")
-    return _chosen(found, problems)
-
-
-class _Index:
-    """Scans by place and name; ``shared`` says which label maps were found to fit several contrasts."""
-
-    def __init__(self, images: Sequence[Item]):
-        self._full, self._exact, self._folder, self._key, self._contrast = (_groups() for _ in range(5))
-        self.shared: list[str] = []
-        for item in images:
-            self._full[item.folder, item.full].append(item)
-            self._exact[item.folder, item.key].append(item)
-            self._folder[item.folder].append(item)
-            self._key[item.key].append(item)
-            head = names.without_modality(item.key)
-            if head is not None:
-                self._contrast[item.folder, head].append(item)
-
-    def exact(self, label: Item) -> Item | None:
-        """The scan of the same place and name."""
-        for group in (self._full[label.folder, label.full], self._exact[label.folder, label.key]):
-            if len(group) == 1:
-                return group[0]
-        return None
-
-    def only_fit(self, label: Item, labelled: set[Path]) -> Item | None:
-        """The only scan that the label map can belong to; of several contrasts the first."""
-        contrasts = sorted(self._contrast[label.folder, label.key], key=lambda i: names.modality_rank(i.key))
-        if contrasts:
-            if len(contrasts) > 1:
-                self.shared.append(f"{label.shown}: {contrasts[0].stem} of {some(i.stem for i in contrasts)}")
-            return contrasts[0]
-        inside = self._folder[label.folder]
-        own_folder = bool(label.folder) and names.is_patient_folder(label.folder[-1], label.stem)
-        if len(inside) == 1 and (not label.key or (own_folder and _same_numbers(label.key, inside[0].key))):
-            return inside[0]
-        elsewhere = self._key[label.key] if label.key else []
-        return elsewhere[0] if len(elsewhere) == 1 and elsewhere[0].path not in labelled else None
-
-
-def _groups() -> dict[object, list[Item]]:
-    return defaultdict(list)
-
-
-def _same_numbers(one: str, other: str) -> bool:
-    """False where two names of one folder count differently (``visit1``, ``visit2``)."""
-    first, second = ({int(digits) for digits in re.findall(r"\d+", name)} for name in (one, other))
-    return not first or not second or first == second
-
-
-def _chosen(found: dict[Path, list[Item]], problems: list[str]) -> dict[Path, Item]:
-    """One label map per scan; none where several fit equally well, which means one per structure."""
-    rank = file_names.LABEL_WORDS.index
-    pairs: dict[Path, Item] = {}
-    preferred, undecided = [], []
-    structures: set[str] = set()
-    for path, fitting in found.items():
-        fitting = sorted(fitting, key=lambda i: (rank(i.label), i.relative, i.stem, _preference(i)))
-        first = fitting[0]
-        pairs[path] = first
-        if any(i.label == first.label and (i.relative, i.stem) != (first.relative, first.stem)
-               for i in fitting):
-            undecided.append(f"{path.parent.name}/{path.name}: {some(i.shown for i in fitting)}")
-            structures |= {item.full for item in fitting}
-            del pairs[path]
-        elif len(fitting) > 1:
-            preferred.append(f"{first.shown} of {some(i.shown for i in fitting)}")
-    if preferred:
-        problems.append(f"{count(preferred, 'scan')} with several label maps, one is used: "
-                        f"{some(preferred, 2)}. If it is the wrong one, take it out")
-    if undecided:
-        problems.append(f"{count(undecided, 'scan')} with several label maps, none is used "
-                        f"({some(undecided, 2)}). Join them into one label map")
-    # Where other cases have a file per structure, a lone "aorta" is not a whole label map either.
-    partial = {path: label for path, label in pairs.items()
-               if label.full in structures and not path.name.casefold().startswith(label.full)}
-    if partial:
-        problems.append(f"{count(partial, 'scan')} with a label map of one structure, which is not used: "
-                        f"{some(label.shown for label in partial.values())}. Join the structures into one label map")
-    return {path: label for path, label in pairs.items() if path not in partial}
 
 
 def count(things: Sized, word: str, plural: str = "") -> str:

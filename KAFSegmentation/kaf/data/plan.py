@@ -8,10 +8,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from kaf.data.folder import Case
+from kaf.data.case import Case
+from kaf.data.labels import read_case_labels
 from kaf.data.plan3d import fit_network
 from kaf.imaging.grid import Grid, canonical_grid
-from kaf.imaging.volume import guess_modality, read_labels, read_volume
+from kaf.imaging.volume import guess_modality, read_volume
 from kaf.runtime.errors import InputError, KafError
 from kaf.runtime.events import Message, OnEvent, Ticker, ignore
 from kaf.settings.network import NetworkSettings
@@ -99,7 +100,7 @@ def make_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent =
     sample = {round(i) for i in np.linspace(0, len(cases) - 1, min(_LOOK_AT, len(cases)))}
     for index, case in enumerate(cases):
         assert case.label is not None
-        labels = read_labels(case.label)
+        labels = read_case_labels(case)
         values |= set(np.flatnonzero(np.bincount(labels.voxels.reshape(-1), minlength=256)).tolist()) - {0}
         grids.append((labels.voxels.shape, labels.affine))
         boxes.append(_box(labels.voxels))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -92,6 +92,44 @@ def check_no_leak(split: Split, subject: object = "split") -> None:
         more = f", and {len(twice) - 5} more" if len(twice) > 5 else ""
         raise InputError(subject, f"patient {', patient '.join(twice[:5])}{more}",
                          "Keep each patient in one part only: scores would be too good otherwise.")
+
+
+def fold_of(path: str | Path, fold: int, cases: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The patients to train and to validate on, each sorted, of one fold of a file of splits.
+
+    Read are a split of :meth:`Split.save` (a single fold), a list of them, and nnU-Net's ``splits_final.json``, a list
+    of ``{"train": [cases], "val": [cases]}``.
+
+    Args:
+        cases: name -> patient of every labelled case; the file may name either.
+
+    Raises:
+        InputError: the file cannot be read, has no such fold, names somebody who is not there, or has a patient on both
+            sides.
+    """
+    try:
+        content = json_files.read(path)
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
+    except ValueError as error:
+        raise InputError(path, f"is not valid JSON ({error})", "Fix the file at that place.") from error
+    folds = content if isinstance(content, list) else [content]
+    if not folds or not all(isinstance(entry, dict) and isinstance(entry.get("train"), list) for entry in folds):
+        raise InputError(path, "contains no splits", 'Write [{"train": [names], "val": [names]}, ...], a fold each.')
+    if fold >= len(folds):
+        raise InputError(path, f"has {len(folds)} fold{'s' * (len(folds) > 1)} and no fold {fold}",
+                         f"Choose a fold from 0 to {len(folds) - 1}." if len(folds) > 1 else "Leave `fold` out.")
+    entry = folds[fold]
+    patients = {**cases, **{patient: patient for patient in cases.values()}}
+    named = [entry["train"], entry.get("val", entry.get("validation")) or []]
+    missing = [str(name) for names in named for name in names if str(name) not in patients]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise InputError(path, f"names {', '.join(missing[:5])}{more}, of whom there is no labelled scan to learn from",
+                         "Give the folder that the splits were made for; `kaf data scan` lists the names.")
+    train, validation = (sorted({patients[str(name)] for name in names}) for names in named)
+    check_no_leak(Split(tuple(train), tuple(validation)), path)
+    return train, validation
 
 
 def few_shot(patients: Iterable[str], m: int, seed: int) -> list[str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kaf._version import __version__
-from kaf.evaluation.metrics import LabelMetrics, case_metrics
+from kaf.evaluation.metrics import LabelMetrics, case_metrics, not_contoured
 from kaf.evaluation.pairing import Pair, named_labels, require_same_grid
-from kaf.imaging.labels import Label
+from kaf.imaging.labels import Label, plain_label
 from kaf.imaging.source import quick_stamp
 from kaf.imaging.volume import read_labels
 from kaf.runtime import json_files
@@ -38,15 +38,22 @@ def score(pair: Pair, settings: EvaluateSettings) -> Scored:
     Raises:
         InputError: a file cannot be read, or their grids differ.
     """
-    prediction, reference = read_labels(pair.prediction), read_labels(pair.reference)
+    prediction, (reference, ignored) = read_labels(pair.prediction), pair.read_reference()
     require_same_grid(prediction, reference)
+    if ignored is not None:
+        prediction = replace(prediction, voxels=np.where(ignored, 0, prediction.voxels))
     names, warnings = {}, []
     for volume in (reference, prediction):
         names[str(volume.source)] = tuple(named_labels(Path(volume.source)).values())
         warnings += [f"{volume.source}: {warning}" for warning in volume.warnings]
     found = _values(prediction.voxels), _values(reference.voxels)
+    own, given = names[str(reference.source)], dict(pair.names)
+    names[str(reference.source)] = own or tuple(plain_label(v, given[v]) for v in sorted(found[0] | found[1])
+                                                if v in given)
     values = sorted(settings.labels or found[0] | found[1])
     metrics = case_metrics(prediction.voxels, reference.voxels, reference.spacing[::-1], values, settings.tolerance)
+    if pair.annotated is not None:
+        metrics = [m if m.label in pair.annotated else not_contoured(m, always=True) for m in metrics]
     return Scored(tuple(metrics), found, names, tuple(warnings))
 
 
@@ -88,4 +95,5 @@ class Kept:
         files = (pair.prediction, pair.reference)
         stamps = [list(quick_stamp(path).values()) for path in files]
         wanted = sorted(self.settings.labels.items())
-        return json.loads(json.dumps([__version__, stamps, wanted, self.settings.tolerance]))
+        drawn = sorted(pair.annotated) if pair.annotated is not None else None
+        return json.loads(json.dumps([__version__, stamps, wanted, self.settings.tolerance, pair.meaning, drawn]))

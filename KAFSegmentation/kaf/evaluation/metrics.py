@@ -100,11 +100,12 @@ def absent(label: int) -> LabelMetrics:
     return LabelMetrics(label, ABSENT, _NAN, _NAN, _NAN, _NAN, 0.0, 0.0, 0.0, _NAN, 0, 0, 0)
 
 
-def not_contoured(metrics: LabelMetrics) -> LabelMetrics:
-    """The same for a reference in which a label that is lacking was just not drawn."""
-    if metrics.reference_voxels:
+def not_contoured(metrics: LabelMetrics, always: bool = False) -> LabelMetrics:
+    """The same for a reference in which a label that is lacking was just not drawn; ``always``: or only in parts."""
+    if metrics.reference_voxels and not always:
         return metrics
-    return replace(metrics, status=NOT_CONTOURED, dice=_NAN, nsd=_NAN, difference_ml=_NAN)
+    return replace(metrics, status=NOT_CONTOURED, dice=_NAN, hd95=_NAN, assd=_NAN, nsd=_NAN, difference_ml=_NAN,
+                   relative_difference=_NAN)
 
 
 def _union_box(label: int, *boxes: list[tuple[slice, ...] | None]) -> tuple[slice, ...] | None:

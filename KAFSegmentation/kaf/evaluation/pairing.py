@@ -7,8 +7,9 @@ segmentations (``_gt``, ``-seg``, ``_label`` ...).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,25 +35,52 @@ GRID_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Pair:
-    """One case to score; ``image`` is None where no scan was given."""
+    """One case to score; ``image`` is None where no scan was given.
+
+    Attributes:
+        drawn: what is drawn in a reference that is not just a file of values, read by whoever knows its layout; and
+            ``meaning``, which changes with what that does to the files.
+        annotated: values of the structures that were drawn in the reference wherever they are; None: all.
+        names: value -> name of structures, where the folder of the references says so.
+    """
 
     name: str
     prediction: Path
     reference: Path
     image: Path | None = None
+    drawn: Callable[[], tuple[Volume, np.ndarray | None]] | None = field(default=None, compare=False, repr=False)
+    meaning: str = ""
+    annotated: frozenset[int] | None = None
+    names: tuple[tuple[int, str], ...] = ()
+
+    def read_reference(self) -> tuple[Volume, np.ndarray | None]:
+        """The reference's label map, and where nobody has labelled anything (bool), or None.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        from kaf.imaging.volume import read_labels
+
+        return self.drawn() if self.drawn is not None else (read_labels(self.reference), None)
 
 
-def find_pairs(prediction: str | Path, reference: str | Path,
-               images: str | Path = "") -> tuple[list[Pair], list[str]]:
+def find_pairs(prediction: str | Path, reference: str | Path, images: str | Path = "",
+               known: Mapping[str, Pair] | None = None) -> tuple[list[Pair], list[str]]:
     """The cases of two files or two folders, by name, and a sentence for each file without a counterpart.
 
     Two single files are a pair whatever their names; a file and a folder are matched by name.
+
+    Args:
+        known: the references by the names of their cases, where the folder is not one of label maps; the predictions
+            of these pairs are not looked at.
 
     Raises:
         InputError: a path does not exist, a folder holds no segmentation or two for one case, or nothing
             matches.
     """
-    predictions, references = _by_case(Path(prediction)), _by_case(Path(reference))
+    made = {_case_name(name): pair for name, pair in (known or {}).items()}
+    references = {name: pair.reference for name, pair in made.items()} if made else _by_case(Path(reference))
+    predictions = _by_case(Path(prediction))
     if Path(prediction).is_file() and Path(reference).is_file():
         predictions = dict.fromkeys(references, Path(prediction))
     scans = _by_case(Path(images), scans=True) if str(images) and not _holds_dicom(Path(images)) else {}
@@ -72,12 +100,18 @@ def find_pairs(prediction: str | Path, reference: str | Path,
     if Path(prediction).is_dir():
         unmatched += [f"{references[name]} has no prediction in {prediction}."
                       for name in sorted(references.keys() - predictions.keys(), key=_natural)]
-    return [Pair(name, predictions[name], references[name], scans.get(name)) for name in common], unmatched
+    pairs = [made.get(name, Pair(name, predictions[name], references[name])) for name in common]
+    return [replace(pair, prediction=predictions[name], image=scans.get(name, pair.image))
+            for name, pair in zip(common, pairs, strict=True)], unmatched
 
 
 def _case_of(path: Path) -> str:
     """What the reference, the prediction and the scan of a case are all called."""
-    return without_label_words(stem_of(path))
+    return _case_name(stem_of(path))
+
+
+def _case_name(name: str) -> str:
+    return without_label_words(name)
 
 
 def _by_case(path: Path, scans: bool = False) -> dict[str, Path]:

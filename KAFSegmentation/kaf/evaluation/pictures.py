@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from markupsafe import Markup
@@ -40,7 +41,9 @@ def worst_cases(evaluation: Evaluation, count: int, on_event: OnEvent) -> list[M
 
 
 def _figure(case: CaseResult, evaluation: Evaluation, on_event: OnEvent) -> Markup:
-    prediction, reference = read_labels(case.pair.prediction), read_labels(case.pair.reference)
+    prediction, (reference, ignored) = read_labels(case.pair.prediction), case.pair.read_reference()
+    if ignored is not None:
+        prediction = replace(prediction, voxels=np.where(ignored, 0, prediction.voxels))
     grid = square_grid(reference)
     scored = [m.label for m in case.metrics if m.status != NOT_CONTOURED]
     drawn, truth = (np.where(np.isin(labels, scored), labels, 0).astype(np.uint8)

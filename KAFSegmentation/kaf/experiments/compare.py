@@ -6,13 +6,18 @@ Several processes may run the same command at once: each takes a cell that no ot
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kaf.data.annotation import scan_labelled
 from kaf.data.folder import Case, scan_folder
+from kaf.data.labels import read_drawn
 from kaf.data.splits import Split
 from kaf.evaluation.dice import overlap
 from kaf.evaluation.metrics import case_metrics
@@ -23,7 +28,6 @@ from kaf.experiments.folds import Fold, Folds, make_folds
 from kaf.experiments.kept import check_data, check_recipe, records_of
 from kaf.experiments.leaks import Recognised, said
 from kaf.experiments.report import Facts, write_report
-from kaf.imaging.volume import read_labels
 from kaf.runs.earlier import own_content
 from kaf.runs.job_folder import read_json
 from kaf.runtime import locks
@@ -58,8 +62,8 @@ def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, 
         OutputError: the folder cannot be written, holds something else, or an experiment with other settings or on
             other files.
     """
-    cases = scan_folder(settings.data).labelled
-    elsewhere = scan_folder(settings.test).labelled if settings.test else ()
+    cases = scan_labelled(settings.data, on_event=on_event).labelled
+    elsewhere = scan_labelled(settings.test, on_event=on_event).labelled if settings.test else ()
     folds = make_folds(cases, elsewhere, settings)
     _check_folder(Path(settings.output), folds.record)
     experiment = _Experiment(settings, cases, elsewhere, folds, on_event)
@@ -270,13 +274,19 @@ class _Experiment:
         for case in (*self._cases, *self._elsewhere):
             if case.patient in set(split.test) and case.label is not None:
                 result = segment(case.image, settings, cache=cache)
-                reference = read_labels(case.label)
+                reference, ignored = read_drawn(case)
+                assert reference is not None
                 values = sorted(result.card.label_names)
-                inside, sizes = overlap(result.labels.voxels, reference.voxels, max(values) + 1)
-                scores = case_metrics(result.labels.voxels, reference.voxels, reference.spacing[::-1], values, 2.0)
+                predicted = result.labels.voxels if ignored is None else np.where(ignored, 0, result.labels.voxels)
+                inside, sizes = overlap(predicted, reference.voxels, max(values) + 1)
+                scores = case_metrics(predicted, reference.voxels, reference.spacing[::-1], values, 2.0)
+                known = [case.annotated is None or value in case.annotated for value in values]
                 chosen = [value - 1 for value in values]
-                found.append({"case": case.name, "patient": case.patient, "hd95": [score.hd95 for score in scores],
-                              "inside": inside[chosen].tolist(), "sizes": sizes[chosen].tolist()})
+                found.append({"case": case.name, "patient": case.patient,
+                              "hd95": [score.hd95 if drawn else math.nan for score, drawn in
+                                       zip(scores, known, strict=True)],
+                              "inside": np.where(known, inside[chosen], 0).tolist(),
+                              "sizes": np.where(known, sizes[chosen], 0).tolist()})
         return found
 
     def _quiet(self, event: object) -> None:

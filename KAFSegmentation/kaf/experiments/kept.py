@@ -90,12 +90,18 @@ def check_data(output: Path, groups: Mapping[str, Sequence[Case]]) -> None:
 
 
 def _stamps(case: Case) -> dict[str, Any]:
-    return {name: stamp_of(path) for name, path in (("image", case.image), ("label", case.label)) if path is not None}
+    return {"image": stamp_of(case.image), **{name: stamp_of(path) for name, path in _labels(case).items()}}
+
+
+def _labels(case: Case) -> dict[str, Path]:
+    """The files of its labels by what they are kept under: "label" for the only one."""
+    files = case.label_files
+    return {"label": files[0]} if len(files) == 1 else {f"label {path.name}": path for path in files}
 
 
 def _is_known(case: Case, stamps: object) -> bool:
     if not isinstance(stamps, dict):
         return False
-    label = stamps.get("label")
-    return is_same(case.image, stamps.get("image")) and (
-        label is None if case.label is None else is_same(case.label, label))
+    files = _labels(case)
+    return stamps.keys() == {"image", *files} and is_same(case.image, stamps.get("image")) and all(
+        is_same(path, stamps[name]) for name, path in files.items())

@@ -118,19 +118,25 @@ def read_labels(path: str | Path) -> Volume:
         InputError: as for :func:`read_volume`, or values that are not whole numbers in 0..255, or a Slicer
             segmentation whose segments overlap.
     """
+    volume = read_whole_numbers(path)
+    lowest, highest = volume.voxels.min(), volume.voxels.max()
+    if lowest < 0 or highest > 255:
+        raise InputError(
+            path, f"is not a label map KAF can use: its values run from {lowest:g} to {highest:g}",
+            "Give a segmentation with values in 0..255, 0 for background.",
+        )
+    return replace(volume, voxels=volume.voxels.astype(np.uint8, copy=False))
+
+
+def read_whole_numbers(path: str | Path) -> Volume:
+    """As :func:`read_labels`, with whole numbers of any size, in the type in which they are stored."""
     voxels, affine, warnings, _ = _load(Path(path), None, None)
     if voxels.dtype.kind == "f" and not (np.isfinite(voxels).all() and (voxels == np.rint(voxels)).all()):
         raise InputError(
             path, "is not a label map: it has values that are not whole numbers",
             "Give the segmentation, not the scan or a probability map.",
         )
-    lowest, highest = voxels.min(), voxels.max()
-    if lowest < 0 or highest > 255:
-        raise InputError(
-            path, f"is not a label map KAF can use: its values run from {lowest:g} to {highest:g}",
-            "Give a segmentation with values in 0..255, 0 for background.",
-        )
-    return Volume(voxels.astype(np.uint8, copy=False), affine, str(path), tuple(warnings))
+    return Volume(voxels, affine, str(path), tuple(warnings))
 
 
 def guess_modality(volume: Volume) -> str:

@@ -20,5 +20,8 @@ class EvaluateSettings(Settings):
     tolerance: float = Field(2.0, gt=0, description="tolerance of the normalised surface Dice (NSD) in mm")
     ignore_missing: bool = Field(False, description="treat a label that is absent from a reference as not contoured, "
                                                     "and skip it")
+    partial: str = Field("auto", min_length=1, description="structures that were not drawn in every reference: missing "
+                         "(those that a reference lacks were not drawn), a CSV file with the columns case and "
+                         "structures, none (all were drawn), or auto (as dataset.json or labelled.csv says)")
     strict: bool = Field(False, description="treat a case without a counterpart as an error")
     overwrite: bool = Field(False, description="replace an earlier evaluation in the output folder")

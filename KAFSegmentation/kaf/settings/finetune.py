@@ -27,6 +27,12 @@ class FinetuneSettings(TrainingSettings):
     cases: training.Cases = ()
     validation: float = Field(0.0, ge=0, lt=1, description="fraction of the patients held out for validation")
     validation_cases: tuple[str, ...] = Field((), description="hold out these patients for validation")
+    splits: str = Field("", description="JSON file with the patients or cases to train and to validate on: KAF's "
+                                        "split.json, or splits_final.json of nnU-Net")
+    fold: int = Field(0, ge=0, description="which fold of the file of splits, counted from 0")
+    partial: str = Field("auto", min_length=1, description="structures that were not drawn in every case: missing "
+                         "(those that a label map lacks were not drawn there), a CSV file with the columns case and "
+                         "structures, none (all were drawn), or auto (as dataset.json or labelled.csv says)")
     few_shot: int | None = Field(None, ge=1, description="train on this many patients only, drawn at random with the "
                                                          "seed")
     spacing: training.Spacing = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kaf.data.folder import Case
 from kaf.data.pairing import some
-from kaf.data.splits import Split, few_shot, holdout
+from kaf.data.splits import Split, few_shot, fold_of, holdout
 from kaf.runtime.errors import InputError
 from kaf.settings.finetune import FinetuneSettings
 
@@ -33,7 +33,9 @@ def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
     if not patients:
         raise InputError(settings.data, "contains no labelled case",
                          "Put label maps beside the scans, or in a folder `labels`; `kaf data scan` explains.")
-    if settings.validation_cases:
+    if settings.splits:
+        train, validation = fold_of(settings.splits, settings.fold, {case.name: case.patient for case in cases})
+    elif settings.validation_cases:
         unknown = set(settings.validation_cases) - set(patients)
         if unknown:
             raise InputError(settings.data, f"has no labelled patient {', '.join(sorted(unknown))}",

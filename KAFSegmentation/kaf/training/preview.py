@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from kaf.data.annotation import scan_labelled
 from kaf.data.cache import CachedCase, SliceSettings, cache_cases
 from kaf.data.cache_folder import open_cache
-from kaf.data.folder import scan_folder
 from kaf.data.plan import Plan
 from kaf.data.views import UnlabelledSlices
 from kaf.network import build_network
@@ -31,7 +31,7 @@ class Preview:
         self._pictures = Pictures(slices, place, folder / "pictures", send)
         self.cases: list[CachedCase] = []
         if settings.labelled:
-            labelled = [case for case in scan_folder(settings.labelled).labelled
+            labelled = [case for case in scan_labelled(settings.labelled, on_event=send).labelled
                         if not {case.name, case.patient} & set(settings.leave_out)]
             if not labelled:
                 raise InputError(settings.labelled, "has no labelled case that may be used",

@@ -92,7 +92,9 @@ class _Catalogue:
 
     def _learn(self, label: Label, path: Path) -> None:
         known, source = self._named.setdefault(label.value, (label, path))
-        if known.name.casefold() != label.name.casefold():
+        if plain_label(label.value).name in (known.name, label.name):  # one of the files does not name it
+            self._named[label.value] = (label, path) if plain_label(label.value).name == known.name else (known, source)
+        elif known.name.casefold() != label.name.casefold():
             self.remark(f"Value {label.value} is '{known.name}' in {source} and '{label.name}' in {path}. "
                         "Labels are compared by value, so check that both mean the same structure.")
 

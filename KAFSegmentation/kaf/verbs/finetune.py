@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from kaf.data.annotation import scan_labelled
 from kaf.data.batches import LabelledSlices
 from kaf.data.cache import CachedCase, SliceSettings, as_case, cache_cases, prepare_case
 from kaf.data.cache_folder import open_cache, prune_cache
-from kaf.data.folder import Case, scan_folder
+from kaf.data.dataset import Dataset
+from kaf.data.folder import scan_folder
+from kaf.data.pairing import some
 from kaf.data.patches3d import LabelledVolumes
 from kaf.data.plan import Plan, make_plan
 from kaf.data.splits import Split
@@ -62,7 +65,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     source = find_model(settings.init_from) if settings.init_from else None
     base = read_card(source) if source is not None else None
     settings = small_batches(_inherit(settings, base) if base is not None else settings)
-    dataset = scan_folder(settings.data)
+    dataset = scan_labelled(settings.data, settings.partial, on_event)
     labelled = choose_cases(dataset.labelled, settings)
     split = split_cases(labelled, settings)
     if settings.resume:
@@ -77,9 +80,11 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
                      f"{place.reason}.", code=DATASET,
                      data={"patients": len(split.train), "validation": len(split.validation)}))
         split.save(run.path / "split.json")
+        settings = settings.model_copy(update={"labels": {**dataset.label_names, **settings.labels}})
         members = set(split.train) | set(split.validation)
         used = [case for case in labelled if case.patient in members]
         plan = make_plan(used, settings, send)
+        _tell_unnamed(dataset, plan, send)
         run.write_json("plan.json", plan.to_dict())
         check_card(tidy_card(finetuned_card(settings, plan, split, (), base)))  # not after hours of training
         cache = open_cache(settings.cache)
@@ -146,6 +151,14 @@ def _task(settings: FinetuneSettings, plan: Plan, place: DeviceChoice, network: 
     return MixingTask(*supervised, others, settings.unlabelled_weight, settings.unlabelled_after)
 
 
+def _tell_unnamed(dataset: Dataset, plan: Plan, send: OnEvent) -> None:
+    """Says where label maps and dataset.json speak of different values."""
+    named = dataset.label_names
+    if named and (unnamed := sorted(set(plan.values) - named.keys())):
+        send(Message(f"The label maps have values that dataset.json does not name: {some(unnamed)}. They are learned "
+                     "as structures of their own; correct one of the two if that is not meant.", "warning"))
+
+
 _INHERITED = ("spacing", "slicing_axis", "slice_context", "normalisation", "network", "keypoints")
 
 
@@ -174,7 +187,7 @@ def _phantoms(settings: FinetuneSettings, plan: Plan) -> list[CachedCase]:
 def _unlabelled(settings: FinetuneSettings, plan: Plan, members: set[str], cache: Path, send: OnEvent
                 ) -> list[CachedCase]:
     """The unlabelled scans, without any patient who trains with labels, validates or is left out."""
-    cases = [Case(case.name, case.patient, case.image) for case in scan_folder(settings.unlabelled).cases
+    cases = [case.unlabelled for case in scan_folder(settings.unlabelled).cases
              if case.patient not in members and not {case.name, case.patient} & set(settings.leave_out)]
     if not cases:
         raise InputError(settings.unlabelled, "contains no scan of a patient who is neither used already nor left out",

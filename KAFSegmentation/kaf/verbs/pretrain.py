@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 import torch
 
+from kaf.data.annotation import settle
 from kaf.data.cache import CachedCase
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import scan_folder
@@ -77,6 +78,8 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
         run.write_json("plan.json", plan.to_dict())
         check_dimensions(settings, plan.network)
         needs = needs_of(settings)
+        if joined(needs.values()).regions == "labels":
+            chosen = choose_scans(settle(dataset, on_event=send), settings)
         cases, problems = prepared_cases(chosen, settings, plan, joined(needs.values()), send)
         if problems:
             run.write_json("left_out.json", [str(problem) for problem in problems])

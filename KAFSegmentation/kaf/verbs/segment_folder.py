@@ -71,7 +71,7 @@ class _Job:
 
     def _refuse_scans(self, wanted: Sequence[Wanted]) -> None:
         """No result may take the place of a scan, of a label map, or of another result."""
-        scans = {path for item in wanted for path in (item.case.image, item.case.label) if path is not None}
+        scans = {path for item in wanted for path in (item.case.image, *item.case.label_files)}
         places = {place for scan in scans if (place := identity(scan))}
         inside = next((place for place in self.output.absolute().resolve().parents if identity(place) in places), None)
         if inside or identity(self.output) in places:

@@ -123,7 +123,7 @@ def _each(cases: Sequence[Case], ready: LoadedModel, settings: SelectSettings, s
     found, problems, used = list[tuple[Case, T]](), list[InputError](), list[Path | None]()
     for index, case in enumerate(cases):
         try:
-            prepared = load_case(Case(case.name, case.patient, case.image), wanted, folder)
+            prepared = load_case(case.unlabelled, wanted, folder)
             used.append(prepared.entry)
             with torch.inference_mode():
                 found.append((case, look(prepared)))

@@ -53,7 +53,7 @@ def entry_of(folder):
 
 
 def forbid(monkeypatch):
-    for name in ("read_volume", "read_labels", "prepare", "_store"):
+    for name in ("read_volume", "read_drawn", "prepare", "_store"):
         monkeypatch.delattr(cache, name)
 
 

@@ -33,8 +33,7 @@ def test_two_folders(tmp_path, images, labels):
 
 
 def test_test_images_of_the_decathlon_have_no_labels(tmp_path):
-    root = folder(tmp_path, "imagesTr/liver_1.nii.gz", "labelsTr/liver_1.nii.gz", "imagesTs/liver_2.nii.gz",
-                  "dataset.json")
+    root = folder(tmp_path, "imagesTr/liver_1.nii.gz", "labelsTr/liver_1.nii.gz", "imagesTs/liver_2.nii.gz")
     dataset = scan_folder(root)
     assert dataset.layout == "imagesTr and labelsTr, as in the Medical Segmentation Decathlon"
     assert [case.name for case in dataset.labelled] == ["liver_1"]
@@ -198,15 +197,6 @@ def test_label_maps_among_the_images_are_named(tmp_path):
     words = "1 label map among the images: images/a_seg.nii.gz. Put label maps into the folder labels"
     assert words in dataset.problems
     assert [case.name for case in dataset.cases] == ["a", "b"]
-
-
-def test_one_file_per_structure_is_not_taken_for_a_label_map(tmp_path):
-    root = folder(tmp_path, "s01/ct.nii.gz", "s01/segmentations/aorta.nii.gz",
-                  "s01/segmentations/liver.nii.gz", "s02/ct.nii.gz", "s02/segmentations/aorta.nii.gz")
-    dataset = scan_folder(root)
-    assert dataset.labelled == ()
-    assert any("Join them into one label map" in words and "aorta" in words for words in dataset.problems)
-    assert any("one structure" in words for words in dataset.problems)
 
 
 def test_several_contrasts_with_one_label_map(tmp_path):

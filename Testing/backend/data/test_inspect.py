@@ -198,7 +198,7 @@ def test_a_label_map_among_the_scans_is_suspected(tmp_path):
 @pytest.mark.parametrize(("text", "names"), [
     ('{"labels": {"0": "background", "1": "Anterior", "2": "Posterior"}}', {1: "Anterior", 2: "Posterior"}),
     ('{"labels": {"background": 0, "Anterior": 1, "Posterior": 2}}', {1: "Anterior", 2: "Posterior"}),
-    ('{"labels": {"background": 0, "whole": [1, 2], "core": 2}}', {2: "core"}),
+    ('{"labels": {"background": 0, "whole": [1, 2], "core": 2}}', {1: "whole without core", 2: "core"}),
     ('{"name": "x"}', {}), ("[1]", {}), ("{", {}),
 ])
 def test_label_names_of_dataset_json(tmp_path, text, names):
