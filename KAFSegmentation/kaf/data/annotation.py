@@ -90,17 +90,25 @@ def _values(cases: Sequence[Case], look_for_255: bool, on_event: OnEvent) -> set
     """The values of label maps as far as they have to be known: all of those that are stored with more than 8 bits; of
     the others as many as show whether there is any value but 0 and 255."""
     found: set[int] = set()
-    ticker = Ticker(on_event, "looking at label values", len(cases))
-    for done, case in enumerate(cases, 1):
-        assert case.label is not None
-        if _is_wide(case.label) or (look_for_255 and found <= {0, 255, case.ignore}):
-            try:
-                voxels = read_whole_numbers(case.label).voxels
-            except InputError:  # who uses the case says what is wrong with it
-                continue
-            found |= {int(value) for value in np.unique(voxels).tolist()}
-        ticker.update(done)
+    files = [case.label for case in cases if case.label is not None]
+    wide = {path for path in files if _is_wide(path)}
+    for path in files:
+        if path not in wide and look_for_255 and found <= {0, 255, *(case.ignore for case in cases)}:
+            found |= _held(path)
+    if wide:
+        ticker = Ticker(on_event, "looking at label values", len(wide))
+        for done, path in enumerate(sorted(wide), 1):
+            found |= _held(path)
+            ticker.update(done)
     return found
+
+
+def _held(path: Path) -> set[int]:
+    """The values of a label map; none of one that cannot be read, of which whoever uses it says what is wrong."""
+    try:
+        return {int(value) for value in np.unique(read_whole_numbers(path).voxels).tolist()}
+    except InputError:
+        return set()
 
 
 def _is_wide(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""DICOM structure sets: found beside their series, filled on its voxels, refused with a reason where they do not fit."""
+"""DICOM structure sets: found beside their series, filled on its voxels, refused where they do not fit."""
 
 from __future__ import annotations
 
