@@ -10,7 +10,7 @@ from kaf.cli.console import Console
 from kaf.cli.entry import main as run_command
 from kaf.cli.flags import Command, parse
 from kaf.runs.earlier import check_replaceable, own_content
-from kaf.runs.submit import SubmitSettings, submit
+from kaf.runs.submit import SubmitSettings, submit, submit_parts
 from kaf.runtime.errors import OutputError, ResourceError, SettingsError
 
 
@@ -18,8 +18,8 @@ class SubmitCommand(Command, SubmitSettings):  # type: ignore[misc]
     """Run `kaf pretrain ...`, `kaf finetune ...` or `kaf compare ...` as a SLURM job: kaf submit pretrain FOLDER
     --output RUN --gpus 2.
 
-    A job that is preempted or reaches its time limit is requeued and resumes the run.  All other flags are passed on
-    to the command that is submitted.
+    A job that is preempted or reaches its time limit is requeued and resumes the run.  `kaf compare` becomes array jobs
+    with one task per pretraining and per network.  All other flags are passed on to the command that is submitted.
     """
 
 
@@ -32,18 +32,44 @@ def main(arguments: Sequence[str], console: Console) -> None:
         parse(SubmitCommand, ["--help"], f"submit {verb}")
     settings: SubmitSettings = parse(SubmitCommand, own, "submit").only(SubmitSettings)
     output = _checked(verb, rest, settings.world)
+    if verb == "compare" and not {"--task", "--only-report"} & {argument.partition("=")[0] for argument in rest}:
+        _submit_parts(rest, output, settings, console)
+        return
     job = submit(run_command, verb, rest, output, settings)
     log = str(job.paths.stderr)
     values = {"job": job.job_id, "log": log, "output": output}
     if settings.wait:
-        from submitit.core.utils import FailedJobError, UncompletedJobError
-
-        try:
-            job.result()
-        except (FailedJobError, UncompletedJobError) as error:
-            raise ResourceError(f"job {job.job_id}", "did not finish", f"See the log {log}.") from error
+        _wait_for(job)
     state = "has finished" if settings.wait else "was submitted"
     console.result(values, f"job {job.job_id} {state}: {output}\nlog: {log}")
+
+
+def _wait_for(job: Any) -> None:
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        job.result()
+    except (FailedJobError, UncompletedJobError) as error:
+        raise ResourceError(f"job {job.job_id}", "did not finish", f"See the log {job.paths.stderr}.") from error
+
+
+def _submit_parts(arguments: Sequence[str], output: str, settings: SubmitSettings, console: Console) -> None:
+    """`kaf compare` as array jobs: a task for every pretraining, then for every network, then the report."""
+    from kaf.cli.compare import CompareCommand
+    from kaf.experiments.arms import arm_of
+    from kaf.experiments.cells import planned_cells, planned_pretrainings
+    from kaf.settings.compare import CompareSettings
+
+    asked: CompareSettings = parse(CompareCommand, arguments, "compare").only(CompareSettings)
+    first = len(planned_pretrainings(asked, {name: arm_of(name, asked) for name in asked.names}))
+    networks = len(planned_cells(asked))
+    jobs = submit_parts(run_command, arguments, output, settings, first, networks)
+    if settings.wait:
+        _wait_for(jobs[-1])
+    values = {"jobs": [job.job_id for job in jobs], "pretrainings": first, "networks": networks, "output": output}
+    console.result(values,
+                   f"{first} pretrainings, {networks} networks and the report were submitted, the last as job "
+                   f"{jobs[-1].job_id}: {output}\nlogs: {Path(jobs[-1].paths.stderr).parent}")
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

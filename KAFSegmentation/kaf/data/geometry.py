@@ -7,6 +7,7 @@ Images and labels are resampled along it; keypoints go the other way by invertin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -20,15 +21,21 @@ _FIXED_POINT_STEPS = 30
 class Warp:
     """Output (row, column) -> source (row, column), both in pixels.
 
-    matrix: (2, 3) float64; displacement: (2, rows, columns) float32 in source pixels, or None; size: output.
+    matrix: (2, 3) float64; displacement: (2, rows, columns) float32 in source pixels, or None; size: output; cubic:
+    images are read by cubic interpolation, else bilinear.
     """
 
     matrix: np.ndarray
     size: tuple[int, int]
     displacement: np.ndarray | None = None
+    cubic: bool = False
 
     def source_map(self) -> np.ndarray:
-        """(2, rows, columns) float32: source row and column of every output pixel."""
+        """(2, rows, columns) float32: source row and column of every output pixel; computed once."""
+        return self._source
+
+    @cached_property
+    def _source(self) -> np.ndarray:
         rows, columns = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in self.size), indexing="ij")
         m = self.matrix
         source = np.stack([m[0, 0] * rows + m[0, 1] * columns + m[0, 2],
@@ -65,10 +72,11 @@ class Warp:
                 + (d[:, r0, c1] * (1 - fr) + d[:, r1, c1] * fr) * fc).T
 
     def image(self, image: np.ndarray, border: float | None = None) -> np.ndarray:
-        """(C, H, W) float -> (C, rows, columns), bilinear; outside the source: ``border``, or the minimum."""
+        """(C, H, W) float -> (C, rows, columns); outside the source: ``border``, or the minimum."""
         rows, columns = self.source_map()
         value = float(image.min()) if border is None else border
-        return np.stack([cv2.remap(channel, columns, rows, cv2.INTER_LINEAR,
+        how = cv2.INTER_CUBIC if self.cubic else cv2.INTER_LINEAR
+        return np.stack([cv2.remap(channel, columns, rows, how,
                                    borderMode=cv2.BORDER_CONSTANT, borderValue=value) for channel in image])
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
@@ -123,4 +131,5 @@ def sample_warp(rng: np.random.Generator, source: tuple[int, int], size: tuple[i
     offset = middle - linear @ out_middle
     if settings is None and centre is None:
         offset = np.floor(offset)  # whole pixels, so that a plain crop copies values
-    return Warp(np.concatenate([linear, offset[:, None]], 1), size, displacement)
+    cubic = settings is not None and settings.interpolation == "cubic"
+    return Warp(np.concatenate([linear, offset[:, None]], 1), size, displacement, cubic)

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+import numpy as np
 
 from kaf.runtime import json_files
 from kaf.runtime.errors import InputError
 from kaf.runtime.files import atomic_write
 
+_PUBLISHED_SEED = 1234
 _PARTS = ("train", "validation", "test")
 
 
@@ -159,6 +163,43 @@ def k_folds(patients: Iterable[str], k: int, seed: int) -> list[tuple[list[str],
         raise InputError(f"{k} folds", f"cannot be made of {len(order)} patients",
                          f"Ask for 2 to {len(order)} folds." if len(order) > 1 else "Give two patients.")
     return [(sorted(set(order) - set(order[fold::k])), sorted(order[fold::k])) for fold in range(k)]
+
+
+def shuffled_folds(patients: Iterable[str], k: int, seed: int) -> list[tuple[list[str], list[str]]]:
+    """``k`` pairs (train, test) as scikit-learn's ``KFold(k, shuffle=True, random_state=seed)`` makes them of the
+    patients in the order of their numbers; with 5 and 12345 those of PCL and KAF.
+
+    Raises:
+        InputError: fewer than 2 folds, or more folds than patients.
+    """
+    names = _numbered(patients)
+    if not 2 <= k <= len(names):
+        raise InputError(f"{k} folds", f"cannot be made of {len(names)} patients",
+                         f"Ask for 2 to {len(names)} folds." if len(names) > 1 else "Give two patients.")
+    order = np.arange(len(names))
+    np.random.RandomState(seed).shuffle(order)  # its sequence is frozen
+    tests = [{names[place] for place in part} for part in np.array_split(order, k)]
+    return [([name for name in names if name not in test], _numbered(test)) for test in tests]
+
+
+def _numbered(patients: Iterable[str]) -> list[str]:
+    """Every patient once, patient2 before patient10."""
+    parts = {name: re.split(r"([0-9]+)", name) for name in set(patients)}
+    return sorted(parts, key=lambda name: [int(part) if part.isdecimal() else part for part in parts[name]])
+
+
+def sampled(patients: Iterable[str], m: int, draw: int) -> list[str]:
+    """``m`` patients as PCL and KAF draw them: ``random.sample`` of the patients in the order of their numbers, with
+    seed 1234; further draws have the seeds after it.
+
+    Raises:
+        InputError: fewer than ``m`` patients, or ``m`` below 1.
+    """
+    names = _numbered(patients)
+    if not 1 <= m <= len(names):
+        raise InputError(f"few-shot draw of {m}", f"there are {len(names)} patients to draw from",
+                         f"Ask for 1 to {len(names)} patients." if names else "Give labelled cases.")
+    return random.Random(_PUBLISHED_SEED + draw).sample(names, m)
 
 
 def holdout(patients: Iterable[str], share: float, seed: int) -> tuple[list[str], list[str]]:

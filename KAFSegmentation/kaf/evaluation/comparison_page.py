@@ -15,13 +15,13 @@ from kaf.report.parts import Column, amount, number, spread
 
 
 def comparison_page(cells: Sequence[Cell], arms: Sequence[str], baseline: str, facts: Sequence[str],
-                    planned: int) -> str:
-    """Table, paired differences and a chart for every M."""
+                    missing: int) -> str:
+    """Table, paired differences and a chart for every M; ``missing``: networks that are not trained yet."""
     found = rows(cells, arms)
     parts = []
-    if len(cells) < planned:
-        parts.append(report.notice("Not finished", [f"{len(cells)} of {planned} networks are trained; run the command "
-                                                    "again to continue."]))
+    if missing:
+        parts.append(report.notice("Not finished", [f"{missing} networks are not trained yet; run the command again to "
+                                                    "continue."]))
     for few_shot in sorted({row.few_shot for row in found}):
         own = [row for row in found if row.few_shot == few_shot]
         best = max(row.dice.mean for row in own)

@@ -12,16 +12,16 @@ from kaf.data.plan import compact_network
 from kaf.network import build_network
 from kaf.network.build import count_parameters
 from kaf.runtime.errors import SettingsError
-from kaf.settings.base import build
+from kaf.settings.base import build, merged
 from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
 from kaf.settings.methods import method_names
 from kaf.settings.network import NetworkSettings
-from kaf.settings.pretrain import over_preset, parse_method
+from kaf.settings.pretrain import BUDGETS, over_preset, parse_method
 
 # How scans are prepared and for which network: the same for networks that start from weights and for those that do not.
 COMMON = ("spacing", "slicing_axis", "slice_context", "normalisation", "keypoints", "network")
 _SET_HERE = ("data", "output", "leave_out", "resume", "overwrite")  # by the experiment, whatever a recipe says
-_FINETUNE_HERE = (*_SET_HERE, "seed", "cases", "few_shot", "init_from")
+_FINETUNE_HERE = (*_SET_HERE, "seed", "cases", "few_shot", "init_from", "splits", "fold")
 
 
 def shared_recipes(settings: CompareSettings) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -46,6 +46,13 @@ def shared_recipes(settings: CompareSettings) -> tuple[dict[str, Any], dict[str,
     return {**pretrain, **common}, {**finetune, **common}
 
 
+def pretraining_of(arm: ArmSettings, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of an arm's pretraining, over the shared one; how long an arm goes on replaces how long all do."""
+    own = arm.pretrain or {}
+    timed = any(own.get(name) is not None for name in BUDGETS)
+    return merged({name: value for name, value in shared.items() if not (timed and name in BUDGETS)}, own)
+
+
 def _plain(value: Any) -> str:
     """As JSON, in which equal settings are equal texts."""
     return json.dumps(value, sort_keys=True, default=lambda item: item.model_dump())
@@ -54,7 +61,9 @@ def _plain(value: Any) -> str:
 def arm_of(name: str, settings: CompareSettings) -> ArmSettings:
     """What an arm changes, from its name or from the settings."""
     if name in settings.arms:
-        return settings.arms[name]
+        arm = settings.arms[name]
+        opened = arm.pretrain and over_preset(dict(arm.pretrain))
+        return ArmSettings(pretrain=opened, finetune=arm.finetune)
     base = name.removesuffix("+unlabelled")
     change: dict[str, Any] = {"unlabelled": settings.unlabelled or settings.data} if base != name else {}
     network = _network(settings)
@@ -102,6 +111,8 @@ def check_used(settings: CompareSettings, arms: Mapping[str, ArmSettings]) -> No
 
 
 def _check_pretraining_used(settings: CompareSettings, arms: Mapping[str, ArmSettings]) -> None:
+    if settings.protocol:  # whose arms need not be all of them
+        return
     methods = {method for arm in arms.values() if arm.pretrain is not None
                for method in parse_method({**settings.pretrain, **arm.pretrain}.get("method", "kaf"))}
     given = [key for key in settings.pretrain if key not in (*COMMON, "preset")]

@@ -76,4 +76,13 @@ def finished_cells(output: Path, plans: Sequence[CellPlan]) -> Iterator[Cell]:
     for plan in plans:
         path = output / file_name(plan.arm) / plan.name / RESULT
         if path.is_file():
-            yield Cell(plan.arm, plan.few_shot, plan.draw, plan.fold, tuple(json_files.read(path)["cases"]), plan.seed)
+            result = json_files.read(path)
+            place = (plan.few_shot, plan.draw, plan.fold)
+            yield Cell(plan.arm, *place, tuple(result["cases"]), plan.seed)
+            if "best" in result:
+                yield Cell(best_of(plan.arm), *place, tuple(result["best"]), plan.seed)
+
+
+def best_of(arm: str) -> str:
+    """What the network of an arm that was best on the test patients during training is called."""
+    return f"{arm} (best on test)"

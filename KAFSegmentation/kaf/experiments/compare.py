@@ -22,7 +22,7 @@ from kaf.data.splits import Split
 from kaf.evaluation.dice import overlap
 from kaf.evaluation.metrics import case_metrics
 from kaf.evaluation.results import plain_numbers
-from kaf.experiments.arms import COMMON, arm_of, check_used, shared_recipes
+from kaf.experiments.arms import COMMON, arm_of, check_used, pretraining_of, shared_recipes
 from kaf.experiments.cells import RESULT, CellPlan, PretrainingPlan, file_name, planned_cells, planned_pretrainings
 from kaf.experiments.folds import Fold, Folds, make_folds
 from kaf.experiments.kept import check_data, check_recipe, records_of
@@ -230,6 +230,8 @@ class _Experiment:
             "resume": (run / "settings.json").is_file()}), self._quiet)
         tested = self._folds[plan.fold].split
         result = {**asdict(plan), "flips": self._settings.flips, "cases": self._test(model, tested)}
+        if self._settings.best:
+            result["best"] = self._test(run / "best.safetensors", tested)
         atomic_write(folder / RESULT, json.dumps(plain_numbers(result), indent=1) + "\n")
 
     def _finetuning(self, plan: CellPlan) -> dict[str, Any]:
@@ -238,9 +240,18 @@ class _Experiment:
         recipe = {**self._common, **self._finetune, **arm.finetune}
         if arm.pretrain is not None:  # these come from the weights
             recipe = {name: value for name, value in recipe.items() if name not in COMMON}
-        return {**recipe, "data": self._settings.data, "output": str(self._folder(plan) / "run"),
-                "seed": plan.draw + _RUNS_APART * plan.seed, "cases": fold.labelled(plan.few_shot, plan.draw),
-                "leave_out": (*fold.split.test, *fold.held, *self._copies.get(plan.fold, ()))}
+        given = {**recipe, "data": self._settings.data, "output": str(self._folder(plan) / "run"),
+                 "seed": plan.draw + _RUNS_APART * plan.seed, "cases": fold.labelled(plan.few_shot, plan.draw),
+                 "leave_out": (*fold.split.test, *fold.held, *self._copies.get(plan.fold, ()))}
+        return {**given, **self._best(fold, given)} if self._settings.best else given
+
+    def _best(self, fold: Fold, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What makes a training validate on the test patients, as published tables do."""
+        if self._elsewhere and not self._settings.tune:
+            return {"keep_best": True, "validation_data": self._settings.test}
+        test = fold.split.test
+        return {"keep_best": True, "cases": (*given["cases"], *test), "validation_cases": test,
+                "leave_out": tuple(name for name in given["leave_out"] if name not in test)}
 
     def _pretraining(self, plan: PretrainingPlan) -> dict[str, Any]:
         """The settings of the pretraining of an arm, fold and seed; every image of test patients stays out unless
@@ -248,7 +259,7 @@ class _Experiment:
         data, fold = self._settings.unlabelled or self._settings.data, self._folds[plan.fold]
         tested = (*fold.split.test, *fold.held, *self._copies.get(plan.fold, ()))
         out = () if self._settings.transductive else tuple(p for p in tested if p in self._patients)
-        recipe = {**self._common, **self._pretrain, **(self._arms[plan.arm].pretrain or {}), "data": data,
+        recipe = {**self._common, **pretraining_of(self._arms[plan.arm], self._pretrain), "data": data,
                   "output": str(self._output / file_name(plan.folder) / plan.name), "leave_out": out}
         return {**recipe, "seed": int(recipe.get("seed", 0)) + plan.seed} if plan.seed else recipe
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kaf.data.folder import Case
 from kaf.data.pairing import some
-from kaf.data.splits import Split, check_no_leak, few_shot, k_folds
+from kaf.data.splits import Split, check_no_leak, few_shot, k_folds, sampled, shuffled_folds
 from kaf.runtime import json_files
 from kaf.runtime.errors import InputError, SettingsError
 from kaf.settings.compare import CompareSettings
@@ -27,10 +27,13 @@ class Fold:
     split: Split
     held: tuple[str, ...] = ()
     drawn: Mapping[int, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    rule: str = "kaf"
 
     def labelled(self, count: int, draw: int) -> tuple[str, ...]:
         """The patients who keep their labels."""
-        return self.drawn[count][draw] if count in self.drawn else tuple(few_shot(self.split.train, count, draw))
+        if count in self.drawn:
+            return self.drawn[count][draw]
+        return tuple((sampled if self.rule == "kfold" else few_shot)(self.split.train, count, draw))
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,11 @@ def _all_folds(cases: Sequence[Case], elsewhere: Sequence[Case], patients: Seque
     if settings.splits:
         return _from_file(Path(settings.splits), [*cases, *elsewhere], patients, apart, settings.seed)
     if settings.test:
-        return [Fold(Split(tuple(patients), (), tuple(apart), settings.seed, "test patients of another folder"))]
-    return [Fold(Split(tuple(train), (), tuple(test), settings.seed, f"fold {index} of {settings.folds}"))
-            for index, (train, test) in enumerate(k_folds(patients, settings.folds, settings.seed))]
+        split = Split(tuple(patients), (), tuple(apart), settings.seed, "test patients of another folder")
+        return [Fold(split, rule=settings.fold_rule)]
+    drawn = (shuffled_folds if settings.fold_rule == "kfold" else k_folds)(patients, settings.folds, settings.seed)
+    return [Fold(Split(tuple(train), (), tuple(test), settings.seed, f"fold {index} of {settings.folds}"),
+                 rule=settings.fold_rule) for index, (train, test) in enumerate(drawn)]
 
 
 def _tuning(folds: Sequence[Fold], settings: CompareSettings) -> dict[int, Fold]:
@@ -95,7 +100,7 @@ def _tuning(folds: Sequence[Fold], settings: CompareSettings) -> dict[int, Fold]
         split = folds[index].split
         train, test = (tuple(p for p in part if p not in held) for part in (split.train, split.test))
         note = f"tuning on fold {index}; held out: the test patients of fold {', '.join(map(str, settings.run_folds))}"
-        made[index] = Fold(Split(train, (), test, settings.seed, note), held)
+        made[index] = Fold(Split(train, (), test, settings.seed, note), held, rule=settings.fold_rule)
     return made
 
 

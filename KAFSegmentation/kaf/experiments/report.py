@@ -13,7 +13,7 @@ from kaf.cohort.tables import check_tables
 from kaf.evaluation.comparison import Cell, as_csv, differences, noises, rows
 from kaf.evaluation.comparison_page import comparison_page
 from kaf.evaluation.results import plain_numbers
-from kaf.experiments.cells import CellPlan, finished_cells
+from kaf.experiments.cells import CellPlan, best_of, finished_cells
 from kaf.runtime.events import OnEvent, Result
 from kaf.runtime.file_set import write_set
 from kaf.settings.compare import CompareSettings
@@ -40,24 +40,32 @@ class Facts:
 
 def write_report(settings: CompareSettings, plans: Sequence[CellPlan], pool: Facts, send: OnEvent) -> dict[str, Any]:
     """Write comparison.csv, .json and .html and cells.json of what is finished; returns the table."""
-    output, arms = Path(settings.output), settings.names
-    cells, planned = list(finished_cells(output, plans)), len(plans)
-    baseline = settings.baseline or arms[0]
-    facts = [f"{len(cells)} of {planned} networks", _folds(settings), f"{settings.draws} draws",
+    output, arms, planned = Path(settings.output), settings.names, len(plans)
+    cells = list(finished_cells(output, plans))
+    baseline, count = settings.baseline or arms[0], sum(cell.arm in arms for cell in cells)
+    if settings.best:
+        arms = [name for arm in arms for name in (arm, best_of(arm))]
+    facts = [f"{count} of {planned} networks", _folds(settings), f"{settings.draws} draws",
              f"{settings.seeds} seeds" if settings.seeds > 1 else "1 seed: run-to-run noise not measured", pool.text(),
              f"data: {Path(settings.data).name}"]
+    facts += [f"protocol {settings.protocol}{', in miniature: the figures mean nothing' * settings.miniature}"
+              ] if settings.protocol else []
+    facts += ["best on test: the network that was best on the test patients, as published tables report; optimistic"
+              ] if settings.best else []
     table = plain_numbers({
-        "facts": facts, "networks": len(cells), "planned": planned, "baseline": baseline,
+        "facts": facts, "networks": count, "planned": planned, "baseline": baseline,
         "settings": settings.model_dump(mode="json"), "rows": [asdict(row) for row in rows(cells, arms)],
         "differences": [asdict(d) for d in differences(cells, arms, baseline)],
         "noise": [asdict(noise) for noise in noises(cells, arms)]})
+    if settings.task is not None:  # others work on the other parts: the report comes in the end
+        return dict(table)
     files = {output / "comparison.csv": as_csv(cells),
-             output / "comparison.html": comparison_page(cells, arms, baseline, facts, planned),
+             output / "comparison.html": comparison_page(cells, arms, baseline, facts, planned - count),
              output / "comparison.json": json.dumps(table, indent=1) + "\n",
              output / "cells.json": _cells(cells, facts)}
     check_tables(files, overwrite=True)
     write_set(files, overwrite=True)
-    send(Result({"report": str(output / "comparison.html"), "networks": len(cells), "planned": planned}))
+    send(Result({"report": str(output / "comparison.html"), "networks": count, "planned": planned}))
     return dict(table)
 
 

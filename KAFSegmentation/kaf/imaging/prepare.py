@@ -19,9 +19,10 @@ def normalise(voxels: np.ndarray, settings: NormalisationSettings) -> tuple[floa
     """(low, high, offset, scale): clip to low..high, then (x - offset) / scale.
 
     "tissue": percentiles of the whole volume; mean and standard deviation over the voxels above a tenth of
-    that range, so that the amount of air around the patient does not matter.  "window": the fixed range
-    becomes -1..1.  ``voxels`` are (slice, row, column) in canonical order; of a large volume every few pixels are
-    taken, the same ones however the scan is stored.
+    that range, so that the amount of air around the patient does not matter.  "volume": the same percentiles;
+    mean and standard deviation over all voxels, clipped.  "window": the fixed range becomes -1..1.  ``voxels``
+    are (slice, row, column) in canonical order; of a large volume every few pixels are taken, the same ones
+    however the scan is stored.
     """
     if settings.kind == "window":
         low, high = settings.low, settings.high
@@ -32,7 +33,8 @@ def normalise(voxels: np.ndarray, settings: NormalisationSettings) -> tuple[floa
     if high <= low:
         return float(low), float(low) + 1.0, float(low), 1.0
     tissue = np.clip(sample, low, high)
-    tissue = tissue[tissue > low + 0.1 * (high - low)]
+    if settings.kind == "tissue":
+        tissue = tissue[tissue > low + 0.1 * (high - low)]
     if tissue.size < 2 or tissue.std() == 0:
         return float(low), float(high), float(low), float(high - low)
     return float(low), float(high), float(tissue.mean()), float(tissue.std())

@@ -165,10 +165,11 @@ def _keypoints(where: str, value: Any) -> None:
 
 
 def _normalisation(where: str, value: Any) -> None:
-    object_of({"kind": one_of("tissue", "window"), "low": number(-1e7, 1e7), "high": number(-1e7, 1e7)})(where, value)
+    kinds = one_of("tissue", "window", "volume")
+    object_of({"kind": kinds, "low": number(-1e7, 1e7), "high": number(-1e7, 1e7)})(where, value)
     low, high = value.get("low", 0.5), value.get("high", 99.5)
     must(low < high, where, f"has low {low:g}, which is not below high {high:g}")
-    if value.get("kind", "tissue") == "tissue":
+    if value.get("kind", "tissue") != "window":
         must(low >= 0 and high <= 100, where, f"has percentiles {low:g} and {high:g}, which do not lie in 0..100")
 
 

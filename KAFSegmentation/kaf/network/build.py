@@ -53,11 +53,19 @@ def _monai_body(settings: NetworkSettings) -> nn.Module:
     return nets.SwinUNETR(in_channels=inputs, out_channels=outputs, feature_size=feature_size, spatial_dims=2)
 
 
-def build_network(settings: NetworkSettings) -> nn.Module:
-    """A network with random weights; torch's generator decides them."""
+def build_network(settings: NetworkSettings, fusion_start: str = "zero") -> nn.Module:
+    """A network with random weights; torch's generator decides them.
+
+    fusion_start: "zero", the keypoint branch contributes nothing yet; "random", it does, as published.
+    """
     if settings.dimensions == 3:
         return VolumeNetwork(settings)
-    return KAFUNet(settings) if settings.kind == "kaf" else ReferenceNetwork(settings)
+    if settings.kind != "kaf":
+        return ReferenceNetwork(settings)
+    network = KAFUNet(settings)
+    if fusion_start == "random":
+        network.start_fusion_at_random()
+    return network
 
 
 def count_parameters(network: nn.Module) -> int:

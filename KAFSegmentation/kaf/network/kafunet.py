@@ -139,6 +139,13 @@ class KAFUNet(nn.Module):
             if isinstance(module, KeypointFusion):
                 nn.init.zeros_(module.diffuse.weight)  # it begins as a U-Net, and learns to use keypoints
 
+    def start_fusion_at_random(self) -> None:
+        """Draw the last convolution of every fusion layer from the distribution of the others, as published; torch's
+        generator decides."""
+        for module in self.modules():
+            if isinstance(module, KeypointFusion):
+                nn.init.kaiming_normal_(module.diffuse.weight, a=0.01)
+
     def forward(self, image: Tensor, keypoints: Tensor | None = None, mask: Tensor | None = None,
                 capture: bool = False, until: Depth = "logits") -> Features:
         height, width = image.shape[2:]

@@ -16,7 +16,7 @@ from kaf.runtime.files import remove
 
 _CHECKPOINT = re.compile(r"checkpoint-\d+\.safetensors")
 _TRAINING = (
-    r"(?:settings|run|plan|split|forecast|left_out|transfer)\.json", r"events\.jsonl", r"model\.safetensors",
+    r"(?:settings|run|plan|split|forecast|left_out|transfer)\.json", r"events\.jsonl", r"(?:model|best)\.safetensors",
     rf"checkpoints/{_CHECKPOINT.pattern}", r"pictures/[a-z]+-\d+\.png", r"\.lock",
     r"mlflow\.json", r"tensorboard/events\.out\.tfevents\.[^/]+")
 _TRAINING_FOLDERS = (r"checkpoints", r"pictures", r"tensorboard")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,8 @@ class SubmitSettings(Settings):
     processes: int = Field(0, ge=0, le=1024, description="processes per node; default: one per GPU, or one")
     cpus: int = Field(4, ge=1, le=1024, description="CPU cores per process")
     memory: float = Field(16.0, gt=0, description="memory per node in GB")
+    parallel: int = Field(0, ge=0, le=10_000, description="tasks of an array job (`kaf submit compare`) at a time; "
+                                                          "default: as many as the cluster has places")
     wait: bool = Field(False, description="wait until the job has finished")
 
     @property
@@ -97,20 +100,68 @@ def submit(main: Callable[[Sequence[str]], int], verb: str, arguments: Sequence[
         KafError: submitit is not installed.
         ResourceError: there is no SLURM here, or it refuses the job.
     """
+    folder = Path(output).absolute()
+    flags = {argument.partition("=")[0] for argument in arguments}
+    job = Job(main, verb, tuple(arguments), str(folder), settings.world,
+              replaces=_created(folder) if "--overwrite" in flags else 0.0)
+    with _accepted(settings):
+        return _executor(folder, verb, settings).submit(job)
+
+
+def submit_parts(main: Callable[[Sequence[str]], int], arguments: Sequence[str], output: str, settings: SubmitSettings,
+                 pretrainings: int, networks: int) -> list[Any]:
+    """Submit ``kaf compare`` as array jobs with one part per task: pretrainings, then networks, then the report.
+
+    Every group waits until the one before has finished (on SLURM by a dependency, elsewhere here); returns submitit's
+    jobs, the report's last.
+
+    Raises:
+        KafError: submitit is not installed.
+        ResourceError: there is no SLURM here, it refuses a job, or a task on this computer fails.
+    """
+    folder = Path(output).absolute()
+    numbers = range(pretrainings + networks)
+    groups: list[list[tuple[str, ...]]] = [[("--task", str(number)) for number in part]
+                                           for part in (numbers[:pretrainings], numbers[pretrainings:])]
+    groups.append([("--only-report",)])
+    submitted: list[Any] = []
+    with _accepted(settings):
+        executor = _executor(folder, "compare", settings)
+        for group in filter(None, groups):
+            jobs = [Job(main, "compare", (*arguments, *part), str(folder)) for part in group]
+            if settings.cluster == "slurm":
+                if submitted:
+                    before = submitted[-1].job_id.partition("_")[0]
+                    executor.update_parameters(slurm_additional_parameters={"dependency": f"afterany:{before}"})
+                submitted += executor.map_array(Job.__call__, jobs)
+                continue
+            for start in range(0, len(jobs), settings.parallel or 1):
+                running = [executor.submit(job) for job in jobs[start:start + (settings.parallel or 1)]]
+                submitted += running
+                for job in running:
+                    job.result()
+    return submitted
+
+
+def _executor(folder: Path, verb: str, settings: SubmitSettings) -> Any:
+    import submitit
+
+    executor = submitit.AutoExecutor(folder=folder.with_name(f"{folder.name}-job"), cluster=settings.cluster,
+                                     slurm_max_num_timeout=_REQUEUES)
+    executor.update_parameters(**_parameters(settings, f"kaf-{verb}"))
+    return executor
+
+
+@contextmanager
+def _accepted(settings: SubmitSettings) -> Iterator[None]:
+    """What submitit says, as errors of ours."""
     try:
         import submitit
     except ModuleNotFoundError as error:
         raise KafError("submitit", "is not installed, and `kaf submit` needs it",
                        "Install it: pip install 'kaf-segmentation[cluster]', or pip install submitit.") from error
-    folder = Path(output).absolute()
-    flags = {argument.partition("=")[0] for argument in arguments}
-    job = Job(main, verb, tuple(arguments), str(folder), settings.world,
-              replaces=_created(folder) if "--overwrite" in flags else 0.0)
     try:
-        executor = submitit.AutoExecutor(folder=folder.with_name(f"{folder.name}-job"), cluster=settings.cluster,
-                                         slurm_max_num_timeout=_REQUEUES)
-        executor.update_parameters(**_parameters(settings, f"kaf-{verb}"))
-        return executor.submit(job)
+        yield
     except (RuntimeError, OSError, ValueError, submitit.core.utils.FailedJobError,
             submitit.core.utils.FailedSubmissionError) as error:
         raise ResourceError(f"cluster {settings.cluster}", f"refused the job ({str(error).strip()[:300]})",
@@ -121,6 +172,7 @@ def submit(main: Callable[[Sequence[str]], int], verb: str, arguments: Sequence[
 def _parameters(settings: SubmitSettings, name: str) -> dict[str, Any]:
     own = {f"slurm_{key}": value for key in ("partition", "account", "qos", "constraint")
            if (value := getattr(settings, key))}
+    own |= {"slurm_array_parallelism": settings.parallel} if settings.parallel else {}
     return {"name": name, "timeout_min": max(1, round(60 * settings.hours)), "nodes": settings.nodes,
             "tasks_per_node": settings.world // settings.nodes, "gpus_per_node": settings.gpus,
             "cpus_per_task": settings.cpus, "mem_gb": settings.memory, **own}

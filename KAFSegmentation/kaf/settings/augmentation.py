@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from kaf.settings.base import Settings
@@ -16,5 +18,7 @@ class AugmentationSettings(Settings):
                                                                  "both are set")
     elastic: float = Field(0.2, ge=0, le=1, description="probability of an elastic deformation")
     elastic_pixels: float = Field(6.0, ge=0, le=30, description="largest elastic displacement (pixels)")
+    interpolation: Literal["linear", "cubic"] = Field("linear", description="how slices are read where they are "
+                                                                            "rotated, zoomed or deformed")
     intensity: float = Field(1.0, ge=0, le=3, description="strength of intensity changes; 0 for none")
     keypoint_dropout: float = Field(0.3, ge=0, lt=1, description="largest fraction of keypoints dropped")

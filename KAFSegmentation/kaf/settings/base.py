@@ -84,3 +84,15 @@ def load_values(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SettingsError(path, "is not a JSON object", 'Write {"name": value, ...}.')
     return values
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """The values of ``over`` over those of ``base``; nested settings are merged, too."""
+    result = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Settings):
+            value = value.model_dump(exclude_unset=True)
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            value = merged(result[key], value)
+        result[key] = value
+    return result

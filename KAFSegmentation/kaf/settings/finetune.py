@@ -27,6 +27,7 @@ class FinetuneSettings(TrainingSettings):
     cases: training.Cases = ()
     validation: float = Field(0.0, ge=0, lt=1, description="fraction of the patients held out for validation")
     validation_cases: tuple[str, ...] = Field((), description="hold out these patients for validation")
+    validation_data: str = Field("", description="folder of other labelled cases to validate on")
     splits: str = Field("", description="JSON file with the patients or cases to train and to validate on: KAF's "
                                         "split.json, or splits_final.json of nnU-Net")
     fold: int = Field(0, ge=0, description="which fold of the file of splits, counted from 0")
@@ -48,6 +49,7 @@ class FinetuneSettings(TrainingSettings):
     augmentation: AugmentationSettings = Field(AugmentationSettings(), description="random augmentation of training "
                                                                                    "slices")
     phantoms: int = Field(0, ge=0, le=1000, description="synthetic cardiac phantoms added to the training data")
+    fusion_start: training.FusionStart = "zero"
     init_from: str = Field("", description="weights to start from: a model or a pretraining result; preprocessing and "
                                            "network are taken from them unless they are set here")
     unlabelled: str = Field("", description="folder of unlabelled scans for semi-supervised training, mixed with the "
@@ -57,9 +59,12 @@ class FinetuneSettings(TrainingSettings):
     unlabelled_after: float = Field(0.6, ge=0, lt=1, description="fraction of the run after which unlabelled scans "
                                                                  "are used")
     leave_out: tuple[str, ...] = Field((), description="exclude these patients, labelled or not, such as test patients")
-    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or SGD with momentum 0.9")
+    loss: Literal["dice_ce", "ce"] = Field("dice_ce", description="Dice plus cross-entropy, or cross-entropy alone")
+    optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="AdamW, Adam, or SGD with momentum 0.9")
     learning_rate: training.LearningRate = 2e-3
     weight_decay: training.WeightDecay = 1e-2
+    warm_up: training.WarmUp = 0.05
+    last_rate: training.LastRate = 0.01
     clip: training.Clip = 5.0
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the exponential moving average (EMA) of the weights")
     batch: int = Field(16, ge=1, le=1024, description="patches per training step; default in 3-D: 4")
@@ -70,6 +75,9 @@ class FinetuneSettings(TrainingSettings):
     patience: int = Field(0, ge=0, description="early stopping: stop after this many validations without improvement; "
                                                "0: never")
     validate_every: float = Field(60.0, gt=0, description="seconds between validations")
+    validate_epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the slices between validations, "
+                                                                          "in place of validate_every")
+    keep_best: bool = Field(False, description="also write the network of the best validation, as best.safetensors")
     checkpoint_every: training.CheckpointEvery = 120.0
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights, the sampling and the "
                                                            "validation split")

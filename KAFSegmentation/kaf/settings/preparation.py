@@ -18,10 +18,11 @@ class KeypointSettings(Settings):
 
 
 class NormalisationSettings(Settings):
-    """Intensities: "tissue" clips to percentiles and standardises over tissue; "window" is fixed (CT, HU)."""
+    """Intensities: "tissue" clips to percentiles and standardises over tissue; "window" is fixed (CT, HU); "volume"
+    clips to percentiles and standardises over all voxels, as PCL and KAF do."""
 
-    kind: Literal["tissue", "window"] = Field("tissue", description="by percentiles of the scan's tissue, or by a "
-                                                                    "fixed window")
+    kind: Literal["tissue", "window", "volume"] = Field(
+        "tissue", description="by percentiles of the scan's tissue, by a fixed window, or over all voxels of the scan")
     low: float = Field(0.5, description="lower percentile, or lower end of the window")
     high: float = Field(99.5, description="upper percentile, or upper end of the window")
 
@@ -29,6 +30,6 @@ class NormalisationSettings(Settings):
     def _ordered(self) -> NormalisationSettings:
         if self.high <= self.low:
             raise ValueError(f"normalisation: high {self.high} must be above low {self.low}")
-        if self.kind == "tissue" and not 0 <= self.low < self.high <= 100:
+        if self.kind != "window" and not 0 <= self.low < self.high <= 100:
             raise ValueError(f"normalisation: percentiles {self.low} and {self.high} must be between 0 and 100")
         return self

@@ -15,7 +15,7 @@ from kaf.runtime import json_files
 from kaf.runtime.errors import SettingsError
 from kaf.settings import training
 from kaf.settings.augmentation import AugmentationSettings
-from kaf.settings.base import Settings, load_values
+from kaf.settings.base import Settings, load_values, merged
 from kaf.settings.methods import method_names, preset_files, registry
 from kaf.settings.preparation import KeypointSettings
 from kaf.settings.training import TrainingSettings
@@ -51,10 +51,13 @@ class _PretrainSettings(TrainingSettings):
     keypoints: training.Keypoints = KeypointSettings()
     augmentation: AugmentationSettings = Field(AugmentationSettings(rotation=45.0, flips=(True, True)),
                                                description="random augmentation that creates the views of a slice")
+    fusion_start: training.FusionStart = "zero"
     init_from: str = Field("", description="weights to start from: a model or an earlier pretraining")
     optimiser: Literal["adamw", "sgd", "radam"] = Field("adamw", description="AdamW, SGD with momentum 0.9, or RAdam")
     learning_rate: training.LearningRate = 1e-3
     weight_decay: training.WeightDecay = 1e-4
+    warm_up: training.WarmUp = 0.05
+    last_rate: training.LastRate = 0.01
     clip: training.Clip = 5.0
     ema: float = Field(0.996, ge=0, lt=1, description="decay of the exponential moving average (EMA) of the weights, "
                                                       "PGL's teacher")
@@ -87,7 +90,7 @@ class _PretrainSettings(TrainingSettings):
         # A part of simclr or augmentation leaves the rest as it is here, not as it is in general.
         own = {name: item.default.model_dump(exclude_unset=True) for name, item in cls.model_fields.items()
                if isinstance(item.default, Settings) and isinstance(values.get(name), dict)}
-        return values | {name: _merged(default, values[name]) for name, default in own.items()}
+        return values | {name: merged(default, values[name]) for name, default in own.items()}
 
     @field_validator("method", mode="before")
     @classmethod
@@ -189,20 +192,9 @@ def over_preset(values: dict[str, Any], budget: bool = False) -> dict[str, Any]:
     preset = read_preset(str(values["preset"]))
     if budget or any(values.get(name) is not None for name in BUDGETS):
         preset = {name: value for name, value in preset.items() if name not in BUDGETS}
-    return _merged(preset, values)
+    return merged(preset, values)
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Settings):
-            value = value.model_dump(exclude_unset=True)
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            value = _merged(result[key], value)
-        result[key] = value
-    return result

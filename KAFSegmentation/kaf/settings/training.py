@@ -25,7 +25,14 @@ Normalisation = Annotated[NormalisationSettings | None, Field(description="defau
 Keypoints = Annotated[KeypointSettings, Field(description="keypoint detection")]
 LearningRate = Annotated[float, Field(gt=0, le=10, description="peak learning rate")]
 WeightDecay = Annotated[float, Field(ge=0, le=1, description="weight decay of the optimiser")]
-Clip = Annotated[float, Field(gt=0, description="gradient clipping: largest norm of the gradient")]
+Clip = Annotated[float, Field(ge=0, description="gradient clipping: largest norm of the gradient; 0: none")]
+WarmUp = Annotated[float, Field(ge=0, lt=1, description="share of the run in which the learning rate rises to its "
+                                                        "peak")]
+LastRate = Annotated[float, Field(ge=0, le=1, description="learning rate at the end of the cosine, as a fraction of "
+                                                          "the peak")]
+FusionStart = Annotated[Literal["zero", "random"], Field(
+    description="what the keypoint branch contributes at the beginning: nothing (zero), or the output of random "
+    "weights, as published")]
 Steps = Annotated[int | None, Field(ge=1, description="optimiser steps; alternatively epochs or minutes")]
 Epochs = Annotated[float | None, Field(gt=0, le=1e6, description="passes over the slices (3-D: over the scans); "
                                                                  "alternatively steps or minutes")]

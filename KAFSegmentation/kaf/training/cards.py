@@ -45,7 +45,7 @@ def finetuned_card(settings: FinetuneSettings, plan: Plan, split: Split, validat
     # No private path and no patient's name travels with a model.
     recipe = settings.model_dump(
         exclude={"output", "resume", "overwrite", "cache", "cache_limit", "cases", "validation_cases", "leave_out"})
-    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from", "unlabelled")}
+    recipe |= {name: Path(recipe[name]).name for name in ("data", "init_from", "unlabelled", "validation_data")}
     return Card(
         name=settings.name, version="1", description=settings.description, labels=labels, modality=plan.modality,
         spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,

@@ -72,11 +72,11 @@ class Loop:
     """Runs a task to the end of its budget.
 
     Args:
-        place: device and precision.
         checkpoints: their folder, or None for a run too short to need any.
         resume: continue from the newest undamaged checkpoint: same weights, EMA, optimiser state, learning rate and
             order of the data, bit for bit.
         on_saved: called after every checkpoint.
+        on_best: called with the EMA network after a validation that was better than all before.
 
     Raises:
         ModelError: the checkpoints are damaged, or those of another network or optimiser.
@@ -84,9 +84,10 @@ class Loop:
     """
 
     def __init__(self, task: Task, schedule: Schedule, place: DeviceChoice, checkpoints: Path | None,
-                 resume: bool = False, on_event: OnEvent = ignore, on_saved: Callable[[], None] = lambda: None):
+                 resume: bool = False, on_event: OnEvent = ignore, on_saved: Callable[[], None] = lambda: None,
+                 on_best: Callable[[nn.Module], None] = lambda network: None):
         self.task, self.schedule, self.place = task, schedule, place
-        self._checkpoints, self._send, self._on_saved = checkpoints, on_event, on_saved
+        self._checkpoints, self._send, self._on_saved, self._on_best = checkpoints, on_event, on_saved, on_best
         self.network = place.put(task.network)
         self.ema = EMA(self.network, schedule.ema)
         self._optimiser = make_optimiser(self.network, schedule)
@@ -140,7 +141,7 @@ class Loop:
                 state.elapsed, last = ranks.agree(state.elapsed + now - last), now
                 if terms and state.step % _REPORT_EVERY == 0:
                     self._report(terms)
-                if state.elapsed - checked >= self.schedule.validate_every:
+                if self._is_validation_due(state.elapsed - checked):
                     if self._validate():
                         break
                     state.elapsed, last = ranks.agree(state.elapsed + time.monotonic() - last), time.monotonic()
@@ -157,16 +158,22 @@ class Loop:
             self._validate()
         return self.ema.network
 
+    def _is_validation_due(self, seconds: float) -> bool:
+        """Whether to validate now, so many seconds after the last time."""
+        steps = self.schedule.validate_steps
+        return self.state.step % steps == 0 if steps else seconds >= self.schedule.validate_every
+
     def _step(self, batch: Any) -> dict[str, float]:
         """One optimiser step; the loss terms, or nothing where the loss is NaN or infinite (the step is skipped)."""
-        rate = learning_rate_at(self.progress(), self.schedule.learning_rate)
+        s = self.schedule
+        rate = learning_rate_at(self.progress(), s.learning_rate, s.warm_up, s.last_rate)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._train_mode()
         with or_not_at_all(self.network):
             loss, terms = self.gradients(batch, self.progress())
             ranks.average_gradients(self.network.parameters())
-            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip)
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), s.clip or math.inf)
             sound = bool(torch.isfinite(norm + ranks.all_sum(loss)))
         with whole():
             self.state.step += 1
@@ -273,6 +280,8 @@ class Loop:
         if "Dice" not in values:
             return False
         score = values["Dice"]
+        if score > state.best:
+            self._on_best(self.ema.network)
         state.without_gain = 0 if score > state.best else state.without_gain + 1
         state.best = max(state.best, score)
         if self.schedule.patience and state.without_gain >= self.schedule.patience:

@@ -12,17 +12,16 @@ from torch import nn
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
 
-_WARM_UP = 0.05
-
 
 @dataclass(frozen=True)
 class Schedule:
     """Optimiser, budget and intervals of a run.
 
-    clip: largest norm of the gradient; ema: decay of the EMA of the weights; steps, seconds: the budget, of which what
-    is used up first counts; patience: validations without a gain until early stopping, 0 for never; validate_every,
-    checkpoint_every: in seconds; freeze_norms: keep the running statistics of batch normalisation, which a few slices
-    would spoil.
+    clip: largest norm of the gradient, 0 for any; ema: decay of the EMA of the weights; steps, seconds: the budget, of
+    which what is used up first counts; patience: validations without a gain until early stopping, 0 for never;
+    validate_every, checkpoint_every: in seconds; freeze_norms: keep the running statistics of batch normalisation,
+    which a few slices would spoil; warm_up, last_rate: see :func:`learning_rate_at`; validate_steps: steps between
+    validations, in place of ``validate_every``.
     """
 
     learning_rate: float
@@ -36,13 +35,18 @@ class Schedule:
     validate_every: float = 60.0
     checkpoint_every: float = 120.0
     freeze_norms: bool = False
+    warm_up: float = 0.05
+    last_rate: float = 0.01
+    validate_steps: int | None = None
 
 
 def finetune_schedule(settings: FinetuneSettings, slices: int) -> Schedule:
     """Of a fine-tuning on so many slices (in 3-D: scans); 20 minutes where no budget was given."""
     steps, seconds = _budget(settings, slices, 20.0)
+    each = settings.validate_epochs and max(1, round(settings.validate_epochs * slices / settings.batch))
     return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
-                    steps, seconds, settings.patience, settings.validate_every, settings.checkpoint_every)
+                    steps, seconds, settings.patience, settings.validate_every, settings.checkpoint_every,
+                    warm_up=settings.warm_up, last_rate=settings.last_rate, validate_steps=each or None)
 
 
 def pretrain_schedule(settings: PretrainSettings, slices: int) -> Schedule:
@@ -50,7 +54,8 @@ def pretrain_schedule(settings: PretrainSettings, slices: int) -> Schedule:
     steps, seconds = _budget(settings, slices, 30.0)
     return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
                     steps, seconds, validate_every=60 * settings.probe_every,
-                    checkpoint_every=settings.checkpoint_every)
+                    checkpoint_every=settings.checkpoint_every, warm_up=settings.warm_up,
+                    last_rate=settings.last_rate)
 
 
 def _budget(settings: FinetuneSettings | PretrainSettings, slices: int, default: float
@@ -63,24 +68,26 @@ def _budget(settings: FinetuneSettings | PretrainSettings, slices: int, default:
     return steps, minutes and 60 * minutes
 
 
-def learning_rate_at(progress: float, peak: float) -> float:
-    """Linear warm-up over the first 5 % of the run, then cosine annealing to 1 % of the peak.
+def learning_rate_at(progress: float, peak: float, warm_up: float = 0.05, last: float = 0.01) -> float:
+    """Linear warm-up over the first ``warm_up`` of the run, then cosine annealing to ``last`` of the peak.
 
     ``progress`` (0..1) is that of a budget which may be time: a schedule in steps, as LambdaLR has, cannot say it.
     """
-    if progress < _WARM_UP:
-        return peak * max(0.02, progress / _WARM_UP)
-    along = min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP))
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
+    if progress < warm_up:
+        return peak * max(0.02, progress / warm_up)
+    along = min(1.0, (progress - warm_up) / (1 - warm_up))
+    return peak * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * along)))
 
 
 def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """AdamW, RAdam, or SGD with momentum 0.9; no weight decay of biases and normalisation layers."""
+    """AdamW, Adam, RAdam, or SGD with momentum 0.9; no weight decay of biases and normalisation layers."""
     decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
     free = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]
     if schedule.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=0.9)
+    if schedule.optimiser == "adam":
+        return torch.optim.Adam(groups, lr=schedule.learning_rate)
     if schedule.optimiser == "radam":
         return torch.optim.RAdam(groups, lr=schedule.learning_rate, decoupled_weight_decay=True)
     return torch.optim.AdamW(groups, lr=schedule.learning_rate)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,8 @@ from kaf.settings.dimensions import small_batches
 from kaf.settings.finetune import FinetuneSettings
 from kaf.training.cards import finetuned_card
 from kaf.training.constant_guess import constant_dice
+from kaf.training.elsewhere import validation_elsewhere, with_validation
+from kaf.training.entropy_task import CrossEntropyTask, check_loss
 from kaf.training.loop import Loop
 from kaf.training.mixing import MixingTask
 from kaf.training.patients import check_same_patients, choose_cases, split_cases
@@ -65,9 +68,11 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     source = find_model(settings.init_from) if settings.init_from else None
     base = read_card(source) if source is not None else None
     settings = small_batches(_inherit(settings, base) if base is not None else settings)
+    check_loss(settings)
     dataset = scan_labelled(settings.data, settings.partial, on_event)
     labelled = choose_cases(dataset.labelled, settings)
-    split = split_cases(labelled, settings)
+    elsewhere = validation_elsewhere(settings)
+    split = with_validation(split_cases(labelled, settings), elsewhere)
     if settings.resume:
         check_same_patients(Path(settings.output) / "split.json", split)
     output = Path(settings.output)
@@ -82,7 +87,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         split.save(run.path / "split.json")
         settings = settings.model_copy(update={"labels": {**dataset.label_names, **settings.labels}})
         members = set(split.train) | set(split.validation)
-        used = [case for case in labelled if case.patient in members]
+        used = [*(case for case in labelled if case.patient in members), *elsewhere]
         plan = make_plan(used, settings, send)
         _tell_unnamed(dataset, plan, send)
         run.write_json("plan.json", plan.to_dict())
@@ -99,7 +104,8 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         task = _task(settings, plan, place, network, training, held_out, more)
         before = _dice_before(task, place, plan, base)
         schedule = finetune_schedule(settings, len(task.slices))
-        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed)
+        loop = Loop(task, schedule, place, run.path / "checkpoints", settings.resume, send, run.checkpointed,
+                    _keeper(run, finetuned_card(settings, plan, split, (), base)) if settings.keep_best else _nothing)
         try:
             trained = loop.run()
         except KeyboardInterrupt:
@@ -115,6 +121,18 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
                      "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
                      "validation": loop.state.validations[-1:], "verdict": verdict.to_dict()}))
     return path
+
+
+def _keeper(run: RunFolder, card: Card) -> Callable[[nn.Module], None]:
+    """Writes best.safetensors in the run folder; the network in training stays where it is."""
+    def keep(network: nn.Module) -> None:
+        save_model(run.path / "best.safetensors", copy.deepcopy(network).cpu(), card, overwrite=True)
+
+    return keep
+
+
+def _nothing(network: nn.Module) -> None:
+    """Where only the last network is kept."""
 
 
 def _dice_before(task: SegmentationTask | VolumeTask, place: DeviceChoice, plan: Plan, base: Card | None) -> float:
@@ -145,7 +163,7 @@ def _task(settings: FinetuneSettings, plan: Plan, place: DeviceChoice, network: 
                             settings.seed)
     supervised = (network, place, slices, settings.batch, held_out, settings.slice_context)
     if not more:
-        return SegmentationTask(*supervised)
+        return (CrossEntropyTask if settings.loss == "ce" else SegmentationTask)(*supervised)
     others = UnlabelledSlices(more, (plan.patch, plan.patch), settings.slice_context, settings.augmentation,
                               settings.seed, names=())
     return MixingTask(*supervised, others, settings.unlabelled_weight, settings.unlabelled_after)
@@ -198,7 +216,7 @@ def _unlabelled(settings: FinetuneSettings, plan: Plan, members: set[str], cache
 
 def _start(settings: FinetuneSettings, plan: Plan, source: Path | None, run: RunFolder, send: OnEvent) -> nn.Module:
     torch.manual_seed(settings.seed)
-    network = build_network(plan.network)
+    network = build_network(plan.network, settings.fusion_start)
     if source is not None:
         card, tensors = load_tensors(source)
         report = transfer(network, tensors, source, card.trained_modules, least=_LEAST_COVERAGE)

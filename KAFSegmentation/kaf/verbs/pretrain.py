@@ -132,7 +132,7 @@ def _make_pretrainer(settings: PretrainSettings, plan: Plan, run: RunFolder, sen
         raise SettingsError("network.kind", f"{plan.network.kind} cannot be pretrained",
                             "Use kind kaf; its fusion none or copy gives the plain U-Nets.")
     torch.manual_seed(settings.seed)
-    network = build_network(plan.network)
+    network = build_network(plan.network, settings.fusion_start)
     if settings.init_from:
         source = find_model(settings.init_from)
         card, tensors = load_tensors(source)

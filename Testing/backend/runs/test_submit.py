@@ -8,13 +8,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pretrain_toys import small_pretraining
-from small_models import write_phantoms
+from small_models import SMALL, write_phantoms
 
 from kaf.cli import entry as cli
-from kaf.runs.submit import Job, SubmitSettings, _parameters, submit
+from kaf.runs.submit import Job, SubmitSettings, _parameters, submit, submit_parts
 from kaf.runtime.errors import KafError, ResourceError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SLURM and submitit are for Unix")
@@ -112,3 +113,54 @@ def test_without_slurm_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ResourceError, match=r"cluster slurm: refused the job .*login node"):
         submit(cli.main, "pretrain", [], str(tmp_path / "run"), SubmitSettings())
+
+
+def compared(tmp_path, output, few_shot=(1, 2)):
+    data = write_phantoms(tmp_path / "scans", "abcdef")
+    tiny = {"network": SMALL.model_dump(), "patch": 32, "batch": 2, "steps": 2, "cache": str(tmp_path / "cache")}
+    file = tmp_path / "compare.json"
+    file.write_text(json.dumps({"methods": ["scratch", "simclr"], "few_shot": few_shot, "draws": 1, "folds": 3,
+                                "pretrain": tiny, "finetune": tiny, "device": "cpu", "threads": 1}))
+    return [str(data), "--output", str(output), "--settings", str(file)]
+
+
+def test_a_comparison_is_an_array_with_one_part_per_task(tmp_path, monkeypatch):
+    """A job of one process made all cells one after the other; a second one waited for its locks."""
+    arrays, asked = [], []
+
+    class Submitted:
+        def __init__(self, number):
+            self.job_id, self.paths = f"{number}_0", SimpleNamespace(stderr=tmp_path / "log" / "0")
+
+    monkeypatch.setattr("submitit.AutoExecutor.__init__", lambda self, **_: None)
+    monkeypatch.setattr("submitit.AutoExecutor.update_parameters", lambda self, **values: asked.append(values))
+    monkeypatch.setattr("submitit.AutoExecutor.map_array", lambda self, call, jobs: arrays.append(jobs) or [
+        Submitted(100 + len(arrays)) for _ in jobs])
+    arguments = compared(tmp_path, tmp_path / "out")
+    assert cli.main(["submit", "compare", *arguments, "--parallel", "8", "--gpus", "1"]) == 0
+    assert [len(jobs) for jobs in arrays] == [1, 4, 1]
+    parts = [job.arguments[len(arguments):] for jobs in arrays for job in jobs]
+    assert parts == [("--task", "0"), ("--task", "1"), ("--task", "2"), ("--task", "3"), ("--task", "4"),
+                     ("--only-report",)]
+    waits = [values["slurm_additional_parameters"]["dependency"] for values in asked
+             if "slurm_additional_parameters" in values]
+    assert waits == ["afterany:101", "afterany:102"]
+    assert asked[0]["slurm_array_parallelism"] == 8
+
+
+def test_the_parts_make_the_whole_comparison(tmp_path):
+    """Through the command line of every task, in this process."""
+    def main(arguments):
+        return cli.main(arguments)
+
+    class Here:
+        def submit(self, job):
+            job()
+            return SimpleNamespace(result=lambda: None, job_id="1", paths=SimpleNamespace(stderr=tmp_path / "0"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kaf.runs.submit._executor", lambda *_: Here())
+        submit_parts(main, compared(tmp_path, tmp_path / "out", (1,)), str(tmp_path / "out"),
+                     SubmitSettings(cluster="local"), 1, 2)
+    table = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert table["networks"] == table["planned"] == 2

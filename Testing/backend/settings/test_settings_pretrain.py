@@ -204,6 +204,7 @@ def test_settings_that_version_0_1_0_saved_still_open():
     assert made.weights == {"kaf": 1, "simclr": 0.5, "bim": 1}
     assert (made.of("kaf").theta, made.of("kaf").radius, made.of("simclr").positives) == (0.2, 20, "view")
     again = made.model_dump(mode="json")
+    assert again["augmentation"].pop("interpolation") == "linear"  # as it was then
     assert {name: again[name] for name in saved} == saved
 
 

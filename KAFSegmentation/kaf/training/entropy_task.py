@@ -1,0 +1,32 @@
+"""Supervised segmentation by cross-entropy alone, as PCL and KAF fine-tune."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kaf.data.batches import Batch
+from kaf.runtime.errors import SettingsError
+from kaf.settings.finetune import FinetuneSettings
+from kaf.training.task import SegmentationTask
+
+
+class CrossEntropyTask(SegmentationTask):
+    """Cross-entropy on labelled slices, the mean over all pixels of the batch, in fp32."""
+
+    def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        device = self.place.device
+        image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
+        features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
+                                torch.from_numpy(batch.mask).to(device))
+        labels = torch.from_numpy(batch.labels).to(device, torch.long)
+        return F.cross_entropy(features.logits.float(), labels), {}
+
+
+def check_loss(settings: FinetuneSettings) -> None:
+    """SettingsError where cross-entropy alone is asked for and something else is trained than labelled slices."""
+    three = settings.network is not None and settings.network.dimensions == 3
+    if settings.loss == "ce" and (three or settings.unlabelled):
+        raise SettingsError("loss", "ce is for labelled slices in 2-D", "Use loss dice_ce, or leave out "
+                            f"{'network.dimensions 3' if three else 'unlabelled'}.")
