@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kaf.data.folder import Case, scan_folder
+from kaf.data.case import Case
+from kaf.data.folder import scan_folder
 from kaf.data.splits import Split, check_no_leak
 from kaf.runtime.errors import InputError, SettingsError
 from kaf.settings.finetune import FinetuneSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kaf.data.folder import Case
+from kaf.data.case import Case
 from kaf.data.splits import few_shot, k_folds
 from kaf.experiments.folds import make_folds
 from kaf.runtime.errors import InputError, SettingsError
