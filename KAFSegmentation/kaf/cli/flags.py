@@ -29,6 +29,7 @@ C = TypeVar("C", bound="Command")
 _KINDS = {"str": "TEXT", "int": "N", "float": "NUMBER", "tuple[int,...]": "N,N,...", "tuple[str,...]": "NAME,NAME,...",
           "tuple[int,int,int]": "N,N,N", "tuple[tuple[int,int,int],...]": "[[N,N,N],...]",
           "dict[int,str]": "N=NAME,...", "dict[str,JSON]": "JSON", "dict[str,Any]": "JSON",
+          "tuple[tuple[float,float,float,int],...]": "[[R,A,S,N],...]",
           "tuple[float,float,float]": "R,A,S",
           "tuple[float,float,float,float,float,float]": "R,A,S,R,A,S", "tuple[bool,bool]": "true,true",
           "tuple[bool,bool,bool,bool]": "true,true,true,true"}

@@ -34,7 +34,7 @@ class LoadedModel:
     def prepare(self, volume: Volume, threads: int = 2, cache: dict[Any, Any] | None = None) -> Prepared:
         """The volume as the model sees it; ``cache`` keeps the last one."""
         card = self.card
-        key = ("prepared", _fingerprint(volume), card.card_digest)
+        key = ("prepared", fingerprint(volume), card.card_digest)
         if cache is not None and key in cache:
             return cache[key]
         prepared = prepare(volume, card.spacing, card.slicing_axis,
@@ -71,7 +71,7 @@ class LoadedModel:
                               source)
 
 
-def _fingerprint(volume: Volume) -> tuple[Any, ...]:
+def fingerprint(volume: Volume) -> tuple[Any, ...]:
     """Tells volumes apart by source, geometry and every voxel: 0.1 s for a large CT, far less than preparing it."""
     voxels = np.ascontiguousarray(volume.voxels)
     return volume.source, voxels.shape, voxels.dtype.str, volume.affine.tobytes(), zlib.crc32(voxels.reshape(-1).data)

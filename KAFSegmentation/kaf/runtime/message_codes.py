@@ -25,6 +25,11 @@ COLLAPSE = "collapse"
 the clusters collapsed, not the embeddings)."""
 NETWORK = "network"
 """A comparison trains its next network.  Data: arm, fold, and few_shot and draw unless it is being pretrained."""
+CHOICE = "choice"
+"""What labels the unfinished slices.  Data: the fields of :class:`kaf.memory.choice.Choice`, and its text."""
+CONTRADICTION = "contradiction"
+"""A finished slice disagrees with its neighbours, or a click with a finished slice.  Data: slices (stored numbers) and
+dice (with the neighbour that it resembles more), or clicks (how many)."""
 
 TRAINING = "training"
 """Stage: the training itself, as against the preparation of the data."""

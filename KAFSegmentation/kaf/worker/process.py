@@ -52,6 +52,8 @@ VERBS = {
     "segment": "kaf.worker.verbs:segment",
     "explain": "kaf.worker.verbs:explain",
     "adapt": "kaf.worker.verbs:adapt",
+    "propagate": "kaf.worker.verbs:propagate",
+    "provenance": "kaf.worker.verbs:provenance",
 }
 _AHEAD = ("torch",)  # imported as soon as the worker is ready, while the user still chooses
 _LONGEST = 16 << 20  # bytes of a request: voxels come by file

@@ -9,14 +9,17 @@ import numpy as np
 
 from kaf.imaging.volume import Volume
 from kaf.inference.segmentation import Segmentation
+from kaf.memory.voxel_origins import voxel_origins
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import OnEvent
 from kaf.settings.adapt import AdaptSettings
 from kaf.settings.base import build
 from kaf.settings.explain import ExplainSettings
+from kaf.settings.propagate import PropagateSettings
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt as run_adapt
 from kaf.verbs.explain import explain as run_explain
+from kaf.verbs.propagate import propagate as run_propagate
 from kaf.verbs.segment import segment as run_segment
 from kaf.worker.requests import Request
 
@@ -47,6 +50,35 @@ def _segmentation(result: Segmentation) -> dict[str, Any]:
         "volumes_ml": {str(value): millilitres for value, millilitres in result.volumes_ml.items()},
         "warnings": list(result.warnings), "seconds": result.seconds, "place": result.place,
     }
+
+
+def propagate(request: Request, on_event: OnEvent) -> dict[str, Any]:
+    """Volumes ``image`` and ``drawn`` -> arrays labels and confidence on the grid of the scan, the labels' names, and
+    ``report``: what :meth:`kaf.verbs.propagate.Propagation.report` tells (finished, review and next count slices as the
+    scan is stored; slices: confidence and source of each; choice: model, memory or combination, with a sentence).
+
+    The features of the scan stay warm in the worker: the next request for the same scan, with another finished slice or
+    click, costs the update alone.
+    """
+    settings = build(PropagateSettings, request.settings)
+    result = run_propagate(_given(request, "image"), _given(request, "drawn"), settings, on_event, request.cache)
+    maps = {"labels": result.labels, "confidence": result.confidence}
+    return {"arrays": {name: volume for name, volume in maps.items() if volume is not None},
+            "labels": [asdict(label) for label in result.structures], "report": result.report(),
+            "volumes_ml": {str(value): millilitres for value, millilitres in result.volumes_ml.items()},
+            "warnings": list(result.warnings), "seconds": result.seconds, "place": result.place}
+
+
+def provenance(request: Request, on_event: OnEvent) -> dict[str, Any]:
+    """Option ``voxel`` (i, j, k) of the scan that was propagated last -> ``origins``: the places of finished slices
+    that its label was taken from, the strongest first: slice (as stored), voxel (i, j, k), weight 0..1, label."""
+    voxel = request.options.get("voxel")
+    if not (isinstance(voxel, list) and len(voxel) == 3 and all(type(part) is int for part in voxel)):
+        raise InputError(request.verb, "got no voxel", "Send the option voxel: [i, j, k], three whole numbers.")
+    if "propagated" not in request.cache:
+        raise InputError(request.verb, "no scan was propagated yet", "Send the verb propagate first.")
+    memory, values = request.cache["propagated"]
+    return {"origins": voxel_origins(memory, values, (voxel[0], voxel[1], voxel[2]))}
 
 
 def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError, ModelError, SettingsError
 from kaf.runtime.events import Message, Progress
 from kaf.settings.explain import ExplainSettings
+from kaf.settings.propagate import PropagateSettings
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.explain import explain
+from kaf.verbs.propagate import propagate
 from kaf.verbs.segment import segment
 from kaf.worker.client import Client
 
@@ -82,6 +84,26 @@ def test_explain_gives_keypoints_with_weights_and_one_slice_or_all(client, setti
         np.testing.assert_allclose(affine, shown.affine)
         assert there["chosen"] == here.chosen
     assert there["chosen"] is not None
+
+
+def test_propagate_keeps_the_scan_warm_and_says_where_a_label_came_from(client, settings):
+    scan, truth = cardiac_phantom(3, slices=7, size=48, spacing=2.5)
+    drawn = np.where(np.isin(np.arange(7), (1, 3, 5))[:, None, None], truth.voxels, 0).astype(np.uint8)
+    given = {"image": (scan.voxels, scan.affine), "drawn": (drawn, scan.affine)}
+    with pytest.raises(InputError, match="no scan was propagated yet"):
+        client.request("provenance", options={"voxel": [1, 1, 1]})
+    for slices in ((1, 5), (1, 3, 5)):
+        there = client.request("propagate", {**settings, "slices": slices, "use": "memory"}, given,
+                               keys={"image": "heart"})
+        here = propagate(scan, Volume(drawn, scan.affine), PropagateSettings(slices=slices, use="memory", **settings))
+        assert (there["arrays"]["labels"][0] == here.labels.voxels).mean() > 0.999
+        assert there["report"]["finished"] == list(slices)
+        assert there["report"]["next"] in there["report"]["review"]
+    row, column = (int(place[len(place) // 2]) for place in np.nonzero(there["arrays"]["labels"][0][2]))
+    origins = client.request("provenance", options={"voxel": [column, row, 2]})["origins"]
+    assert {item["slice"] for item in origins} <= {1, 3}
+    with pytest.raises(InputError, match="three whole numbers"):
+        client.request("provenance", options={"voxel": [1, 2]})
 
 
 @pytest.mark.parametrize(("verb", "more", "kind", "words"), [

@@ -1,0 +1,65 @@
+"""Which slice to look at next, and which to draw first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def expected_dice(soft: Tensor) -> list[float]:
+    """For soft labels (T, K, H, W) the Dice that each slice's best labels expect of themselves, over structures.
+
+    2 sum_{x in L} p(x) / (|L| + sum p), with L where the structure is the best label; a slice without any is as sure
+    as its background.
+    """
+    best = soft.argmax(1)
+    classes = torch.arange(1, soft.shape[1])[:, None, None]
+    scores = []
+    for shares, labels in zip(soft[:, 1:], best, strict=True):
+        chosen = labels[None] == classes
+        hit, size = (shares * chosen).flatten(1).sum(1), (shares + chosen).flatten(1).sum(1)
+        held = chosen.flatten(1).any(1)
+        if bool(held.any()):
+            scores.append(float((2 * hit[held] / size[held]).mean()))
+        else:
+            scores.append(float(1 - shares.sum(0).max()))
+    return scores
+
+
+def review_order(confidence: Mapping[int, float], finished: Sequence[int]) -> tuple[int, ...]:
+    """Unfinished slices, the one to check next first: doubt times the distance from what is finished or in the list
+    already, so that neighbours do not come one after the other.
+
+    confidence: slice -> 0..1.
+    """
+    left = dict(confidence)
+    done = list(finished)
+    span = max([1, *(abs(a - b) for a in left for b in done)])
+    order = []
+    while left:
+        best = max(left, key=lambda number: ((1.02 - left[number]) * _away(number, done, span), -number))
+        order.append(best)
+        done.append(best)
+        del left[best]
+    return tuple(order)
+
+
+def _away(number: int, done: Sequence[int], span: int) -> float:
+    """0..1: how far a slice is from all that is done; two thirds of the way counts in full."""
+    distance = min((abs(number - other) for other in done), default=span)
+    return min(1.0, distance / max(1.0, span / 3)) ** 0.5
+
+
+def first_slices(held: Sequence[bool], count: int = 3) -> tuple[int, ...]:
+    """Which slices to draw first: the ends of the structure and its middle, then evenly between.
+
+    held: for each slice whether the structure is likely in it; where nobody knows, every slice.
+    """
+    places = [index for index, value in enumerate(held) if value] or list(range(len(held)))
+    if count == 1:
+        return (places[len(places) // 2],)
+    chosen = np.linspace(places[0], places[-1], min(count, len(places)))
+    return tuple(dict.fromkeys(round(place) for place in chosen.tolist()))

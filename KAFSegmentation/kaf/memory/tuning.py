@@ -1,0 +1,77 @@
+"""Which way of reading suits this scan: each finished slice is left out once and read from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from kaf.evaluation.dice import dice, overlap
+from kaf.memory.attention import Window
+from kaf.memory.recall import Features, FinishedSlices, recall
+
+_MOST = 5  # finished slices that are left out in turn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to read: the window of attention, and the weight of the interpolated shape."""
+
+    window: Window
+    shape: float
+
+
+def _recipe(spread: float, temperature: float, shape: float) -> Recipe:
+    return Recipe(Window(8, spread, temperature), shape)
+
+
+# From "the structure stays where it is" to "it may be anywhere near, if it looks the same".
+RECIPES = (_recipe(2.0, 1.0, 0.5), _recipe(1.0, 1.0, 1.0), _recipe(4.0, 1.0, 0.5), _recipe(4.0, 0.4, 0.0))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished slice left out: its number, and what the recipe read, soft labels (K, h, w)."""
+
+    number: int
+    soft: Tensor
+
+
+def label_dice(soft: Tensor, truth: Tensor) -> float:
+    """Mean Dice over structures of the best labels; both (K, h, w).  NaN where neither holds a structure."""
+    classes = len(truth)
+    guess, drawn = soft.argmax(0).numpy(), truth.argmax(0).numpy()
+    if classes < 2 or not (guess.any() or drawn.any()):
+        return float("nan")
+    scores = dice(*overlap(guess, drawn, classes))
+    held = np.unique(drawn)
+    held = held[held > 0] - 1
+    return float(scores[held].mean()) if len(held) else 0.0
+
+
+def tune(features: Features, memory: FinishedSlices, recipes: Sequence[Recipe] = RECIPES
+         ) -> tuple[Recipe, list[Trial]]:
+    """The recipe with the best mean Dice over finished slices left out, and what it read there; the first recipe
+    where there is nothing to leave out."""
+    tried = _spread_out([number for index, number in enumerate(memory.numbers)
+                         if len(memory.numbers) > 1 and bool(memory.labels[index, 1:].any())])
+    if not tried:
+        return recipes[0], []
+    best, chosen, trials = -1.0, recipes[0], list[Trial]()
+    for recipe in recipes:
+        found = [Trial(number, recall(features, memory.without(number), [number], recipe.window, recipe.shape).soft[0])
+                 for number in tried]
+        scores = [label_dice(trial.soft, memory.labels[memory.numbers.index(trial.number)]) for trial in found]
+        mean = float(np.nanmean(scores)) if not np.isnan(scores).all() else 0.0
+        if mean > best + 1e-3:
+            best, chosen, trials = mean, recipe, found
+    return chosen, trials
+
+
+def _spread_out(numbers: Sequence[int]) -> list[int]:
+    """At most a few of them, evenly."""
+    if len(numbers) <= _MOST:
+        return list(numbers)
+    return [numbers[round(place * (len(numbers) - 1) / (_MOST - 1))] for place in range(_MOST)]
