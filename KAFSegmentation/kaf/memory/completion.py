@@ -121,7 +121,8 @@ class ScanMemory:
         found = {}
         for index in range(1, len(numbers) - 1):
             before, mine, after = labels[index - 1:index + 2]
-            if numbers[index + 1] - numbers[index - 1] > _SPAN or not (bool(before[1:].any()) and bool(after[1:].any())):
+            held = bool(before[1:].any()) and bool(after[1:].any())
+            if not held or numbers[index + 1] - numbers[index - 1] > _SPAN:
                 continue
             usual = label_dice(before, after)
             own = max(label_dice(mine, before), label_dice(mine, after))
