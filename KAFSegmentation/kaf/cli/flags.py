@@ -30,6 +30,7 @@ _KINDS = {"str": "TEXT", "int": "N", "float": "NUMBER", "tuple[int,...]": "N,N,.
           "tuple[int,int,int]": "N,N,N", "tuple[tuple[int,int,int],...]": "[[N,N,N],...]",
           "dict[int,str]": "N=NAME,...", "dict[str,JSON]": "JSON", "dict[str,Any]": "JSON",
           "tuple[tuple[float,float,float,int],...]": "[[R,A,S,N],...]",
+          "dict[int,str]": "N=NAME,...", "dict[int,int]": "N=N,...", "dict[str,JSON]": "JSON", "dict[str,Any]": "JSON",
           "tuple[float,float,float]": "R,A,S",
           "tuple[float,float,float,float,float,float]": "R,A,S,R,A,S", "tuple[bool,bool]": "true,true",
           "tuple[bool,bool,bool,bool]": "true,true,true,true"}

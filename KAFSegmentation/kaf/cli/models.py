@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -14,8 +14,11 @@ from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
 from kaf.modelfile.card import Card, read_card
 from kaf.modelfile.library import add_model, export_model, find_model, list_models, refused_models, remove_model
+from kaf.quality.store import quality_of, users_file, write_quality
 from kaf.runtime.download import Limits
+from kaf.runtime.files import check_output
 from kaf.runtime.plain_text import one_line
+from kaf.settings.calibrate import CalibrateSettings
 
 
 class ListCommand(Command):
@@ -40,6 +43,19 @@ class AddCommand(Command):
     minutes: float = Field(Limits.minutes, gt=0, le=1e4, description="time limit of a download in minutes")
 
 
+class CalibrateCommand(Command, CalibrateSettings):  # type: ignore[misc]
+    """Calibrate the predicted Dice of a model on labelled cases that it was not trained on.
+
+    The result is kept among your own files and used whenever the model segments; the model file is not changed.
+    """
+
+    model: CliPositionalArg[str] = Field(description="name of a model in the library, or a .safetensors file")
+    data: CliPositionalArg[str] = Field(description="folder of labelled cases that the model was not trained on")
+    output: str = Field("", description="file to write instead: NAME.quality.json beside NAME.safetensors is found "
+                                        "there")
+    overwrite: bool = Field(False, description="replace an existing calibration")
+
+
 class ExportCommand(Command):
     """Copy a model of the library to a file."""
 
@@ -55,7 +71,8 @@ class RemoveCommand(Command):
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
-    actions = {"list": _list, "show": _show, "add": _add, "export": _export, "remove": _remove}
+    actions = {"list": _list, "show": _show, "add": _add, "calibrate": _calibrate, "export": _export,
+               "remove": _remove}
     run_action("models", actions, arguments, console)
 
 
@@ -73,8 +90,21 @@ def _list(arguments: Sequence[str], console: Console) -> None:
 
 
 def _show(arguments: Sequence[str], console: Console) -> None:
-    card = read_card(find_model(parse(ShowCommand, arguments, "models show").name))
-    console.result(asdict(card), card_text(card))
+    path = find_model(parse(ShowCommand, arguments, "models show").name)
+    card = read_card(path)
+    card = replace(card, quality=quality_of(path, card))
+    console.result(card.to_dict(), card_text(card))
+
+
+def quality_lines(card: Card) -> list[str]:
+    """What the card knows of predicted quality, a line each."""
+    lines, names = card.quality.get("lines", []), card.label_names
+    if not lines:
+        return ["predicted Dice is not calibrated; see `kaf models calibrate --help`"]
+    return [f"predicted Dice calibrated on {card.quality.get('source') or 'cases that are not named'}",
+            *(f"{names.get(line['label'], line['label'])}: {line['cases']} cases of {line['patients']} patients, " +
+              ("too few for a lower bound" if line["margin"] is None else
+               f"lower bound ({100 * line['level']:.0f} %) {line['margin']:.3f} below") for line in lines)]
 
 
 def card_text(card: Card) -> str:
@@ -87,6 +117,7 @@ def card_text(card: Card) -> str:
              f"licence:       {card.weights_licence} (weights)",
              f"weights:       SHA-256 {card.digest}",
              f"made with:     KAF {card.code_version}, seed {card.seed}"]
+    lines += [f"quality:       {line}" for line in quality_lines(card)]
     for name, value in card.metrics.items():
         if isinstance(value, dict):
             lines.append(f"{name}:")
@@ -101,6 +132,20 @@ def _add(arguments: Sequence[str], console: Console) -> None:
     entry = add_model(command.source, command.name, command.digest, overwrite=command.overwrite,
                       limits=Limits(command.megabytes, command.minutes), accept=command.accept)
     console.result({"name": entry.name, "path": str(entry.path)}, f"added {entry.name} ({entry.card.weights_licence})")
+
+
+def _calibrate(arguments: Sequence[str], console: Console) -> None:
+    command = parse(CalibrateCommand, arguments, "models calibrate")
+    settings: CalibrateSettings = command.only(CalibrateSettings)
+    target = Path(command.output) if command.output else users_file(read_card(find_model(settings.model)))
+    check_output(target, command.overwrite)
+    from kaf.verbs.calibrate import calibrate
+
+    made = calibrate(settings, console)
+    write_quality(target, made.card, made.quality, command.overwrite)
+    card = replace(made.card, quality=made.quality)
+    console.result({"path": str(target), "model": card.name, **{key: made.quality[key] for key in (
+        "source", "lines", "usual_distance")}}, "\n".join([*quality_lines(card), f"written: {target}"]))
 
 
 def _export(arguments: Sequence[str], console: Console) -> None:

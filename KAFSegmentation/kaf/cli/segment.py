@@ -13,15 +13,19 @@ from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
 from kaf.cohort.case_files import report_of, result_paths, write_results
 from kaf.cohort.work_queue import leads, one_voice
+from kaf.cohort.worst_first import OVERVIEW
 from kaf.imaging.file_names import result_name
 from kaf.modelfile.card import read_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.licences import notice
 from kaf.modelfile.suitability import doubts
+from kaf.quality.verdict import words_of
 from kaf.runtime.errors import OutputError, SettingsError
 from kaf.runtime.events import Message, OnEvent, ignore
 from kaf.runtime.files import check_regular
 from kaf.settings.segment import SegmentSettings
+
+_FIRST = 3  # cases that are named
 
 
 class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]
@@ -74,6 +78,9 @@ def main(arguments: Sequence[str], console: Console) -> int:
     values = write_results(volume, result, outputs, values, command.overwrite, console, leftovers(outputs))
     notice(result.card, console)
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in values["volumes_ml"].items()]
+    if (quality := result.quality) is not None:
+        lines += [f"{name}: {words_of(found)}" for name, found in quality.structures.items()]
+        lines += [quality.sentence]
     console.result(values, "\n".join([*lines, f"written: {labels}"]))
     return 0
 
@@ -114,5 +121,7 @@ def _segment_folder(command: SegmentCommand, settings: SegmentSettings, console:
     words = [f"{len(outcome.written)} of {len(cases)} scans segmented, {len(outcome.kept)} finished before or by "
              "another process"]
     words += [f"{len(outcome.failed)} could not be used"] * bool(outcome.failed)
+    if outcome.order and (Path(command.output) / OVERVIEW).is_file():
+        words[-1] += f"; look first at {', '.join(outcome.order[:_FIRST])} ({OVERVIEW} has the order)"
     console.result({"output": command.output, **vars(outcome)}, f"{', '.join(words)}: {command.output}")
     return 1 if outcome.failed else 0

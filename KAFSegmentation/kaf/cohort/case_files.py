@@ -41,6 +41,7 @@ def report_of(source: str, result: Segmentation, paths: dict[str, Path], setting
         "input": source, "input_file": dict(stamp), "outputs": {name: str(path) for name, path in paths.items()},
         "model": result.card.name, "model_digest": result.card.digest, "settings": settings.model_dump(),
         "volumes_ml": {result.card.label_names[value]: round(ml, 3) for value, ml in result.volumes_ml.items()},
+        **(result.quality.to_dict() if result.quality is not None else {}),
         "warnings": list(result.warnings), "seconds": {k: round(v, 3) for k, v in result.seconds.items()},
         "place": result.place,
     }

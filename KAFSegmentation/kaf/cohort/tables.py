@@ -16,6 +16,7 @@ _PAGE = BEGINNING.encode()
 _BEGINNINGS = {
     "evaluation.csv": b"case,name,label,", "evaluation.json": b'{\n "kaf_version": ', "report.html": _PAGE,
     "selection.csv": b"rank,patient,case,", "selection.json": b'{\n "settings": {',
+    "segmentations.csv": b"case,structure,volume_ml,",
     "comparison.csv": b"arm,labelled patients,draw,", "comparison.json": b'{\n "facts": [', "comparison.html": _PAGE,
     "cells.json": b'{\n "kaf_version": ',
 }
@@ -26,7 +27,7 @@ def check_tables(paths: Iterable[Path], overwrite: bool) -> None:
 
     Raises:
         OutputError: as :func:`kaf.runtime.files.check_output`; or ``overwrite`` is set, and a file is there that
-            KAF did not            write.
+            KAF did not write.
     """
     for path in paths:
         check_output(path, overwrite)

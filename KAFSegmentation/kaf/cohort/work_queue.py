@@ -25,12 +25,14 @@ T = TypeVar("T")
 
 @dataclass
 class CaseOutcome:
-    """Names of the cases that were done here, were done before or by others, are with others still; what failed."""
+    """Names of the cases that were done here, were done before or by others, are with others still; what failed; the
+    order in which to look at the results, where that is known."""
 
     written: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
 
 
 def leads() -> bool:

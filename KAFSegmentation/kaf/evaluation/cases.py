@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import numpy as np
 from kaf._version import __version__
 from kaf.evaluation.metrics import LabelMetrics, case_metrics, not_contoured
 from kaf.evaluation.pairing import Pair, named_labels, require_same_grid
+from kaf.evaluation.predicted import predicted_beside
 from kaf.imaging.labels import Label, plain_label
 from kaf.imaging.source import quick_stamp
 from kaf.imaging.volume import read_labels
+from kaf.quality.prediction import PredictedDice
 from kaf.runtime import json_files
 from kaf.runtime.files import atomic_write
 from kaf.settings.evaluate import EvaluateSettings
@@ -24,12 +26,14 @@ from kaf.settings.evaluate import EvaluateSettings
 @dataclass(frozen=True)
 class Scored:
     """metrics of the labels that were asked for, or that occur; found: values in the prediction and in the reference;
-    names: file -> labels that it names; warnings: of reading the files."""
+    names: file -> labels that it names; warnings: of reading the files; predicted: label -> the quality that KAF
+    predicted when it made the segmentation, where its report tells."""
 
     metrics: tuple[LabelMetrics, ...]
     found: tuple[frozenset[int], frozenset[int]]
     names: dict[str, tuple[Label, ...]]
     warnings: tuple[str, ...]
+    predicted: dict[int, PredictedDice] = field(default_factory=dict)
 
 
 def score(pair: Pair, settings: EvaluateSettings) -> Scored:
@@ -54,7 +58,7 @@ def score(pair: Pair, settings: EvaluateSettings) -> Scored:
     metrics = case_metrics(prediction.voxels, reference.voxels, reference.spacing[::-1], values, settings.tolerance)
     if pair.annotated is not None:
         metrics = [m if m.label in pair.annotated else not_contoured(m, always=True) for m in metrics]
-    return Scored(tuple(metrics), found, names, tuple(warnings))
+    return Scored(tuple(metrics), found, names, tuple(warnings), predicted_beside(pair.prediction))
 
 
 def _values(labels: np.ndarray) -> frozenset[int]:
@@ -74,6 +78,7 @@ class Kept:
         atomic_write(self._path(pair), json.dumps({
             "key": self._key(pair), "metrics": [asdict(m) for m in scored.metrics],
             "found": [sorted(values) for values in scored.found], "warnings": scored.warnings,
+            "predicted": {label: asdict(one) for label, one in scored.predicted.items()},
             "names": {file: [asdict(label) for label in labels] for file, labels in scored.names.items()}}))
 
     def get(self, pair: Pair) -> Scored | None:
@@ -84,8 +89,9 @@ class Kept:
                 names = {file: tuple(Label(**{**label, "colour": tuple(label["colour"])}) for label in labels)
                          for file, labels in kept["names"].items()}
                 first, second = (frozenset(values) for values in kept["found"])
+                predicted = {int(label): PredictedDice(**one) for label, one in kept["predicted"].items()}
                 return Scored(tuple(LabelMetrics(**m) for m in kept["metrics"]), (first, second), names,
-                              tuple(kept["warnings"]))
+                              tuple(kept["warnings"]), predicted)
         return None
 
     def _path(self, pair: Pair) -> Path:

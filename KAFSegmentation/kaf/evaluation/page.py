@@ -10,6 +10,7 @@ from markupsafe import Markup
 from kaf.evaluation.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS
 from kaf.evaluation.pairing import GRID_TOLERANCE
 from kaf.evaluation.pictures import by_dice, worst_cases
+from kaf.evaluation.predicted_page import predicted_section
 from kaf.evaluation.results import CaseResult, Evaluation, LabelSummary
 from kaf.report import parts as report
 from kaf.report.chart import Strip, strip_chart
@@ -37,6 +38,8 @@ def evaluation_page(evaluation: Evaluation, on_event: OnEvent = ignore) -> str:
             lead="The cases with the lowest Dice, each on the slice with the most voxels that disagree. "
             "Coloured: prediction. Dashed white: reference.",
         ))
+    if predicted := predicted_section(evaluation):
+        parts.append(predicted)
     parts += [_meanings(evaluation), _protocol(evaluation), _cases(evaluation)]
     foot = (f"Written by KAF {evaluation.code_version}. The numbers behind this page are in evaluation.csv "
             "and evaluation.json beside it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from kaf._version import __version__
 from kaf.evaluation.metrics import LabelMetrics
 from kaf.evaluation.pairing import Pair
 from kaf.imaging.labels import Label
+from kaf.quality.prediction import PredictedDice
 from kaf.report.statistics import Statistic, statistic
 from kaf.settings.evaluate import EvaluateSettings
 
@@ -19,10 +20,12 @@ TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One scored case; ``metrics`` holds one entry per label of the evaluation, in its order."""
+    """One scored case; ``metrics`` holds one entry per label of the evaluation, in its order; ``predicted`` the quality
+    that KAF predicted of each label, where its report tells."""
 
     pair: Pair
     metrics: tuple[LabelMetrics, ...]
+    predicted: dict[int, PredictedDice] = field(default_factory=dict)
 
     @property
     def dice(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from kaf.inference.volumes import VolumePredictor
 from kaf.modelfile.card import Card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_model
+from kaf.quality.store import quality_of
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.events import OnEvent, ignore
 from kaf.settings.base import build
@@ -25,11 +26,12 @@ from kaf.settings.run import RunSettings
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network for inference and its card."""
+    """A network for inference, its card, and its calibration (as ``card.quality``, which it may replace)."""
 
     network: nn.Module
     card: Card
     place: DeviceChoice
+    quality: dict[str, Any] = field(default_factory=dict)
 
     def prepare(self, volume: Volume, threads: int = 2, cache: dict[Any, Any] | None = None) -> Prepared:
         """The volume as the model sees it; ``cache`` keeps the last one."""
@@ -92,7 +94,7 @@ def load_for_inference(settings: RunSettings, model: str, cache: dict[Any, Any] 
             for old in [k for k in cache if isinstance(k, tuple) and k[0] == "model"]:
                 del cache[old]  # one warm model at a time
             cache[key] = network, card
-    return LoadedModel(network, card, place)
+    return LoadedModel(network, card, place, quality_of(path, card))
 
 
 def volumes_ml(labels: np.ndarray, affine: np.ndarray, card: Card) -> dict[int, float]:

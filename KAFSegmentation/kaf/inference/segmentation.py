@@ -21,8 +21,12 @@ from kaf.inference.uncertainty import entropy
 from kaf.modelfile.card import Card
 from kaf.modelfile.suitability import doubts
 from kaf.network import Features
+from kaf.quality.expected import Expected, ExpectedSums
+from kaf.quality.familiarity import MeanEmbedding, distance, scan_features
+from kaf.quality.verdict import QualityReport, quality_report
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message, OnEvent, Ticker, ignore
+from kaf.runtime.message_codes import DOUBTFUL_STRUCTURES
 from kaf.settings.segment import SegmentSettings
 
 _SPOT = 6.0
@@ -34,7 +38,9 @@ class Segmentation:
 
     labels: uint8; volumes_ml: label value -> millilitres; uncertainty: float32 predictive entropy, 0 (sure) to
     1 (all labels equally likely), or None; attention: float32 keypoint saliency, 0..1, or None; clusters: uint8
-    number of the cluster, from 1, or None; warnings: sentences; seconds: by stage.
+    number of the cluster, from 1, or None; warnings: sentences; seconds: by stage; quality: the Dice that the model
+    predicts of its structures, None for a model without any; expected, scan: the sums and the features of the scan
+    (:mod:`kaf.quality.familiarity`) that it was computed from.
     """
 
     labels: Volume
@@ -46,6 +52,9 @@ class Segmentation:
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     place: str = ""
+    quality: QualityReport | None = None
+    expected: Expected | None = None
+    scan: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def segment_volume(volume: Volume, model: LoadedModel, settings: SegmentSettings, on_event: OnEvent = ignore,
@@ -70,7 +79,7 @@ def segment_volume(volume: Volume, model: LoadedModel, settings: SegmentSettings
         on_event(Message(text, "warning"))
     started = time.monotonic()
     slices = range(prepared.grid.n_slices) if box is None else slices_in(prepared.grid, box)
-    collector = _Collector(prepared.grid, settings, model.network)
+    collector = _Collector(prepared.grid, settings, model.network, prepared.image, model.card.network["classes"])
     ticker = Ticker(on_event, "segmenting", len(slices))
     predictor = model.predictor(settings, settings.flips, on_event, settings.overlap, volume.source)
     for part, features in predictor(prepared.image, prepared.keypoints, slices, settings.attention):
@@ -82,13 +91,27 @@ def segment_volume(volume: Volume, model: LoadedModel, settings: SegmentSettings
     keep_largest(labels, settings.largest_component)
     if not model.card.labels:
         labels[:] = 0  # there are clusters only
+    scan = scan_features(prepared.image, prepared.grid.spacing, collector.embedding.result())
+    quality = _quality(collector, prepared.grid, model, scan) if model.card.labels else None
+    if quality is not None and (text := quality.warning):
+        warnings.append(text)
+        on_event(Message(text, "warning", code=DOUBTFUL_STRUCTURES, data={"structures": quality.doubtful}))
     done = time.monotonic()
     return Segmentation(
         Volume(labels, volume.affine, volume.source), model.card,
         volumes_ml(labels, volume.affine, model.card),
         collector.map(collector.uncertainty, volume), collector.map(collector.attention, volume, rescale=True),
         collector.cluster_map(volume), tuple(warnings),
-        {"prepare": started - begun, "network": done - started}, predictor.place.reason)
+        {"prepare": started - begun, "network": done - started}, predictor.place.reason, quality,
+        collector.expected.result(), scan)
+
+
+def _quality(collector: _Collector, grid: Grid, model: LoadedModel, scan: dict[str, np.ndarray]) -> QualityReport:
+    """What the model predicts of its result, with the margins that go with a scan at this distance from its own."""
+    quality = model.quality or model.card.quality
+    found = distance(quality.get("training", {}), scan)
+    stored = [grid.n_slices - 1 - index if grid.flipped[0] else index for index in range(grid.n_slices)]
+    return quality_report(collector.expected.result(), model.card, quality, found, stored)
 
 
 def _check_outputs(card: Card, settings: SegmentSettings) -> None:
@@ -104,8 +127,9 @@ def _check_outputs(card: Card, settings: SegmentSettings) -> None:
 class _Collector:
     """Puts the slices together as they come, at one byte per voxel (and one float per map that was asked for)."""
 
-    def __init__(self, grid: Grid, settings: SegmentSettings, network: nn.Module):
+    def __init__(self, grid: Grid, settings: SegmentSettings, network: nn.Module, image: np.ndarray, classes: int):
         self._grid, self._network = grid, network
+        self.expected, self.embedding = ExpectedSums(grid.n_slices, classes), MeanEmbedding(image)
         self.labels = np.zeros((grid.n_slices, *grid.native_size), np.uint8)
         empty = grid.canonical_shape
         self.uncertainty = np.zeros(empty, np.float32) if settings.uncertainty else None
@@ -114,6 +138,8 @@ class _Collector:
 
     def add(self, part: list[int], features: Features, keypoints: Sequence[Keypoints]) -> None:
         self.labels[part] = self._grid.logits_to_input_slices(features.logits)
+        self.expected.add(part, features.logits)
+        self.embedding.add(part, features.bottleneck)
         if self.uncertainty is not None:
             self.uncertainty[part] = entropy(features.logits).cpu().numpy()
         if self.clusters is not None:

@@ -34,7 +34,8 @@ class Card:
     distance between slices of the training scans (mm; no resampling, a warning when a scan is far from it).
     ``slicing_axis`` is "largest-spacing" or the anatomical plane "axial", "coronal" or "sagittal".
     ``slice_context`` is the number of neighbouring slices on each side that the network also sees.
-    ``network`` and ``normalisation`` are the settings objects as dicts.  ``digest`` is the SHA-256 of the
+    ``network`` and ``normalisation`` are the settings objects as dicts.  ``quality`` is the calibration of predicted
+    Dice (``kaf.modelfile.quality_check`` has its fields), empty where there is none.  ``digest`` is the SHA-256 of the
     tensor data, ``card_digest`` that of the card without the two digests.
     """
 
@@ -57,15 +58,23 @@ class Card:
     seed: int = 0
     code_version: str = ""
     recipe: dict[str, Any] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
     card_digest: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, JSON-ready; the optional ones of later versions only where they say something."""
+        values = asdict(self)
+        if not self.quality:
+            del values["quality"]
+        return values
+
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self.to_dict(), sort_keys=True)
 
     def digest_of_words(self) -> str:
         """SHA-256 of the card's content without its digests."""
-        values = asdict(self)
+        values = self.to_dict()
         del values["digest"], values["card_digest"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
@@ -109,7 +118,7 @@ def check_card(card: Card) -> None:
         ModelError: it names the field that is out of its range.
     """
     try:
-        card_check.check_card(asdict(card))
+        card_check.check_card(card.to_dict())
     except ValueError as error:
         raise ModelError(f"the card of '{one_line(card.name)}'", one_line(error)[:300],
                          "Correct it, then save the model again.") from error

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kaf.modelfile.card_kinds import Check, digest, list_of, maybe, must, number, object_of, one_of, said, text, whole
+from kaf.modelfile.quality_check import check_quality
 
 MODALITIES = ("MR", "CT", "any")
 AXES = ("largest-spacing", "axial", "coronal", "sagittal")
@@ -216,7 +217,7 @@ _CARD = object_of({
                       "training_field_of_view_mm": list_of(number(1e-3, 1e6), 2, 2)}),
     "keypoints": _keypoints, "trained_modules": list_of(one_of(*MODULES), 0, len(MODULES)), "seed": whole(0, _WHOLE),
     "code_version": text(NAME),
-    "recipe": _free({"augmentation": _free({"flips": list_of(_YES_NO, 0, 3)})}),
+    "recipe": _free({"augmentation": _free({"flips": list_of(_YES_NO, 0, 3)})}), "quality": check_quality,
     "digest": digest, "card_digest": digest,
 }, ("name", "version", "description", "labels", "modality", "spacing", "slice_spacing", "slicing_axis",
     "slice_context", "normalisation", "network", "weights_licence", "training_data"))

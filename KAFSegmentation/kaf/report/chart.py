@@ -43,17 +43,17 @@ def strip_chart(strips: Sequence[Strip], title: str, remark: str, unit: str = ""
     largest value.
     """
     values = [value for strip in strips for _, value in strip.points if math.isfinite(value)]
-    low, high, step = _axis(values, limits)
+    low, high, step = axis_of(values, limits)
     height = _ROW * len(strips) + _FOOT
 
     def across(value: float) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (value - low) / (high - low)
 
-    return macro("chart.html", "chart", title, remark, _WIDTH, height, _ticks(low, high, step, across),
+    return macro("chart.html", "chart", title, remark, _WIDTH, height, ticks_of(low, high, step, across),
                  [_row(strip, _ROW * i, across, unit, digits) for i, strip in enumerate(strips)])
 
 
-def _axis(values: Sequence[float], limits: tuple[float | None, float | None]) -> tuple[float, float, float]:
+def axis_of(values: Sequence[float], limits: tuple[float | None, float | None]) -> tuple[float, float, float]:
     """Round ends and the step between ticks: 1, 2 or 5 times a power of ten, four to nine of them."""
     low = min(values, default=0.0) if limits[0] is None else limits[0]
     high = max(values, default=1.0) if limits[1] is None else limits[1]
@@ -65,7 +65,7 @@ def _axis(values: Sequence[float], limits: tuple[float | None, float | None]) ->
     return step * math.floor(low / step + 1e-9), step * math.ceil(high / step - 1e-9), step
 
 
-def _ticks(low: float, high: float, step: float, across: Callable[[float], float]) -> list[dict[str, Any]]:
+def ticks_of(low: float, high: float, step: float, across: Callable[[float], float]) -> list[dict[str, Any]]:
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     values = [low + tick * step for tick in range(round((high - low) / step) + 1)]
     anchors = ["start", *("end" if value > high - step / 2 else "middle" for value in values[1:])]

@@ -30,6 +30,8 @@ CHOICE = "choice"
 CONTRADICTION = "contradiction"
 """A finished slice disagrees with its neighbours, or a click with a finished slice.  Data: slices (stored numbers) and
 dice (with the neighbour that it resembles more), or clicks (how many)."""
+DOUBTFUL_STRUCTURES = "doubtful structures"
+"""The model predicts a low Dice for some of its structures.  Data: structures, their names."""
 
 TRAINING = "training"
 """Stage: the training itself, as against the preparation of the data."""

@@ -132,7 +132,7 @@ def _card(base: Card, settings: AdaptSettings) -> Card:
         base, name=settings.name or f"{base.name}-adapted", version="1", labels=labels, network=network,
         description=f"Adapted from {base.name} on finished slices of one scan.", metrics={}, seed=settings.seed,
         code_version=__version__, recipe={"base": base.name, "base_digest": base.digest, **flips}, digest="",
-        card_digest="")
+        quality={}, card_digest="")
 
 
 def _start(base: Card, tensors: dict[str, torch.Tensor], card: Card, settings: AdaptSettings, on_event: OnEvent

@@ -88,7 +88,7 @@ class _Catalogue:
         elif others := sorted(found - self.wanted.keys()):
             self.remark(f"Left out, as they are not among the labels asked for: values "
                         f"{', '.join(map(str, others))}.")
-        return CaseResult(pair, scored.metrics)
+        return CaseResult(pair, scored.metrics, scored.predicted)
 
     def _learn(self, label: Label, path: Path) -> None:
         known, source = self._named.setdefault(label.value, (label, path))

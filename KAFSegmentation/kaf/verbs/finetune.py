@@ -22,6 +22,8 @@ from kaf.data.patches3d import LabelledVolumes
 from kaf.data.plan import Plan, make_plan
 from kaf.data.splits import Split
 from kaf.data.views import UnlabelledSlices
+from kaf.inference.slices import SlicePredictor, fold_norms
+from kaf.inference.volumes import VolumePredictor
 from kaf.modelfile.card import Card, check_card, read_card, tidy_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_tensors, save_model
@@ -38,6 +40,7 @@ from kaf.runtime.message_codes import DATASET, STARTED_FROM
 from kaf.settings.base import build
 from kaf.settings.dimensions import small_batches
 from kaf.settings.finetune import FinetuneSettings
+from kaf.training.calibration import calibrate_model
 from kaf.training.cards import finetuned_card
 from kaf.training.constant_guess import constant_dice
 from kaf.training.elsewhere import validation_elsewhere, with_validation
@@ -115,6 +118,9 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         card = finetuned_card(settings, plan, split, loop.state.validations, base)
         verdict = _verdict(epochs, card, split, real, held_out, loop.state.validations, before)
         card = replace(card, metrics={**card.metrics, "verdict": verdict.to_dict()})
+        quality = calibrate_model(_predictor(task, trained, place, settings), plan.network.classes, card.label_names,
+                                  real, held_out, send)
+        card = replace(card, quality=quality)
         path = run.path / "model.safetensors"
         card = save_model(path, trained.cpu(), card, overwrite=True)
         send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
@@ -141,6 +147,15 @@ def _dice_before(task: SegmentationTask | VolumeTask, place: DeviceChoice, plan:
     if base is None or not task.validation or {label.value for label in base.labels} != set(plan.values):
         return float("nan")
     return task.validate(place.put(task.network)).get("Dice", float("nan"))
+
+
+def _predictor(task: SegmentationTask | VolumeTask, network: nn.Module, place: DeviceChoice,
+               settings: FinetuneSettings) -> SlicePredictor:
+    """The trained network as ``kaf segment`` will run it."""
+    if isinstance(task, VolumeTask):
+        assert task.settings.patch is not None
+        return VolumePredictor(network.eval(), place, patch=task.settings.patch)
+    return SlicePredictor(fold_norms(network), place, settings.slice_context)
 
 
 def _verdict(epochs: float, card: Card, split: Split, training: Sequence[CachedCase], held_out: Sequence[CachedCase],

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from kaf.cohort.case_files import report_of, result_paths, write_results
 from kaf.cohort.standing import DONE, Wanted, leftovers, of_others
+from kaf.cohort.tables import check_tables
 from kaf.cohort.work_queue import CaseOutcome, clear_work, leads, share_work, try_alone, work_folder
+from kaf.cohort.worst_first import OVERVIEW, write_overview
 from kaf.data.folder import Case
 from kaf.imaging.source import stamp_of
 from kaf.imaging.volume import read_volume
@@ -27,7 +29,8 @@ _SAID = 3  # so many files are named
 
 def segment_folder(cases: Sequence[Case], settings: SegmentSettings, output: Path, suffix: str = ".seg.nrrd",
                    picture: bool = False, overwrite: bool = False, on_event: OnEvent = ignore) -> CaseOutcome:
-    """Segment every case into the folder ``output`` as <name><suffix>, with a report <name>-seg.json each.
+    """Segment every case into the folder ``output`` as <name><suffix>, with a report <name>-seg.json each, and a table
+    of all, segmentations.csv, in which the cases with the lowest predicted quality come first.
 
     What the same model and settings have made of the same scan is kept; a scan that cannot be used is reported and left
     out.  With ``overwrite`` other results of KAF are replaced, all files of a case together, but never a file that
@@ -41,6 +44,8 @@ def segment_folder(cases: Sequence[Case], settings: SegmentSettings, output: Pat
     job = _Job(settings, output, suffix, picture, overwrite, load_for_inference(settings, settings.model), on_event)
     job.check(cases)
     outcome = share_work(cases, lambda case: case.name, output, job.is_done, job.do, on_event, "segmenting scans")
+    if leads():
+        outcome.order = job.overview([case for case in cases if case.name not in outcome.failed])
     if not outcome.elsewhere:
         clear_work(output, [case.name for case in cases])
     return outcome
@@ -58,6 +63,8 @@ class _Job:
 
     def check(self, cases: Sequence[Case]) -> None:
         """Refuses before any work what would be found out in the middle of it."""
+        if self.output.is_dir():
+            check_tables([self.output / OVERVIEW], overwrite=True)
         wanted = [self._wanted(case) for case in cases]
         self._refuse_scans(wanted)
         for item in wanted:
@@ -123,6 +130,10 @@ class _Job:
         write_results(volume, result, wanted.paths, report, True, self.on_event, leftovers(wanted.paths),
                       wanted.begin)
         remove(wanted.mark)
+
+    def overview(self, cases: Sequence[Case]) -> list[str]:
+        """Write the table of all results; the names of the cases, the one to look at first on top."""
+        return write_overview(self.output, {case.name: self._wanted(case).paths["report"] for case in cases})
 
     def is_done(self, case: Case) -> bool:
         """Whether all files are there, from this model with these settings and this scan."""

@@ -25,7 +25,8 @@ from kaf.worker.requests import Request
 
 
 def segment(request: Request, on_event: OnEvent) -> dict[str, Any]:
-    """Volume ``image`` -> arrays labels, uncertainty, attention, clusters; the labels' names, volumes, warnings."""
+    """Volume ``image`` -> arrays labels, uncertainty, attention, clusters; the labels' names, volumes, predicted
+    quality (:meth:`kaf.quality.verdict.QualityReport.to_dict`), warnings."""
     settings = build(SegmentSettings, request.settings)
     return _segmentation(run_segment(_given(request, "image"), settings, on_event, request.cache))
 
@@ -49,6 +50,7 @@ def _segmentation(result: Segmentation) -> dict[str, Any]:
         "labels": [asdict(label) for label in result.card.labels],
         "volumes_ml": {str(value): millilitres for value, millilitres in result.volumes_ml.items()},
         "warnings": list(result.warnings), "seconds": result.seconds, "place": result.place,
+        **(result.quality.to_dict() if result.quality is not None else {}),
     }
 
 

@@ -14,6 +14,7 @@ from made_models import HERE, RUN, tiny_model
 from small_models import write_phantoms
 
 from kaf.cli import entry as cli
+from kaf.cohort.worst_first import OVERVIEW
 from kaf.data.folder import scan_folder
 from kaf.runtime.errors import OutputError
 from kaf.runtime.events import Message
@@ -55,7 +56,7 @@ def run(data: Path, output: Path, model: Path, overwrite: bool = False, suffix: 
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file() and file.name != OVERVIEW}
 
 
 def report(folder: Path, name: str = "p1") -> dict:

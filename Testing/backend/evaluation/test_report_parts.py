@@ -10,6 +10,7 @@ from markupsafe import Markup
 from kaf.report import parts
 from kaf.report.chart import Strip, strip_chart
 from kaf.report.parts import Cell, Column
+from kaf.report.scatter import Dots, scatter_chart
 from kaf.report.templates import environment, render
 
 EVIL = "<script>alert('1')</script>\"'&amp;"
@@ -25,6 +26,7 @@ PIECES = {
     "picture": parts.picture(b"png", EVIL, EVIL, EVIL),
     "legend": parts.legend([(EVIL, RED)]),
     "section": parts.section(EVIL, parts.gallery(parts.tiles([(EVIL, EVIL, EVIL)])), lead=EVIL),
+    "scatter": scatter_chart([Dots(EVIL, RED, [(EVIL, 0.5, 0.6), (EVIL, 0.7, 0.8)])], EVIL, EVIL, EVIL, EVIL),
     "chart": strip_chart([Strip(EVIL, RED, [(EVIL, 0.5), (EVIL, 0.7)])], EVIL, EVIL, EVIL),
 }
 
@@ -38,7 +40,7 @@ def test_words_are_text(name):
     assert {attribute for attribute, _ in outline.attributes} <= {
         "lang", "charset", "http-equiv", "content", "name", "class", "style", "scope", "data-order", "type", "src",
         "alt", "viewbox", "role", "aria-label", "x", "y", "x1", "x2", "y1", "y2", "text-anchor", "font-weight", "width",
-        "height", "rx", "cx", "cy", "r"}
+        "height", "rx", "cx", "cy", "r", "transform"}
     shown = sum(EVIL[:39] in word for word in [*outline.words, *(value for _, value in outline.attributes)])
     assert shown > 4, "of which four are the page's own"
 

@@ -372,4 +372,5 @@ def test_a_validation_without_a_figure_of_an_earlier_version_is_still_read(path)
 
 
 def test_the_json_of_a_card_is_the_card():
-    assert json.loads(CARD.to_json()) == json.loads(json.dumps(asdict(CARD)))
+    assert json.loads(CARD.to_json()) == {key: value for key, value in json.loads(json.dumps(asdict(CARD))).items()
+                                          if key != "quality"}

@@ -57,6 +57,15 @@ def test_the_model_loads_and_is_the_averaged_network(trained):
         assert torch.equal(value, kept[f"average/{name}"].half().float())
 
 
+def test_the_card_calibrates_predicted_quality_on_the_validation_patients(trained):
+    """One patient validates: lines, no bound; the statistics of the two that were trained on."""
+    quality = read_card(trained[0]).quality
+    assert quality["source"] == "1 validation case of 1 patient not trained on"
+    assert all(line["patients"] == 1 and line["margin"] is None for line in quality["lines"])
+    assert quality["training"]["scans"] == 2
+    assert {"spacing", "intensity"} <= quality["training"]["groups"].keys()
+
+
 def test_the_card_says_what_is_known_and_invents_nothing(trained):
     path, settings, reported = trained
     card = read_card(path)
