@@ -28,7 +28,6 @@ C = TypeVar("C", bound="Command")
 # Python's names for kinds of values, as a person reads them in the help.
 _KINDS = {"str": "TEXT", "int": "N", "float": "NUMBER", "tuple[int,...]": "N,N,...", "tuple[str,...]": "NAME,NAME,...",
           "tuple[int,int,int]": "N,N,N", "tuple[tuple[int,int,int],...]": "[[N,N,N],...]",
-          "dict[int,str]": "N=NAME,...", "dict[str,JSON]": "JSON", "dict[str,Any]": "JSON",
           "tuple[tuple[float,float,float,int],...]": "[[R,A,S,N],...]",
           "dict[int,str]": "N=NAME,...", "dict[int,int]": "N=N,...", "dict[str,JSON]": "JSON", "dict[str,Any]": "JSON",
           "tuple[float,float,float]": "R,A,S",
