@@ -1,8 +1,9 @@
-"""``kaf data``: say what a folder of scans holds, and make an example."""
+"""``kaf data``: say what a folder of scans holds, write it in another layout, and make an example."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -26,8 +27,20 @@ class ExampleCommand(Command):
     labelled: int = Field(10, ge=0, le=1000, description="number of scans that have a label map")
 
 
+class ConvertCommand(Command):
+    """Write the cases of a folder in the layout of nnU-Net (raw data) or of KAF.
+
+    Every layout that `kaf data scan` understands is read.  Files are copied, or written as .nii.gz without loss; names
+    of structures, test scans and splits go along.  Nothing is overwritten.
+    """
+
+    folder: CliPositionalArg[str] = Field(description="folder of scans")
+    to: Literal["nnunet", "kaf"] = Field(description="layout to write")
+    output: str = Field(description="new or empty folder")
+
+
 def main(arguments: Sequence[str], console: Console) -> None:
-    run_action("data", {"scan": _scan, "example": _example}, arguments, console)
+    run_action("data", {"scan": _scan, "convert": _convert, "example": _example}, arguments, console)
 
 
 def _scan(arguments: Sequence[str], console: Console) -> None:
@@ -37,6 +50,21 @@ def _scan(arguments: Sequence[str], console: Console) -> None:
 
     inspection = inspect_dataset(scan_labelled(folder, on_event=console), console)
     console.result(inspection.to_dict(), inspection.text())
+
+
+def _convert(arguments: Sequence[str], console: Console) -> None:
+    command = parse(ConvertCommand, arguments, "data convert")
+    from kaf.data.convert import convert
+
+    converted = convert(command.folder, command.to, command.output, console)
+    values = {**vars(converted), "folder": str(converted.folder),
+              "label_names": {str(value): name for value, name in converted.label_names.items()}}
+    text = converted.text()
+    if command.to == "nnunet":
+        text += ("\nuse it: move the folder to nnUNet_raw as Dataset<three digits>_<name>"
+                 + ("; nnU-Net looks for the splits in the folder of the same name in nnUNet_preprocessed"
+                    if converted.splits else ""))
+    console.result(values, text)
 
 
 def _example(arguments: Sequence[str], console: Console) -> None:

@@ -52,6 +52,18 @@ def write_map(path: str | Path, volume: Volume, overwrite: bool = False) -> None
     _write(path, image_of(volume.voxels.astype(np.float32, copy=False), volume.affine), overwrite)
 
 
+def write_scan(path: str | Path, volume: Volume, overwrite: bool = False) -> None:
+    """Writes a scan or a label map in the type that its voxels have: .nrrd, .nii.gz, .nii or .mha.
+
+    Raises:
+        OutputError: as for :func:`write_labels`.
+    """
+    if check_suffix(path) == SEGMENTATION:
+        raise OutputError(path, "a scan is not a segmentation", "Use .nrrd, .nii.gz or .mha.")
+    voxels = volume.voxels.astype(np.uint8) if volume.voxels.dtype == bool else volume.voxels
+    _write(path, image_of(voxels, volume.affine), overwrite)
+
+
 def is_writable(path: str | Path) -> bool:
     """Whether the name ends as that of a file that KAF writes."""
     return _suffix(path) is not None
