@@ -17,12 +17,18 @@ from kaf.settings.augmentation import AugmentationSettings
 
 @dataclass
 class Batch:
-    """image (B, C, H, W) float32, labels (B, H, W) uint8, keypoints (B, N, 2) float32, mask (B, N) bool."""
+    """image (B, C, H, W) float32, labels (B, H, W) uint8, keypoints (B, N, 2) float32, mask (B, N) bool.
+
+    known: (B, 256) bool, the values (0 among them) that were drawn in the case of each patch; None: all in all.
+    ignored: (B, H, W) bool, pixels that nobody has labelled; None: there are none.
+    """
 
     image: np.ndarray
     labels: np.ndarray
     keypoints: np.ndarray
     mask: np.ndarray
+    known: np.ndarray | None = None
+    ignored: np.ndarray | None = None
 
 
 def split_batch(batch: Batch, parts: int) -> list[Batch]:
@@ -31,7 +37,30 @@ def split_batch(batch: Batch, parts: int) -> list[Batch]:
     if count % parts:
         return []
     each = count // parts
-    return [Batch(*(values[i:i + each] for values in vars(batch).values())) for i in range(0, count, each)]
+    made = []
+    for part in (slice(i, i + each) for i in range(0, count, each)):
+        known, ignored = (None if values is None else values[part] for values in (batch.known, batch.ignored))
+        made.append(Batch(batch.image[part], batch.labels[part], batch.keypoints[part], batch.mask[part], known,
+                          ignored))
+    return made
+
+
+def known_values(cases: Sequence[CachedCase]) -> np.ndarray | None:
+    """``known`` of a batch with a patch of each of these cases."""
+    if all(case.annotated is None for case in cases):
+        return None
+    known = np.ones((len(cases), 256), bool)
+    for row, case in zip(known, cases, strict=True):
+        if case.annotated is not None:
+            row[:] = False
+            row[[0, *case.annotated]] = True
+    return known
+
+
+def together(ignored: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """``ignored`` of a batch from that of its patches."""
+    there = [part for part in ignored if part is not None]
+    return np.stack([np.zeros_like(there[0]) if part is None else part for part in ignored]) if there else None
 
 
 def patch_keypoints(positions: np.ndarray, size: tuple[int, int], rng: np.random.Generator | None = None,
@@ -70,9 +99,9 @@ class LabelledSlices:
     def batch(self, step: int, count: int) -> Batch:
         """The ``count`` patches of training step ``step``."""
         rng = np.random.default_rng([self._seed, step])
-        images, labels, points = zip(*(self._patch(rng) for _ in range(count)), strict=True)
+        images, labels, points, cases, ignored = zip(*(self._patch(rng) for _ in range(count)), strict=True)
         keypoints, mask = pad_keypoints(points)
-        return Batch(np.stack(images), np.stack(labels), keypoints, mask)
+        return Batch(np.stack(images), np.stack(labels), keypoints, mask, known_values(cases), together(ignored))
 
     def _look_at(self, rng: np.random.Generator, labels: np.ndarray) -> tuple[float, float] | None:
         """Where the middle of a patch looks: half the time near the structures of the slice, else anywhere."""
@@ -82,7 +111,8 @@ class LabelledSlices:
         near = rng.uniform(-0.2, 0.2, 2) * self._size
         return float(rows.mean() + near[0]), float(columns.mean() + near[1])
 
-    def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _patch(self, rng: np.random.Generator
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, CachedCase, np.ndarray | None]:
         pool = self._labelled if rng.random() < self._foreground else self._all
         c, s = pool[rng.integers(len(pool))]
         case, settings = self._cases[c], self._augmentation
@@ -97,4 +127,5 @@ class LabelledSlices:
         dropout = settings.keypoint_dropout if settings else 0.0
         if settings is not None:
             image = change_intensity(rng, image, settings.intensity)
-        return image, labels, patch_keypoints(positions, self._size, rng, dropout)
+        ignored = warp.labels(np.ascontiguousarray(case.ignored[s])) > 0 if case.ignored is not None else None
+        return image, labels, patch_keypoints(positions, self._size, rng, dropout), case, ignored

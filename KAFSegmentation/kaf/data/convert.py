@@ -53,7 +53,8 @@ class Converted:
     def text(self) -> str:
         counts = (f"labelled cases: {self.labelled}, scans without labels: {self.unlabelled}, "
                   f"test cases: {self.test}")
-        lines = [f"written: {self.folder}", counts, "labels: " + ", ".join(f"{v} {n}" for v, n in self.label_names.items())]
+        labels = ", ".join(f"{value} {name}" for value, name in self.label_names.items())
+        lines = [f"written: {self.folder}", counts, f"labels: {labels}"]
         return "\n".join([*lines, *([f"splits: {self.splits}"] if self.splits else [])])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kaf.data.batches import Batch
+from kaf.data.batches import Batch, known_values, together
 from kaf.data.cache import CachedCase
 from kaf.data.geometry import sample_warp
 from kaf.data.geometry3d import VolumeWarp, place_box
@@ -42,11 +42,11 @@ class LabelledVolumes:
     def batch(self, step: int, count: int) -> Batch:
         """Image (count, 1, D, H, W) and labels (count, D, H, W) of training step ``step``; there are no keypoints."""
         rng = np.random.default_rng([self._seed, step])
-        images, labels = zip(*(self._patch(rng) for _ in range(count)), strict=True)
+        images, labels, cases, ignored = zip(*(self._patch(rng) for _ in range(count)), strict=True)
         return Batch(np.stack(images)[:, None], np.stack(labels), np.zeros((count, 0, 2), np.float32),
-                     np.zeros((count, 0), bool))
+                     np.zeros((count, 0), bool), known_values(cases), together(ignored))
 
-    def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, CachedCase, np.ndarray | None]:
         c = int(rng.integers(len(self._cases)))
         case, settings = self._cases[c], self._augmentation
         assert case.labels is not None
@@ -57,7 +57,7 @@ class LabelledVolumes:
         first = np.floor(middle[0] - step * (self._size[0] - 1) / 2 + 0.5)  # slices stay as sharp as they are
         warp = VolumeWarp(plane, self._size[0], step, float(first))
         image = change_intensity(rng, warp.image(case.image, self._border[c]), settings.intensity)
-        return image, warp.labels(case.labels)
+        return image, warp.labels(case.labels), case, None if case.ignored is None else warp.labels(case.ignored) > 0
 
     def _look_at(self, rng: np.random.Generator, places: list[np.ndarray]) -> Sequence[float | None]:
         if not places or rng.random() >= self._foreground:

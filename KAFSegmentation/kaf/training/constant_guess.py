@@ -25,20 +25,22 @@ def constant_dice(training: Sequence[CachedCase], validation: Sequence[CachedCas
     Scans are laid on each other by the middle of their slices, and by their first and last slice.
     """
     maps = [case.labels for case in training if case.labels is not None]
-    truths = [case.labels for case in validation if case.labels is not None]
+    truths = [(case, case.labels) for case in validation if case.labels is not None]
     if not maps or not truths:
         return float("nan")
     maps = maps[::-(-len(maps) // _CASES)]
-    longest = max(max(labels.shape[1:]) for labels in (*maps, *truths))
+    longest = max(max(labels.shape[1:]) for labels in (*maps, *(truth for _, truth in truths)))
     step = -(-longest // _SIDE)
     side = -(-longest // step)
     average = _most_common([_laid(labels[:, ::step, ::step], side) for labels in maps], values)
     scores = []
-    for truth in truths:
+    for case, truth in truths:
         seen = truth[:, ::step, ::step]
-        scores.append(dice(*overlap(_lifted(average, seen.shape), np.asarray(seen), max(values) + 1)))
-    found = np.array(scores)[:, [value - 1 for value in values]]
-    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+        drawn = [case.annotated is None or value in case.annotated for value in range(1, max(values) + 1)]
+        found = dice(*overlap(_lifted(average, seen.shape), np.asarray(seen), max(values) + 1))
+        scores.append(np.where(drawn, found, np.nan))
+    table = np.array(scores)[:, [value - 1 for value in values]]
+    return float(np.nanmean(table)) if np.isfinite(table).any() else float("nan")
 
 
 def _most_common(maps: Sequence[np.ndarray], values: Sequence[int]) -> np.ndarray:

@@ -12,6 +12,7 @@ from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.training.loss import DiceCrossEntropy
+from kaf.training.partial import is_partial, marginal_loss
 from kaf.training.validate import validate_cases
 
 
@@ -37,6 +38,8 @@ class SegmentationTask:
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
         features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
                                 torch.from_numpy(batch.mask).to(device))
+        if is_partial(batch):
+            return marginal_loss(features.logits, batch), {}
         labels = torch.from_numpy(batch.labels).to(device, torch.long)
         return self._criterion(features.logits, labels), {}
 

@@ -15,6 +15,7 @@ from kaf.inference.volumes import VolumePredictor
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.settings.network import NetworkSettings
 from kaf.training.loss import DiceCrossEntropy
+from kaf.training.partial import is_partial, marginal_loss
 from kaf.training.validate import score_cases
 
 
@@ -38,6 +39,8 @@ class VolumeTask:
     def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last_3d)
+        if is_partial(batch):
+            return marginal_loss(self.network(image).logits, batch), {}
         labels = torch.from_numpy(batch.labels).to(device, torch.long)
         return self._criterion(self.network(image).logits, labels), {}
 

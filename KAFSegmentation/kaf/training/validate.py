@@ -8,9 +8,10 @@ import numpy as np
 from torch import nn
 
 from kaf.data.cache import CachedCase
-from kaf.evaluation.dice import dice, overlap, pooled_dice
+from kaf.evaluation.dice import dice, pooled_dice
 from kaf.inference.slices import SlicePredictor, fold_norms, labels_of
 from kaf.runtime.device_choice import DeviceChoice
+from kaf.training.partial import drawn_overlap
 
 
 def validate_cases(network: nn.Module, place: DeviceChoice, cases: Sequence[CachedCase], context: int, batch: int = 8,
@@ -30,7 +31,7 @@ def score_cases(predictor: SlicePredictor, cases: Sequence[CachedCase]) -> dict[
         classes = 0
         for index, features in predictor(case.image, case.keypoints):
             prediction[index], classes = labels_of(features.logits), features.logits.shape[1]
-        a, b = overlap(prediction, np.asarray(case.labels), classes)
+        a, b = drawn_overlap(case, prediction, classes)
         inside.append(a)
         sizes.append(b)
     scores = dice(inside, sizes)

@@ -34,7 +34,7 @@ from kaf.phantom.heart import cardiac_phantom
 from kaf.runs.run_folder import RunFolder
 from kaf.runs.trackers import tracked
 from kaf.runtime.device_choice import DeviceChoice, choose_device
-from kaf.runtime.errors import Cancelled, InputError
+from kaf.runtime.errors import Cancelled, InputError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
 from kaf.runtime.message_codes import DATASET, STARTED_FROM
 from kaf.settings.base import build
@@ -91,6 +91,9 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         settings = settings.model_copy(update={"labels": {**dataset.label_names, **settings.labels}})
         members = set(split.train) | set(split.validation)
         used = [*(case for case in labelled if case.patient in members), *elsewhere]
+        if settings.unlabelled and any(case.annotated is not None or case.ignore is not None for case in used):
+            raise SettingsError("unlabelled", "cannot be combined with partial labels, nor with a label to ignore",
+                                "Leave --unlabelled out.")
         plan = make_plan(used, settings, send)
         _tell_unnamed(dataset, plan, send)
         run.write_json("plan.json", plan.to_dict())
