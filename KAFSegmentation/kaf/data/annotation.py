@@ -51,6 +51,20 @@ def settle(dataset: Dataset, partial: str = "auto", on_event: OnEvent = ignore) 
                    problems=(*dataset.problems, *problems))
 
 
+def check_same_names(one: Dataset, other: Dataset) -> None:
+    """Whether the values of two folders mean the same, as far as both name them.
+
+    Raises:
+        InputError: a value has one name in ``one`` and another in ``other``.
+    """
+    apart = [(value, name, one.label_names[value]) for value, name in other.label_names.items()
+             if value in one.label_names and one.label_names[value].casefold() != name.casefold()]
+    if apart:
+        value, there, here = apart[0]
+        raise InputError(other.root, f"its value {value} is '{there}', which is '{here}' in {one.root}",
+                         "Give both folders a dataset.json with the same names and values (labels: {name: value}).")
+
+
 def _each(dataset: Dataset, change: Callable[[Case], Case]) -> Dataset:
     """The dataset with every labelled case changed."""
     cases, test = (tuple(change(case) if case.label is not None else case for case in part)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kaf.data.annotation import scan_labelled
+from kaf.data.annotation import check_same_names, scan_labelled
 from kaf.data.folder import Case, scan_folder
 from kaf.data.labels import read_drawn
 from kaf.data.splits import Split
@@ -62,8 +62,12 @@ def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, 
         OutputError: the folder cannot be written, holds something else, or an experiment with other settings or on
             other files.
     """
-    cases = scan_labelled(settings.data, on_event=on_event).labelled
-    elsewhere = scan_labelled(settings.test, on_event=on_event).labelled if settings.test else ()
+    dataset = scan_labelled(settings.data, on_event=on_event)
+    cases, elsewhere = dataset.labelled, tuple[Case, ...]()
+    if settings.test:
+        apart = scan_labelled(settings.test, on_event=on_event)
+        check_same_names(dataset, apart)
+        elsewhere = apart.labelled
     folds = make_folds(cases, elsewhere, settings)
     _check_folder(Path(settings.output), folds.record)
     experiment = _Experiment(settings, cases, elsewhere, folds, on_event)

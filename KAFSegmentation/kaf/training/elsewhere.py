@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kaf.data.annotation import check_same_names, scan_labelled
 from kaf.data.case import Case
-from kaf.data.folder import scan_folder
+from kaf.data.dataset import Dataset
 from kaf.data.splits import Split, check_no_leak
 from kaf.runtime.errors import InputError, SettingsError
 from kaf.settings.finetune import FinetuneSettings
 
+_WORDS = ("auto", "none", "missing")  # a table speaks of the training folder
 
-def validation_elsewhere(settings: FinetuneSettings) -> list[Case]:
-    """All labelled cases of the other folder; none where none is named.
+def validation_elsewhere(settings: FinetuneSettings, training: Dataset | None = None) -> list[Case]:
+    """All labelled cases of the other folder, whose values mean what those of ``training`` mean; none where none is
+    named.
 
     Raises:
         SettingsError: validation patients of the training folder are asked for, too.
-        InputError: the folder holds no labelled case.
+        InputError: the folder holds no labelled case, or gives a value another name.
     """
     if not settings.validation_data:
         return []
     if settings.validation_cases or settings.validation:
         raise SettingsError("validation_data", "cannot be combined with validation or validation_cases",
                             "Validate either on patients of the training folder or on another folder.")
-    found = list(scan_folder(settings.validation_data).labelled)
+    dataset = scan_labelled(settings.validation_data, settings.partial if settings.partial in _WORDS else "auto")
+    if training is not None:
+        check_same_names(training, dataset)
+    found = list(dataset.labelled)
     if not found:
         raise InputError(settings.validation_data, "contains no labelled case",
                          "Put label maps beside the scans, or in a folder `labels`; `kaf data scan` explains.")

@@ -74,7 +74,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     check_loss(settings)
     dataset = scan_labelled(settings.data, settings.partial, on_event)
     labelled = choose_cases(dataset.labelled, settings)
-    elsewhere = validation_elsewhere(settings)
+    elsewhere = validation_elsewhere(settings, dataset)
     split = with_validation(split_cases(labelled, settings), elsewhere)
     if settings.resume:
         check_same_patients(Path(settings.output) / "split.json", split)

@@ -121,3 +121,15 @@ def test_test_scans_of_nnunet_are_no_part_of_a_split(tmp_path):
     with pytest.raises(InputError, match="names heart_3, of whom there is no labelled scan to learn from"):
         finetune(small_run(tmp_path, data, splits=str(path)))
     assert read_labels(data / "labelsTs" / "heart_3.nii.gz").voxels.any()
+
+
+def test_two_folders_that_number_structures_differently_are_refused(tmp_path):
+    data, other = masks(tmp_path / "data"), masks(tmp_path / "other")
+    for number in range(3):
+        (other / f"s{number}" / "segmentations" / "left ventricle.nii.gz").unlink()
+        (other / f"s{number}").rename(other / f"t{number}")
+    with pytest.raises(InputError, match="its value 1 is 'myocardium', which is 'left ventricle' in"):
+        finetune(small_run(tmp_path, data, validation_data=str(other)))
+    (other / "dataset.json").write_text(json.dumps({"labels": {name: value for value, name in enumerate(
+        sorted(NAMES.values()), 1)}}))
+    assert finetune(small_run(tmp_path, data, validation_data=str(other), epochs=0.2)).is_file()
