@@ -14,6 +14,8 @@ from kaf.imaging.keypoints import fallback_grid, pad_keypoints
 from kaf.imaging.prepare import stack_context
 from kaf.settings.augmentation import AugmentationSettings
 
+_OFF_CENTRE = 0.25  # of the patch: how far from its middle the place may be that it looks at
+
 
 @dataclass
 class Batch:
@@ -74,19 +76,26 @@ def patch_keypoints(positions: np.ndarray, size: tuple[int, int], rng: np.random
 
 
 class LabelledSlices:
-    """Slices of labelled cases, drawn at random; slices with a structure are drawn more often.
+    """Slices of labelled cases, drawn at random and balanced over the structures: a small one is seen as often as a
+    large one.
 
-    ``foreground`` is the share of draws that ask for a slice that holds a label.
+    ``foreground`` is the share of patches that are drawn for a structure: each structure with the same chance, then a
+    slice that holds it, then a place in it that the patch looks at.  The others are drawn anywhere.
     """
 
     def __init__(self, cases: Sequence[CachedCase], size: tuple[int, int], context: int,
-                 augmentation: AugmentationSettings | None, seed: int, foreground: float = 0.5,
+                 augmentation: AugmentationSettings | None, seed: int, foreground: float = 2 / 3,
                  slices: Sequence[tuple[int, int]] | None = None):
         self._cases, self._size, self._context = list(cases), size, context
         self._augmentation, self._seed, self._foreground = augmentation, seed, foreground
         self._all = list(slices) if slices is not None else [
             (c, s) for c, case in enumerate(self._cases) for s in range(len(case.image))]
-        self._labelled = [(c, s) for c, s in self._all if self._labels(c)[s].any()] or self._all
+        self._holding: dict[int, list[tuple[int, int]]] = {}
+        for c, s in self._all:
+            for value in np.unique(self._labels(c)[s]).tolist():
+                if value:
+                    self._holding.setdefault(value, []).append((c, s))
+        self._values = sorted(self._holding)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -103,21 +112,33 @@ class LabelledSlices:
         keypoints, mask = pad_keypoints(points)
         return Batch(np.stack(images), np.stack(labels), keypoints, mask, known_values(cases), together(ignored))
 
-    def _look_at(self, rng: np.random.Generator, labels: np.ndarray) -> tuple[float, float] | None:
-        """Where the middle of a patch looks: half the time near the structures of the slice, else anywhere."""
-        if self._augmentation is None or rng.random() < 0.5 or not labels.any():
-            return None
-        rows, columns = np.nonzero(labels)
-        near = rng.uniform(-0.2, 0.2, 2) * self._size
-        return float(rows.mean() + near[0]), float(columns.mean() + near[1])
+    def _draw(self, rng: np.random.Generator) -> tuple[int, int, tuple[float, float] | None]:
+        """Case, slice, and the place in it that the middle of the patch looks at, or None for anywhere."""
+        if not self._values or rng.random() >= self._foreground:
+            return *self._all[rng.integers(len(self._all))], None
+        value = self._values[rng.integers(len(self._values))]
+        slices = self._holding[value]
+        c, s = slices[rng.integers(len(slices))]
+        if self._augmentation is None:
+            return c, s, None
+        places = np.flatnonzero(self._labels(c)[s] == value)
+        row, column = divmod(int(places[rng.integers(len(places))]), self._labels(c).shape[2])
+        near = np.array([row, column]) + rng.uniform(-_OFF_CENTRE, _OFF_CENTRE, 2) * self._size
+        return c, s, self._within(near, self._labels(c).shape[1:])
+
+    def _within(self, place: np.ndarray, slice_: Sequence[int]) -> tuple[float, float]:
+        """The place, moved so far that the patch does not leave the slice, or that the slice does not leave it."""
+        margin = (np.array(self._size) - 1) / 2
+        ends = np.sort([margin, np.array(slice_) - 1 - margin], axis=0)
+        row, column = np.clip(place, *ends)
+        return float(row), float(column)
 
     def _patch(self, rng: np.random.Generator
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray, CachedCase, np.ndarray | None]:
-        pool = self._labelled if rng.random() < self._foreground else self._all
-        c, s = pool[rng.integers(len(pool))]
+        c, s, place = self._draw(rng)
         case, settings = self._cases[c], self._augmentation
         labels = np.ascontiguousarray(self._labels(c)[s])
-        warp = sample_warp(rng, labels.shape, self._size, settings, self._look_at(rng, labels))
+        warp = sample_warp(rng, labels.shape, self._size, settings, place)
         stack = stack_context(case.image, s, self._context)
         if settings is not None and rng.random() < 0.5:
             stack = stack[::-1]  # stacks are stored from either end

@@ -8,9 +8,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from kaf.data.acquisition import usual_plane
 from kaf.data.case import Case
 from kaf.data.labels import read_case_labels
 from kaf.data.plan3d import fit_network
+from kaf.data.structures import Structures, intensities, measure, window_of
 from kaf.imaging.grid import Grid, canonical_grid
 from kaf.imaging.volume import guess_modality, read_volume
 from kaf.runtime.errors import InputError, KafError
@@ -18,13 +20,15 @@ from kaf.runtime.events import Message, OnEvent, Ticker, ignore
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import NormalisationSettings
 
-_ISOTROPIC = 1.2  # largest over smallest spacing up to which every plane is as sharp as the others
 _LOOK_AT = 12
 _PATCH_LIMIT = 192
 _LEAST_PATCH = 112  # of a slice that is larger: around small structures, so that the network sees where it is
 _AROUND = 4 / 3  # a patch over the extent of all structures together
 _PLANES = ("axial", "coronal", "sagittal")
-_CT_WINDOW = (-200.0, 300.0)
+_CT_WINDOW = (-200.0, 300.0)  # HU: soft tissue, and at least what the labelled structures hold
+_LEAST_PIXELS = 6.0  # across the smallest structure: pixels are made no coarser than that
+_COARSER = 2.0  # and no more than this many times as wide as they were acquired
+_NEAR_TIE = 0.95  # the axial plane is taken where it shows nearly as many structures at once as the best one
 
 
 class PlanSettings(Protocol):
@@ -96,23 +100,25 @@ def make_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent =
     ticker = Ticker(on_event, "looking at the labelled cases", len(cases))
     values: set[int] = set()
     together = dict.fromkeys(_PLANES, 0.0)
-    grids, boxes, modalities = [], [], []
+    grids, structures, modalities, samples = [], [], [], []
     sample = {round(i) for i in np.linspace(0, len(cases) - 1, min(_LOOK_AT, len(cases)))}
     for index, case in enumerate(cases):
         assert case.label is not None
         labels = read_case_labels(case)
         values |= set(np.flatnonzero(np.bincount(labels.voxels.reshape(-1), minlength=256)).tolist()) - {0}
         grids.append((labels.voxels.shape, labels.affine))
-        boxes.append(_box(labels.voxels))
+        structures.append(measure(labels.voxels, labels.affine))
         if index in sample:
-            modalities.append(guess_modality(read_volume(case.image)))
+            scan = read_volume(case.image)
+            modalities.append(guess_modality(scan))
+            samples.append(intensities(scan.voxels, labels.voxels))
             for plane in _PLANES:
                 together[plane] += _labels_per_slice(labels.voxels, labels.affine, plane)
         ticker.update(index + 1)
     if not values:
         raise InputError(settings.data, "no label map holds any structure (all voxels are 0)",
                          "Check that these are label maps, with 1, 2, ... for the structures.")
-    return _resolve(settings, grids, modalities, together, tuple(sorted(values)), boxes)
+    return _resolve(settings, grids, modalities, together, tuple(sorted(values)), structures, samples)
 
 
 def make_image_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent = ignore) -> Plan:
@@ -144,25 +150,23 @@ def make_image_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnE
 
 def _resolve(settings: PlanSettings, grids: Sequence[tuple[tuple[int, int, int], np.ndarray]],
              modalities: Sequence[str], together: dict[str, float], values: tuple[int, ...],
-             boxes: Sequence[np.ndarray] = ()) -> Plan:
-    """The settings where they say something, else what the scans and the ``boxes`` around their structures say."""
+             structures: Sequence[Structures] = (), samples: Sequence[np.ndarray] = ()) -> Plan:
+    """The settings where they say something, else what the scans and their ``structures`` say."""
     axis = _slicing_axis(settings, grids, together)
-    native = [canonical_grid(shape, affine, None, axis).spacing for shape, affine in grids]
-    apart = float(np.median([s[0] for s in native]))
-    spacing = settings.spacing or float(np.median([max(s[1:]) for s in native]))
+    native = [canonical_grid(shape, affine, None, axis) for shape, affine in grids]
+    apart = float(np.median([grid.spacing[0] for grid in native]))
+    spacing = settings.spacing or _pixel(native, structures)
     canonical = [canonical_grid(shape, affine, spacing, axis) for shape, affine in grids]
     shapes = [grid.canonical_shape for grid in canonical]
     fitted = _holding([max(shape[1:]) for shape in shapes])
-    if boxes:
-        corners = [grid.points_to_canonical(box) for grid, box in zip(canonical, boxes, strict=True)]
-        around = _holding([_AROUND * np.ptp(ends, axis=0)[1:].max() for ends in corners])
-        fitted = min(fitted, max(_LEAST_PATCH, around))
+    if structures:
+        fitted = min(fitted, max(_LEAST_PATCH, _holding(_extents(canonical, structures))))
     modality = settings.modality
     if modality == "any" and len(set(modalities)) == 1 and modalities[0] in ("CT", "MR"):
         modality = modalities[0]  # type: ignore[assignment]
+    low, high = window_of(samples, _CT_WINDOW)
     normalisation = settings.normalisation or (
-        NormalisationSettings(kind="window", low=_CT_WINDOW[0], high=_CT_WINDOW[1]) if modality == "CT"
-        else NormalisationSettings())
+        NormalisationSettings(kind="window", low=low, high=high) if modality == "CT" else NormalisationSettings())
     classes = max(values, default=1) + 1
     network = settings.network or compact_network(classes, settings.slice_context)
     network = network.model_copy(update={"classes": classes, "in_channels": 2 * settings.slice_context + 1})
@@ -183,13 +187,25 @@ def _holding(sizes: Sequence[float]) -> int:
     return int(np.ceil(np.percentile(sizes, 90) / 16) * 16)
 
 
-def _box(labels: np.ndarray) -> np.ndarray:
-    """(2, 3) voxel (i, j, k) of two corners of the box around all structures; of no extent where there is none."""
-    ends = []
-    for axis in (2, 1, 0):
-        there = np.flatnonzero(labels.any(tuple({0, 1, 2} - {axis})))
-        ends.append((there[0] - 0.5, there[-1] + 0.5) if len(there) else (0.0, 0.0))
-    return np.array(ends).T
+def _extents(grids: Sequence[Grid], structures: Sequence[Structures]) -> list[float]:
+    """Pixels that a patch has to hold in each case: all structures together, and something around them."""
+    corners = [grid.points_to_canonical(each.box) for grid, each in zip(grids, structures, strict=True)]
+    return [float(_AROUND * np.ptp(ends, axis=0)[1:].max()) for ends in corners]
+
+
+def _pixel(native: Sequence[Grid], structures: Sequence[Structures]) -> float:
+    """The pixel size in mm: as acquired, or coarser where the structures together are larger than the largest patch and
+    the smallest one stays wide enough."""
+    acquired = float(np.median([max(grid.spacing[1:]) for grid in native]))
+    widths: dict[int, list[float]] = {}
+    for each in structures:
+        for value, width in each.widths.items():
+            widths.setdefault(value, []).append(width)
+    if not widths:
+        return acquired
+    wanted = acquired * _holding(_extents(native, structures)) / _PATCH_LIMIT
+    smallest = min(float(np.median(each)) for each in widths.values())
+    return max(acquired, min(wanted, smallest / _LEAST_PIXELS, _COARSER * acquired))
 
 
 def _labels_per_slice(labels: np.ndarray, affine: np.ndarray, plane: str) -> float:
@@ -201,14 +217,12 @@ def _labels_per_slice(labels: np.ndarray, affine: np.ndarray, plane: str) -> flo
 
 def _slicing_axis(settings: PlanSettings, grids: Sequence[tuple[tuple[int, ...], np.ndarray]],
                   together: dict[str, float]) -> str:
-    """Thick slices stay as they are; of equally sharp planes the one that shows the most structures at once,
-    so that the network sees where one ends and the next begins."""
+    """Slices stay as they were acquired; of nearly isotropic scans the plane that shows the most structures at once, so
+    that the network sees where one ends and the next begins, and the axial one where it shows nearly as many."""
     if settings.slicing_axis != "auto":
         return settings.slicing_axis
-    ratios = []
-    for _, affine in grids:
-        lengths = np.linalg.norm(affine[:3, :3], axis=0)
-        ratios.append(lengths.max() / lengths.min())
-    if float(np.median(ratios)) > _ISOTROPIC:
-        return "largest-spacing"
-    return max(_PLANES, key=lambda plane: round(together[plane], 3))
+    plane = usual_plane([affine for _, affine in grids])
+    if plane is not None:
+        return plane
+    best = max(together.values())
+    return next(plane for plane in _PLANES if together[plane] >= _NEAR_TIE * best)

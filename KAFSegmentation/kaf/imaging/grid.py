@@ -278,6 +278,12 @@ def canonical_grid(
                 native, size)
 
 
+def anatomical_axes(affine: np.ndarray) -> tuple[int, int, int]:
+    """For R, A, S the voxel axis (0 = i) that runs along it, of a 4 x 4 affine to RAS mm with usable axes."""
+    matrix = np.asarray(affine, np.float64)[:3, :3]
+    return _pair(matrix / np.linalg.norm(matrix, axis=0))
+
+
 def _pair(cosines: np.ndarray) -> tuple[int, int, int]:
     """For R, A, S the voxel axis (0 = i) that goes with it: the largest sum of |cosines|.
 
