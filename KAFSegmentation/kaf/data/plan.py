@@ -17,7 +17,7 @@ from kaf.imaging.grid import Grid, canonical_grid
 from kaf.imaging.volume import guess_modality, read_volume
 from kaf.runtime.errors import InputError, KafError
 from kaf.runtime.events import Message, OnEvent, Ticker, ignore
-from kaf.settings.network import NetworkSettings
+from kaf.settings.network import COMPACT, NetworkSettings
 from kaf.settings.preparation import NormalisationSettings
 
 _LOOK_AT = 12
@@ -87,9 +87,7 @@ class Plan:
 
 def compact_network(classes: int, context: int) -> NetworkSettings:
     """The small KAF that a laptop's CPU trains and runs."""
-    return NetworkSettings(in_channels=2 * context + 1, classes=classes, width=16, decoder_width=16, blocks=2,
-                           token_width=64, heads=4, diffusion_width=16, scales=(False, True, True, True),
-                           token_norm="layer")
+    return NetworkSettings(in_channels=2 * context + 1, classes=classes, **COMPACT)
 
 
 def make_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent = ignore) -> Plan:

@@ -15,7 +15,7 @@ from kaf.runtime.errors import SettingsError
 from kaf.settings.base import build, merged
 from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
 from kaf.settings.methods import method_names
-from kaf.settings.network import NetworkSettings
+from kaf.settings.network import NetworkSettings, from_base
 from kaf.settings.pretrain import BUDGETS, over_preset, parse_method
 
 # How scans are prepared and for which network: the same for networks that start from weights and for those that do not.
@@ -80,7 +80,7 @@ def arm_of(name: str, settings: CompareSettings) -> ArmSettings:
 def _network(settings: CompareSettings) -> NetworkSettings:
     _, common = shared_recipes(settings)
     given, context = common.get("network"), int(common.get("slice_context", 0))
-    return build(NetworkSettings, given) if given else compact_network(2, context)
+    return build(NetworkSettings, from_base(given)) if given else compact_network(2, context)
 
 
 def _of_equal_size(plain: NetworkSettings, parameters: int) -> NetworkSettings:

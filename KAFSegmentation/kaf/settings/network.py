@@ -11,13 +11,22 @@ from kaf.settings.base import Settings
 Axes = tuple[int, int, int]  # along slices, rows, columns
 
 
+COMPACT: dict[str, Any] = {"width": 16, "decoder_width": 16, "blocks": 2, "token_width": 64, "heads": 4,
+                           "diffusion_width": 16, "scales": (False, True, True, True), "token_norm": "layer"}
+"""What the compact KAF, which a laptop's CPU trains and runs, has in place of the published sizes."""
+
+
 class NetworkSettings(Settings):
-    """The network's size and kind.  The published KAF is the default (width 32, 16 blocks per scale).
+    """The network's size and kind.  The published KAF is the default (width 32, 16 blocks per scale); what a person
+    leaves open in the settings of a training is filled in by :func:`from_base`.
 
     ``fusion`` is what joins each encoder map: the keypoint branch, a copy of the map itself (the capacity
     control "UNet (c2)" of the KAF paper), or nothing ("UNet (c1)").
     """
 
+    base: Literal["compact", "published"] = Field(
+        "compact", exclude=True, description="the sizes that the other settings start from: the compact KAF for a "
+        "CPU, or the published one (width 32, 16 blocks)")
     kind: Literal["kaf", "unet", "basicunet", "dynunet", "swinunetr"] = Field(
         "kaf", description="KAF, or one of MONAI's networks for comparison")
     in_channels: int = Field(1, ge=1, le=32, description="input channels: the slices that the network sees at once")
@@ -85,3 +94,13 @@ class NetworkSettings(Settings):
     @property
     def resolved_token_norm(self) -> str:
         return self.token_norm or ("batch" if self.norm == "batch" else "layer")
+
+
+def from_base(values: Any) -> Any:
+    """The network of a training's settings, as they come from flags or a file, with what they leave open filled in from
+    the base that they name, so that a setting changes what it names and nothing else."""
+    if not isinstance(values, dict) or values.get("base", "compact") != "compact":
+        return values
+    if str(values.get("dimensions", 2)) == "3" or values.get("kind") == "dynunet":
+        return values
+    return {**COMPACT, **values}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from kaf.settings.network import NetworkSettings
+from kaf.settings.network import NetworkSettings, from_base
 from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 from kaf.settings.run import RunSettings, Tracker
 
@@ -20,7 +20,8 @@ Spacing = Annotated[float | None, Field(ge=1e-4, le=1e3, description="in-plane p
                                                                      "of the scans")]
 SliceContext = Annotated[int, Field(ge=0, le=4, description="neighbouring slices on each side that the network also "
                                                             "sees")]
-Network = Annotated[NetworkSettings | None, Field(description="default: the compact KAF network")]
+Network = Annotated[NetworkSettings | None, BeforeValidator(from_base),
+                    Field(description="default: the compact KAF network")]
 Normalisation = Annotated[NormalisationSettings | None, Field(description="default: chosen by the modality")]
 Keypoints = Annotated[KeypointSettings, Field(description="keypoint detection")]
 LearningRate = Annotated[float, Field(gt=0, le=10, description="peak learning rate")]

@@ -203,6 +203,8 @@ def _inherit(settings: FinetuneSettings, card: Card) -> FinetuneSettings:
     said = {name for name in settings.model_fields_set if getattr(settings, name) is not None}
     values = {name: getattr(card, name) for name in _INHERITED
               if name not in said and getattr(card, name) not in ({}, None)}
+    if "network" in values:  # what an older card leaves out was as published
+        values["network"] = {"base": "published", **values["network"]}
     return build(FinetuneSettings, {**settings.model_dump(exclude_unset=True), **values})
 
 
