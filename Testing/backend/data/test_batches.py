@@ -146,6 +146,34 @@ def test_neighbouring_slices_are_the_context(augmentation):
     assert stacks == (forwards if augmentation is None else forwards | {stack[::-1] for stack in forwards})
 
 
+def test_small_structures_are_seen_as_often_as_large_ones():
+    """One structure fills every slice, another is 3 x 3 pixels of one slice: half of the patches drawn for structures
+    look at it."""
+    labels = np.ones((20, 64, 64), np.uint8)
+    labels[7, 40:43, 50:53] = 2
+    points = [Keypoints(fallback_grid(64, 64), np.zeros(16, np.float32))] * 20
+    case = CachedCase("a", "a", np.zeros(labels.shape, np.float32), labels, points, (5.0, 1.0, 1.0))
+    still = AugmentationSettings(rotation=0, scale=1, elastic=0, intensity=0, keypoint_dropout=0)
+    source = LabelledSlices([case], (16, 16), 0, still, 0, foreground=1.0)
+    shown = [(patch == 2).any() for step in range(50) for patch in source.batch(step, 8).labels]
+    assert 0.4 < np.mean(shown) < 0.6
+    some = LabelledSlices([case], (16, 16), 0, still, 0)
+    assert 0.2 < np.mean([(patch == 2).any() for step in range(50) for patch in some.batch(step, 8).labels]) < 0.5
+
+
+def test_a_patch_for_a_structure_stays_within_the_slice():
+    labels = np.zeros((3, 40, 200), np.uint8)
+    labels[:, :3, :3] = 1  # in a corner
+    image = np.ones(labels.shape, np.float32)  # outside the slice a patch is filled up with the least value
+    image[:, 20, 100] = 0
+    points = [Keypoints(fallback_grid(40, 200), np.zeros(16, np.float32))] * 3
+    case = CachedCase("a", "a", image, labels, points, (5.0, 1.0, 1.0))
+    still = AugmentationSettings(rotation=0, scale=1, elastic=0, intensity=0, keypoint_dropout=0)
+    batch = LabelledSlices([case], (32, 32), 0, still, 0, foreground=1.0).batch(0, 16)
+    assert (batch.image == 1).all()
+    assert (batch.labels == 1).any(axis=(1, 2)).all()
+
+
 @pytest.mark.parametrize(("foreground", "low", "high"), [(0.0, 0.15, 0.35), (0.5, 0.5, 0.75), (1.0, 1, 1)])
 def test_slices_with_a_structure_are_drawn_more_often(foreground, low, high):
     source = LabelledSlices([make_case(4, empty=(0, 1, 2))], SIZE, 0, None, 0, foreground)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from small_models import PLAIN, write_volume
 
+from kaf.data.acquisition import acquired_plane, usual_plane
 from kaf.data.folder import Case
 from kaf.data.plan import make_plan
+from kaf.data.structures import measure
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Progress
 from kaf.settings.finetune import FinetuneSettings
@@ -123,6 +125,75 @@ def test_classes_follow_the_largest_value_and_gaps_are_kept(tmp_path):
     assert make_plan(cases, settings(slice_context=1)).network.in_channels == 3
 
 
+@pytest.mark.parametrize(("spacing", "plane"), [
+    ((4, 4, 2.5), "axial"), ((2.5, 4, 4), "sagittal"), ((4, 2.5, 4), "coronal"), ((4.7, 4.7, 3.0), "axial"),
+    ((1, 1, 1.1), None), ((0.7, 0.7, 5), "largest-spacing"), ((1.4, 1.0, 6.0), "largest-spacing"),
+    ((1, 2, 4.5), "largest-spacing"), ((1, 2.2, 2.4), "sagittal")])
+def test_the_plane_in_which_a_scan_was_acquired(spacing, plane):
+    """Slices that are closer to each other than their pixels are wide are no reason to slice in another plane."""
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    assert acquired_plane(affine) == plane
+    turned = affine.copy()
+    turned[:3, :3] = affine[:3, [1, 2, 0]]  # the file stores its axes in another order
+    assert acquired_plane(turned) == plane
+
+
+def test_most_scans_decide_on_the_plane():
+    thin, thick = np.diag([4, 4, 2.5, 1.0]), np.diag([1, 1, 6, 1.0])
+    assert usual_plane([thin, thin, thick]) == "axial"
+    assert usual_plane([thin, thick, thick]) == "largest-spacing"
+    assert usual_plane([np.eye(4), thick]) == "largest-spacing"
+
+
+def test_of_nearly_equal_planes_the_axial_one_is_taken(tmp_path):
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[10:31, 10:20, 10:30], labels[10:30, 20:30, 10:30] = 1, 2  # apart in one axial slice
+    assert make_plan([case(tmp_path, spacing=(1, 1, 1), labels=labels, shape=labels.shape)],
+                     settings()).slicing_axis == "axial"
+
+
+def test_structures_larger_than_the_largest_patch_get_coarser_pixels(tmp_path):
+    """288 x 288 pixels do not go into 192: pixels twice as wide at most, and never too wide for a small structure."""
+    labels = np.zeros((3, 300, 300), np.uint8)
+    labels[:, 6:294, 6:294] = 1
+    plan = make_plan([case(tmp_path, "a", labels.shape, labels=labels)], settings())
+    assert (plan.spacing, plan.patch) == (2.0, 160)
+    labels[:, 100:107, 100:107] = 2  # 7 pixels square, 7.9 mm as a circle: 1.3 mm at most
+    plan = make_plan([case(tmp_path, "b", labels.shape, labels=labels)], settings())
+    assert plan.spacing == pytest.approx(7 * np.sqrt(4 / np.pi) / 6)
+    assert plan.patch == 192
+    assert make_plan([case(tmp_path, "b", labels.shape, labels=labels)], settings(spacing=0.9)).spacing == 0.9
+
+
+def test_how_wide_structures_are():
+    """A cord is as wide as it is thick, whatever its length; a sheet as wide as its edge is."""
+    labels = np.zeros((20, 30, 40), np.uint8)
+    labels[:, 10:14, 20:24] = 1
+    found = measure(labels, np.diag([-2.0, -2.0, 3.0, 1.0]))
+    assert found.widths == {1: pytest.approx(np.sqrt(4 * 64 / np.pi))}
+    np.testing.assert_array_equal(found.box, [[19.5, 9.5, -0.5], [23.5, 13.5, 19.5]])
+    labels[5, 20:22, 3] = 9
+    assert set(measure(labels, np.eye(4)).widths) == {1, 9}
+    assert measure(np.zeros((3, 4, 5), np.uint8), np.eye(4)).widths == {}
+
+
+def test_a_ct_window_holds_what_is_labelled(tmp_path):
+    """Lungs lie below the window of soft tissue, bone above it."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(-50, 100, (8, 40, 40)).astype(np.int16)
+    labels = np.zeros(image.shape, np.uint8)
+    labels[2:6, 5:15, 5:15], labels[2:6, 20:30, 20:30] = 1, 2
+    image[labels == 1], image[labels == 2] = -850, 1400
+    image[0, 0, 0] = -1000
+    write_volume(tmp_path / "a.nii.gz", image, (1, 1, 5))
+    write_volume(tmp_path / "a_gt.nii.gz", labels, (1, 1, 5))
+    cases = [Case("a", "a", tmp_path / "a.nii.gz", tmp_path / "a_gt.nii.gz")]
+    window = make_plan(cases, settings(modality="CT")).normalisation
+    assert (window.kind, window.low, window.high) == ("window", -850, 1400)
+    write_volume(tmp_path / "a_gt.nii.gz", np.where(image == 7, 1, 0).astype(np.uint8), (1, 1, 5))
+    assert make_plan(cases, settings(modality="CT")).normalisation == WINDOW
+
+
 @pytest.mark.parametrize(("scans", "given", "modality", "normalisation"), [
     (("CT", "CT"), "any", "CT", WINDOW), (("MR", "MR"), "any", "MR", NormalisationSettings()),
     (("CT", "MR"), "any", "any", NormalisationSettings()), (("MR", "MR"), "CT", "CT", WINDOW),
@@ -131,7 +202,11 @@ def test_classes_follow_the_largest_value_and_gaps_are_kept(tmp_path):
 def test_ct_has_a_fixed_window_and_everything_else_percentiles(tmp_path, scans, given, modality, normalisation):
     cases = [case(tmp_path, str(n), scan=scan) for n, scan in enumerate(scans)]
     plan = make_plan(cases, settings(modality=given))
-    assert (plan.modality, plan.normalisation) == (modality, normalisation)
+    assert plan.modality == modality
+    assert plan.normalisation.kind == normalisation.kind
+    if normalisation.kind == "window":  # at least this, and what is labelled
+        assert plan.normalisation.low <= normalisation.low
+        assert plan.normalisation.high >= normalisation.high
 
 
 def test_label_maps_without_a_structure_are_refused_as_a_message(tmp_path):
