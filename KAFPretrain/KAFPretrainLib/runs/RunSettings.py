@@ -78,8 +78,7 @@ def finetuneValues(parameters: Parameters, data: str, inspection: Inspection | N
         validation = sorted(set(split.validation) & set(inspection.labelledPatients))
         left = sorted({*leaveOut(split, inspection.patients)} & {*inspection.labelledPatients}
                       | {case.name for case in inspection.unusable})
-        if validation:
-            values["validation_cases"] = validation
+        values |= {"validation_cases": validation} if validation else {"validation": 0.0}
         if left:
             values["leave_out"] = left
         if inspection.labelNames:

@@ -241,7 +241,7 @@ class _Experiment:
     def _finetuning(self, plan: CellPlan) -> dict[str, Any]:
         """The settings of a cell's training, but for the weights that it starts from."""
         arm, fold = self._arms[plan.arm], self._folds[plan.fold]
-        recipe = {**self._common, **self._finetune, **arm.finetune}
+        recipe = {"validation": 0.0, **self._common, **self._finetune, **arm.finetune}
         if arm.pretrain is not None:  # these come from the weights
             recipe = {name: value for name, value in recipe.items() if name not in COMMON}
         given = {**recipe, "data": self._settings.data, "output": str(self._folder(plan) / "run"),

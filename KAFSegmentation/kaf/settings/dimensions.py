@@ -1,4 +1,4 @@
-"""What a network that sees patches of a volume changes in the settings of its training."""
+"""How many patches a training step sees where nothing was said, and what does not go with a 3-D network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kaf.settings.pretrain import PretrainSettings
 
 S = TypeVar("S", FinetuneSettings, PretrainSettings)
 
+_WIDE, _FEWER = 64, 8  # pixels of a patch from which on a batch has so many of them
 _FEW = 4  # patches in a batch where nothing was said; 16 slices hold as many pixels as 4 patches or fewer
 
 
@@ -30,3 +31,11 @@ def small_batches(settings: S) -> S:
     if "batch" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"batch": _FEW})
+
+
+def fitted_batch(settings: FinetuneSettings, patch: int) -> FinetuneSettings:
+    """For wide patches fewer of them at a time, where nothing was said: more steps are worth more than larger ones."""
+    three = settings.network is not None and settings.network.dimensions == 3
+    if "batch" in settings.model_fields_set or three or patch <= _WIDE:
+        return settings
+    return settings.model_copy(update={"batch": _FEWER})

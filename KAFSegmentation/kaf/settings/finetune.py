@@ -25,7 +25,8 @@ class FinetuneSettings(TrainingSettings):
     modality: training.Modality = Field(
         "any", description="modality of the scans; any: detected from the scans, mixed if they differ")
     cases: training.Cases = ()
-    validation: float = Field(0.0, ge=0, lt=1, description="fraction of the patients held out for validation")
+    validation: float | None = Field(None, ge=0, lt=1, description="share of the patients held out for validation; "
+                                     "default: one in ten, at least one of four or more; 0: none")
     validation_cases: tuple[str, ...] = Field((), description="hold out these patients for validation")
     validation_data: str = Field("", description="folder of other labelled cases to validate on")
     splits: str = Field("", description="JSON file with the patients or cases to train and to validate on: KAF's "
@@ -67,7 +68,8 @@ class FinetuneSettings(TrainingSettings):
     last_rate: training.LastRate = 0.01
     clip: training.Clip = 5.0
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the exponential moving average (EMA) of the weights")
-    batch: int = Field(16, ge=1, le=1024, description="patches per training step; default in 3-D: 4")
+    batch: int = Field(16, ge=1, le=1024, description="patches that one training step sees; default: 16, or 8 where "
+                       "they are wider than 64 pixels; in 3-D 4")
     steps: training.Steps = None
     epochs: training.Epochs = None
     minutes: float | None = Field(None, gt=0, le=1e6, description="training time in minutes; default: 20 unless steps "

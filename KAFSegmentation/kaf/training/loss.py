@@ -1,42 +1,76 @@
-"""The segmentation loss of fine-tuning and adapting: Dice plus cross-entropy, in 2-D and 3-D."""
+"""The segmentation loss of fine-tuning and adapting: Dice plus cross-entropy, in 2-D and 3-D.
+
+Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ segmentation, Medical Image Analysis
+70:101979, 2021: where not every structure was drawn, a voxel that is not labelled as one of the drawn ones is background
+or any structure that was not drawn, so that their probabilities are added.  Dice counts the drawn structures only.
+"""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from kaf.data.batches import Batch
 
 _SMOOTH = 1e-5
 
 
-class DiceCrossEntropy:
-    """Dice over the whole batch, background left out, plus cross-entropy; in fp32.
+def batch_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """:func:`dice_cross_entropy` of what was drawn in a batch.
 
-    MONAI's DiceCELoss where every voxel counts the same.  It weighs classes, not voxels, so that with weights per voxel
-    the same formula is written out here; with weights of 1 both agree.
+    Args:
+        logits: (B, K, ...), of K classes, background included.
+        batch: its labels (B, ...), the values that were drawn (``known``) and the pixels that nobody has labelled
+            (``ignored``).
     """
-
-    def __init__(self) -> None:
-        from monai.losses import DiceCELoss
-
-        self._even = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-
-    def __call__(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The scalar loss.
-
-        Args:
-            logits: (B, K, ...), of K classes, background included.
-            labels: (B, ...) int64, 0..K - 1.
-            weight: (B, ...), >= 0, of each voxel; None for 1 everywhere.
-        """
-        logits = logits.float()
-        return self._even(logits, labels[:, None]) if weight is None else _weighted(logits, labels, weight)
+    device = logits.device
+    labels = torch.from_numpy(batch.labels).to(device, torch.long)
+    known = None if batch.known is None else torch.from_numpy(batch.known[:, :logits.shape[1]]).to(device)
+    weight = None if batch.ignored is None else 1 - torch.from_numpy(batch.ignored).to(device, torch.float32)
+    return dice_cross_entropy(logits, labels, weight, known)
 
 
-def _weighted(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    entropy = (F.cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum().clamp(min=1e-6)
-    share = logits.softmax(1)[:, 1:] * weight[:, None]
-    truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:].to(share.dtype)
+def dice_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, known: Tensor | None = None
+                       ) -> Tensor:
+    """Dice over the whole batch, of the structures that it holds, plus cross-entropy; a scalar, in fp32.
+
+    MONAI's DiceCELoss (``include_background=False, batch=True``) where the batch holds every structure.  It also counts
+    a structure that the batch does not hold, by 1 whatever is predicted unless that is nearly nothing: with many small
+    structures the quickest way down is then to predict none of them, where training stays.
+
+    Args:
+        logits: (B, K, ...), of K classes, background included.
+        labels: (B, ...) int64, 0..K - 1.
+        weight: (B, ...), >= 0, of each voxel; None for 1 everywhere.
+        known: (B, K) bool, the classes that were drawn in each item; None for all.
+    """
+    chances = logits.float().log_softmax(1)
+    if known is not None:
+        chances, labels = _merged(chances, labels, known)
     over = (0, *range(2, logits.ndim))
-    both = (share * truth).sum(over)
-    total = share.sum(over) + (truth * weight[:, None]).sum(over)
-    return entropy + (1 - (2 * both + _SMOOTH) / (total + _SMOOTH)).mean()
+    weight = torch.ones_like(chances[:, 0]) if weight is None else weight
+    where = weight[:, None] if known is None else weight[:, None] * _spread(known[:, 1:], logits.ndim)
+    entropy = F.nll_loss(chances, labels, reduction="none")
+    share = chances[:, 1:].exp() * where
+    truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:] * where
+    both, held = (share * truth).sum(over), truth.sum(over)
+    missing = 1 - (2 * both + _SMOOTH) / (share.sum(over) + held + _SMOOTH)
+    there = (held > 0).to(missing.dtype)
+    dice = (missing * there).sum() / there.sum().clamp(min=1)
+    return (entropy * weight).sum() / weight.sum().clamp(min=1e-6) + dice
+
+
+def _spread(values: Tensor, dimensions: int) -> Tensor:
+    """(B, C) values, with as many dimensions as the logits."""
+    return values.reshape(*values.shape, *([1] * (dimensions - 2)))
+
+
+def _merged(chances: Tensor, labels: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of the probabilities, those of structures that were not drawn added to the background's; and the
+    labels, 0 where they are of such a structure."""
+    one_of = ~known
+    one_of[:, 0] = True
+    background = chances.masked_fill(~_spread(one_of, chances.ndim), -torch.inf).logsumexp(1, keepdim=True)
+    drawn = known.gather(1, labels.flatten(1)).reshape(labels.shape)
+    return torch.cat([background, chances[:, 1:]], 1), torch.where(drawn, labels, 0)

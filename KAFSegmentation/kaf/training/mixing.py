@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kaf.data.batches import Batch
 from kaf.data.views import UnlabelledSlices, View
 from kaf.imaging.pixels import nearest_pixel
+from kaf.training.loss import dice_cross_entropy
 from kaf.training.task import SegmentationTask
 
 _CONFIDENT = 0.9  # probability from which on a pseudo-label counts
@@ -72,7 +73,7 @@ class MixingTask(SegmentationTask):
         points, there = joined_keypoints((keypoints, mask), (unlabelled.keypoints.repeat(2, 1, 1),
                                                              unlabelled.mask.repeat(2, 1)), own)
         logits = self.network(picture.contiguous(memory_format=torch.channels_last), points, there).logits
-        return self._criterion(logits, truth, weight), {}
+        return dice_cross_entropy(logits, truth, weight), {}
 
 
 def random_boxes(step: int, count: int, size: Sequence[int]) -> Tensor:

@@ -11,6 +11,8 @@ from kaf.data.splits import Split, few_shot, fold_of, holdout
 from kaf.runtime.errors import InputError
 from kaf.settings.finetune import FinetuneSettings
 
+_ENOUGH = 4  # patients from which on one of them validates
+
 
 def choose_cases(cases: Sequence[Case], settings: FinetuneSettings) -> list[Case]:
     """The cases that the settings name, by case or by patient; all where they name none; never those left out."""
@@ -33,6 +35,7 @@ def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
     if not patients:
         raise InputError(settings.data, "contains no labelled case",
                          "Put label maps beside the scans, or in a folder `labels`; `kaf data scan` explains.")
+    share = _share(len(patients)) if settings.validation is None else settings.validation
     if settings.splits:
         train, validation = fold_of(settings.splits, settings.fold, {case.name: case.patient for case in cases})
     elif settings.validation_cases:
@@ -42,8 +45,8 @@ def split_cases(cases: Sequence[Case], settings: FinetuneSettings) -> Split:
                              "See `kaf data scan` for the names of patients.")
         validation = sorted(settings.validation_cases)
         train = [p for p in patients if p not in set(validation)]
-    elif settings.validation and len(patients) > 1:
-        train, validation = holdout(patients, settings.validation, settings.seed)
+    elif share and len(patients) > 1:
+        train, validation = holdout(patients, share, settings.seed)
     else:
         train, validation = patients, []
     if settings.few_shot:
@@ -58,3 +61,11 @@ def check_same_patients(path: Path, split: Split) -> None:
     if path.is_file() and Split.load(path) != split:
         raise InputError(path, "the run was started with other patients",
                          "Resume with its data and settings, or start again with --overwrite.")
+
+
+def _share(patients: int) -> float:
+    """The share that validates where nothing was said: one patient of ten, at least one where there are four or more.
+
+    With fewer every patient is needed for training, and the model is judged by nobody.
+    """
+    return max(1, patients // 10) / patients if patients >= _ENOUGH else 0.0

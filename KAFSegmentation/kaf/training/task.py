@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
 from kaf.runtime.device_choice import DeviceChoice
-from kaf.training.loss import DiceCrossEntropy
-from kaf.training.partial import is_partial, marginal_loss
+from kaf.training.loss import batch_loss
 from kaf.training.validate import validate_cases
 
 
@@ -27,9 +26,6 @@ class SegmentationTask:
     validation: Sequence[CachedCase]
     context: int
 
-    def __post_init__(self) -> None:
-        self._criterion = DiceCrossEntropy()
-
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
 
@@ -38,10 +34,7 @@ class SegmentationTask:
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
         features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
                                 torch.from_numpy(batch.mask).to(device))
-        if is_partial(batch):
-            return marginal_loss(features.logits, batch), {}
-        labels = torch.from_numpy(batch.labels).to(device, torch.long)
-        return self._criterion(features.logits, labels), {}
+        return batch_loss(features.logits, batch), {}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         return split_batch(batch, parts)

@@ -14,8 +14,7 @@ from kaf.data.patches3d import LabelledVolumes
 from kaf.inference.volumes import VolumePredictor
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.settings.network import NetworkSettings
-from kaf.training.loss import DiceCrossEntropy
-from kaf.training.partial import is_partial, marginal_loss
+from kaf.training.loss import batch_loss
 from kaf.training.validate import score_cases
 
 
@@ -30,19 +29,13 @@ class VolumeTask:
     batch_size: int
     validation: Sequence[CachedCase]
 
-    def __post_init__(self) -> None:
-        self._criterion = DiceCrossEntropy()
-
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
 
     def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last_3d)
-        if is_partial(batch):
-            return marginal_loss(self.network(image).logits, batch), {}
-        labels = torch.from_numpy(batch.labels).to(device, torch.long)
-        return self._criterion(self.network(image).logits, labels), {}
+        return batch_loss(self.network(image).logits, batch), {}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         return split_batch(batch, parts)

@@ -38,7 +38,7 @@ from kaf.runtime.errors import Cancelled, InputError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
 from kaf.runtime.message_codes import DATASET, STARTED_FROM
 from kaf.settings.base import build
-from kaf.settings.dimensions import small_batches
+from kaf.settings.dimensions import fitted_batch, small_batches
 from kaf.settings.finetune import FinetuneSettings
 from kaf.training.calibration import calibrate_model
 from kaf.training.cards import finetuned_card
@@ -96,7 +96,8 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
                                 "Leave --unlabelled out.")
         plan = make_plan(used, settings, send)
         _tell_unnamed(dataset, plan, send)
-        run.write_json("plan.json", plan.to_dict())
+        settings = fitted_batch(settings, plan.patch)
+        run.write_json("plan.json", {**plan.to_dict(), "batch": settings.batch})
         check_card(tidy_card(finetuned_card(settings, plan, split, (), base)))  # not after hours of training
         cache = open_cache(settings.cache)
         cases = cache_cases(used, _slice_settings(settings, plan), cache, send)

@@ -15,7 +15,7 @@ from kaf.modelfile.card import read_card
 from kaf.network import Features
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message
-from kaf.training.loss import DiceCrossEntropy
+from kaf.training.loss import dice_cross_entropy
 from kaf.training.mixing import (
     Mixed,
     MixingTask,
@@ -27,7 +27,7 @@ from kaf.training.mixing import (
 )
 from kaf.verbs.finetune import finetune
 
-LOSS = DiceCrossEntropy()
+LOSS = dice_cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,23 @@ def test_with_equal_weights_the_loss_is_monais_dice_and_cross_entropy(size):
     labels = torch.randint(0, 4, (3, *size), generator=generator)
     expected = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)(logits, labels[:, None])
     torch.testing.assert_close(LOSS(logits, labels, torch.ones(3, *size)), expected, atol=1e-5, rtol=1e-5)
-    assert torch.equal(LOSS(logits, labels), expected)
+    torch.testing.assert_close(LOSS(logits, labels), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_structure_that_the_batch_does_not_hold_counts_in_the_cross_entropy_only():
+    """So that predicting none of many small structures is no way down: the rest of the loss does not see them."""
+    logits = torch.zeros(1, 5, 4, 4, requires_grad=True)
+    labels = torch.zeros(1, 4, 4, dtype=torch.int64)
+    labels[0, :2] = 2
+    loss = LOSS(logits, labels)
+    entropy = torch.nn.functional.cross_entropy(logits, labels)
+    share = 1 / 5
+    dice = 2 * 8 * share / (16 * share + 8)
+    assert float((loss - entropy).detach()) == pytest.approx(1 - dice, abs=1e-5)
+    nothing = torch.zeros_like(labels)
+    torch.testing.assert_close(LOSS(logits, nothing), torch.nn.functional.cross_entropy(logits, nothing))
+    LOSS(logits, nothing).backward()
+    assert torch.isfinite(logits.grad).all()
 
 
 def test_a_pixel_without_weight_changes_nothing():

@@ -21,7 +21,8 @@ from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import SettingsError
 from kaf.settings.augmentation import AugmentationSettings
 from kaf.training.constant_guess import constant_dice
-from kaf.training.partial import drawn_overlap, is_partial, marginal_loss
+from kaf.training.loss import batch_loss
+from kaf.training.partial import drawn_overlap
 from kaf.verbs.finetune import finetune
 
 SIZE = (16, 16)
@@ -70,7 +71,7 @@ def test_where_all_was_drawn_it_is_the_usual_loss():
     everywhere = torch.ones(labels.shape)
     expected = formula(logits, labels, everywhere)
     for known in (None, [{1, 2, 3}] * 2):
-        loss = marginal_loss(logits.detach(), batch(labels, known))
+        loss = batch_loss(logits.detach(), batch(labels, known))
         assert float(loss) == pytest.approx(float(expected.detach()), abs=1e-5)
 
 
@@ -79,7 +80,7 @@ def test_pixels_that_nobody_has_labelled_do_not_count():
     ignored = np.zeros(labels.shape, bool)
     ignored[:, 10:] = True
     ignored[0, :2] = True
-    loss = marginal_loss(logits, batch(labels, None, ignored))
+    loss = batch_loss(logits, batch(labels, None, ignored))
     assert float(loss.detach()) == pytest.approx(
         float(formula(logits.detach(), labels, torch.from_numpy(~ignored).float())), abs=1e-5)
     (gradient,) = torch.autograd.grad(loss, logits)
@@ -91,16 +92,16 @@ def test_a_structure_that_was_not_drawn_may_be_found_or_not():
     """The network is sure of a structure where the label map has background: right, if nobody has drawn it."""
     truth, map_ = drawn(1, 2), drawn(1)
     found, missed = sure_of(truth), sure_of(map_)
-    assert float(marginal_loss(found, batch(map_, [{1, 2, 3}] * 2))) > 1  # drawn, so that it is wrong
+    assert float(batch_loss(found, batch(map_, [{1, 2, 3}] * 2))) > 1  # drawn, so that it is wrong
     for logits in (found, missed):
-        assert float(marginal_loss(logits, batch(map_, [{1}] * 2))) == pytest.approx(0, abs=1e-3)
+        assert float(batch_loss(logits, batch(map_, [{1}] * 2))) == pytest.approx(0, abs=1e-3)
     # What was drawn still has to be found.
-    assert float(marginal_loss(sure_of(drawn(2)), batch(map_, [{1}] * 2))) > 1
+    assert float(batch_loss(sure_of(drawn(2)), batch(map_, [{1}] * 2))) > 1
 
 
 def test_background_and_what_was_not_drawn_are_one_class():
     labels, logits = drawn(1), noise()
-    loss = marginal_loss(logits, batch(labels, [{1}] * 2))
+    loss = batch_loss(logits, batch(labels, [{1}] * 2))
     joined = torch.stack([logits[:, [0, 2, 3]].logsumexp(1), logits[:, 1]], 1)
     expected = formula(joined.detach(), labels, torch.ones(labels.shape))
     assert float(loss.detach()) == pytest.approx(float(expected), abs=1e-5)
@@ -109,7 +110,7 @@ def test_background_and_what_was_not_drawn_are_one_class():
 def test_patches_of_one_batch_differ_in_what_was_drawn():
     labels, logits = drawn(1, 2), noise()
     labels[1][labels[1] == 2] = 0
-    (gradient,) = torch.autograd.grad(marginal_loss(logits, batch(labels, [{1, 2, 3}, {1}])), logits)
+    (gradient,) = torch.autograd.grad(batch_loss(logits, batch(labels, [{1, 2, 3}, {1}])), logits)
     split = gradient[1, 0] / logits.softmax(1)[1, 0], gradient[1, 2] / logits.softmax(1)[1, 2]
     assert torch.allclose(*split, atol=1e-6)  # in the second patch nothing tells 2 from background
     assert not torch.allclose(gradient[0, 0], gradient[0, 2], atol=1e-4)
@@ -120,7 +121,7 @@ def test_a_batch_in_parts_keeps_its_rows():
     first, second = split_batch(whole, 2)
     assert (first.known[0, 2], second.known[0, 2]) == (True, False)
     assert np.array_equal(second.ignored[0], whole.ignored[1])
-    assert not is_partial(split_batch(batch(drawn(1)), 2)[0])
+    assert (split_batch(batch(drawn(1)), 2)[0]).known is None
 
 
 # ---------------------------------------------------------------- data, validation
@@ -150,7 +151,7 @@ def test_patches_say_what_was_drawn_in_their_cases():
                     tuple(range(1, each.ignored.ndim)), keepdims=True))
         assert any(each.ignored is not None and each.ignored.any() for each in found)
     plain = LabelledSlices(cases[:1], (32, 32), 0, AugmentationSettings(), 0).batch(0, 4)
-    assert not is_partial(plain)
+    assert (plain).known is None
 
 
 def test_validation_leaves_out_what_was_not_drawn():
@@ -186,7 +187,7 @@ def learned(known: list[set[int]] | None) -> float:
     given = batch(labels, known)
     for _ in range(60):
         optimiser.zero_grad()
-        marginal_loss(network(image), given).backward()
+        batch_loss(network(image), given).backward()
         optimiser.step()
     return float(network(image).detach().softmax(1)[:, 2][torch.from_numpy(truth) == 2].mean())
 
@@ -213,10 +214,10 @@ def test_a_run_trains_and_validates_on_what_was_drawn(tmp_path, monkeypatch, dim
 
     def watched(logits, given):
         seen.append(given.known[:, :3].tolist())
-        return marginal_loss(logits, given)
+        return batch_loss(logits, given)
 
     for task in ("task", "task3d"):
-        monkeypatch.setattr(f"kaf.training.{task}.marginal_loss", watched)
+        monkeypatch.setattr(f"kaf.training.{task}.batch_loss", watched)
     three = {"network": {"dimensions": 3, "width": 4, "patch": (2, 16, 16)}, "patch": None} if dimensions == 3 else {}
     run = small_run(tmp_path, data, epochs=None, steps=4, batch=2, validation_cases=("p0",), **three)
     validation = read_card(finetune(run)).metrics["validation"]

@@ -17,6 +17,7 @@ from kaf.network import build_network
 from kaf.runtime.errors import InputError, SettingsError
 from kaf.runtime.events import Progress
 from kaf.settings.base import build
+from kaf.settings.dimensions import fitted_batch
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.network import NetworkSettings
 from kaf.settings.preparation import NormalisationSettings
@@ -57,8 +58,8 @@ def test_named_patients_validate_and_the_others_train():
     assert split.train == tuple(p for p in PATIENTS if p not in ("p02", "p07"))
 
 
-def test_without_a_share_everybody_trains():
-    assert split_cases(CASES, settings()) == Split(tuple(PATIENTS), (), (), 0, "fine-tuning, by patient")
+def test_with_a_share_of_nothing_everybody_trains():
+    assert split_cases(CASES, settings(validation=0)) == Split(tuple(PATIENTS), (), (), 0, "fine-tuning, by patient")
     one = split_cases(CASES[:2], settings(validation=0.5))
     assert (one.train, one.validation) == (("p00",), ())
 
@@ -144,3 +145,17 @@ def test_a_model_is_the_whole_start_of_another_of_its_kind(kind):
     card = finetuned_card(settings(), plan_of(network), Split(("a",)), [])
     weights = build_network(network).state_dict()
     assert transfer(build_network(network), weights, "file", card.trained_modules, least=1.0).coverage == 1.0
+
+
+@pytest.mark.parametrize(("patients", "held_out"), [(1, 0), (3, 0), (4, 1), (12, 1), (20, 2), (80, 8)])
+def test_one_patient_in_ten_validates_where_nothing_was_said(patients, held_out):
+    cases = [Case(f"c{n}", f"c{n}", Path(f"c{n}.nii.gz"), Path(f"c{n}_gt.nii.gz")) for n in range(patients)]
+    split = split_cases(cases, settings())
+    assert (len(split.train), len(split.validation)) == (patients - held_out, held_out)
+    assert split_cases(cases, settings(validation=0)).validation == ()
+
+
+@pytest.mark.parametrize(("patch", "said", "batch"), [(48, {}, 16), (64, {}, 16), (80, {}, 8), (192, {}, 8),
+                                                      (192, {"batch": 24}, 24), (192, {"batch": 16}, 16)])
+def test_wide_patches_come_in_smaller_batches(patch, said, batch):
+    assert fitted_batch(settings(**said), patch).batch == batch
