@@ -186,7 +186,8 @@ def scored(dice, **verdict):
 @pytest.mark.parametrize(("dice", "verdict", "dot", "words"), [
     (0.07, {"code": "short", "epochs": 0.3}, WARNING, "Not shown to be useful: it was trained for 0.3 epochs"),
     (0.8, {"code": "untested", "structures": ["aorta"]}, WARNING, "useful: no validation patient has aorta"),
-    (0.07, {"code": "missed", "structures": ["aorta"], "epochs": 9}, BAD, "it does not find aorta in 1 validation"),
+    (0.07, {"code": "missed", "structures": ["aorta"], "epochs": 9}, BAD,
+     "it found almost nothing of aorta in 1 validation"),
     (0.3, {"code": "no better", "constant": 0.31}, BAD, "0.310 with the same answer for every scan"),
     (0.8, {"code": "passed"}, GOOD, "Passed its check: its mean Dice on 1 validation patient is 0.800"),
     (0.8, {"code": "from another planet"}, WARNING, "not known to this version"),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from typing import Any
 
+from kaf.cli.run_line import RunLine
 from kaf.runtime.errors import KafError
 from kaf.runtime.events import Error, Event, Message, Metric, OnEvent, Picture, Progress, Result, to_json
 from kaf.runtime.plain_text import one_line, plain_lines
+
+_MINUTE = 60.0  # seconds between the lines of a run without a terminal
 
 
 def let_all_characters_pass() -> None:
@@ -31,19 +35,22 @@ class Console:
     def __init__(self, events: bool = False):
         self.events = events
         self._bar: Any = None
+        self._line = RunLine()
         self._stage = ""
+        self._printed = time.monotonic()
 
     def __call__(self, event: Event) -> None:
         if self.events:
             print(to_json(event), flush=True)
         elif isinstance(event, Progress):
+            self._line.take(event)
             self._progress(event)
         elif isinstance(event, Message):
             self._say(("" if event.level == "info" else f"{event.level}: ") + event.text)
-        elif isinstance(event, Metric) and any(name.startswith("validation") for name in event.values):
-            self._say(f"step {event.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in event.values.items()))
-        elif isinstance(event, Metric) and self._bar is not None:
-            self._bar.set_postfix_str(f"loss {event.values.get('loss', float('nan')):.3f}", refresh=False)
+        elif isinstance(event, Metric):
+            self._line.take(event)
+            if any(name.startswith("validation") for name in event.values):
+                self._say(f"step {event.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in event.values.items()))
         elif isinstance(event, Picture):
             self._say(f"{event.title}: {event.path}")
 
@@ -76,6 +83,7 @@ class Console:
 
     def _progress(self, event: Progress) -> None:
         if not sys.stderr.isatty():
+            self._every_minute()
             return
         if event.stage != self._stage or self._bar is None:
             from tqdm import tqdm
@@ -85,20 +93,19 @@ class Console:
             self._bar = tqdm(total=event.total, desc=one_line(event.stage), leave=False, file=sys.stderr,
                              bar_format="{desc}: {percentage:3.0f} % |{bar}| {postfix}")
         self._bar.n = min(event.done, event.total)
-        if event.seconds_left is not None:
-            self._bar.set_postfix_str(f"{duration(event.seconds_left)} left", refresh=False)
+        self._bar.set_postfix_str(self._line.figures(), refresh=False)
         self._bar.refresh()
         if event.done >= event.total:
             self.close()
+
+    def _every_minute(self) -> None:
+        """A line in the log of a run that nobody watches on a terminal."""
+        now = time.monotonic()
+        if now - self._printed >= _MINUTE:
+            self._printed = now
+            self._say(self._line.text())
 
 
 def without_result(console: Console) -> OnEvent:
     """The console for a verb that sends its own result: the command sends the last one."""
     return lambda event: None if isinstance(event, Result) else console(event)
-
-
-def duration(seconds: float) -> str:
-    """"1 h 5 min", "2 min 3 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

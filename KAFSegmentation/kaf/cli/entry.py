@@ -37,6 +37,7 @@ COMMANDS = {
     "compare": "compare training methods in a few-shot experiment",
     "submit": "submit a training to a SLURM cluster",
     "select": "choose which scans to label first",
+    "report": "show the page of a training run: curves, validation cases, settings",
     "jobs": "list the runs in a folder and their progress",
     "evaluate": "compare segmentations with reference segmentations",
     "demo": "segment a synthetic heart, or a scan of your own, and draw the result",

@@ -9,10 +9,11 @@ from pydantic_settings import CliPositionalArg
 
 from kaf.cli.console import Console, without_result
 from kaf.cli.flags import Command, parse
-from kaf.modelfile.card import read_card
+from kaf.modelfile.card import Card, read_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.licences import notice
 from kaf.modelfile.verdict import verdict_on
+from kaf.runtime.plain_text import one_line
 from kaf.settings.finetune import FinetuneSettings
 
 
@@ -32,10 +33,23 @@ def main(arguments: Sequence[str], console: Console) -> None:
     from kaf.verbs.finetune import finetune as run
 
     path = run(settings, without_result(console))
-    verdict = verdict_on(read_card(path))
+    card = read_card(path)
+    verdict = verdict_on(card)
     assert verdict is not None
     state, accept = ("passed", "") if verdict.passed else ("not passed", " --accept")
     console.result({"model": str(path), "verdict": verdict.to_dict()},
-                   f"written: {path}\nquality check: {state} ({verdict.reason()})\n"
+                   f"{_table(card)}written: {path}\nreport: {path.with_name('report.html')}\n"
+                   f"quality check: {state} ({verdict.reason()})\n"
                    f"use it: kaf segment SCAN --model {path}\n"
                    f"keep it in your library: kaf models add {path}{accept}")
+
+
+def _table(card: Card) -> str:
+    """Dice of each structure in the last validation, a line each; nothing where nobody validated."""
+    figures = card.metrics.get("validation") or {}
+    rows = [(label.name, figures[f"Dice {label.value}"]) for label in card.labels if f"Dice {label.value}" in figures]
+    if not rows:
+        return ""
+    width = max(len(one_line(name)) for name, _ in rows)
+    return "".join([f"validation Dice ({figures['patients']} patient{'s' * (figures['patients'] != 1)}):\n",
+                    *(f"  {one_line(name):{width}}  {value:.3f}\n" for name, value in rows)])

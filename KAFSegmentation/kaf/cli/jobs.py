@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from kaf.cli.console import Console, duration
+from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
+from kaf.cli.run_line import duration
 from kaf.runs.start import Job, find
 from kaf.runtime.plain_text import one_line
 

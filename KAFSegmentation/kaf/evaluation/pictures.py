@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from kaf.evaluation.metrics import NOT_CONTOURED
 from kaf.evaluation.pairing import require_same_grid
 from kaf.evaluation.results import CaseResult, Evaluation
 from kaf.imaging.grid import Grid, canonical_grid
+from kaf.imaging.labels import Label
 from kaf.imaging.volume import Volume, read_labels, read_volume
 from kaf.picture.overview import encode_png, slice_picture
 from kaf.report import parts as report
@@ -49,15 +51,27 @@ def _figure(case: CaseResult, evaluation: Evaluation, on_event: OnEvent) -> Mark
     drawn, truth = (np.where(np.isin(labels, scored), labels, 0).astype(np.uint8)
                     for labels in map(grid.labels_to_canonical, (prediction.voxels, reference.voxels)))
     index = int(np.argmax(np.count_nonzero(drawn != truth, axis=(1, 2))))
-    window = (slice(index, index + 1), *_window((drawn[index] > 0) | (truth[index] > 0)))
-    scan = grid.to_canonical(_scan(case, reference, evaluation.settings.series, on_event))[window]
-    scale = max(1, min(_LARGEST, round(_SIDE / max(scan.shape))))
-    pixels = slice_picture(scan, drawn[window], [s.label for s in evaluation.labels], 0, truth[window], scale)
+    scan = grid.to_canonical(_scan(case, reference, evaluation.settings.series, on_event))
+    png = compared_slice(scan[index], drawn[index], truth[index], [s.label for s in evaluation.labels])
     place = f"slice {grid.n_slices - index if grid.flipped[0] else index + 1} of {grid.n_slices}"
     return report.picture(
-        encode_png(pixels), case.pair.name, f"{_words(case, evaluation)}; {place}",
+        png, case.pair.name, f"{_words(case, evaluation)}; {place}",
         f"{case.pair.name}, {place}: outlines of prediction and reference",
     )
+
+
+def compared_slice(scan: np.ndarray, found: np.ndarray, reference: np.ndarray, labels: Sequence[Label]) -> bytes:
+    """A PNG of the part of a slice around its structures: what was found in colour, the reference dashed in white.
+
+    Args:
+        scan: (H, W), square pixels.
+        found, reference: (H, W) uint8.
+        labels: which values are drawn, and in which colours.
+    """
+    window = _window((found > 0) | (reference > 0))
+    part = scan[window]
+    scale = max(1, min(_LARGEST, round(_SIDE / max(part.shape))))
+    return encode_png(slice_picture(part[None], found[window][None], labels, 0, reference[window][None], scale))
 
 
 def square_grid(volume: Volume) -> Grid:

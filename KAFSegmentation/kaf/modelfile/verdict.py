@@ -62,7 +62,7 @@ class Verdict:
         if self.code == UNTESTED:
             return f"no validation patient has {of}" if self.patients and of else "no validation patient was scored"
         if self.code == MISSED:
-            return f"it does not find {of} in {on} (Dice below {LEAST_DICE:g})"
+            return f"it found almost nothing of {of} in {on} (Dice below {LEAST_DICE:g})"
         if self.code == NO_BETTER and self.before >= self.dice:
             return f"its mean Dice on {on} is {self.dice:.3f}, and {self.before:.3f} before the training"
         if self.code == NO_BETTER:

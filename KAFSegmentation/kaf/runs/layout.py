@@ -18,7 +18,7 @@ _CHECKPOINT = re.compile(r"checkpoint-\d+\.safetensors")
 _TRAINING = (
     r"(?:settings|run|plan|split|forecast|left_out|transfer)\.json", r"events\.jsonl", r"(?:model|best)\.safetensors",
     rf"checkpoints/{_CHECKPOINT.pattern}", r"pictures/[a-z]+-\d+\.png", r"\.lock",
-    r"mlflow\.json", r"tensorboard/events\.out\.tfevents\.[^/]+")
+    r"mlflow\.json", r"metrics\.csv", r"validation\.json", r"report\.html", r"tensorboard/events\.out\.tfevents\.[^/]+")
 _TRAINING_FOLDERS = (r"checkpoints", r"pictures", r"tensorboard")
 _JOB = (r"job/(?:(?:job|settings|child)\.json|events\.jsonl|log\.txt|lock|stop)",)
 _PRETRAINING, _CELL = r"[^/]+/pretraining-fold\d+(?:-seed\d+)?", r"[^/]+/m\d+-draw\d+-fold\d+(?:-seed\d+)?"

@@ -1,13 +1,14 @@
-"""Numbers and pictures of a run in TensorBoard or MLflow, beside the run folder's own events.
+"""Numbers and pictures of a run in a CSV file, TensorBoard or MLflow, beside the run folder's own events.
 
 One sink on the events of a run: each :class:`Metric` becomes scalars at its step, each :class:`Picture` an image.  The
-packages are extras of KAF's (``pip install "kaf-segmentation[tensorboard]"``, ``[mlflow]``) and are imported when a run
-asks for them.  Where what is written goes is each package's own affair: TensorBoard's files lie in the run folder under
-``tensorboard``; MLflow goes by its environment variables (``MLFLOW_TRACKING_URI``, ``MLFLOW_EXPERIMENT_NAME``).
+two packages are extras of KAF's (``pip install "kaf-segmentation[tensorboard]"``, ``[mlflow]``) and are imported when a
+run asks for them.  Where what is written goes is each package's own affair: TensorBoard's files lie in the run folder
+under ``tensorboard``; MLflow goes by its environment variables (``MLFLOW_TRACKING_URI``, ``MLFLOW_EXPERIMENT_NAME``).
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +42,8 @@ class Tracker(Protocol):
 
 @contextmanager
 def tracked(kind: str, folder: Path, settings: Mapping[str, Any], on_event: OnEvent) -> Iterator[OnEvent]:
-    """``on_event``, which also feeds the tracker ``kind`` ("none", "tensorboard", "mlflow"); closed with the block.
+    """``on_event``, which also feeds the tracker ``kind`` ("none", "csv", "tensorboard", "mlflow"); closed with the
+    block.
 
     A tracker that fails (a full disk, a server that is down) is left out with a warning: the run goes on without it.
 
@@ -56,7 +58,7 @@ def tracked(kind: str, folder: Path, settings: Mapping[str, Any], on_event: OnEv
         yield on_event
         return
     package, make = _TRACKERS[kind]
-    if find_spec(package) is None:
+    if package and find_spec(package) is None:
         raise SettingsError("log", f"{kind} needs the Python package {package}, which is not installed",
                             f"Install it with `pip install {package}`, or leave --log out.")
     sink = _Sink(kind, lambda: make(folder, settings), on_event)
@@ -102,6 +104,31 @@ class _Sink:
             self._failed = True
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             self._on_event(Message(f"The run goes on without {self._kind}, which failed ({reason}).", "warning"))
+
+
+class _CSV:
+    """``metrics.csv`` in the run folder: step, metric, value, a line for each number.
+
+    A run that goes on repeats the steps since its last checkpoint: the last line of a step and metric counts.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]):
+        path = folder / "metrics.csv"
+        new = not path.is_file()
+        self._file = path.open("a", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file)
+        if new:
+            self._writer.writerow(("step", "metric", "value"))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self._writer.writerows((step, name, repr(float(value))) for name, value in values.items())
+        self._file.flush()
+
+    def picture(self, step: int, title: str, path: Path) -> None:
+        """Pictures are files of the run folder already."""
+
+    def close(self, ending: str) -> None:
+        self._file.close()
 
 
 class _TensorBoard:
@@ -164,4 +191,4 @@ class _MLflow:
 
 
 _TRACKERS: dict[str, tuple[str, Callable[[Path, Mapping[str, Any]], Tracker]]] = {
-    "tensorboard": ("tensorboard", _TensorBoard), "mlflow": ("mlflow", _MLflow)}
+    "csv": ("", _CSV), "tensorboard": ("tensorboard", _TensorBoard), "mlflow": ("mlflow", _MLflow)}

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from kaf.settings.base import Settings
 
 Device = str
-Tracker = Literal["none", "tensorboard", "mlflow"]
+Tracker = Literal["none", "csv", "tensorboard", "mlflow"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 

@@ -38,8 +38,8 @@ Steps = Annotated[int | None, Field(ge=1, description="optimiser steps; alternat
 Epochs = Annotated[float | None, Field(gt=0, le=1e6, description="passes over the slices (3-D: over the scans); "
                                                                  "alternatively steps or minutes")]
 CheckpointEvery = Annotated[float, Field(gt=0, description="seconds between checkpoints")]
-Log = Annotated[Tracker, Field(description="also log metrics and pictures to TensorBoard (in the run folder) or "
-                                           "MLflow")]
+Log = Annotated[Tracker, Field(description="also log metrics to metrics.csv in the run folder, or metrics and "
+                                           "pictures to TensorBoard (in the run folder) or MLflow")]
 Resume = Annotated[bool, Field(description="resume the run in the output folder")]
 Overwrite = Annotated[bool, Field(description="replace the run in the output folder and start again")]
 Cache = Annotated[str, Field(description="cache folder for preprocessed slices; default: the user's cache")]

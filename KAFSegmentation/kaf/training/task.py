@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,15 @@ from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.training.loss import batch_loss
-from kaf.training.validate import validate_cases
+from kaf.training.validate import CaseScore, mean_scores, score_cases, slice_predictor
 
 
 @dataclass
 class SegmentationTask:
-    """Dice + cross-entropy on labelled slices; the task that :class:`Loop` trains."""
+    """Dice + cross-entropy on labelled slices; the task that :class:`Loop` trains.
+
+    ``scores``: of the validation cases, when they were looked at last.
+    """
 
     network: nn.Module
     place: DeviceChoice
@@ -25,6 +28,7 @@ class SegmentationTask:
     batch_size: int
     validation: Sequence[CachedCase]
     context: int
+    scores: list[CaseScore] = field(default_factory=list, init=False)
 
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
@@ -45,4 +49,5 @@ class SegmentationTask:
     def validate(self, network: nn.Module) -> dict[str, float]:
         if not self.validation:
             return {}
-        return validate_cases(network, self.place, self.validation, self.context)
+        self.scores = score_cases(slice_predictor(network, self.place, self.context), self.validation)
+        return mean_scores(self.scores)

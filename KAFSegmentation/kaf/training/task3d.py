@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,15 @@ from kaf.inference.volumes import VolumePredictor
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.settings.network import NetworkSettings
 from kaf.training.loss import batch_loss
-from kaf.training.validate import score_cases
+from kaf.training.validate import CaseScore, mean_scores, score_cases
 
 
 @dataclass
 class VolumeTask:
-    """Dice + cross-entropy on labelled patches of ``network`` with its settings; the task that :class:`Loop` trains."""
+    """Dice + cross-entropy on labelled patches of ``network`` with its settings; the task that :class:`Loop` trains.
+
+    ``scores``: of the validation cases, when they were looked at last.
+    """
 
     network: nn.Module
     settings: NetworkSettings
@@ -28,6 +31,7 @@ class VolumeTask:
     slices: LabelledVolumes
     batch_size: int
     validation: Sequence[CachedCase]
+    scores: list[CaseScore] = field(default_factory=list, init=False)
 
     def batch(self, step: int) -> Batch:
         return self.slices.batch(step, self.batch_size)
@@ -48,4 +52,6 @@ class VolumeTask:
         if not self.validation:
             return {}
         assert self.settings.patch is not None
-        return score_cases(VolumePredictor(network.eval(), self.place, patch=self.settings.patch), self.validation)
+        predictor = VolumePredictor(network.eval(), self.place, patch=self.settings.patch)
+        self.scores = score_cases(predictor, self.validation)
+        return mean_scores(self.scores)

@@ -20,8 +20,10 @@ from kaf.data.folder import scan_folder
 from kaf.data.pairing import some
 from kaf.data.patches3d import LabelledVolumes
 from kaf.data.plan import Plan, make_plan
+from kaf.data.plan_text import plan_text
 from kaf.data.splits import Split
 from kaf.data.views import UnlabelledSlices
+from kaf.evaluation.run_page import with_page
 from kaf.inference.slices import SlicePredictor, fold_norms
 from kaf.inference.volumes import VolumePredictor
 from kaf.modelfile.card import Card, check_card, read_card, tidy_card
@@ -45,6 +47,7 @@ from kaf.training.cards import finetuned_card
 from kaf.training.constant_guess import constant_dice
 from kaf.training.elsewhere import validation_elsewhere, with_validation
 from kaf.training.entropy_task import CrossEntropyTask, check_loss
+from kaf.training.held_out import write_held_out
 from kaf.training.loop import Loop
 from kaf.training.mixing import MixingTask
 from kaf.training.patients import check_same_patients, choose_cases, split_cases
@@ -58,7 +61,8 @@ _LEAST_COVERAGE = 0.9  # of the modules that the weights have learned
 def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     """Train on the labelled cases of a folder; returns the path of the finished model file.
 
-    The run folder holds settings.json, plan.json, split.json, events.jsonl, checkpoints and model.safetensors.
+    The run folder holds settings.json, plan.json, split.json, events.jsonl, checkpoints, model.safetensors,
+    validation.json with pictures of the worst validation cases, and the page report.html.
 
     Raises:
         InputError: nothing to train on, or a case that cannot be used.
@@ -97,6 +101,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         plan = make_plan(used, settings, send)
         _tell_unnamed(dataset, plan, send)
         settings = fitted_batch(settings, plan.patch)
+        send(Message(plan_text(plan)))
         run.write_json("plan.json", {**plan.to_dict(), "batch": settings.batch})
         check_card(tidy_card(finetuned_card(settings, plan, split, (), base)))  # not after hours of training
         cache = open_cache(settings.cache)
@@ -127,9 +132,11 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         card = replace(card, quality=quality)
         path = run.path / "model.safetensors"
         card = save_model(path, trained.cpu(), card, overwrite=True)
-        send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
-                     "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
-                     "validation": loop.state.validations[-1:], "verdict": verdict.to_dict()}))
+        write_held_out(run.path, task.scores, card.labels)
+        result = Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
+                         "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
+                         "validation": loop.state.validations[-1:], "verdict": verdict.to_dict()})
+        send(with_page(run.path, result, send))
     return path
 
 

@@ -19,6 +19,7 @@ from kaf.data.splits import Split
 from kaf.data.unlabelled import check_enough, choose_scans, prepared_cases
 from kaf.data.views import UnlabelledSlices
 from kaf.data.views3d import VolumePairs
+from kaf.evaluation.run_page import with_page
 from kaf.methods.registry import check_dimensions, make_methods, needs_of
 from kaf.modelfile.card import check_card, tidy_card
 from kaf.modelfile.library import find_model
@@ -45,8 +46,9 @@ from kaf.training.schedule import pretrain_schedule
 def pretrain(settings: PretrainSettings, on_event: OnEvent = ignore) -> Path:
     """Learn from the scans of a folder without looking at labels; returns the path of the weights.
 
-    The run folder holds settings.json, plan.json, split.json, forecast.json, events.jsonl, pictures, checkpoints
-    and model.safetensors.  Under torchrun every process calls this and works on its part of each batch.
+    The run folder holds settings.json, plan.json, split.json, forecast.json, events.jsonl, pictures, checkpoints,
+    model.safetensors, and the page report.html.  Under torchrun every process calls this and works on its part of each
+    batch.
 
     Raises:
         InputError: no scan that can be used, or patients to leave out that are not there.
@@ -118,9 +120,10 @@ def _pretrain(settings: PretrainSettings, place: DeviceChoice, on_event: OnEvent
             plan = replace(plan, network=network)
             card = pretrained_card(settings, plan, trained, len(split.train), loop.state.validations)
             card = save_model(path, trained.network.cpu(), card, overwrite=True)
-            send(Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
-                         "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
-                         "probe": loop.state.validations[-1:]}))
+            result = Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,
+                             "left_out": loop.state.left_out, "seconds": round(loop.state.elapsed, 1),
+                             "probe": loop.state.validations[-1:]})
+            send(with_page(run.path, result, send))
     return path
 
 

@@ -1,5 +1,6 @@
-"""What a run says in numbers and pictures is in TensorBoard or MLflow too, where that is asked for."""
+"""What a run says in numbers and pictures is in a CSV file, TensorBoard or MLflow too, where that is asked for."""
 
+import csv
 import importlib.machinery
 import json
 import sys
@@ -61,6 +62,18 @@ def scalars_of(folder):
     tags = found.Tags()
     scalars = {name: {event.step: event.value for event in found.Scalars(name)} for name in tags["scalars"]}
     return scalars, tags["images"]
+
+
+def test_a_csv_file_has_the_numbers_and_a_run_that_goes_on_adds_to_it(tmp_path):
+    for step, loss in ((10, 0.5), (20, 0.25)):
+        with tracked("csv", tmp_path, {"seed": 4}, lambda event: None) as send:
+            send(Metric(step, {"loss": loss, "learning rate, peak": 1e-3}))
+            send(a_picture(tmp_path))
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["step", "metric", "value"], ["10", "loss", "0.5"], ["10", "learning rate, peak", "0.001"],
+                    ["20", "loss", "0.25"], ["20", "learning rate, peak", "0.001"]]
+    assert TRAINING.strangers(tmp_path) == []
 
 
 def test_tensorboard_has_the_scalars_and_pictures_of_the_events(tmp_path):

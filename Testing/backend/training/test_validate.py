@@ -15,7 +15,7 @@ from kaf.data.cache import CachedCase
 from kaf.imaging.keypoints import Keypoints
 from kaf.network import Features
 from kaf.training.task import SegmentationTask
-from kaf.training.validate import validate_cases
+from kaf.training.validate import mean_scores, score_cases, slice_predictor
 
 CLASSES = 4
 
@@ -27,6 +27,10 @@ class Reader(nn.Module):
         middle = image[:, image.shape[1] // 2].round().long().clamp(0, CLASSES - 1)
         logits = F.one_hot(middle, CLASSES).movedim(-1, 1).float()
         return Features(logits, [], logits, [])
+
+
+def mean_of(made, context=0, batch=8):
+    return mean_scores(score_cases(slice_predictor(Reader(), CPU, context, batch), made))
 
 
 def cases(random, truths):
@@ -44,7 +48,7 @@ def test_dice_is_that_of_whole_volumes(context, batch):
     made = cases(random, [random.integers(0, classes, (slices, 6, 7)).astype(np.uint8)
                           for classes, slices in ((3, 5), (4, 3))])
     made[0].image[made[0].image == 3] = 0  # label 3 is neither there nor found in the first case
-    values = validate_cases(Reader(), CPU, made, context, batch)
+    values = mean_of(made, context, batch)
     table = np.full((2, 3), np.nan)
     pooled = []
     for label in (1, 2, 3):
@@ -68,15 +72,27 @@ def test_a_perfect_and_an_empty_answer():
     perfect, empty = cases(np.random.default_rng(0), [truth, truth])
     perfect.image[:] = truth
     empty.image[:] = 0
-    assert set(validate_cases(Reader(), CPU, [perfect], 0).values()) == {1.0}
-    assert set(validate_cases(Reader(), CPU, [empty], 0).values()) == {0.0}
-    assert validate_cases(Reader(), CPU, [perfect, empty], 0)["Dice"] == 0.5
+    assert set(mean_of([perfect]).values()) == {1.0}
+    assert set(mean_of([empty]).values()) == {0.0}
+    assert mean_of([perfect, empty])["Dice"] == 0.5
 
 
 def test_a_label_that_is_nowhere_is_left_out_of_both_means():
     (case,) = cases(np.random.default_rng(0), [np.array([[[0, 1], [0, 2]]], np.uint8)])
     case.image[:] = case.labels
-    assert validate_cases(Reader(), CPU, [case], 0) == {"Dice": 1, "pooled Dice": 1, "Dice 1": 1, "Dice 2": 1}
+    assert mean_of([case]) == {"Dice": 1, "pooled Dice": 1, "Dice 1": 1, "Dice 2": 1}
+
+
+def test_a_case_knows_the_slice_where_most_is_wrong():
+    truth = np.zeros((3, 2, 2), np.uint8)
+    truth[1:] = 1
+    (case,) = cases(np.random.default_rng(0), [truth])
+    case.image[:] = truth
+    case.image[2] = [[0, 2], [2, 1]]
+    (score,) = score_cases(slice_predictor(Reader(), CPU, 0), [case])
+    assert score.index == 2
+    assert score.found.tolist() == [[0, 2], [2, 1]]
+    assert score.dice == pytest.approx([10 / 13, 0, np.nan], nan_ok=True)
 
 
 def batch_of(random, size=16):

@@ -1,0 +1,67 @@
+"""A line chart, drawn as inline SVG: how a number went over the steps of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from kaf.report.chart import axis_of, ticks_of
+from kaf.report.parts import number
+from kaf.report.templates import macro
+
+_WIDTH, _HEIGHT = 500.0, 250.0
+_LEFT, _RIGHT, _TOP, _FOOT = 46.0, 14.0, 10.0, 40.0
+_POINTS = 160  # of a line; more are averaged
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: a name, a colour (red, green, blue, 0..255) and (step, value) pairs; undefined values are left out."""
+
+    name: str
+    colour: tuple[int, int, int]
+    points: Sequence[tuple[float, float]]
+
+
+def line_chart(lines: Sequence[Line], title: str, remark: str, along: str = "step", digits: int = 2,
+               limits: tuple[float | None, float | None] = (None, None)) -> Markup:
+    """The chart as a figure.
+
+    Args:
+        lines: one for each number.
+        title: what is drawn.
+        remark: how to read it.
+        along: what the horizontal axis counts.
+        digits: decimals of numbers in words.
+        limits: lower and upper end of the vertical axis; None fits the data.
+    """
+    drawn = [(line, _averaged(line.points)) for line in lines]
+    drawn = [(line, points) for line, points in drawn if len(points)]
+    every = np.concatenate([points for _, points in drawn]) if drawn else np.zeros((1, 2))
+    left, right, across_step = axis_of((), (0.0, float(every[:, 0].max()) or 1.0))
+    low, high, up_step = axis_of(every[:, 1].tolist(), limits)
+
+    def x(value: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (value - left) / (right - left)
+
+    def y(value: float) -> float:
+        share = (min(max(value, low), high) - low) / (high - low)
+        return _HEIGHT - _FOOT - (_HEIGHT - _FOOT - _TOP) * share
+
+    rows = [{"name": line.name, "colour": line.colour, "last": number(float(points[-1, 1]), digits),
+             "path": " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points),
+             "end": (x(float(points[-1, 0])), y(float(points[-1, 1])))} for line, points in drawn]
+    return macro("line_chart.html", "line_chart", title, remark, along, _WIDTH, _HEIGHT, (_LEFT, _WIDTH - _RIGHT),
+                 ticks_of(left, right, across_step, x), ticks_of(low, high, up_step, y), rows)
+
+
+def _averaged(points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """(N, 2), N at most ``_POINTS``: means of as many neighbours as that takes."""
+    found = np.array([point for point in points if math.isfinite(point[1])], float).reshape(-1, 2)
+    if len(found) <= _POINTS:
+        return found
+    return np.array([part.mean(0) for part in np.array_split(found, _POINTS)])
