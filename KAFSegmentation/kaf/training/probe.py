@@ -39,13 +39,14 @@ def probe(network: nn.Module, place: DeviceChoice, cases: Sequence[CachedCase], 
         labels.append(y)
         halves.append(torch.from_numpy(turn % 2))
     classes = 1 + max(int(y.max()) for y in labels)
-    all_pixels, all_labels, all_halves = torch.cat(pixels), torch.cat(labels), torch.cat(halves)
     scores = []
     for half in (0, 1):
-        taught = all_halves != half
-        if not bool(taught.any()):
+        # Slices of different cases may differ in size: what is joined is their places.
+        taught = [(x[h != half].flatten(0, 1), y[h != half].flatten())
+                  for x, y, h in zip(pixels, labels, halves, strict=True)]
+        if not any(len(y) for _, y in taught):
             continue
-        reader = _Reader(all_pixels[taught].flatten(0, 1), all_labels[taught].flatten(), classes)
+        reader = _Reader(torch.cat([x for x, _ in taught]), torch.cat([y for _, y in taught]), classes)
         for x, y, h in zip(pixels, labels, halves, strict=True):
             mine = h == half
             if bool(mine.any()):

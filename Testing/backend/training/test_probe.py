@@ -67,6 +67,10 @@ def test_the_reader_is_asked_about_patients_that_did_not_teach_it():
     assert probe(Telling(0), CPU, [first], 0) > 0.9, "one case is halved by its slices"
 
 
+def test_slices_of_different_sizes_are_read():
+    assert probe(Telling(0), CPU, [*patients(1), *patients(2, size=(50, 64))[1:]], 0) > 0.95
+
+
 def test_every_patient_counts_once_and_the_order_does_not():
     cases = patients(3)
     assert probe(Telling(1), CPU, cases[::-1], 0) == pytest.approx(probe(Telling(1), CPU, cases, 0), abs=1e-6)
