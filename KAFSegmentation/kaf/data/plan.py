@@ -22,7 +22,7 @@ from kaf.settings.preparation import NormalisationSettings
 
 _LOOK_AT = 12
 _PATCH_LIMIT = 192
-_LEAST_PATCH = 112  # of a slice that is larger: around small structures, so that the network sees where it is
+_LEAST_PATCH = 80  # of a slice that is larger: around small structures, so that the network sees where it is
 _AROUND = 4 / 3  # a patch over the extent of all structures together
 _PLANES = ("axial", "coronal", "sagittal")
 _CT_WINDOW = (-200.0, 300.0)  # HU: soft tissue, and at least what the labelled structures hold

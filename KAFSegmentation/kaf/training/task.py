@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
 from kaf.runtime.device_choice import DeviceChoice
-from kaf.training.loss import batch_loss
+from kaf.training.loss import balance_at, batch_loss
 from kaf.training.validate import CaseScore, mean_scores, score_cases, slice_predictor
 
 
@@ -38,7 +38,7 @@ class SegmentationTask:
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
         features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
                                 torch.from_numpy(batch.mask).to(device))
-        return batch_loss(features.logits, batch), {}
+        return batch_loss(features.logits, batch, balance_at(progress)), {}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         return split_batch(batch, parts)

@@ -14,7 +14,7 @@ from kaf.data.patches3d import LabelledVolumes
 from kaf.inference.volumes import VolumePredictor
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.settings.network import NetworkSettings
-from kaf.training.loss import batch_loss
+from kaf.training.loss import balance_at, batch_loss
 from kaf.training.validate import CaseScore, mean_scores, score_cases
 
 
@@ -39,7 +39,7 @@ class VolumeTask:
     def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last_3d)
-        return batch_loss(self.network(image).logits, batch), {}
+        return batch_loss(self.network(image).logits, batch, balance_at(progress)), {}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:
         return split_batch(batch, parts)

@@ -121,7 +121,7 @@ def test_a_batch_in_parts_keeps_its_rows():
     first, second = split_batch(whole, 2)
     assert (first.known[0, 2], second.known[0, 2]) == (True, False)
     assert np.array_equal(second.ignored[0], whole.ignored[1])
-    assert (split_batch(batch(drawn(1)), 2)[0]).known is None
+    assert split_batch(batch(drawn(1)), 2)[0].known is None
 
 
 # ---------------------------------------------------------------- data, validation
@@ -151,7 +151,7 @@ def test_patches_say_what_was_drawn_in_their_cases():
                     tuple(range(1, each.ignored.ndim)), keepdims=True))
         assert any(each.ignored is not None and each.ignored.any() for each in found)
     plain = LabelledSlices(cases[:1], (32, 32), 0, AugmentationSettings(), 0).batch(0, 4)
-    assert (plain).known is None
+    assert plain.known is None
 
 
 def test_validation_leaves_out_what_was_not_drawn():
@@ -212,9 +212,10 @@ def partly(root: Path) -> Path:
 def test_a_run_trains_and_validates_on_what_was_drawn(tmp_path, monkeypatch, dimensions):
     data, seen = partly(tmp_path / "data"), []
 
-    def watched(logits, given):
-        seen.append(given.known[:, :3].tolist())
-        return batch_loss(logits, given)
+    def watched(logits, given, balance):
+        if given.known is not None:
+            seen.append(given.known[:, :3].tolist())
+        return batch_loss(logits, given, balance)
 
     for task in ("task", "task3d"):
         monkeypatch.setattr(f"kaf.training.{task}.batch_loss", watched)

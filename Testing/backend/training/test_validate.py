@@ -14,6 +14,7 @@ from kaf.data.batches import Batch
 from kaf.data.cache import CachedCase
 from kaf.imaging.keypoints import Keypoints
 from kaf.network import Features
+from kaf.training.loss import balance_at, dice_cross_entropy
 from kaf.training.task import SegmentationTask
 from kaf.training.validate import mean_scores, score_cases, slice_predictor
 
@@ -106,7 +107,7 @@ def test_the_loss_is_dice_of_the_structures_and_cross_entropy(settings):
     batch = batch_of(np.random.default_rng(1))
     network = small_network(settings)
     task = SegmentationTask(network, CPU, None, 2, [], 0)
-    found, _ = task.loss(batch, network, 0.0)
+    found, _ = task.loss(batch, network, 1.0)
     with torch.no_grad():
         logits = network(*map(torch.from_numpy, (batch.image, batch.keypoints, batch.mask))).logits.double()
     shares = logits.softmax(1)
@@ -117,6 +118,21 @@ def test_the_loss_is_dice_of_the_structures_and_cross_entropy(settings):
     assert float(found.detach()) == pytest.approx(float(1 - dice + cross), rel=1e-5)
     found.backward()
     assert all(p.grad is not None for name, p in network.named_parameters())
+
+
+def test_rare_structures_count_more_at_first():
+    """The weights are square roots of the inverse frequencies at first and equal at the end; their mean stays 1."""
+    labels = torch.zeros(1, 10, 10, dtype=torch.long)
+    labels[0, 0, :4] = 1
+    labels[0, 1, 0] = 2
+    logits = torch.randn(1, 3, 10, 10, generator=torch.Generator().manual_seed(0))
+    each = F.cross_entropy(logits, labels, reduction="none")
+    weights = torch.tensor([95, 4, 1]).double().pow(-0.5)[labels]
+    plain, first = (dice_cross_entropy(logits, labels, balance=balance_at(progress)) for progress in (1.0, 0.0))
+    expected = (each * weights).sum() / weights.sum() - each.mean()
+    assert float(first - plain) == pytest.approx(float(expected), rel=1e-5)
+    assert balance_at(0.4) == pytest.approx(0.25)
+    assert balance_at(0.8) == balance_at(0.9) == 0.0
 
 
 def test_nobody_held_out_means_no_validation():
