@@ -93,8 +93,8 @@ def test_spacings_are_medians_of_the_slices_pixels_and_distances(tmp_path):
 
 @pytest.mark.parametrize(("shape", "spacing", "structure", "patch"), [
     ((3, 40, 33), None, 12, 48), ((3, 48, 48), None, 12, 48), ((3, 20, 100), 2.0, 12, 64),
-    ((3, 300, 20), None, 12, 112), ((3, 300, 20), None, 90, 128), ((3, 300, 20), None, 290, 192),
-    ((3, 20, 300), None, 18, 112), ((3, 300, 20), 2.0, 290, 160),
+    ((3, 300, 20), None, 12, 80), ((3, 300, 20), None, 90, 128), ((3, 300, 20), None, 290, 192),
+    ((3, 20, 300), None, 18, 80), ((3, 300, 20), 2.0, 290, 160),
 ])
 def test_the_patch_holds_a_slice_or_what_lies_around_the_structures(tmp_path, shape, spacing, structure, patch):
     labels = np.zeros(shape, np.uint8)
