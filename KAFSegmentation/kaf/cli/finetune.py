@@ -24,15 +24,24 @@ class FinetuneCommand(Command, FinetuneSettings):  # type: ignore[misc]
     """
 
     data: CliPositionalArg[str] = Field(description="folder of scans and label maps")
+    folds: int = Field(0, ge=0, le=20, description="cross-validation: train this many networks, each of which "
+                                                   "validates on its share of the patients, and write one model that "
+                                                   "averages them; the budget is that of each; 0: one network")
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
-    settings: FinetuneSettings = parse(FinetuneCommand, arguments, "finetune").only(FinetuneSettings)
+    command = parse(FinetuneCommand, arguments, "finetune")
+    settings: FinetuneSettings = command.only(FinetuneSettings)
     if settings.init_from:  # before the hours of training
         notice(read_card(find_model(settings.init_from)), console)
-    from kaf.verbs.finetune import finetune as run
+    if command.folds:
+        from kaf.experiments.cross_validated import finetune_folds
 
-    path = run(settings, without_result(console))
+        path = finetune_folds(settings, command.folds, without_result(console))
+    else:
+        from kaf.verbs.finetune import finetune
+
+        path = finetune(settings, without_result(console))
     card = read_card(path)
     verdict = verdict_on(card)
     assert verdict is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -218,7 +219,7 @@ def _dice(value: Any) -> Cell:
 
 
 def _figure(run: RunFiles, row: Mapping[str, Any]) -> Markup:
-    png = _picture(run.folder / "pictures" / Path(str(row["picture"])).name)
+    png = _picture(_inside(run.folder, str(row["picture"])))
     place = f"slice {row.get('slice')} of {row.get('slices')}"
     mean = row.get("mean")
     return report.picture(png, str(row.get("case", "")), f"Dice {number(float(mean or 0))}; {place}",
@@ -231,6 +232,13 @@ def _sheets(run: RunFiles) -> list[Markup]:
     found = [(title, name, _picture(run.folder / "pictures" / name)) for title, name in last.items()]
     pictures = [report.picture(png, title, "", title) for title, name, png in found if png]
     return [report.section("What the methods see", report.gallery(*pictures))] if pictures else []
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A picture of the run, or of one of its folds; whatever else the name says."""
+    parts = Path(name).parts
+    fold = [part for part in parts[:-2] if re.fullmatch(r"fold-[0-9]+", part)][:1]
+    return folder.joinpath(*fold, "pictures", parts[-1] if parts else "")
 
 
 def _picture(path: Path) -> bytes:

@@ -59,6 +59,29 @@ def check_fit(card: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         ValueError: what differs, a clause.
     """
     network, shapes = card["network"], _shapes(header)
+    members = network.get("members", 1)
+    if members > 1:
+        _fit_members({**network, "members": 1}, members, shapes)
+        return
+    _fit_single(network, shapes)
+
+
+def _fit_members(network: Mapping[str, Any], members: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """The tensors of an ensemble are those of its members, each under its number."""
+    apart: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, shape in shapes.items():
+        match = re.match(r"members\.([0-9]{1,2})\.(.+)", name)
+        must(match is not None, "network.members",
+             f"is {members}, but the file holds a tensor of no member ({name[:80]})")
+        assert match is not None
+        apart.setdefault(match[1], {})[match[2]] = shape
+    must(sorted(apart) == sorted(map(str, range(members))), "network.members",
+         f"is {members}, but the file holds the weights of {len(apart)}")
+    for each in apart.values():
+        _fit_single(network, each)
+
+
+def _fit_single(network: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
     if network["kind"] == "kaf":
         _fit_kaf(network, shapes)
         return
@@ -182,6 +205,7 @@ NETWORK: dict[str, Check] = {
     "scales": list_of(_YES_NO, 4, 4), "blocks": whole(0, 64), "token_width": whole(8, 1024), "heads": whole(1, 32),
     "diffusion_width": whole(4, 512), "norm": one_of("batch", "group"),
     "token_norm": maybe(one_of("batch", "layer")), "clusters": whole(0, 255), "dimensions": whole(2, 3),
+    "members": whole(1, 20),
     "patch": maybe(list_of(whole(2, 1024), 3, 3)), "strides": list_of(_SIDES, 0, 8), "kernels": list_of(_SIDES, 0, 8),
 }
 _NEEDED = ("kind", "in_channels", "classes", "width", "fusion", "scales", "blocks", "token_width", "heads")

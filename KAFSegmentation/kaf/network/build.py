@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kaf.network.ensemble import Ensemble
 from kaf.network.kafunet import Features, KAFUNet
 from kaf.network.volumes import VolumeNetwork
 from kaf.runtime.errors import ResourceError
@@ -58,6 +59,8 @@ def build_network(settings: NetworkSettings, fusion_start: str = "zero") -> nn.M
 
     fusion_start: "zero", the keypoint branch contributes nothing yet; "random", it does, as published.
     """
+    if settings.members > 1:
+        return Ensemble(settings, build_network)
     if settings.dimensions == 3:
         return VolumeNetwork(settings)
     if settings.kind != "kaf":

@@ -15,11 +15,14 @@ from kaf.runs.job_folder import read_json
 from kaf.runtime.files import remove
 
 _CHECKPOINT = re.compile(r"checkpoint-\d+\.safetensors")
-_TRAINING = (
+_SINGLE = (
     r"(?:settings|run|plan|split|forecast|left_out|transfer)\.json", r"events\.jsonl", r"(?:model|best)\.safetensors",
     rf"checkpoints/{_CHECKPOINT.pattern}", r"pictures/[a-z]+-\d+\.png", r"\.lock",
     r"mlflow\.json", r"metrics\.csv", r"validation\.json", r"report\.html", r"tensorboard/events\.out\.tfevents\.[^/]+")
-_TRAINING_FOLDERS = (r"checkpoints", r"pictures", r"tensorboard")
+_SINGLE_FOLDERS = (r"checkpoints", r"pictures", r"tensorboard")
+_FOLD = r"fold-\d+"
+_TRAINING = (*_SINGLE, *(f"{_FOLD}/{name}" for name in _SINGLE))
+_TRAINING_FOLDERS = (*_SINGLE_FOLDERS, _FOLD, *(f"{_FOLD}/{name}" for name in _SINGLE_FOLDERS))
 _JOB = (r"job/(?:(?:job|settings|child)\.json|events\.jsonl|log\.txt|lock|stop)",)
 _PRETRAINING, _CELL = r"[^/]+/pretraining-fold\d+(?:-seed\d+)?", r"[^/]+/m\d+-draw\d+-fold\d+(?:-seed\d+)?"
 _COMPARISON = (

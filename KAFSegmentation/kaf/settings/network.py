@@ -46,6 +46,8 @@ class NetworkSettings(Settings):
     token_norm: Literal["batch", "layer"] | None = Field(
         None, description="batch or layer normalisation of keypoint tokens; default: as for the feature maps")
     clusters: int = Field(0, ge=0, le=255, description="clusters from BIM pretraining, kept for display")
+    members: int = Field(1, ge=1, le=20, description="networks whose probabilities are averaged; more than one only in "
+                                                     "the model file of kaf finetune --folds")
     dimensions: int = Field(2, ge=2, le=3, description="2: slice by slice; 3: patches of the volume (dynunet)")
     patch: tuple[int, int, int] | None = Field(None, description="3-D: patch size in slices, rows and columns; "
                                                                  "default: fitted to the scans")

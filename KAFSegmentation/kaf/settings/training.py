@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from kaf.settings.network import NetworkSettings, from_base
 from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 from kaf.settings.run import RunSettings, Tracker
+
+
+def _single(network: NetworkSettings | None) -> NetworkSettings | None:
+    if network is not None and network.members > 1:
+        raise ValueError("a training makes one network (members 1); kaf finetune --folds makes several of them")
+    return network
+
 
 Cases = Annotated[tuple[str, ...], Field(description="use only these cases or patients; default: all")]
 Modality = Literal["MR", "CT", "any"]
@@ -20,7 +27,7 @@ Spacing = Annotated[float | None, Field(ge=1e-4, le=1e3, description="in-plane p
                                                                      "of the scans")]
 SliceContext = Annotated[int, Field(ge=0, le=4, description="neighbouring slices on each side that the network also "
                                                             "sees")]
-Network = Annotated[NetworkSettings | None, BeforeValidator(from_base),
+Network = Annotated[NetworkSettings | None, BeforeValidator(from_base), AfterValidator(_single),
                     Field(description="default: the compact KAF network")]
 Normalisation = Annotated[NormalisationSettings | None, Field(description="default: chosen by the modality")]
 Keypoints = Annotated[KeypointSettings, Field(description="keypoint detection")]

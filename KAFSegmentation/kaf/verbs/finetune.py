@@ -36,7 +36,7 @@ from kaf.phantom.heart import cardiac_phantom
 from kaf.runs.run_folder import RunFolder
 from kaf.runs.trackers import tracked
 from kaf.runtime.device_choice import DeviceChoice, choose_device
-from kaf.runtime.errors import Cancelled, InputError, SettingsError
+from kaf.runtime.errors import Cancelled, InputError, ModelError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
 from kaf.runtime.message_codes import DATASET, STARTED_FROM
 from kaf.settings.base import build
@@ -74,6 +74,9 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     place = choose_device(settings)
     source = find_model(settings.init_from) if settings.init_from else None
     base = read_card(source) if source is not None else None
+    if base is not None and base.network.get("members", 1) > 1:
+        raise ModelError(settings.init_from, "averages several networks, from which a training cannot start",
+                         "Start from the model of one of its folds: fold-1/model.safetensors in its run folder.")
     settings = small_batches(_inherit(settings, base) if base is not None else settings)
     check_loss(settings)
     dataset = scan_labelled(settings.data, settings.partial, on_event)
