@@ -170,7 +170,7 @@ def _curves(run: RunFiles) -> Markup:
     charts = []
     losses = Line("loss", PALETTE[5], [(m.step, m.values["loss"]) for m in metrics if "loss" in m.values])
     if losses.points:
-        charts.append(line_chart([losses], "Loss", "What the training makes smaller.", digits=3))
+        charts.append(line_chart([losses], "Loss", "Training loss. Lower is better.", digits=3))
     dice = list(_dice_lines(run, metrics))
     if dice:
         charts.append(line_chart(dice, "Validation Dice", "Mean over the validation patients. Higher is better.",
@@ -251,7 +251,7 @@ def _picture(path: Path) -> bytes:
 
 def _protocol(run: RunFiles) -> Markup:
     plan = run.plan
-    entries = [(name, str(plan[key])) for name, key in (
+    entries = [(name, _short(plan[key])) for name, key in (
         ("Plane of the slices", "slicing_axis"), ("Pixel size (mm)", "spacing"), ("Patch (pixels)", "patch"),
         ("Modality", "modality"), ("Patches per step", "batch")) if plan.get(key) is not None]
     for name, key in (("Training patients", "train"), ("Validation patients", "validation")):
@@ -269,6 +269,10 @@ def _settings(run: RunFiles) -> Markup:
             for name, value in run.settings.items() if value not in (None, "", [], {}, False)]
     return report.section("Settings", report.table(columns, rows, "Settings of the run"),
                           lead="Those that were given or have a value by default; the whole file is settings.json.")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _json(path: Path) -> dict[str, Any]:

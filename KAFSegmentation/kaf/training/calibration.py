@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from kaf.data.cache import CachedCase
-from kaf.evaluation.dice import dice, overlap
+from kaf.evaluation.dice import dice
 from kaf.inference.slices import SlicePredictor, labels_of
 from kaf.quality.calibration import Outcome, calibrate
 from kaf.quality.expected import ExpectedSums
 from kaf.quality.familiarity import Features, MeanEmbedding, distance, scan_features, training_statistics
 from kaf.runtime.events import OnEvent, Ticker, ignore
+from kaf.training.partial import drawn_overlap
 
 _TRAINING_SCANS = 40  # whose statistics are kept: more change nothing
 
@@ -59,8 +60,7 @@ def _look(predictor: SlicePredictor, case: CachedCase, classes: int) -> tuple[Fe
         embedding.add(part, features.bottleneck)
         prediction[part] = labels_of(features.logits)
     scan = scan_features(case.image, case.spacing, embedding.result())
-    assert case.labels is not None
-    inside, sizes = overlap(prediction, np.asarray(case.labels), classes)
+    inside, sizes = drawn_overlap(case, prediction, classes)
     return scan, sums.result().by_class(), np.concatenate([[np.nan], dice(inside, sizes)])
 
 

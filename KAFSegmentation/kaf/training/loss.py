@@ -1,8 +1,9 @@
 """The segmentation loss of fine-tuning and adapting: Dice plus cross-entropy, in 2-D and 3-D.
 
 Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ segmentation, Medical Image Analysis
-70:101979, 2021: where not every structure was drawn, a voxel that is not labelled as one of the drawn ones is background
-or any structure that was not drawn, so that their probabilities are added.  Dice counts the drawn structures only.
+70:101979, 2021: where not every structure was drawn, a voxel that is not labelled as one of the drawn ones is
+background or any structure that was not drawn, so that their probabilities are added.  Dice counts the drawn structures
+only.
 """
 
 from __future__ import annotations
