@@ -269,7 +269,7 @@ class DataTab:
     def _onOpen(self, row, column):
         case = self.inspection.cases[row]
         try:
-            openCase(case.image, case.label or "", name=case.name)
+            openCase(case.image, case.label or "", name=case.name, drawing=case.drawing)
         except KafError as error:
             self._services.message.showError(error)
 

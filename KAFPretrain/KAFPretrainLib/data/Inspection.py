@@ -25,6 +25,8 @@ class FoundCase:
         size, spacing: as text, "256 × 256 × 10"; empty where the scan cannot be read.
         values: number of voxels by label value; None where there is no label map that can be read.
         usable: the scan can be read, and its label map, if it has one, lies on its voxels.
+        drawing: how its labels are read where that is not a label map of the values that are used: as masks, with other
+            numbers, with a value to ignore (`kaf.data.case.Case.drawing`).
     """
 
     name: str
@@ -37,6 +39,7 @@ class FoundCase:
     values: dict[str, int] | None = None
     problems: tuple[str, ...] = ()
     usable: bool = True
+    drawing: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,4 +147,5 @@ def _case(values):
     return FoundCase(
         values["name"], values["patient"], values["image"], values["label"],
         " × ".join(str(number) for number in reversed(shape)), " × ".join(f"{number:.3g}" for number in spacing),
-        values["modality"], values["values"], tuple(values["problems"]), values["usable"])
+        values["modality"], values["values"], tuple(values["problems"]), values["usable"],
+        values.get("drawing", {}))

@@ -160,7 +160,7 @@ class EvaluateTab:
         folder = Path(Folders.runsFolder()) / "evaluations" / f"{Path(self._data.folder).name}-{self._part()}"
         try:
             self._running = Evaluation(self._services.setup.python(), item, list(self._cases.values()), folder,
-                                       self.devices.device(), self._progress, self._onDone)
+                                       self.devices.device(), self._progress, self._onDone, self._data.folder)
         except KafError as error:
             self._onDone(None, error)
         self.update()
@@ -226,7 +226,8 @@ class EvaluateTab:
     def _onOpen(self, row, column):
         case = self._cases.get(self._order[row])
         try:
-            openCase(case.image, case.label, self.scores[-1].predictions.get(case.name, ""), case.name)
+            openCase(case.image, case.label, self.scores[-1].predictions.get(case.name, ""), case.name,
+                     case.drawing)
         except KafError as error:
             self._services.message.showError(error)
 

@@ -82,6 +82,8 @@ def linkCases(cases: Sequence[FoundCase], folder: str | Path) -> None:
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             for case in cases:
+                if part == "labels" and getattr(case, "drawing", None):
+                    continue  # no file that could be read by itself
                 source = Path(path(case)).resolve()
                 _link(source, place / (case.name + _suffix(source)))
     except OSError as error:
@@ -123,16 +125,20 @@ class Evaluation:
         folder: where the results of all evaluations on these cases go.
         onEvent: called with progress and messages.
         onDone: called once with the scores or the error.
+        data: the folder of the cases, where the references are read whose label maps are no files by themselves.
     """
 
     def __init__(self, python: str, weights: Weights, cases: Sequence[FoundCase], folder: str | Path, device: str,
-                 onEvent: Callable[[Event], None], onDone: Callable[[Scores | None, KafError | None], None]):
+                 onEvent: Callable[[Event], None], onDone: Callable[[Scores | None, KafError | None], None],
+                 data: str = ""):
         self._python, self._weights, self._onEvent, self._onDone = python, weights, onEvent, onDone
         # Another model, or one of the same name that was trained again, is another folder.
         self.folder = Path(folder) / f"{Path(weights.name.replace(' ', '-')).name}-{weights.card.digest[:8]}"
         place = Path(folder) / "cases"
         linkCases(cases, place)
-        self._images, self._labels = place / "images", place / "labels"
+        self._images, self._references = place / "images", [place / "labels"]
+        if data and any(case.drawing for case in cases):
+            self._references = [data, "--cases", ",".join(case.name for case in cases)]
         self._job = ShortJob(python, ["segment", self._images, "--model", weights.path, "--output",
                                       self.folder / "predictions", "--overwrite", "--device", device], onEvent,
                              self._onSegmented)
@@ -149,7 +155,7 @@ class Evaluation:
         if error is not None:
             self._onDone(None, error)
             return
-        self._job = ShortJob(self._python, ["evaluate", self.folder / "predictions", self._labels, "--images",
+        self._job = ShortJob(self._python, ["evaluate", self.folder / "predictions", *self._references, "--images",
                                             self._images, "--output", self.folder, "--overwrite"], self._onEvent,
                              self._onScored)
 
