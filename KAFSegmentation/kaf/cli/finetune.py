@@ -29,9 +29,12 @@ def main(arguments: Sequence[str], console: Console) -> None:
     settings: FinetuneSettings = parse(FinetuneCommand, arguments, "finetune").only(FinetuneSettings)
     if settings.init_from:  # before the hours of training
         notice(read_card(find_model(settings.init_from)), console)
+    from kaf.runtime import ranks
     from kaf.verbs.finetune import finetune as run
 
     path = run(settings, without_result(console))
+    if not ranks.leads():
+        return
     verdict = verdict_on(read_card(path))
     assert verdict is not None
     state, accept = ("passed", "") if verdict.passed else ("not passed", " --accept")

@@ -144,7 +144,7 @@ class Loop:
                 if terms and state.step % _REPORT_EVERY == 0:
                     self._report(terms)
                 if self._is_validation_due(state.elapsed - checked):
-                    if self._validate():
+                    if ranks.agree(float(self._validate())):
                         break
                     state.elapsed, last = ranks.agree(state.elapsed + time.monotonic() - last), time.monotonic()
                     checked = state.elapsed

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from kaf.runtime import ranks
 
 _SMOOTH = 1e-5
 
 
 class DiceCrossEntropy:
-    """Dice over the whole batch, background left out, plus cross-entropy; in fp32.
+    """Dice over the whole batch, that of all processes, background left out, plus cross-entropy; in fp32.
 
     MONAI's DiceCELoss where every voxel counts the same.  It weighs classes, not voxels, so that with weights per voxel
     the same formula is written out here; with weights of 1 both agree.
@@ -29,14 +32,17 @@ class DiceCrossEntropy:
             weight: (B, ...), >= 0, of each voxel; None for 1 everywhere.
         """
         logits = logits.float()
-        return self._even(logits, labels[:, None]) if weight is None else _weighted(logits, labels, weight)
+        if weight is None and ranks.world() == 1:
+            return self._even(logits, labels[:, None])
+        return _weighted(logits, labels, torch.ones_like(logits[:, 0]) if weight is None else weight)
 
 
 def _weighted(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    entropy = (F.cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum().clamp(min=1e-6)
+    entropy = ranks.all_sum((F.cross_entropy(logits, labels, reduction="none") * weight).sum())
+    entropy = entropy / ranks.all_sum(weight.sum()).clamp(min=1e-6)
     share = logits.softmax(1)[:, 1:] * weight[:, None]
     truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:].to(share.dtype)
     over = (0, *range(2, logits.ndim))
-    both = (share * truth).sum(over)
-    total = share.sum(over) + (truth * weight[:, None]).sum(over)
+    both = ranks.all_sum((share * truth).sum(over))
+    total = ranks.all_sum(share.sum(over) + (truth * weight[:, None]).sum(over))
     return entropy + (1 - (2 * both + _SMOOTH) / (total + _SMOOTH)).mean()

@@ -13,6 +13,7 @@ from kaf.data.cache import CachedCase
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.training.loss import DiceCrossEntropy
 from kaf.training.partial import is_partial, marginal_loss
+from kaf.training.processes import own_part
 from kaf.training.validate import validate_cases
 
 
@@ -31,7 +32,7 @@ class SegmentationTask:
         self._criterion = DiceCrossEntropy()
 
     def batch(self, step: int) -> Batch:
-        return self.slices.batch(step, self.batch_size)
+        return own_part(self.slices.batch(step, self.batch_size))
 
     def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
