@@ -52,6 +52,12 @@ def test_a_folder_is_scanned_in_every_common_layout(pretrain, tmp_path, layout):
     assert cells(ui.caseTable, "Labels") == ["1, 2, 3"] * 3 + [""]
     assert cells(ui.caseTable, "Size")[0] == "48 × 48 × 4"
     assert sorted(set(cells(ui.caseTable, "Part"))) == ["test", "training", "validation"]
+    table = ui.caseTable
+    titles = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount)]
+    assert "Problem" not in titles
+    assert ("Patient" in titles) == (cells(table, "Case") != ["p00", "p01", "p02", "p03"])
+    widths = sum(table.columnWidth(column) for column in range(table.columnCount))
+    assert widths <= table.viewport().width, "the table has to be scrolled sideways"
 
 
 def test_a_tab_is_as_high_as_what_it_shows(pretrain, hearts):
@@ -157,7 +163,9 @@ def test_labels_that_do_not_match_and_files_that_are_damaged_are_reported_in_the
     scan_folder(pretrain, folder)
     problems = cells(pretrain.ui.caseTable, "Problem")
     assert "the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4" in problems[0]
-    assert "the scan cannot be used" in problems[3]
+    assert "the scan cannot be used" in problems[1]
+    assert problems[2:] == ["", ""]
+    assert cells(pretrain.ui.caseTable, "Case") == ["p00", "p03", "p01", "p02"]  # what is wrong stands first
     reported = pretrain.ui.problemsLabel.text
     assert "p00: the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4. Resample it onto the voxels" in reported
     assert "p03: the scan cannot be used" in reported

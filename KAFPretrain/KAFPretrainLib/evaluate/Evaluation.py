@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 
 from kaf.runtime import json_files
 from kaf.runtime.errors import InputError, KafError, OutputError
-from KAFPretrainLib.widgets.ShortJob import ShortJob
+from KAFSegmentationLib.backend.ShortJob import ShortJob
 
 if TYPE_CHECKING:
     from kaf.runtime.events import Event
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 @dataclass
 class Scores:
     """The result of an evaluation, by case: mean Dice (0..1) and HD95 (mm) over its labels, None where it is undefined,
-    and the file of the prediction. ``name`` is that of the model, as it is shown."""
+    Dice and HD95 of each structure, and the file of the prediction. ``name`` is that of the model, as it is shown."""
 
     name: str
     dice: dict[str, float | None] = field(default_factory=dict)
+    structures: dict[str, dict[str, tuple[float | None, float | None]]] = field(default_factory=dict)
     hd95: dict[str, float | None] = field(default_factory=dict)
     predictions: dict[str, str] = field(default_factory=dict)
     mean: float | None = None
@@ -49,9 +50,12 @@ def readScores(name: str, folder: str | Path) -> Scores:
         values = json_files.read(Path(folder) / "evaluation.json")
         scores = Scores(name, mean=values["mean_over_labels"]["dice"], report=str(Path(folder) / "report.html"),
                         notes=(*values["not_scored"], *values["remarks"]))
+        names = [summary["label"]["name"] for summary in values["labels"]]
         for case in values["cases"]:
             distances = [label["hd95"] for label in case["labels"] if label["hd95"] is not None]
             scores.dice[case["case"]] = case["dice"]
+            scores.structures[case["case"]] = {
+                name: (label["dice"], label["hd95"]) for name, label in zip(names, case["labels"], strict=True)}
             scores.hd95[case["case"]] = sum(distances) / len(distances) if distances else None
             scores.predictions[case["case"]] = case["prediction"]
         return scores
