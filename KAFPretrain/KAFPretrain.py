@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -92,10 +90,10 @@ class KAFPretrainWidget(ScriptedLoadableModuleWidget):
             self.pretraining = None
 
     def onReload(self) -> None:
-        """The Reload button: the library is loaded again, too."""
-        for name in [name for name in sys.modules if name.partition(".")[0] == "KAFPretrainLib"]:
-            del sys.modules[name]
-        ScriptedLoadableModuleWidget.onReload(self)
+        """The Reload button: the libraries and kaf are loaded again, too."""
+        from KAFSegmentationLib.widgets.Reload import reloadModules
+
+        reloadModules()
 
 
 class KAFPretrainLogic(ScriptedLoadableModuleLogic):

@@ -1,7 +1,5 @@
 """KAF Segmentation: the module as Slicer sees it. All work is in KAFSegmentationLib, and in kaf behind it."""
 
-import sys
-
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -15,7 +13,9 @@ from slicer.ScriptedLoadableModule import (
 from KAFSegmentationLib import AdaptationLogic, SegmentationWidget
 from KAFSegmentationLib.scene.SampleDataSources import registerSampleData
 from KAFSegmentationLib.scene.Terminology import loadTerminology
+from KAFSegmentationLib.setup.AfterRestart import continueSetup
 from KAFSegmentationLib.setup.Setup import Setup
+from KAFSegmentationLib.widgets.Reload import reloadModules
 
 HELP_PAGE = "https://github.com/KAF-maintainers/SlicerKAFSegmentation/blob/main/Docs/tutorial.md"
 
@@ -41,6 +41,7 @@ class KAFSegmentation(ScriptedLoadableModule):
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
         slicer.app.connect("startupCompleted()", loadTerminology)
+        slicer.app.connect("startupCompleted()", continueSetup)
 
 
 class KAFSegmentationWidget(ScriptedLoadableModuleWidget):
@@ -85,10 +86,8 @@ class KAFSegmentationWidget(ScriptedLoadableModuleWidget):
             self.segmentation = None
 
     def onReload(self) -> None:
-        """The Reload button: the library too, not this file alone."""
-        for name in [name for name in sys.modules if name.partition(".")[0] == "KAFSegmentationLib"]:
-            del sys.modules[name]
-        ScriptedLoadableModuleWidget.onReload(self)
+        """The Reload button: the libraries and kaf too, not this file alone."""
+        reloadModules()
 
     def _onSceneReplaced(self, caller, event):
         """A scene was closed or loaded: its choices are shown if the panel is open."""

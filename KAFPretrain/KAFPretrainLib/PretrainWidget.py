@@ -23,9 +23,9 @@ from KAFPretrainLib.runs.PretrainTab import PretrainTab
 from KAFPretrainLib.widgets.DeviceChoice import devicesOf
 from KAFPretrainLib.widgets.Interfaces import RunCallbacks, Services, Setup
 from KAFPretrainLib.widgets.Parameters import Parameters
-from KAFPretrainLib.widgets.ShortJob import ShortJob
 from KAFPretrainLib.widgets.TabHeights import fitTabHeights
 from KAFSegmentationLib.backend.LogView import LogView
+from KAFSegmentationLib.backend.ShortJob import ShortJob
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
 
 if TYPE_CHECKING:
@@ -199,7 +199,10 @@ class PretrainWidget(VTKObservationMixin):
             self.message.showError(error)
             ready = False
         else:
-            self.message.show(self.setup.statusText(), "done" if ready else "error")
+            if ready:
+                self.message.show(self.setup.statusText(), "done")
+            else:
+                self.message.clear()  # the line above the tabs says what is missing
         self.update()
         return ready
 

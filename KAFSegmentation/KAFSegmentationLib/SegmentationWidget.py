@@ -16,8 +16,9 @@ from KAFSegmentationLib.attention.AttentionPanel import AttentionPanel
 from KAFSegmentationLib.backend.DeviceSelector import DeviceSelector
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError
+from KAFSegmentationLib.batch.ManyScansPanel import ManyScansPanel
 from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
-from KAFSegmentationLib.scene.ShownScan import shownScan
+from KAFSegmentationLib.scene.ShownScan import shownScan, showScan
 from KAFSegmentationLib.scene.VolumeSequence import VolumeSequence
 from KAFSegmentationLib.segment.EditorUndo import saveSegmentEditorState
 from KAFSegmentationLib.segment.Forecast import rememberSpeed
@@ -25,14 +26,17 @@ from KAFSegmentationLib.segment.ModelButtons import ModelButtons
 from KAFSegmentationLib.segment.ModelSelector import ModelSelector
 from KAFSegmentationLib.segment.PreRunChecks import PreRunChecks
 from KAFSegmentationLib.segment.ResultChoice import ResultChoice
+from KAFSegmentationLib.segment.ResultView import ResultView
+from KAFSegmentationLib.segment.SampleButton import SampleButton
 from KAFSegmentationLib.segment.SegmentationLogic import cancelled
-from KAFSegmentationLib.segment.SegmentationRun import volumesText
+from KAFSegmentationLib.segment.SegmentationRun import doneText, volumesText
+from KAFSegmentationLib.segment.UndoButton import UndoButton
 from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
 from KAFSegmentationLib.setup.SetupControls import PanelSetup, SetupControls
 from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
 from KAFSegmentationLib.widgets.Parameters import Parameters
-from KAFSegmentationLib.widgets.PlainText import confirm
 from KAFSegmentationLib.widgets.RunControls import RunControls
+from KAFSegmentationLib.widgets.Shortcuts import shortcut
 
 STARTING = _("Starting the model. The first run of a session takes a few seconds longer.")
 
@@ -52,30 +56,32 @@ class SegmentationWidget(VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.log = LogView(self.ui.logText, self.ui.copyLogButton)
         self.message = MessageLine(self.ui.messageFrame, self.ui.messageIcon, self.ui.messageLabel, self.log.add)
-        self.models = ModelSelector(self.ui.modelComboBox, self.ui.modelCardLabel, self._onModelChosen)
-        self.modelButtons = ModelButtons(self.ui, self.models, self.message, self._onLibraryChanged)
-        self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._onDeviceChosen)
+        self.models = ModelSelector(self.ui, self._keeper("modelName"))
+        self.modelButtons = ModelButtons(self.ui, self.models, self.message, self.refreshModels)
+        self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._keeper("device"))
         self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel,
                                     _("Apply"))
+        self.undo = UndoButton(self.ui.undoButton, logic, self._onUndone)
+        self.results = ResultView(self.ui, self._keeper("showSurface"))
         self.writeConfirmation, self._choice = WriteConfirmation(uiWidget), ResultChoice()
         self.setUp = SetupControls(self.ui, uiWidget, setup, self.message, self.log,
                                    lambda: self.parameters is not None, self.update)
         self.attention = AttentionPanel(self.ui, logic.backend, self.message)
         self.adaptation = AdaptPanel(self.ui, logic, self.log, self.writeConfirmation, self)
+        self.manyScans = ManyScansPanel(self.ui, logic, setup.python, self.message, self.log, self)
+        self.sample = SampleButton(self.ui.sampleButton, setup, self.message, self.makeReady,
+                                   self._keeper("inputVolume"))
         self.parameters: Parameters | None = None
-        warnings = MessageLine(self.ui.suitabilityFrame, self.ui.suitabilityIcon, self.ui.suitabilityLabel,
-                               self.log.add)
-        self.preRunChecks = PreRunChecks(self.ui.forecastLabel, warnings, self.models, logic, self.writeConfirmation)
+        self.preRunChecks = PreRunChecks(self.ui, self.log, self.models, logic, self.writeConfirmation)
         self._guiTag = None
         self._shownProblem: str | None = None
         self._hasWorker = False
         logic.backend.onLog = self.log.add
         logic.beforeWrite.append(saveSegmentEditorState)
-        self.ui.undoButton.connect("clicked()", self.onUndo)
         self.ui.outputSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self._onSegmentationAdded)
-        self._shortcuts = [self._shortcut(uiWidget, "Ctrl+Return", self.controls.press),
-                           self._shortcut(uiWidget, "Ctrl+Shift+Return", self.adaptation.controls.press)]
-        self._escape = self._shortcut(uiWidget, "Esc", self._onEscape)
+        self._shortcuts = [shortcut(uiWidget, "Ctrl+Return", self.controls.press),
+                           shortcut(uiWidget, "Ctrl+Shift+Return", self.adaptation.controls.press)]
+        self._escape = shortcut(uiWidget, "Esc", self._onEscape)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.ui.messageFrame.visible = False
 
@@ -96,7 +102,9 @@ class SegmentationWidget(VTKObservationMixin):
         """The panel is taken apart: at the end of Slicer, or to be loaded again."""
         self.attention.close()
         self.adaptation.close()
+        self.manyScans.close()
         self.setParameters(None)
+        self.results.close()
         if saveSegmentEditorState in self.logic.beforeWrite:
             self.logic.beforeWrite.remove(saveSegmentEditorState)
         self.logic.close()
@@ -108,7 +116,7 @@ class SegmentationWidget(VTKObservationMixin):
             self.parameters.disconnectGui(self._guiTag)
             self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.update)
         self.parameters = parameters
-        self.attention.parameters = self.adaptation.parameters = parameters
+        self.attention.parameters = self.adaptation.parameters = self.manyScans.parameters = parameters
         if parameters is None:
             return
         parameters.modelName = self.models.refresh(parameters.modelName)
@@ -152,30 +160,6 @@ class SegmentationWidget(VTKObservationMixin):
         """Stops the run."""
         self.logic.cancel(cancelled(_("Segmentation")))
 
-    def onUndo(self) -> None:
-        """Undoes what the last run wrote."""
-        if self.undoRun():
-            self.message.show(_("The last run was undone; all other changes are kept."), "done")
-
-    def canUndo(self) -> bool:
-        """Whether the last run was of the scan and the segmentation that are shown, and can be undone."""
-        parameters = self.parameters
-        return not self.logic.isRunning() and self.logic.canUndo(parameters.inputVolume, parameters.outputSegmentation)
-
-    def undoRun(self) -> bool:
-        """Undoes what the last run wrote, but asks if that would lose what was drawn over it; whether it did."""
-        if not self.canUndo():
-            return False
-        changed = self.logic.changedSinceRun()
-        if changed and not confirm(
-                _("These segments were changed after the run: {segments}. Undo reverts these changes, too.").format(
-                    segments=", ".join(changed)),
-                _("Undo the last run"), self._uiWidget):
-            return False
-        self.logic.undo()
-        self.update()
-        return True
-
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
         return self.setUp.makeReady()
@@ -184,13 +168,9 @@ class SegmentationWidget(VTKObservationMixin):
         """What the message reports has been replaced."""
         self.message.clear()
 
-    def refreshModels(self) -> None:
-        """The library has a new model."""
-        self.parameters.modelName = self.models.refresh(self.parameters.modelName)
-
-    def _onLibraryChanged(self, name):
-        """A model was added, which is chosen at once, or the chosen one was removed."""
-        self.parameters.modelName = self.models.refresh(name)
+    def refreshModels(self, name: str | None = None) -> None:
+        """The library has changed; ``name`` is chosen, or what was."""
+        self.parameters.modelName = self.models.refresh(self.parameters.modelName if name is None else name)
 
     def _onEvent(self, event):
         self.controls.showProgress(event)
@@ -221,17 +201,12 @@ class SegmentationWidget(VTKObservationMixin):
             node.CreateClosedSurfaceRepresentation()
         self.preRunChecks.isWarm = True
         self.devices.showLastRun(result.place)
-        warnings = result.warnings
-        if parameters.inputVolume is scan:
+        isShown = parameters.inputVolume is scan
+        said = self.preRunChecks.warnings if isShown else ()  # they stand above already
+        if isShown:
             parameters.outputSegmentation = node
-            warnings = [text for text in warnings if text not in self.preRunChecks.warnings]  # they stand above already
-            text = _("Done in {seconds} s: {volumes}.")
-        else:
-            self.log.add(f"{scan.GetName()}: {volumesText(result.volumes)}.")
-            text = _("'{scan}' was segmented into '{segmentation}' in {seconds} s.")
-        text = text.format(seconds=f"{max(0.1, sum(result.seconds.values())):.1f}", scan=scan.GetName(),
-                           volumes=volumesText(result.volumes), segmentation=node.GetName())
-        self.message.show(" ".join([text, *warnings]), "warning" if result.warnings else "done")
+        self.log.add(f"{scan.GetName()}: {volumesText(result.volumes)}.")
+        self.message.show(doneText(scan, result, isShown, said), "warning" if result.warnings else "done")
 
     def update(self, caller: object = None, event: object = None) -> None:
         """Shows what can be done now, and what is in the way."""
@@ -240,18 +215,23 @@ class SegmentationWidget(VTKObservationMixin):
             return  # the choices are incomplete; the module binds the panel anew afterwards
         if self._choice.follow(self.parameters):
             self._forgetScan()
+            if self.parameters.inputVolume is not None:
+                showScan(self.parameters.inputVolume)
         isReady = self.setUp.update()
+        self.sample.update(self.parameters.inputVolume)
         self.ui.framesCheckBox.enabled = self._isSequence()
         running = self.logic.isRunning()
-        self._escape.enabled = running  # the segment editor wants that key, too
-        self.ui.undoButton.enabled = self.canUndo()
+        self._escape.enabled = running or self.manyScans.isRunning  # the segment editor wants that key, too
+        self.undo.update(self.parameters)
+        self.results.show(self.parameters.outputSegmentation)
         card = self.models.card(self.parameters.modelName)
         self.modelButtons.update(self.parameters.modelName, running)
         self.attention.update(card)
         self.adaptation.update(card)
+        self.manyScans.update(card)
         problem = self.preRunChecks.update(self.parameters)
         if running:
-            self.controls.allow(self.controls.running, _("The model is learning: wait, or press Cancel below"))
+            self.controls.allow(self.controls.running, _("Another run is in progress: wait, or press its Cancel"))
             return
         if self.parameters.inputVolume is None:
             self.controls.allow(False, _("Choose a scan first"))
@@ -261,6 +241,11 @@ class SegmentationWidget(VTKObservationMixin):
         if problem is None and isReady and not self._hasWorker:
             self._hasWorker = True
             self.logic.backend.start()  # loads its libraries ahead of the first run
+
+    def _onUndone(self):
+        self.update()
+        self.adaptation.message.clear()
+        self.message.show(_("The last run was undone; all other changes are kept."), "done")
 
     def _showProblem(self, problem):
         """Shows a new problem once, and clears one that is gone."""
@@ -285,16 +270,19 @@ class SegmentationWidget(VTKObservationMixin):
     def _isSequence(self):
         return VolumeSequence.of(self.parameters.inputVolume) is not None
 
-    def _onModelChosen(self, name):
-        if self.parameters is not None:
-            self.parameters.modelName = name
+    def _keeper(self, name):
+        """Keeps a choice among those of the scene, while the panel is open."""
 
-    def _onDeviceChosen(self, device):
-        if self.parameters is not None:
-            self.parameters.device = device
+        def keep(value):
+            if self.parameters is not None:
+                setattr(self.parameters, name, value)
+
+        return keep
 
     def _onEscape(self):
-        if self.controls.running:
+        if self.manyScans.isRunning:
+            self.manyScans.cancel()
+        elif self.controls.running:
             self.onCancel()
         elif self.adaptation.controls.running:
             self.adaptation.cancel()
@@ -303,12 +291,8 @@ class SegmentationWidget(VTKObservationMixin):
         """Every node is about to go."""
         if not self.logic.isRunning():
             self.message.clear()
-        for part in (self.attention, self.adaptation, self.writeConfirmation, self.preRunChecks, self._choice):
+        self.results.close()
+        for part in (self.attention, self.adaptation, self.manyScans, self.writeConfirmation, self.preRunChecks,
+                     self._choice):
             part.forget()
         self.setParameters(None)
-
-    def _shortcut(self, uiWidget, keys, function):
-        shortcut = qt.QShortcut(qt.QKeySequence(keys), uiWidget)
-        shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
-        shortcut.connect("activated()", function)
-        return shortcut

@@ -14,6 +14,7 @@ STAND_IN_FILES = (
     "widgets.ctk_buttons", "widgets.ctk_collapsible", "widgets.ctk_spin_box", "widgets.ctk_sliders",
     "widgets.ctk_paths",
     "widgets.ctk_ranges", "widgets.mrml_widget", "widgets.node_selector", "widgets.segments_table",
+    "widgets.show_3d_button",
     "widgets.segment_editor", "widgets.charts", "widgets.markups_place", "views.layout_manager", "files",
     "modules", "window",
 )  # fmt: skip

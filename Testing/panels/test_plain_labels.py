@@ -30,7 +30,7 @@ SOURCES = [path for module in (MODULE, pretrain_panel.MODULE) for path in [
     module / f"{module.name}.py", *sorted((module / f"{module.name}Lib").rglob("*.py"))]]
 PLAIN = "PlainText.py"  # the one file that may touch what all others go round
 RICH = {  # labels whose words are put together as rich text; what others wrote is escaped in it
-    "KAFSegmentation": {"modelCardLabel"},
+    "KAFSegmentation": {"modelCardLabel", "modelLineLabel"},
     "KAFPretrain": {"understoodLabel", "problemsLabel", "pretrainStatusLabel", "finetuneStatusLabel", "transferLabel",
                     "finetuneForecastLabel", "evaluateHintLabel", "cardLabel"}}
 BOXES = {"messageBox", "infoDisplay", "warningDisplay", "errorDisplay", "confirmOkCancelDisplay", "confirmYesNoDisplay",
@@ -159,9 +159,9 @@ def hostile(panel, heart, library):
 
 
 def test_card_and_messages_of_the_segmentation_panel(hostile, pictures):
-    assert whole(hostile.panel, HOSTILE) == {"modelCardLabel.text", "modelCardLabel.toolTip"}
+    assert whole(hostile.panel, HOSTILE) == {"modelCardLabel.text", "modelLineLabel.toolTip"}
     run(hostile)
-    assert "messageLabel.text" in whole(hostile.panel, HOSTILE)
+    assert "structureTable.toolTip" in whole(hostile.panel, HOSTILE)
     pictures(hostile, "plain-text")
     add_scan_of(2, "Second")
     host.choose(hostile.ui.inputSelector, "Second")

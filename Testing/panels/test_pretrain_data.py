@@ -52,6 +52,12 @@ def test_a_folder_is_scanned_in_every_common_layout(pretrain, tmp_path, layout):
     assert cells(ui.caseTable, "Labels") == ["1, 2, 3"] * 3 + [""]
     assert cells(ui.caseTable, "Size")[0] == "48 × 48 × 4"
     assert sorted(set(cells(ui.caseTable, "Part"))) == ["test", "training", "validation"]
+    table = ui.caseTable
+    titles = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount)]
+    assert "Problem" not in titles
+    assert ("Patient" in titles) == (cells(table, "Case") != ["p00", "p01", "p02", "p03"])
+    widths = sum(table.columnWidth(column) for column in range(table.columnCount))
+    assert widths <= table.viewport().width, "the table has to be scrolled sideways"
 
 
 def test_a_tab_is_as_high_as_what_it_shows(pretrain, hearts):
@@ -157,7 +163,9 @@ def test_labels_that_do_not_match_and_files_that_are_damaged_are_reported_in_the
     scan_folder(pretrain, folder)
     problems = cells(pretrain.ui.caseTable, "Problem")
     assert "the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4" in problems[0]
-    assert "the scan cannot be used" in problems[3]
+    assert "the scan cannot be used" in problems[1]
+    assert problems[2:] == ["", ""]
+    assert cells(pretrain.ui.caseTable, "Case") == ["p00", "p03", "p01", "p02"]  # what is wrong stands first
     reported = pretrain.ui.problemsLabel.text
     assert "p00: the label map has 48 x 40 x 4 voxels, the scan 48 x 48 x 4. Resample it onto the voxels" in reported
     assert "p03: the scan cannot be used" in reported
@@ -227,7 +235,7 @@ def _two_modalities(folder):
     (_only_the_images, "a folder labels lies beside this one", "to use it"),
     (_no_partner, "1 label map without a scan: labels/q07.nii.gz", "Name each like its scan"),
     (_label_map_among_images, "1 label map among the images", "Put label maps into the folder labels"),
-    (_file_per_structure, "2 scans with several label maps, none is used", "Join them into one label map"),
+    (_file_per_structure, "is one of several masks of its scan", "Keep one label map per scan"),
     (_one_scan_as_two_patients, "a leak from training to test: p00, p01", "Keep one of them"),
     (_two_modalities, "mixed modalities", "Put each kind into a folder of its own")])
 def test_a_folder_that_was_not_meant_so_is_reported_with_the_way_out(pretrain, tmp_path, make, problem, way_out):
@@ -251,6 +259,24 @@ def test_a_case_is_opened_by_a_double_click_and_replaces_the_one_before(pretrain
     assert mine.GetScene() is not None
     red = slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceCompositeNode()
     assert slicer.mrmlScene.GetNodeByID(red.GetBackgroundVolumeID()).GetName() == "p01"
+
+
+def test_masks_of_structures_are_shown_as_one_reference(pretrain, tmp_path):
+    """A case whose structures are drawn each in a file of its own opens with a segment for each."""
+    for name in ("s1", "s2"):
+        scan, labels = heart(1 if name == "s1" else 2)
+        write_volume(scan, tmp_path / "scans" / name / "ct.nii.gz")
+        for structure, value in (("cavity", 3), ("wall", 2)):
+            mask = Volume((labels.voxels == value).astype(np.uint8), labels.affine)
+            write_volume(mask, tmp_path / "scans" / name / "segmentations" / f"{structure}.nii.gz")
+    scan_folder(pretrain, tmp_path / "scans")
+    inspection = pretrain.widget.pretraining.data.inspection
+    assert inspection.labelNames == {"1": "cavity", "2": "wall"}
+    assert [sorted(case.values) for case in inspection.labelled] == [["1", "2"]] * 2
+    pretrain.widget.pretraining.data._onOpen(1, 0)
+    segmentation = slicer.util.getNode("s2 reference")
+    assert segmentation.GetSegmentation().GetNumberOfSegments() == 2
+
 
 
 def test_what_was_made_of_an_opened_case_stays_when_the_next_is_opened(pretrain, hearts):

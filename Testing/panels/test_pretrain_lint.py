@@ -68,7 +68,7 @@ def test_reload_takes_the_library_too(makePretrain):
     import sys
 
     module = makePretrain()
-    before = sys.modules["KAFPretrainLib"]
+    before = {name: sys.modules[name] for name in ("KAFPretrainLib", "KAFSegmentationLib", "kaf")}
     module.reload()
-    assert sys.modules["KAFPretrainLib"] is not before
+    assert all(sys.modules[name] is not known for name, known in before.items())
     assert module.widget.pretraining.ui.tabs.count == 5

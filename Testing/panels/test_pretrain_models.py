@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -94,7 +95,8 @@ def test_a_name_that_is_taken_gets_a_number(makePretrain, runs, library):
     wait_for_library(module, "tuned-2")
 
 
-def test_evaluation_compared_with_another_model_and_a_row_that_is_clicked(makePretrain, hearts, runs, pictures):
+def test_evaluation_compared_with_another_model_and_a_row_that_is_clicked(makePretrain, hearts, runs, pictures,
+                                                                         monkeypatch, tmp_path):
     module = makePretrain(runs=runs)
     ui, tab = module.ui, module.widget.pretraining.evaluation
     wait_for_library(module, "tuned")
@@ -109,12 +111,21 @@ def test_evaluation_compared_with_another_model_and_a_row_that_is_clicked(makePr
     assert ui.evaluateTable.isVisible(), ui.messageLabel.text
     names = cells(ui.evaluateTable, "Case")
     assert len(names) == 2
-    assert all(float(text) >= 0 for text in cells(ui.evaluateTable, "Dice, run tuned"))
-    assert len(cells(ui.evaluateTable, "Difference")) == 2
+    assert all(float(text) >= 0 for text in cells(ui.evaluateTable, "Dice"))
+    assert len(cells(ui.evaluateTable, "Gain")) == 2
     chart = tab._chart.chart
     assert [chart.GetNthPlotSeriesNode(n).GetName() for n in (0, 1)] == ["tiny", "run tuned"]  # both in one chart
-    assert (chart.GetXAxisRange(), chart.GetYAxisRange()) == ((0, 3), (0, 1))
+    assert chart.GetYAxisRange() == (0, 1)
+    assert chart.GetXAxisRange()[1] > 4  # room for the legend beside the data
+    assert tab.dots.label.pixmap is not None
     assert "Mean Dice" in ui.evaluateLabel.text
+    opened = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(Path(url.toLocalFile())) or True)
+    host.click(ui.reportButton)
+    assert [path.is_file() for path in opened] == [True]
+    host.dialogs().answer(str(tmp_path / "scores.csv"))
+    host.click(ui.evaluateCsvButton)
+    assert (tmp_path / "scores.csv").read_text().startswith("Case,Dice,Gain,HD95 (mm),")
     item = ui.evaluateTable.visualItemRect(ui.evaluateTable.item(0, 0))
     from PySide6.QtCore import Qt
     from PySide6.QtTest import QTest
@@ -192,7 +203,7 @@ def test_models_are_imported_exported_edited_and_deleted(makePretrain, runs, tmp
     tab.refresh("tuned")
     host.pump(20)
     pictures(module, "pretrain-models")
-    assert "label 1" in ui.cardLabel.text
+    assert "label&nbsp;1" in ui.cardLabel.text
     host.dialogs().answer(str(tmp_path / "out.safetensors"))
     host.click(ui.exportButton)
     assert read_card(tmp_path / "out.safetensors").name == "tuned"

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -223,11 +224,31 @@ def test_the_same_run_elsewhere(pretrain, hearts, tmp_path):
     host.pump(20)
     host.click(ui.pretrainCommandButton)
     command = slicer.app.clipboard().text()
-    assert command.startswith(f"kaf pretrain {hearts} ")
+    assert f" -m kaf pretrain {hearts} " in command
     assert "--leave-out" in command
     host.dialogs().answer(str(tmp_path / "s.json"))
     host.click(ui.pretrainSaveButton)
+    assert f' -m kaf pretrain {hearts} --settings {tmp_path / "s.json"}' in ui.messageLabel.text
     assert json.loads((tmp_path / "s.json").read_text())["data"] == str(hearts)
     host.dialogs().answer(str(tmp_path / "job.sh"))
     host.click(ui.pretrainClusterButton)
     assert "kaf submit pretrain" in (tmp_path / "job.sh").read_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
+def test_what_was_copied_runs_in_a_clean_shell(pretrain, hearts, tmp_path):
+    """Neither kaf on the PATH, nor a way to it in the environment, nor this folder."""
+    scan_folder(pretrain, hearts)
+    ui = pretrain.ui
+    ui.tabs.setCurrentWidget(ui.pretrainTab)
+    ui.pretrainFilePath.setCurrentPath(tiny_pretraining(tmp_path, steps=2))
+    host.type_text(ui.pretrainNameLineEdit, "a copy")
+    host.pump(20)
+    host.dialogs().answer(str(tmp_path / "settings of mine.json"))
+    host.click(ui.pretrainCommandButton)
+    command = slicer.app.clipboard().text()
+    done = subprocess.run(["env", "-i", "PATH=/usr/bin:/bin", f"HOME={tmp_path}", "sh", "-c", command], cwd="/",
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "a-copy" / "model.safetensors").is_file() or list(
+        (tmp_path / "runs").glob("*/model.safetensors")), done.stdout

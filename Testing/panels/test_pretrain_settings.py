@@ -61,9 +61,9 @@ def test_no_run_sees_who_is_tested_or_in_no_part():
 
 def test_the_copied_command_means_what_start_does():
     values = pretrainValues(CHOICES, "/data, here", FOLDER, SPLIT, True)
-    line = shlex.split(command("pretrain", values, "/runs/x y"))
-    assert line[:2] == ["kaf", "pretrain"]
-    spoken = parse(PretrainCommand, line[2:], "pretrain").only(PretrainSettings)
+    line = shlex.split(command("pretrain", values, "/runs/x y", "/my python"))
+    assert line[2:6] == ["/my python", "-m", "kaf", "pretrain"]
+    spoken = parse(PretrainCommand, line[6:], "pretrain").only(PretrainSettings)
     assert spoken == PretrainSettings(**values, output="/runs/x y")
 
 
@@ -71,8 +71,8 @@ def test_the_copied_command_of_fine_tuning_means_what_start_does():
     values = finetuneValues(CHOICES, "/d", FOLDER, SPLIT, "/runs/p/model.safetensors",
                             {"description": "Hearts, of mice", "training_data": " ", "weights_licence": "CC0"})
     assert "training_data" not in values  # what nobody said is not invented
-    line = shlex.split(command("finetune", values | {"labels": {"1": "cavity"}}, "/o"))
-    spoken = parse(FinetuneCommand, line[2:], "finetune").only(FinetuneSettings)
+    line = shlex.split(command("finetune", values | {"labels": {"1": "cavity"}}, "/o", "python"))
+    spoken = parse(FinetuneCommand, line[6:], "finetune").only(FinetuneSettings)
     assert spoken == FinetuneSettings(**values | {"labels": {"1": "cavity"}}, output="/o")
     assert needsFile(values)  # a name with a comma in it says a file better
     assert not needsFile(values | {"labels": {"1": "cavity"}})

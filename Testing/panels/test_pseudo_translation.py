@@ -12,9 +12,10 @@ from segmentation_panel import ReadySetup, add_scan, settle
 
 import host
 
-NAMES = ("tiny-adapted", "tiny", "Heart segmentation", "Heart", "Color", "Red", "RV cavity", "myocardium", "LV cavity",
+NAMES = ("tiny-adapted", "tiny", "Heart segmentation", "Heart", "Flat", "Red", "RV cavity", "myocardium", "LV cavity",
          "Random weights, for tests.", "CC0-1.0", "PyTorch", "Ctrl+Return", "Missing.")
-SLICERS = ("qMRMLNodeComboBox", "qMRMLSegmentEditorWidget", "QPlainTextEdit", "ctkSliderWidget", "QLineEdit")
+SLICERS = ("qMRMLNodeComboBox", "qMRMLSegmentEditorWidget", "QPlainTextEdit", "ctkSliderWidget", "QLineEdit",
+           "qMRMLSegmentationShow3DButton")
 """Widgets whose contents are Slicer's, the user's or the log's. Tool tips and labels of sliders are in the .ui file."""
 
 
@@ -53,9 +54,8 @@ def test_nothing_raw_is_seen_from_the_first_look_to_an_adapted_model(pseudo, hea
     seen, ui = Collector(module), module.ui
     seen.look("no scan")
     assert LEFT in ui.forecastLabel.text
-    color = slicer.util.addVolumeFromArray(np.zeros((3, 4, 5, 3), np.uint8), name="Color",
-                                           nodeClassName="vtkMRMLVectorVolumeNode")
-    ui.inputSelector.setCurrentNode(color)
+    flat = slicer.util.addVolumeFromArray(np.zeros((1, 4, 5), np.uint8), name="Flat")
+    ui.inputSelector.setCurrentNode(flat)
     host.pump()
     seen.look("a scan that cannot be segmented")
     add_scan(heart)
@@ -92,7 +92,7 @@ def test_nothing_raw_is_seen_from_the_first_look_to_an_adapted_model(pseudo, hea
     seen.look("the next slice")
     host.click(ui.newStructureButton)
     seen.look("a new structure")
-    host.click(ui.adaptUndoButton)
+    host.click(ui.undoButton)
     seen.look("undone")
     seen.check()
 

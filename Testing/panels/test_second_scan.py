@@ -156,7 +156,7 @@ def test_undo_is_of_the_scan_that_is_shown(panel, scan, second):
     assert panel.ui.undoButton.enabled
     host.choose(panel.ui.inputSelector, "Second")
     assert not panel.ui.undoButton.enabled
-    panel.widget.segmentation.onUndo()  # a shortcut, or a click that was on its way
+    panel.widget.segmentation.undo.undo()  # a shortcut, or a click that was on its way
     same(found_in(first, scan), before)
     host.choose(panel.ui.inputSelector, "Heart")
     assert panel.ui.undoButton.enabled

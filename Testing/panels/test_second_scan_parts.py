@@ -108,7 +108,7 @@ def test_what_was_learned_is_shown_and_saved_with_its_scan(learned, library, pic
     assert not ui.saveModelButton.enabled
     assert ui.modelNameEdit.text == ""
     assert not ui.adaptMessageFrame.isVisible()
-    assert not ui.adaptUndoButton.enabled
+    assert not ui.undoButton.enabled
     assert "The model adapted to 'Heart' has not been saved. Select that scan to save it." in ui.adaptForecastLabel.text
     pictures(learned, "second-scan-learned")
     host.choose(ui.inputSelector, "Heart")
@@ -131,7 +131,7 @@ def test_both_scans_keep_what_they_have_learned(learned, scan, second):
     draw(node, second, "LV cavity", [2])
     adapt(learned)
     assert logic.adaptations.of(second).model is not first
-    host.click(ui.adaptUndoButton)
+    host.click(ui.undoButton)
     assert logic.adaptations.of(second) is None
     host.choose(ui.inputSelector, "Heart")
     assert logic.adaptations.of(scan).model is first
@@ -193,7 +193,7 @@ def test_adapt_asks_before_it_writes_among_what_is_another_scans(adapting, scan,
     adapt(adapting)
     assert text(adapting).startswith("Learned from 1 slice")
     assert ui.editorFrame.isVisible()
-    host.click(ui.adaptUndoButton)
+    host.click(ui.undoButton)
     same(masks(first, scan), drawn)
 
 

@@ -245,6 +245,8 @@ def test_opacity_threshold_and_legend(attention, pictures):
 def test_scale_and_head(attention, heart, library, scale, head, numbers):
     look(attention, "saliency")
     ui = attention.ui
+    ui.attentionAdvancedGroupBox.checked = True
+    host.pump()
     assert [ui.scaleComboBox.itemText(i) for i in range(ui.scaleComboBox.count)] == \
         ["Mean of all", "1 (finest)", "2", "3", "4 (coarsest)"]
     assert [ui.headComboBox.itemText(i) for i in range(ui.headComboBox.count)] == ["Mean of all", "Head 1", "Head 2"]

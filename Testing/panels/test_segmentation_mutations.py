@@ -99,7 +99,8 @@ def put_away(module):
         name = "moduleAboutToBeUnloaded(QString)"
         slicer.app.moduleManager().disconnect(name, widget._onModuleAboutToBeUnloaded)
         part = widget.segmentation
-        for end in (part.exit, part.attention.exit, part.adaptation.close, part.logic.close, part.logic.removeObservers,
+        for end in (part.exit, part.attention.exit, part.attention.clicks.close, part.adaptation.close,
+                    part.manyScans.close, part.results.close, part.logic.close, part.logic.removeObservers,
                     part.removeObservers):
             with suppress(Exception):
                 end()
@@ -156,6 +157,9 @@ def walk(module, heart):
     host.pump()
     host.click(ui.diagnoseButton)
     assert "Python: " in ui.logText.plainText
+    from KAFSegmentationLib.backend.ShortJob import ShortJob
+
+    ShortJob(sys.executable, ["--help"], lambda event: None, lambda values, error: None).close()
     module.leave()
     module.widget.logic.getParameterNode().modelName = "elsewhere"  # a scene of another computer
     module.show()
@@ -269,16 +273,16 @@ FAILURES = (AssertionError, AttributeError, TypeError, ValueError, host.NotClick
     renamed("RunControls", "self._bar.format", "formatt"),
     renamed("RunControls", "self._button.toolTip", "tooltip"),
     renamed("SegmentationWidget", "self.ui.framesCheckBox", "framesCheckbox"),
-    renamed("SegmentationWidget", "qt.Qt.WidgetWithChildrenShortcut", "WidgetAndChildrenShortcut"),
+    renamed("shortcut", "qt.Qt.WidgetWithChildrenShortcut", "WidgetAndChildrenShortcut"),
     renamed("ModelSelector", "self._combo.addItem", "appendItem"),
     renamed("StructureChoice", "segments.maximumHeight", "maximalHeight"),
     renamed("EmbeddedEditor", "editor.setEffectNameOrder", "setEffectNamesOrder"),
     renamed("ScanSlices", "manager.sliceViewNames", "sliceViewsNames"),
     # arguments by name, which PythonQt does not take
     byName("AttentionChoices", "ui.viewComboBox.addItem", "text"),
-    byName("SegmentationWidget", "shortcut.setContext", "context"),
+    byName("shortcut", "made.setContext", "context"),
     # what PySide6 has and PythonQt has not
-    throughClass("SegmentationWidget", "qt.Qt.WidgetWithChildrenShortcut", "ShortcutContext"),
+    throughClass("shortcut", "qt.Qt.WidgetWithChildrenShortcut", "ShortcutContext"),
     # the module's own part in the dance
     callRemoved("KAFSegmentationWidget", "uiWidget.setMRMLScene"),
     callRemoved("KAFSegmentationWidget", "self.segmentation.enter"),

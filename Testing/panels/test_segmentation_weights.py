@@ -50,7 +50,7 @@ def test_apply_says_why_it_cannot_be_pressed(opened, pictures):
         "a new structure under Correct and adapt.")
     assert ui.applyButton.toolTip == ui.forecastLabel.text
     assert not ui.messageFrame.visible  # nothing is wrong
-    assert ui.modelCardLabel.text.startswith("Pretrained weights: they cannot segment")
+    assert ui.modelLineLabel.text.startswith("Pretrained weights: they cannot segment")
     pictures(opened, "weights-chosen")
     host.choose(ui.modelComboBox, "tiny")
     assert ui.applyButton.enabled

@@ -11,6 +11,7 @@ NAMES = frozenset({
     "The KAF developers", "KAF Segmentation",
     # representations of segments and effects of the Segment Editor, as Slicer calls them
     "Binary labelmap", "Closed surface", "Planar contour", "Ribbon model", "Fractional labelmap", "Level tracing",
+    "Grow from seeds", "Fill between slices",
     # nodes
     "KAF attention", "KAF keypoints", "KAF attention colors", "KAF cluster colors", "KAF labels",
     # structures, as the cards of models name them, in English

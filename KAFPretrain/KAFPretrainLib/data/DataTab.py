@@ -17,15 +17,16 @@ from KAFPretrainLib.data.PatientSplit import checkSplit, drawSplit, patientTip, 
 from KAFPretrainLib.data.ScanOpener import openCase
 from KAFPretrainLib.runs.Lineage import realFolder
 from KAFPretrainLib.widgets import Folders
-from KAFPretrainLib.widgets.BackgroundTask import BackgroundTask
-from KAFPretrainLib.widgets.FileDialogs import askFolder, askOpen, askSave
 from KAFPretrainLib.widgets.Interfaces import Services
 from KAFPretrainLib.widgets.PathField import PathField
-from KAFPretrainLib.widgets.ShortJob import ShortJob
-from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
+from KAFSegmentationLib.backend.ShortJob import ShortJob
+from KAFSegmentationLib.widgets.BackgroundTask import BackgroundTask
+from KAFSegmentationLib.widgets.FileDialogs import askFolder, askOpen, askSave
 from KAFSegmentationLib.widgets.PlainText import rich, tip
+from KAFSegmentationLib.widgets.Tables import fillTable, fitColumns, setUpTable
 
 EXAMPLE = "KAF example"  # the name of a folder
+_WIDEST = 140  # pixels of a column
 _FOLDER, _FILE, _NOTHING, _UNKNOWN = "folder", "file", "nothing", "unknown"  # what a path leads to
 
 
@@ -51,8 +52,6 @@ class DataTab:
         self._pathKind, self._pathCheck = _UNKNOWN, BackgroundTask()
         self._dataField = PathField(ui.dataPath, self._onPath, self._onTyped)
         self._runsField = PathField(ui.runsPath, self._onRunsPath)
-        setUpTable(ui.caseTable, (_("Case"), _("Patient"), _("Part"), _("Labels"), _("Problem"), _("Size"),
-                                  _("Spacing (mm)")))
         ui.scanProgressBar.visible = False
         ui.scanButton.connect("clicked()", self.onScan)
         ui.exampleButton.connect("clicked()", self.onExample)
@@ -203,8 +202,6 @@ class DataTab:
             self._dataField.remember()
             self._services.message.clear()
         self._takeSplit()
-        if self.inspection is not None:
-            fitColumns(self.ui.caseTable)
 
     def _takeSplit(self):
         """The split of the file, or one that is drawn now; then all that follows from it."""
@@ -216,9 +213,15 @@ class DataTab:
                                        numbers.validationShare / 100, numbers.testShare / 100, numbers.splitSeed)
             except InputError as error:
                 self._services.message.showError(error)
-        fillTable(self.ui.caseTable, self.inspection.rows(self.split) if self.inspection is not None else [])
+        self._showCases()
         self.update()
         self._onChanged()
+
+    def _showCases(self):
+        titles, rows = self.inspection.table(self.split) if self.inspection is not None else ([], [])
+        setUpTable(self.ui.caseTable, titles)
+        fillTable(self.ui.caseTable, rows)
+        fitColumns(self.ui.caseTable, _WIDEST)
 
     def _onShares(self, value):
         if self._services.parameters() is not None and self.inspection is not None:
@@ -267,9 +270,9 @@ class DataTab:
             _UNKNOWN: _("Checking {path}…")}[self._pathKind].format(path=self.folder)
 
     def _onOpen(self, row, column):
-        case = self.inspection.cases[row]
+        case = self.inspection.inOrder[row]
         try:
-            openCase(case.image, case.label or "", name=case.name)
+            openCase(case.image, case.label or "", name=case.name, drawing=case.drawing)
         except KafError as error:
             self._services.message.showError(error)
 

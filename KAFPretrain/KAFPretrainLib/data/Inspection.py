@@ -12,7 +12,7 @@ from KAFSegmentationLib.widgets.PlainText import rich
 
 if TYPE_CHECKING:
     from kaf.data.splits import Split
-    from KAFPretrainLib.widgets.Tables import Cell
+    from KAFSegmentationLib.widgets.Tables import Cell
 
 _SHOWN = 4  # problems of single cases that are listed above the table
 
@@ -25,6 +25,8 @@ class FoundCase:
         size, spacing: as text, "256 × 256 × 10"; empty where the scan cannot be read.
         values: number of voxels by label value; None where there is no label map that can be read.
         usable: the scan can be read, and its label map, if it has one, lies on its voxels.
+        drawing: how its labels are read where that is not a label map of the values that are used: as masks, with other
+            numbers, with a value to ignore (`kaf.data.case.Case.drawing`).
     """
 
     name: str
@@ -37,6 +39,7 @@ class FoundCase:
     values: dict[str, int] | None = None
     problems: tuple[str, ...] = ()
     usable: bool = True
+    drawing: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,13 +125,28 @@ class Inspection:
         items = "".join(f"<li>{rich(line)}</li>" for line in lines)
         return f"{rich(_('Remarks:'))}<ul style='margin:0 0 0 -24px'>{items}</ul>"
 
-    def rows(self, split: Split | None = None) -> list[list[Cell]]:
-        """Cells of the table of cases."""
-        titles = {"train": _("training"), "validation": _("validation"), "test": _("test")}
-        part = {patient: title for name, title in titles.items() for patient in getattr(split, name, ())}
-        return [[case.name, case.patient, part.get(case.patient, ""), self._labels(case),
-                 ("; ".join(case.problems), "\n".join(case.problems), "error") if case.problems else "",
-                 case.size, case.spacing] for case in self.cases]
+    @property
+    def inOrder(self) -> list[FoundCase]:
+        """The cases as the table lists them: those with problems first."""
+        return sorted(self.cases, key=lambda case: (case.usable, not case.problems))
+
+    def table(self, split: Split | None = None) -> tuple[list[str], list[list[Cell]]]:
+        """Titles and rows of the table of cases; a column that would say nothing is left out."""
+        parts = {"train": _("training"), "validation": _("validation"), "test": _("test")}
+        part = {patient: title for name, title in parts.items() for patient in getattr(split, name, ())}
+        columns = [(_("Case"), [case.name for case in self.inOrder])]
+        if any(case.problems for case in self.cases):
+            columns.append((_("Problem"), [
+                ("; ".join(case.problems), "\n".join(case.problems), "error") if case.problems else ""
+                for case in self.inOrder]))
+        if any(case.patient != case.name for case in self.cases):
+            columns.append((_("Patient"), [case.patient for case in self.inOrder]))
+        columns += [(_("Labels"), [self._labels(case) for case in self.inOrder]),
+                    (_("Part"), [part.get(case.patient, "") for case in self.inOrder]),
+                    (_("Size"), [case.size for case in self.inOrder]),
+                    (_("Spacing (mm)"), [case.spacing for case in self.inOrder])]
+        return [title for title, _cells in columns], [list(row) for row in zip(*(cells for _title, cells in columns),
+                                                                              strict=True)]
 
     def _labels(self, case):
         if case.label is None:
@@ -144,4 +162,5 @@ def _case(values):
     return FoundCase(
         values["name"], values["patient"], values["image"], values["label"],
         " × ".join(str(number) for number in reversed(shape)), " × ".join(f"{number:.3g}" for number in spacing),
-        values["modality"], values["values"], tuple(values["problems"]), values["usable"])
+        values["modality"], values["values"], tuple(values["problems"]), values["usable"],
+        values.get("drawing", {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import slicer
@@ -21,8 +22,11 @@ _COLORS = {REFERENCE: (0.2, 0.8, 0.35), PREDICTION: (0.25, 0.55, 1.0), MISSED: (
 
 
 def openCase(image: str | Path, reference: str = "", prediction: str = "",
-             name: str = "") -> slicer.vtkMRMLScalarVolumeNode:
+             name: str = "", drawing: dict[str, Any] | None = None) -> slicer.vtkMRMLScalarVolumeNode:
     """Shows a scan, and label maps on it if given, in place of the case that was shown before.
+
+    Args:
+        drawing: how the reference is read, where it is not a label map (`kaf.data.case.Case.drawing`).
 
     Returns:
         The volume node.
@@ -33,7 +37,11 @@ def openCase(image: str | Path, reference: str = "", prediction: str = "",
     from kaf.imaging.volume import read_labels, read_volume
 
     scan = read_volume(image)
-    maps = {kind: read_labels(path) for kind, path in ((REFERENCE, reference), (PREDICTION, prediction)) if path}
+    maps = {}
+    if reference:
+        maps[REFERENCE] = _readDrawing(image, reference, drawing, scan) if drawing else read_labels(reference)
+    if prediction:
+        maps[PREDICTION] = read_labels(prediction)
     for kind, labels in maps.items():
         if labels.shape != scan.shape:
             raise InputError(Path(image).name, _mismatch(kind), _("See the problem of this case in the Data tab."))
@@ -54,6 +62,18 @@ def openCase(image: str | Path, reference: str = "", prediction: str = "",
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
     _jumpTo(volume, next(iter(maps.values()), None))
     return volume
+
+
+def _readDrawing(image, reference, drawing, scan):
+    """The label map of masks, of a structure set, or of values that are used under other numbers."""
+    from kaf.data.case import case_of
+    from kaf.data.labels import read_case_labels
+
+    try:
+        return read_case_labels(case_of("", image, reference, drawing), scan)
+    except ImportError as error:  # the Python of Slicer has not every package of the backend
+        raise InputError(Path(reference).name, _("cannot be shown here ({reason})").format(reason=error),
+                         _("Convert the folder with `kaf data convert`, and choose the new one.")) from error
 
 
 def closeCase() -> None:

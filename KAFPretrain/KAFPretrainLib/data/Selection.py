@@ -15,8 +15,8 @@ from KAFPretrainLib.widgets import Folders
 from KAFPretrainLib.widgets.Interfaces import Dataset, Services
 from KAFPretrainLib.widgets.JobProgress import JobProgress
 from KAFPretrainLib.widgets.Plurals import forCount
-from KAFPretrainLib.widgets.ShortJob import ShortJob
-from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
+from KAFSegmentationLib.backend.ShortJob import ShortJob
+from KAFSegmentationLib.widgets.Tables import fillTable, fitColumns, setUpTable
 
 
 class Selection:

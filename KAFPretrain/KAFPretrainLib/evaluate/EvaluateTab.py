@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import qt
 from slicer.i18n import tr as _
 
-from kaf.runtime.errors import Cancelled, KafError
+from kaf.runtime.errors import Cancelled, InputError, KafError
+from kaf.runtime.files import atomic_write
 from KAFPretrainLib.data.ScanOpener import openCase
+from KAFPretrainLib.evaluate.DotPlot import DotPlot
 from KAFPretrainLib.evaluate.Evaluation import Evaluation, Scores
 from KAFPretrainLib.evaluate.ScoreChart import ScoreChart
+from KAFPretrainLib.evaluate.ScoreTable import ScoreTable
 from KAFPretrainLib.models.Weights import WeightsChoice, modalityMismatch
 from KAFPretrainLib.runs.Lineage import names
 from KAFPretrainLib.widgets import Folders
@@ -21,15 +24,15 @@ from KAFPretrainLib.widgets.DeviceChoice import DeviceChoice
 from KAFPretrainLib.widgets.Interfaces import Dataset, Runs, Services
 from KAFPretrainLib.widgets.JobProgress import JobProgress
 from KAFPretrainLib.widgets.PlotPanel import PlotPanel
-from KAFPretrainLib.widgets.Tables import fillTable, fitColumns, setUpTable
+from KAFSegmentationLib.widgets.FileDialogs import askSave
 from KAFSegmentationLib.widgets.PlainText import rich
 
 if TYPE_CHECKING:
     from KAFPretrainLib.widgets.Parameters import Parameters
 
+_NARROWEST = 300  # pixels of the plot
 TEST, VALIDATION, ALL = "test", "validation", "all"
 _PARTS = (TEST, VALIDATION, ALL)
-_WORSE = -0.02  # from this difference in Dice on, a case is marked
 
 
 class EvaluateTab:
@@ -46,16 +49,16 @@ class EvaluateTab:
         self.baseline = WeightsChoice(ui.evaluateBaselineComboBox, _("no other model"), lambda item: item.segments,
                                       self.update)
         self.devices = DeviceChoice(ui.evaluateDeviceComboBox, self._onDevice)
-        self._plot = PlotPanel(ui.evaluatePlotLayout, ui.evaluateViewsButton, "Evaluate")
-        self._chart = ScoreChart()
+        self.dots, self._plot = DotPlot(ui.evaluatePlotLayout), PlotPanel(None, ui.evaluateViewsButton, "Evaluate")
+        self._chart, self._table = ScoreChart(), ScoreTable(ui.evaluateTable, self._onOpen)
         self.scores: list[Scores] = []
-        self._running, self._waiting, self._cases, self._order = None, [], {}, []
+        self._running, self._waiting, self._cases = None, [], {}
         for title in (_("test patients"), _("validation patients"), _("all labelled patients")):
             ui.evaluatePartComboBox.addItem(title)
         ui.evaluatePartComboBox.connect("currentIndexChanged(int)", lambda index: self.update())
         ui.evaluateButton.connect("clicked()", self.onEvaluate)
         ui.reportButton.connect("clicked()", self._openReport)
-        ui.evaluateTable.connect("cellClicked(int,int)", self._onOpen)
+        ui.evaluateCsvButton.connect("clicked()", self._saveTable)
         self._progress = JobProgress(ui.evaluateProgressBar, services.log)
         self._showScores()
 
@@ -160,7 +163,7 @@ class EvaluateTab:
         folder = Path(Folders.runsFolder()) / "evaluations" / f"{Path(self._data.folder).name}-{self._part()}"
         try:
             self._running = Evaluation(self._services.setup.python(), item, list(self._cases.values()), folder,
-                                       self.devices.device(), self._progress, self._onDone)
+                                       self.devices.device(), self._progress, self._onDone, self._data.folder)
         except KafError as error:
             self._onDone(None, error)
         self.update()
@@ -181,57 +184,62 @@ class EvaluateTab:
         """The table, the chart and a summary."""
         shown = bool(self.scores)
         for widget in (self.ui.evaluateTable, self.ui.evaluatePlotFrame, self.ui.evaluateViewsButton,
-                       self.ui.reportButton, self.ui.evaluateLabel):
+                       self.ui.reportButton, self.ui.evaluateCsvButton, self.ui.evaluateLabel):
             widget.visible = shown
         if not shown:
             return
-        models = [found.name for found in self.scores]
-        titles = [_("Case"), *(_("Dice, {model}").format(model=model) for model in models)]
-        if len(models) == 2:
-            titles.append(_("Difference"))
-        setUpTable(self.ui.evaluateTable, [*titles, _("HD95 (mm)")])
-        last = self.scores[-1]
-        self._order = sorted(last.dice, key=lambda case: (last.dice[case] is not None, last.dice[case] or 0, case))
-        fillTable(self.ui.evaluateTable, [self._row(case) for case in self._order])
-        fitColumns(self.ui.evaluateTable)
-        self._chart.show(self._order, self.scores)
+        self._table.show(self.scores)
+        self._chart.show(self._table.cases, self.scores)
+        self.dots.show(self._table.cases, self.scores, max(_NARROWEST, self.ui.evaluateTable.width))
         self._plot.show(self._chart.chart)
         self.ui.evaluateLabel.text = self._summary()
         self._services.message.clear()
-
-    def _row(self, case):
-        dice = [found.dice.get(case) for found in self.scores]
-        cells = [case, *(_number(value, 2) for value in dice)]
-        if len(dice) == 2:
-            gain = dice[1] - dice[0] if None not in dice else None
-            cells.append((f"{gain:+.2f}", "", "error" if gain < _WORSE else "") if gain is not None else "")
-        return [*cells, _number(self.scores[-1].hd95.get(case), 1)]
 
     def _summary(self):
         lines = [_("Mean Dice of {model}: {dice}.").format(model=found.name, dice=_number(found.mean, 2) or _("none"))
                  for found in self.scores]
         if len(self.scores) == 2:
-            both = [case for case in self._order if all(found.dice.get(case) is not None for found in self.scores)]
+            both = [case for case in self._table.cases
+                    if all(found.dice.get(case) is not None for found in self.scores)]
             better = sum(self.scores[1].dice[case] > self.scores[0].dice[case] for case in both)
             lines.append(_("Cases in which {model} has the higher Dice: {count} of {total}.").format(
                 model=self.scores[1].name, count=better, total=len(both)))
         else:
-            lines.append(_("Cases: {count}.").format(count=len(self._order)))
+            lines.append(_("Cases: {count}.").format(count=len(self._table.cases)))
         notes = [note for found in self.scores for note in found.notes]
         lines += notes[:1]
         if len(notes) > 1:
             lines.append(_("More remarks in the report: {count}.").format(count=len(notes) - 1))
         return " ".join(lines)
 
-    def _onOpen(self, row, column):
-        case = self._cases.get(self._order[row])
+    def _onOpen(self, name):
+        case = self._cases.get(name)
+        if case is None:
+            return
         try:
-            openCase(case.image, case.label, self.scores[-1].predictions.get(case.name, ""), case.name)
+            openCase(case.image, case.label, self.scores[-1].predictions.get(case.name, ""), case.name,
+                     case.drawing)
         except KafError as error:
             self._services.message.showError(error)
 
+    def _saveTable(self):
+        path = askSave(self.ui.evaluateTab, _("Save table"), str(Path(Folders.runsFolder()) / "scores.csv"),
+                       _("Tables (*.csv)"))
+        if not path:
+            return
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(path, self._table.csv())
+        except (KafError, OSError) as error:
+            self._services.message.showError(error)
+            return
+        self._services.message.show(_("The table was saved to {path}.").format(path=path), "done")
+
     def _openReport(self):
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self.scores[-1].report))
+        report = self.scores[-1].report
+        if not Path(report).is_file() or not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(report)):
+            self._services.message.showError(InputError(report, _("cannot be opened"), _(
+                "Open it with a web browser, or press Evaluate again if it is gone.")))
 
     def _onDevice(self, device):
         parameters = self._services.parameters()

@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 
 from kaf.runtime import json_files
 from kaf.runtime.errors import InputError, KafError, OutputError
-from KAFPretrainLib.widgets.ShortJob import ShortJob
+from KAFSegmentationLib.backend.ShortJob import ShortJob
 
 if TYPE_CHECKING:
     from kaf.runtime.events import Event
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 @dataclass
 class Scores:
     """The result of an evaluation, by case: mean Dice (0..1) and HD95 (mm) over its labels, None where it is undefined,
-    and the file of the prediction. ``name`` is that of the model, as it is shown."""
+    Dice and HD95 of each structure, and the file of the prediction. ``name`` is that of the model, as it is shown."""
 
     name: str
     dice: dict[str, float | None] = field(default_factory=dict)
+    structures: dict[str, dict[str, tuple[float | None, float | None]]] = field(default_factory=dict)
     hd95: dict[str, float | None] = field(default_factory=dict)
     predictions: dict[str, str] = field(default_factory=dict)
     mean: float | None = None
@@ -49,9 +50,12 @@ def readScores(name: str, folder: str | Path) -> Scores:
         values = json_files.read(Path(folder) / "evaluation.json")
         scores = Scores(name, mean=values["mean_over_labels"]["dice"], report=str(Path(folder) / "report.html"),
                         notes=(*values["not_scored"], *values["remarks"]))
+        names = [summary["label"]["name"] for summary in values["labels"]]
         for case in values["cases"]:
             distances = [label["hd95"] for label in case["labels"] if label["hd95"] is not None]
             scores.dice[case["case"]] = case["dice"]
+            scores.structures[case["case"]] = {
+                name: (label["dice"], label["hd95"]) for name, label in zip(names, case["labels"], strict=True)}
             scores.hd95[case["case"]] = sum(distances) / len(distances) if distances else None
             scores.predictions[case["case"]] = case["prediction"]
         return scores
@@ -82,6 +86,8 @@ def linkCases(cases: Sequence[FoundCase], folder: str | Path) -> None:
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             for case in cases:
+                if part == "labels" and getattr(case, "drawing", None):
+                    continue  # no file that could be read by itself
                 source = Path(path(case)).resolve()
                 _link(source, place / (case.name + _suffix(source)))
     except OSError as error:
@@ -123,16 +129,20 @@ class Evaluation:
         folder: where the results of all evaluations on these cases go.
         onEvent: called with progress and messages.
         onDone: called once with the scores or the error.
+        data: the folder of the cases, where the references are read whose label maps are no files by themselves.
     """
 
     def __init__(self, python: str, weights: Weights, cases: Sequence[FoundCase], folder: str | Path, device: str,
-                 onEvent: Callable[[Event], None], onDone: Callable[[Scores | None, KafError | None], None]):
+                 onEvent: Callable[[Event], None], onDone: Callable[[Scores | None, KafError | None], None],
+                 data: str = ""):
         self._python, self._weights, self._onEvent, self._onDone = python, weights, onEvent, onDone
         # Another model, or one of the same name that was trained again, is another folder.
         self.folder = Path(folder) / f"{Path(weights.name.replace(' ', '-')).name}-{weights.card.digest[:8]}"
         place = Path(folder) / "cases"
         linkCases(cases, place)
-        self._images, self._labels = place / "images", place / "labels"
+        self._images, self._references = place / "images", [place / "labels"]
+        if data and any(case.drawing for case in cases):
+            self._references = [data, "--cases", ",".join(case.name for case in cases)]
         self._job = ShortJob(python, ["segment", self._images, "--model", weights.path, "--output",
                                       self.folder / "predictions", "--overwrite", "--device", device], onEvent,
                              self._onSegmented)
@@ -149,7 +159,7 @@ class Evaluation:
         if error is not None:
             self._onDone(None, error)
             return
-        self._job = ShortJob(self._python, ["evaluate", self.folder / "predictions", self._labels, "--images",
+        self._job = ShortJob(self._python, ["evaluate", self.folder / "predictions", *self._references, "--images",
                                             self._images, "--output", self.folder, "--overwrite"], self._onEvent,
                              self._onScored)
 

@@ -1,4 +1,4 @@
-"""Dice of each case as bars in Slicer's plot view, one color per model."""
+"""Dice of each case as dots in Slicer's plot view, one color per model."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from KAFPretrainLib.runs.Curves import COLORS, newChart
 
 if TYPE_CHECKING:
     from KAFPretrainLib.evaluate.Evaluation import Scores
+
+
+_ROOM = 1.4  # of the axis, so that the legend stands beside the data
 
 
 class ScoreChart:
@@ -36,11 +39,11 @@ class ScoreChart:
             index.InsertNextValue(number)
         table.AddColumn(names)
         table.AddColumn(index)
-        self.chart = newChart(_("KAF Dice by case"), _("Dice of each case"), _("row of the table"), _("Dice"))
+        self.chart = newChart(_("KAF Dice by case"), _("Dice of each case"), _("case, as in the table"), _("Dice"))
         self._nodes.append(self.chart)
         self.chart.SetXAxisRangeAuto(False)
-        self.chart.SetXAxisRange(0, len(cases) + 1)
-        self.chart.SetYAxisRangeAuto(False)  # bars from 0 to 1, so that a small gain looks small
+        self.chart.SetXAxisRange(0, _ROOM * (len(cases) + 1))
+        self.chart.SetYAxisRangeAuto(False)  # from 0 to 1, so that a small gain looks small
         self.chart.SetYAxisRange(0, 1)
         for place, found in enumerate(scores):
             self._addSeries(table, cases, found, place)
@@ -59,11 +62,14 @@ class ScoreChart:
         column.SetName(f"{found.name} ({place + 1})")
         for case in cases:
             value = found.dice.get(case)
-            column.InsertNextValue(0.0 if value is None or math.isnan(value) else value)
+            column.InsertNextValue(math.nan if value is None else value)
         table.AddColumn(column)
         series = self._add("vtkMRMLPlotSeriesNode", found.name)
         series.SetAndObserveTableNodeID(table.GetID())
-        series.SetPlotType(series.PlotTypeScatterBar)
+        series.SetPlotType(series.PlotTypeScatter)
+        series.SetLineStyle(series.LineStyleNone)
+        series.SetMarkerStyle(series.MarkerStyleCircle)
+        series.SetMarkerSize(8)
         series.SetXColumnName("number")
         series.SetYColumnName(column.GetName())
         series.SetLabelColumnName("case")

@@ -15,7 +15,7 @@ from kaf.runtime import json_files
 from kaf.runtime.errors import KafError
 from kaf.runtime.files import atomic_write
 from KAFPretrainLib.widgets.Interfaces import Setup
-from KAFPretrainLib.widgets.ShortJob import ShortJob
+from KAFSegmentationLib.backend.ShortJob import ShortJob
 
 _MARK = "library.json"  # in the run folder: the name of its model in the library
 

@@ -12,13 +12,13 @@ from slicer.i18n import tr as _
 from kaf.modelfile import library
 from kaf.runtime.errors import KafError
 from KAFPretrainLib.models.CardDialog import CardDialog
-from KAFPretrainLib.widgets.FileDialogs import askOpen, askSave
 from KAFPretrainLib.widgets.Interfaces import Services
 from KAFPretrainLib.widgets.Plurals import forCount
-from KAFPretrainLib.widgets.ShortJob import ShortJob
 from KAFSegmentationLib.backend.ModelAcceptance import confirmAcceptance
 from KAFSegmentationLib.backend.Models import listModels
-from KAFSegmentationLib.segment.ModelSelector import cardText
+from KAFSegmentationLib.backend.ShortJob import ShortJob
+from KAFSegmentationLib.segment.ModelSelector import fullCardText
+from KAFSegmentationLib.widgets.FileDialogs import askOpen, askSave
 from KAFSegmentationLib.widgets.PlainText import confirm, rich, tip
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class ModelsTab:
 
     def _showCard(self, row=None):
         entry = self.chosen
-        self.ui.cardLabel.text = f"{cardText(entry.card)}<br>{_provenance(entry.card)}" if entry else \
+        self.ui.cardLabel.text = f"{fullCardText(entry.card)}<br>{_provenance(entry.card)}" if entry else \
             rich(_("The library is empty: fine-tune a model, or import one."))
         isOwn = entry is not None and not entry.bundled
         self.ui.importButton.enabled = self._job is None

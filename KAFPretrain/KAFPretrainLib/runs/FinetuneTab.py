@@ -48,7 +48,7 @@ class FinetuneTab:
         self.devices = DeviceChoice(ui.finetuneDeviceComboBox, self._onDevice)
         self.run = RunView(ui, "finetune", ("finetune", "compare"), services, runs, callbacks, self.devices.device)
         self.run.onChange = self._showRun
-        self.export = RunExport(ui, "finetune", self.request, services.message)
+        self.export = RunExport(ui, "finetune", self.request, services.message, services.setup.python)
         ui.finetuneStartButton.connect("clicked()", self.onStart)
         ui.libraryButton.connect("clicked()", self.onKeep)
         ui.evaluateThisButton.connect("clicked()", lambda: evaluate(str(self.run.job.model)))

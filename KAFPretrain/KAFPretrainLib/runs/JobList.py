@@ -12,11 +12,11 @@ from kaf.runtime.errors import InputError
 from KAFPretrainLib.models.ModelRegistration import isReady
 from KAFPretrainLib.models.Weights import Weights, findWeights
 from KAFPretrainLib.runs.Lineage import Lineage
-from KAFPretrainLib.widgets.BackgroundTask import BackgroundTask
 from KAFPretrainLib.widgets.Folders import newFolder, runsFolder
 from KAFPretrainLib.widgets.Interfaces import Setup
 from KAFSegmentationLib.backend.Backend import environmentFor
 from KAFSegmentationLib.backend.DeviceSelector import likelyDevice
+from KAFSegmentationLib.widgets.BackgroundTask import BackgroundTask
 
 
 class JobList:

@@ -34,7 +34,7 @@ class PretrainTab:
         self.methods = MethodChoice(ui, self._onMethods)
         self.devices = DeviceChoice(ui.pretrainDeviceComboBox, self._onDevice)
         self.run = RunView(ui, "pretrain", ("pretrain",), services, runs, callbacks, self.devices.device, True)
-        self.export = RunExport(ui, "pretrain", self.request, services.message)
+        self.export = RunExport(ui, "pretrain", self.request, services.message, services.setup.python)
         ui.pretrainStartButton.connect("clicked()", self.onStart)
         ui.probeCheckBox.connect("toggled(bool)", lambda checked: self.update())
 

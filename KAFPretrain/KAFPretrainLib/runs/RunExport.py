@@ -14,9 +14,9 @@ from slicer.i18n import tr as _
 from kaf.runtime.errors import KafError
 from kaf.runtime.files import atomic_write
 from KAFPretrainLib.runs import RunSettings
-from KAFPretrainLib.widgets.FileDialogs import askSave
 from KAFPretrainLib.widgets.Folders import newFolder, runsFolder
 from KAFPretrainLib.widgets.Interfaces import Messages
+from KAFSegmentationLib.widgets.FileDialogs import askSave
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,13 @@ class RunExport:
         ui, prefix: the widgets of the .ui file whose names begin with the prefix.
         request: the run that Start would start; None, after a message, where something is missing.
         message: where it is reported what was saved.
+        python: returns the interpreter that Start uses.
     """
 
-    def __init__(self, ui: SimpleNamespace, prefix: str, request: Callable[[], RunRequest | None], message: Messages):
+    def __init__(self, ui: SimpleNamespace, prefix: str, request: Callable[[], RunRequest | None], message: Messages,
+                 python: Callable[[], str]):
         self._request, self._message, self._parent = request, message, getattr(ui, f"{prefix}Tab")
+        self._python = python
         self._buttons = [getattr(ui, prefix + name) for name in ("CommandButton", "SaveButton", "ClusterButton")]
         for button, function in zip(self._buttons, (self.copyCommand, self.save, self.saveClusterJob), strict=True):
             button.connect("clicked()", function)
@@ -59,9 +62,9 @@ class RunExport:
                            _("Settings (*.json)"))
             if not path or not self._write(path, RunSettings.settingsFile(run.values, output)):
                 return
-            text = _command(run, path)
+            text = self._commandWithFile(run, path)
         else:
-            text = RunSettings.command(run.verb, run.values, output)
+            text = RunSettings.command(run.verb, run.values, output, self._python())
         slicer.app.clipboard().setText(text)
         self._message.show(_("The command was copied to the clipboard. It starts the same run as Start."), "done")
 
@@ -73,7 +76,7 @@ class RunExport:
         path = askSave(self._parent, _("Save settings"), _proposal(f"{run.name}.json"), _("Settings (*.json)"))
         if path and self._write(path, RunSettings.settingsFile(run.values, newFolder(runsFolder(), run.name))):
             self._message.show(_("The settings were saved. To start the run in a terminal: {command}").format(
-                command=_command(run, path)), "done")
+                command=self._commandWithFile(run, path)), "done")
 
     def saveClusterJob(self) -> None:
         """Writes a script for a SLURM cluster."""
@@ -85,6 +88,9 @@ class RunExport:
         if path and self._write(path, RunSettings.clusterScript(run.verb, run.values, folder)):
             self._message.show(_("The script was saved to {path}. Change its paths to those of the cluster, then run "
                                  "it there with sh.").format(path=path), "done")
+
+    def _commandWithFile(self, run, path):
+        return RunSettings.commandWithFile(run.verb, run.values, path, self._python())
 
     def _write(self, path, text):
         try:
@@ -99,6 +105,3 @@ class RunExport:
 def _proposal(name):
     return str(Path(runsFolder()) / name)
 
-
-def _command(run, settings):
-    return f'kaf {run.verb} "{run.values["data"]}" --settings "{settings}"'

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
+from kaf.runs import command_line
 from kaf.runs import start as jobs
 from kaf.runtime import json_files
 from kaf.runtime.errors import SettingsError
@@ -109,9 +110,14 @@ def compareValues(parameters: Parameters, data: str, inspection: Inspection, bas
     return values
 
 
-def command(verb: str, values: dict[str, Any], output: str | Path) -> str:
-    """The run as one line for a terminal."""
-    return jobs.command(verb, {**values, "output": str(output)})
+def command(verb: str, values: dict[str, Any], output: str | Path, python: str) -> str:
+    """The run as one line for a terminal of this computer."""
+    return command_line.command_here(python, [verb, *command_line.arguments(verb, {**values, "output": str(output)})])
+
+
+def commandWithFile(verb: str, values: dict[str, Any], settings: str | Path, python: str) -> str:
+    """The same with the settings in a file."""
+    return command_line.command_here(python, [verb, values["data"], "--settings", settings])
 
 
 def needsFile(values: dict[str, Any]) -> bool:

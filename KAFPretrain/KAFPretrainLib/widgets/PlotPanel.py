@@ -10,12 +10,12 @@ class PlotPanel:
     """A plot view in a frame, and a button that shows the same chart in the views.
 
     Args:
-        layout: of the frame that it goes into.
+        layout: of the frame that it goes into; with None there is the button only.
         button: shows the chart in the slice views.
         name: of its view, unique in the panel.
     """
 
-    def __init__(self, layout: qt.QLayout, button: qt.QPushButton, name: str):
+    def __init__(self, layout: qt.QLayout | None, button: qt.QPushButton, name: str):
         self._layout, self._name = layout, name
         self._widget = self._node = self._chart = None
         button.connect("clicked()", self.showInViews)
@@ -26,6 +26,8 @@ class PlotPanel:
         """Shows a chart node, or nothing."""
         self._chart = chart
         self._button.enabled = chart is not None
+        if self._layout is None:
+            return
         if self._node is None or self._node.GetScene() is None:
             self._make()
         self._node.SetPlotChartNodeID(chart.GetID() if chart is not None else None)

@@ -37,12 +37,6 @@ class AdaptHost(Protocol):
     def update(self) -> None:
         """A run has started or ended."""
 
-    def canUndo(self) -> bool:
-        """Whether the last run was of what is shown, and can be undone."""
-
-    def undoRun(self) -> bool:
-        """Undoes the last run, after a question if need be; whether it did."""
-
     def clearMessage(self) -> None:
         """The result that the panel reports has been replaced."""
 
@@ -76,7 +70,6 @@ class AdaptPanel:
         self.card: Card | None = None
         ui.addExampleButton.connect("clicked()", self.addShown)
         ui.findExamplesButton.connect("clicked()", self.find)
-        ui.adaptUndoButton.connect("clicked()", self.undo)
         ui.adaptSection.connect("contentsCollapsed(bool)", lambda collapsed: self._update())
         logic.beforeWrite.append(self.editor.saveState)
 
@@ -176,11 +169,6 @@ class AdaptPanel:
         """Stops learning."""
         self.logic.cancel(cancelled(_("Learning")))
 
-    def undo(self) -> None:
-        """Puts the segmentation back to what it was before the last run."""
-        if self._panel.undoRun():
-            self.message.show(_("The last run was undone."), "done")
-
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
         return self._panel.makeReady()
@@ -213,7 +201,6 @@ class AdaptPanel:
         self.examples.updateButtons(not running)
         ui.findExamplesButton.enabled = idle and not problem
         ui.nextSliceButton.enabled = idle and not self.review.isAsking()
-        ui.adaptUndoButton.enabled = self._panel.canUndo()
         self.saveModel.update(self.parameters.inputVolume, running)
         owner = self._writeConfirmation.ownerText(self.parameters.outputSegmentation, self.parameters.inputVolume)
         texts = (problem or self._forecast(), owner, owner and _("Adapt will ask before writing to it."),
@@ -284,13 +271,12 @@ class AdaptPanel:
         if isShown:
             self.review.restart()
             self._panel.clearMessage()
-            text = _("Learned from 1 slice: {volumes}.") if count == 1 else _("Learned from {count} slices: {volumes}.")
+            text = _("Learned from 1 slice.") if count == 1 else _("Learned from {count} slices.")
         else:
-            self._log.add(f"{scan.GetName()}: {volumesText(result.volumes)}.")
             text = _("Learned from 1 slice of '{scan}' and updated '{segmentation}'.") if count == 1 else \
                 _("Learned from {count} slices of '{scan}' and updated '{segmentation}'.")
-        text = text.format(count=count, volumes=volumesText(result.volumes), scan=scan.GetName(),
-                           segmentation=result.segmentationNode.GetName())
+        self._log.add(f"{scan.GetName()}: {volumesText(result.volumes)}.")
+        text = text.format(count=count, scan=scan.GetName(), segmentation=result.segmentationNode.GetName())
         self.message.show(" ".join([text, *result.warnings]), level)
 
     def _showExample(self, index):

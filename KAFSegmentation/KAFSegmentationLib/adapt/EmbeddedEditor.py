@@ -6,8 +6,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-EFFECTS = ["Paint", "Draw", "Erase", "Level tracing", "Scissors", "Islands", "Smoothing"]
-"""What corrects single slices; everything else is in the module Segment Editor."""
+EFFECTS = ["Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Scissors", "Islands",
+           "Smoothing"]
+"""What corrects slices, and fills those between them; everything else is in the module Segment Editor."""
 
 
 class EmbeddedEditor:

@@ -75,6 +75,7 @@ class AttentionPanel:
     def close(self) -> None:
         """Takes everything out of the scene and off the views."""
         self.exit()
+        self.clicks.close()
         self._drop()
         self.overlay.remove()
         self.keypoints.remove()

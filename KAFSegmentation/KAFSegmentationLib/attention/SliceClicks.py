@@ -18,14 +18,19 @@ class SliceClicks:
         self._onClick = onClick
         self._observers: list[tuple] = []
         self._pressed = None
+        self._isWatching = False
+        manager = slicer.app.layoutManager()
+        if manager is not None:
+            manager.connect("layoutChanged(int)", self._onLayout)
 
     def isWatching(self) -> bool:
         """Whether clicks are watched."""
-        return bool(self._observers)
+        return self._isWatching
 
     def start(self) -> None:
-        """Begins to watch the slice views that are there now."""
+        """Begins to watch the slice views, also those that a later layout brings."""
         self.stop()
+        self._isWatching = True
         manager = slicer.app.layoutManager()
         if manager is None:  # without a main window
             return
@@ -40,10 +45,22 @@ class SliceClicks:
 
     def stop(self) -> None:
         """Watches no more."""
+        self._isWatching = False
         for interactor, tag in self._observers:
             interactor.RemoveObserver(tag)
         self._observers = []
         self._pressed = None
+
+    def close(self) -> None:
+        """Watches no more, whatever layout comes."""
+        self.stop()
+        manager = slicer.app.layoutManager()
+        if manager is not None:
+            manager.disconnect("layoutChanged(int)", self._onLayout)
+
+    def _onLayout(self, layout):
+        if self._isWatching:
+            self.start()
 
     def _onPress(self, interactor, view):
         self._pressed = interactor.GetEventPosition()

@@ -46,6 +46,7 @@ class ModelButtons:
             why = _("This model comes with KAF and cannot be removed")
         else:
             why = _("Wait until the run has finished") if running else ""
+        self.ui.removeModelButton.visible = self._models.card(name) is not None and not self._models.isBundled(name)
         self.ui.removeModelButton.enabled = not why
         self.ui.removeModelButton.toolTip = tip(why) or _("Remove the chosen model from this computer")
 

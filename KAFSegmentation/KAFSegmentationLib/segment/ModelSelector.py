@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import isfinite, nan
+from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from kaf.modelfile.card import Card
@@ -14,20 +15,27 @@ from kaf.runtime.errors import ModelError
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError, isRefused, listModels, missingModel
 from KAFSegmentationLib.widgets.PlainText import rich, tip
 
+_ROOM = 42  # characters for the names of structures in one line
+_SIGN = 24  # and for the licence
+_SWATCHES = 8
+_SWATCH = '<span style="color:#{:02x}{:02x}{:02x}">&#9632;</span>'  # a square in the colour of a structure
+
 
 class ModelSelector:
-    """A combo box of the library's models, and a label that shows the card of the chosen one.
+    """A combo box of the library's models, one line about the chosen one, and its card for those who want it.
 
     Args:
-        comboBox, cardLabel: the widgets of the .ui file.
+        ui: the widgets of the .ui file.
         onChosen: called with the name when a person chooses another model.
     """
 
-    def __init__(self, comboBox: qt.QComboBox, cardLabel: qt.QLabel, onChosen: Callable[[str], None]):
-        self._combo, self._cardLabel, self._onChosen = comboBox, cardLabel, onChosen
+    def __init__(self, ui: Any, onChosen: Callable[[str], None]):
+        self._combo, self._onChosen = ui.modelComboBox, onChosen
+        self._lineLabel, self._cardLabel, self._details = ui.modelLineLabel, ui.modelCardLabel, ui.modelDetailsButton
         self._entries: dict[str, Entry] = {}
         self._filling = False
-        comboBox.connect("currentIndexChanged(int)", self._onIndexChanged)
+        self._combo.connect("currentIndexChanged(int)", self._onIndexChanged)
+        self._details.connect("toggled(bool)", self._onDetails)
 
     def refresh(self, name: str) -> str:
         """Reads the library again and chooses ``name``; one that is not here is shown as such.
@@ -75,44 +83,100 @@ class ModelSelector:
             self._showCard(names[index])
             self._onChosen(names[index])
 
+    def _onDetails(self, checked):
+        self._cardLabel.visible = checked and bool(self._cardLabel.text)
+
     def _showCard(self, name):
         card = self.card(name)
+        self._lineLabel.text = "" if card is None else cardLine(card)
+        names = "" if card is None else ", ".join(label.name for label in card.labels)
+        self._lineLabel.toolTip = tip(names)  # where they have no room
         self._cardLabel.text = "" if card is None else cardText(card)
-        data = "" if card is None else _("Training data: {data}").format(data=card.training_data)
-        self._cardLabel.toolTip = tip(data)
+        self._lineLabel.visible = self._details.visible = card is not None
+        self._onDetails(self._details.checked)
 
 
-def cardText(card: Card) -> str:
-    """What the model segments, on which scans, how well, and under which licence: a few lines of rich text."""
-    structures = ", ".join(_swatch(label) + rich(label.name) for label in card.labels) or \
-        _("Pretrained weights: they cannot segment until they have learned a structure.")
+def cardLine(card: Card) -> str:
+    """What the model segments, how well, and a sign of its licence: one line of rich text."""
+    swatches = "".join(_SWATCH.format(*label.colour) for label in card.labels[:_SWATCHES])
+    count = _("1 structure") if len(card.labels) == 1 else _("{count} structures")
+    parts = [_structures(card) if _fit(card) else f"{swatches}&nbsp;{rich(count.format(count=len(card.labels)))}"]
+    dice = _validation(card.metrics)[0]
+    if dice is not None:
+        parts.append(_together(_("Dice {dice}").format(dice=f"{dice:.2f}")))
+    if _isStated(card):
+        parts.append(_together(re.split(r"[;,(]", card.weights_licence)[0].strip()[:_SIGN]))
+    return " &#183; ".join(parts)
+
+
+def cardText(card: Card, isNamed: bool = False) -> str:
+    """On which scans the model works, how it was validated, and its licence: a few lines of rich text. What the line
+    above them says is not said again.
+
+    Args:
+        isNamed: whether the structures are named above.
+    """
     intended = {"MR": _("For MR scans with a slice spacing of about {slices} mm and a pixel size of {pixels} mm."),
                 "CT": _("For CT scans with a slice spacing of about {slices} mm and a pixel size of {pixels} mm.")}
     scans = intended.get(card.modality, _("For scans of any modality with a slice spacing of about {slices} mm and a "
                                           "pixel size of {pixels} mm."))
-    lines = [structures, scans.format(slices=f"{card.slice_spacing:g}", pixels=f"{card.spacing:g}")]
+    names = [label.name for label in card.labels]
+    said = card.description.casefold()
+    isNamed = isNamed or _fit(card) or all(name.casefold() in said for name in names)
+    lines = [] if isNamed else [_structures(card)]
+    lines.append(rich(card.description))
+    lines.append(scans.format(slices=f"{card.slice_spacing:g}", pixels=f"{card.spacing:g}"))
     figures = _figures(card.metrics)
     if figures:
         lines.append(figures)
-    known = card.weights_licence not in ("", "unspecified")
-    version = _("Version {version}; licence of the weights: {licence}.") if known else \
+    version = _("Version {version}; licence of the weights: {licence}.") if _isStated(card) else \
         _("Version {version}; no licence is stated for the weights.")
     version = version.format(version=rich(card.version), licence=rich(card.weights_licence))
-    lines.append(f"{rich(card.description)} {version}".strip())
-    return "<br>".join(lines)
+    lines.append(version)
+    lines.append(rich(_("Training data: {data}").format(data=card.training_data)))
+    return "<br>".join(filter(None, lines))
 
 
-def _swatch(label):
-    """A square in the colour of the structure; the gap after it does not break."""
-    return '<span style="color:#{:02x}{:02x}{:02x}">&#9632;</span>&nbsp;'.format(*label.colour)
+def fullCardText(card: Card) -> str:
+    """All of it, where no line stands above: structures, Dice and the rest."""
+    dice = _validation(card.metrics)[0]
+    lines = [_structures(card), rich(_("Dice {dice}").format(dice=f"{dice:.2f}")) if dice is not None else "",
+             cardText(card, True)]
+    return "<br>".join(filter(None, lines))
+
+
+def _structures(card):
+    return ", ".join(f"{_SWATCH.format(*label.colour)}&nbsp;{_together(label.name)}" for label in card.labels) or \
+        rich(_("Pretrained weights: they cannot segment until they have learned a structure."))
+
+
+def _fit(card):
+    """Whether the names of the structures have room in one line."""
+    return sum(len(label.name) + 4 for label in card.labels) <= _ROOM
+
+
+def _together(text):
+    """Rich text that does not break."""
+    return rich(text).replace(" ", "&nbsp;")
+
+
+def _isStated(card):
+    return card.weights_licence not in ("", "unspecified")
+
+
+def _validation(metrics):
+    """Dice on held-out cases, and how many; None where nothing is claimed."""
+    for name in ("cross-validation", "validation"):
+        found = metrics.get(name)
+        if isinstance(found, dict) and isfinite(found.get("Dice", nan)):
+            return found["Dice"], found.get("cases") or found.get("patients")
+    return None, None
 
 
 def _figures(metrics):
     """How good the model was on held-out cases, and on how many; else nothing is claimed."""
-    for name in ("cross-validation", "validation"):
-        found = metrics.get(name)
-        if isinstance(found, dict) and isfinite(found.get("Dice", nan)):
-            count = found.get("cases") or found.get("patients")
-            text = _("Dice {dice} on 1 held-out case.") if count == 1 else _("Dice {dice} on {count} held-out cases.")
-            return text.format(dice=f"{found['Dice']:.2f}", count=count)
-    return ""
+    dice, count = _validation(metrics)
+    if dice is None:
+        return ""
+    text = _("Validated on 1 held-out case.") if count == 1 else _("Validated on {count} held-out cases.")
+    return text.format(count=count)

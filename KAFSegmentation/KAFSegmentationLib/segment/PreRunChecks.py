@@ -3,10 +3,13 @@ the scan differs from those that the model was trained on."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import qt
 from slicer.i18n import tr as _
 
 from kaf.runtime.errors import KafError
+from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.Forecast import Forecast, forecast
@@ -23,16 +26,17 @@ class PreRunChecks:
     """The lines between the choices and the Apply button.
 
     Args:
-        label: for the forecast.
-        warningLine: for how the scan differs from those that the model was trained on.
+        ui: the widgets of the .ui file.
+        log: gets what is shown.
         models: the model that is chosen.
         logic: what runs it.
         writeConfirmation: knows which scan a segmentation belongs to.
     """
 
-    def __init__(self, label: qt.QLabel, warningLine: MessageLine, models: ModelSelector, logic: SegmentationLogic,
+    def __init__(self, ui: Any, log: LogView, models: ModelSelector, logic: SegmentationLogic,
                  writeConfirmation: WriteConfirmation):
-        self._label, self._warningLine, self._models, self._logic = label, warningLine, models, logic
+        self._label, self._models, self._logic = ui.forecastLabel, models, logic
+        self._warningLine = MessageLine(ui.suitabilityFrame, ui.suitabilityIcon, ui.suitabilityLabel, log.add)
         self._writeConfirmation = writeConfirmation
         self._suitability = SuitabilityCheck()
         self._accepted: set = set()

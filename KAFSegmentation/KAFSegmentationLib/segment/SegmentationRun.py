@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from KAFSegmentationLib.scene.ResultOwner import isForeign, otherScanError
 from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.scene.VolumeSequence import VolumeSequence
+from KAFSegmentationLib.segment.PredictedQuality import keepPredicted
 from KAFSegmentationLib.segment.SuitabilityCheck import modalityOf
 
 
@@ -37,6 +38,21 @@ class SegmentationResult:
 def volumesText(volumes: Mapping[str, float]) -> str:
     """The volumes (mL) of structures by name, with one decimal."""
     return ", ".join(f"{name} {volume:.1f} mL" for name, volume in volumes.items())
+
+
+def doneText(scan: slicer.vtkMRMLScalarVolumeNode, result: SegmentationResult, isShown: bool,
+             said: Iterable[str]) -> str:
+    """That a run is over, and its warnings.
+
+    Args:
+        isShown: whether the panel shows the scan, or another one.
+        said: warnings that stand elsewhere.
+    """
+    text = _("Done in {seconds} s.") if isShown else \
+        _("'{scan}' was segmented into '{segmentation}' in {seconds} s.")
+    text = text.format(seconds=f"{max(0.1, sum(result.seconds.values())):.1f}", scan=scan.GetName(),
+                       segmentation=result.segmentationNode.GetName())
+    return " ".join([text, *(warning for warning in result.warnings if warning not in said)])
 
 
 class SegmentationRun:
@@ -161,6 +177,10 @@ class SegmentationRun:
         for stage, seconds in answer["seconds"].items():
             result.seconds[stage] = result.seconds.get(stage, 0.0) + seconds
         result.place = answer["place"]
+        if not self.sequence:  # which shows one time point only
+            keepPredicted(self.segmentationNode, dict(zip(
+                (label["name"] for label in answer["labels"]), self._segmentIds, strict=True)),
+                answer.get("predicted_quality"))
         self._warn(answer["warnings"])
         for name in ("uncertainty", "attention"):
             if name in answer["arrays"] and not self.sequence:

@@ -101,6 +101,9 @@ class SetupControls:
             self._message.showError(error)
             ready = False
         else:
-            self._message.show(self._setup.statusText(), "done" if ready else "error")
+            if ready:
+                self._message.show(self._setup.statusText(), "done")
+            else:
+                self._message.clear()  # the line above the panel says what is missing
         self._onChanged()
         return ready

@@ -57,7 +57,7 @@ class SetupDialogs:
         """Whether to restart Slicer now."""
         return confirm(
             _("The PyTorch extension is installed, and Slicer must be restarted to use it.\n\n"
-              "The set-up continues when you open KAF Segmentation again. Save your work first. Restart now?"),
+              "The set-up continues by itself after that. Save your work first. Restart now?"),
             _("Set up KAF Segmentation"), self._owner())
 
     def tell(self, text: str, detail: str = "") -> None:

@@ -34,6 +34,8 @@ def main(arguments: Sequence[str], console: Console) -> None:
     settings: FinetuneSettings = command.only(FinetuneSettings)
     if settings.init_from:  # before the hours of training
         notice(read_card(find_model(settings.init_from)), console)
+    from kaf.runtime import ranks
+
     if command.folds:
         from kaf.experiments.cross_validated import finetune_folds
 
@@ -42,6 +44,8 @@ def main(arguments: Sequence[str], console: Console) -> None:
         from kaf.verbs.finetune import finetune
 
         path = finetune(settings, without_result(console))
+    if not ranks.leads():
+        return
     card = read_card(path)
     verdict = verdict_on(card)
     assert verdict is not None

@@ -11,9 +11,11 @@ from kaf.data.annotation import settle
 from kaf.data.case import Case
 from kaf.data.dataset import Dataset
 from kaf.data.description import FILE, read_description
+from kaf.data.dicom_folders import are_dicom
 from kaf.data.folder import scan_folder
 from kaf.data.labels import read_drawn
 from kaf.data.names import folder_role
+from kaf.data.pairing import some
 from kaf.evaluation.pairing import Pair, find_pairs
 from kaf.imaging.file_names import is_segmentation, split_extension
 from kaf.imaging.volume import Volume
@@ -33,12 +35,17 @@ def evaluation_pairs(settings: EvaluateSettings, on_event: OnEvent = ignore) -> 
         dataset = settle(scan_folder(reference), settings.partial, on_event)
         for problem in dataset.problems:
             on_event(Message(problem, "warning"))
-        known = {case.name: _pair(case, dataset.label_names) for case in _wanted(dataset, settings)}
+        known = {case.name: _pair(case, dataset.label_names) for case in _wanted(dataset, settings)
+                 if not settings.cases or {case.name, case.patient} & set(settings.cases)}
         if not known:
-            raise InputError(reference, "holds no reference: none of its scans has a label map or masks",
+            raise InputError(reference, "holds no reference: none of the scans has a label map or masks",
                              "Check it with `kaf data scan`, or give the folder of the reference segmentations.")
         return find_pairs(settings.prediction, reference, settings.images, known)
     pairs, alone = find_pairs(settings.prediction, reference, settings.images)
+    if settings.cases:
+        pairs, alone = [pair for pair in pairs if pair.name in settings.cases], []
+        if not pairs:
+            raise InputError(reference, f"holds none of the cases {some(settings.cases)}", "Check the names.")
     root = next((place for place in (reference, reference.parent) if (place / FILE).is_file()), reference)
     description = read_description(root)
     cases = tuple(Case(pair.name, pair.name, pair.reference, pair.reference, ignore=description.ignore)
@@ -59,12 +66,15 @@ def _is_dataset(folder: Path) -> bool:
     folders = [path for path in inside if path.is_dir()]
     if any(folder_role(path.name)[0] == "label" for path in folders):
         return True
-    return bool(folders) and not any(split_extension(path.name)[1] for path in inside if path not in folders)
+    return bool(inside) and not any(split_extension(path.name)[1] for path in inside if path not in folders) and (
+        bool(folders) or are_dicom(folder, [path.name for path in inside]))
 
 
 def _wanted(dataset: Dataset, settings: EvaluateSettings) -> list[Case]:
     """The labelled cases; of those for testing only, where nothing else was predicted."""
     labelled = [case for case in dataset.every if case.label is not None]
+    if settings.cases:
+        return labelled
     test = [case for case in dataset.test if case.label is not None]
     names = {case.name.casefold() for case in test}
     place = Path(settings.prediction)

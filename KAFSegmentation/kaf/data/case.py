@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 IGNORE = 255
 """In a batch: a pixel that nobody has labelled, neither as a structure nor as background."""
@@ -56,7 +57,22 @@ class Case:
             return ""
         return json.dumps([[(mask.name, mask.value) for mask in self.masks], self.values, self.ignore])
 
+    def drawing(self) -> dict[str, Any]:
+        """How its labels are read, JSON-ready for :func:`case_of`; empty for a label map whose values are used as they
+        are."""
+        if not self.meaning:
+            return {}
+        return {"masks": [[mask.name, str(mask.path), mask.value] for mask in self.masks],
+                "values": [list(pair) for pair in self.values], "ignore": self.ignore}
+
     @property
     def unlabelled(self) -> Case:
         """The same scan without its labels."""
         return Case(self.name, self.patient, self.image)
+
+
+def case_of(name: str, image: str | Path, label: str | Path, drawing: dict[str, Any]) -> Case:
+    """A labelled case from what :meth:`Case.drawing` says of it."""
+    masks = tuple(Mask(of, Path(path), value) for of, path, value in drawing.get("masks", ()))
+    values = tuple((int(stored), int(used)) for stored, used in drawing.get("values", ()))
+    return Case(name, name, Path(image), Path(label), masks, values, drawing.get("ignore"))

@@ -37,7 +37,8 @@ class CaseReport:
     ``shape`` is (slices, rows, columns), ``spacing`` mm between (columns, rows, slices); both are empty where
     the scan cannot be read.  ``values`` counts the voxels of each label value above 0; it is None without a
     label map or with one that cannot be read.  ``digest`` is the same for scans with the same voxels.
-    ``usable``: the scan can be read, and its label map, if it has one, lies on it.
+    ``usable``: the scan can be read, and its label map, if it has one, lies on it.  ``drawing``: see
+    :meth:`kaf.data.case.Case.drawing`.  ``annotated``: values of the structures that were drawn, None for all.
     """
 
     name: str
@@ -52,6 +53,8 @@ class CaseReport:
     digest: str = ""
     problems: tuple[str, ...] = ()
     usable: bool = True
+    drawing: dict[str, Any] = field(default_factory=dict)
+    annotated: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,10 @@ class Inspection:
             share = f"in {number} of {count(labelled, 'case')}"
             lines.append(f"  {value}{name}: {share}, voxels: {voxels[value]}")
         found = self.all_problems
+        partly = [case for case in labelled if case.annotated is not None]
+        if partly:
+            lines.append(f"Partial labels: {len(partly)} of {count(labelled, 'case')} say what was drawn in them; "
+                         "other structures are neither learned nor scored there")
         lines.append(f"Problems ({len(found)}):" if found else "Problems: none")
         return "\n".join([*lines, *(f"  - {one_line(problem)}" for problem in found)]) + "\n"
 
@@ -148,7 +155,9 @@ def label_names(root: str | Path) -> dict[int, str]:
 
 
 def _report(case: Case) -> CaseReport:
-    start = CaseReport(case.name, case.patient, str(case.image), str(case.label) if case.label else None)
+    drawn = tuple(sorted(case.annotated)) if case.annotated is not None else None
+    start = CaseReport(case.name, case.patient, str(case.image), str(case.label) if case.label else None,
+                       drawing=case.drawing(), annotated=drawn)
     values = asdict(start)
     problems: list[str] = []
     scan = labels = None
@@ -174,6 +183,9 @@ def _report(case: Case) -> CaseReport:
         values["values"] = {int(value): int(numbers[value]) for value in np.flatnonzero(numbers) if value}
         if not values["values"]:
             problems.append("the label map is empty: every voxel is 0. Draw in it, or take it out of the folder")
+        if drawn is not None and (more := sorted(set(values["values"]) - set(drawn))):
+            problems.append(f"the label map holds {some(more)}, which is said not to be drawn in this case, and is not "
+                            "used. Correct what is said of the case")
     apart = _grid(scan, labels) if scan is not None and labels is not None else []
     usable = scan is not None and (labels is not None or not case.label) and not apart
     values.update(problems=(*problems, *apart), usable=usable)

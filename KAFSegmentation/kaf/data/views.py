@@ -45,7 +45,12 @@ class View:
     hidden: Tensor | None = None
 
     def to(self, device: torch.device) -> View:
-        return self._each(lambda values: values.to(device))
+        """On the device; the copy of what is pinned does not wait."""
+        return self._each(lambda values: values.to(device, non_blocking=True))
+
+    def pin_memory(self) -> View:
+        """In memory that a GPU copies from by itself."""
+        return self._each(lambda values: values.pin_memory())
 
     def take(self, items: slice) -> View:
         return self._each(lambda values: values[items])
@@ -66,8 +71,14 @@ class ViewBatch:
     seeds: Tensor
 
     def to(self, device: torch.device) -> ViewBatch:
-        return ViewBatch({name: view.to(device) for name, view in self.views.items()}, self.position.to(device),
-                         self.matches.to(device), self.seeds)
+        return ViewBatch({name: view.to(device) for name, view in self.views.items()},
+                         self.position.to(device, non_blocking=True), self.matches.to(device, non_blocking=True),
+                         self.seeds)
+
+    def pin_memory(self) -> ViewBatch:
+        """In memory that a GPU copies from by itself; the name is the one that torch's DataLoader calls."""
+        return ViewBatch({name: view.pin_memory() for name, view in self.views.items()}, self.position.pin_memory(),
+                         self.matches.pin_memory(), self.seeds)
 
     def split(self, parts: int) -> list[ViewBatch]:
         """The batch in ``parts`` of equal size, or nothing where it does not go into that many."""

@@ -67,7 +67,7 @@ def compare(settings: CompareSettings, on_event: OnEvent = ignore) -> dict[str, 
     if settings.test:
         apart = scan_labelled(settings.test, on_event=on_event)
         check_same_names(dataset, apart)
-        elsewhere = apart.labelled
+        elsewhere = tuple(case for case in apart.every if case.label is not None)
     folds = make_folds(cases, elsewhere, settings)
     _check_folder(Path(settings.output), folds.record)
     experiment = _Experiment(settings, cases, elsewhere, folds, on_event)

@@ -120,11 +120,33 @@ def match(a: Keypoints, b: Keypoints, radius: float) -> np.ndarray:
     """
     if a.descriptors is None or b.descriptors is None:
         raise ValueError("matching needs descriptors: detect with describe=True")
-    distance = np.abs(a.positions[:, None] - b.positions[None]).sum(-1)
-    da, db = a.descriptors.astype(np.float32), b.descriptors.astype(np.float32)
-    cost = (da ** 2).sum(1)[:, None] + (db ** 2).sum(1)[None] - 2 * da @ db.T
-    cost = np.where(distance <= radius, cost, np.inf)
-    forward, backward = cost.argmin(1), cost.argmin(0)
-    index = np.arange(len(a))
-    mutual = (backward[forward] == index) & np.isfinite(cost[index, forward])
-    return np.stack([index[mutual], forward[mutual]], 1)
+    first, second = _near(a.positions, b.positions, radius)
+    apart = a.descriptors[first].astype(np.int32) - b.descriptors[second]
+    cost = np.einsum("ij,ij->i", apart, apart)
+    forward, backward = _nearest(first, second, cost, len(a)), _nearest(second, first, cost, len(b))
+    index = np.flatnonzero(forward >= 0)
+    mutual = index[backward[forward[index]] == index]
+    return np.stack([mutual, forward[mutual]], 1)
+
+
+def _near(a: np.ndarray, b: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (P,), (P,) of all pairs of positions (N, 2), (M, 2) within a Manhattan ``radius``; the work grows with
+    their number and not with N x M."""
+    from scipy.spatial import cKDTree
+
+    if not len(a) or not len(b):
+        return np.empty(0, int), np.empty(0, int)
+    # The tree computes in float64: it finds a little more, and the distance in the type of the positions decides.
+    pairs = cKDTree(a).sparse_distance_matrix(cKDTree(b), radius * (1 + 1e-5) + 1e-5, p=1, output_type="ndarray")
+    first, second = pairs["i"], pairs["j"]
+    within = np.abs(a[first] - b[second]).sum(-1) <= radius
+    return first[within], second[within]
+
+
+def _nearest(own: np.ndarray, other: np.ndarray, cost: np.ndarray, count: int) -> np.ndarray:
+    """(count,): for each of ``own`` the ``other`` of least cost, the first of several; -1 without any."""
+    order = np.lexsort((other, cost, own))
+    found = np.full(count, -1)
+    starts = np.flatnonzero(np.diff(own[order], prepend=-1))
+    found[own[order][starts]] = other[order][starts]
+    return found

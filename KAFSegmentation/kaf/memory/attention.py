@@ -55,7 +55,7 @@ def active_blocks(labels: Tensor, looked_at: Tensor, reach: int) -> Tensor:
     return torch.einsum("tn,nyx->tyx", looked_at.float(), near.float()) > 0
 
 
-def attend(queries: Tensor, memory: Neighbours, window: Window, blocks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def attend(queries: Tensor, memory: Neighbours, window: Window, blocks: Tensor | None = None) -> Tensor:
     """Soft labels of targets, read from the neighbours that each looks at.
 
     Args:
@@ -63,8 +63,7 @@ def attend(queries: Tensor, memory: Neighbours, window: Window, blocks: Tensor |
         blocks: (T, rows, columns) bool, where to read; default: near any structure.  Elsewhere it is background.
 
     Returns:
-        soft labels (T, K, h, w), which sum to one, and the logarithm of the summed similarity (T, h, w): how well the
-        place is known to the memory, 0 for a perfect match of everything around.
+        soft labels (T, K, h, w), which sum to one.
     """
     targets, _, height, width = queries.shape
     classes = memory.labels.shape[1]
@@ -74,20 +73,17 @@ def attend(queries: Tensor, memory: Neighbours, window: Window, blocks: Tensor |
     rows, columns = blocks.shape[1:]
     soft = queries.new_zeros(targets, classes, rows * BLOCK, columns * BLOCK)
     soft[:, 0] = 1
-    match = queries.new_zeros(targets, rows * BLOCK, columns * BLOCK)
     soft_blocks = soft.view(targets, classes, rows, BLOCK, columns, BLOCK)
-    match_blocks = match.view(targets, rows, BLOCK, columns, BLOCK)
     places = Places(queries, memory, window, rows, columns)
     # Targets that look at equally many slices go together.
     for count in looked_at.sum(1).unique().tolist():
         if count == 0:
             continue
         for where in places.chunks(blocks & (looked_at.sum(1) == count)[:, None, None], count):
-            values, similarity = places.read(where, count)
+            values = places.read(where, count)
             t, y, x = where.unbind(1)
             soft_blocks[t, :, y, :, x, :] = values.view(-1, BLOCK, BLOCK, classes).permute(0, 3, 1, 2)
-            match_blocks[t, y, :, x, :] = similarity.view(-1, BLOCK, BLOCK)
-    return soft[:, :, :height, :width], match[:, :height, :width]
+    return soft[:, :, :height, :width]
 
 
 class Places:
@@ -125,22 +121,36 @@ class Places:
         step = max(1, _CHUNK // (BLOCK * BLOCK * len(self.offsets) * count))
         yield from found.split(step) if len(found) else ()
 
-    def read(self, where: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Soft labels (M, 64, K) and similarity (M, 64) of the places of M blocks (target, row, column)."""
-        logits, values, query, _ = self.scores(where, count)
-        total = logits.logsumexp(2, keepdim=True)
-        return (logits - total).exp_() @ values, total[..., 0] - query.square().sum(2) / 2
+    def read(self, where: Tensor, count: int) -> Tensor:
+        """Soft labels (M, 64, K) of the places of M blocks (target, row, column).
 
-    def scores(self, where: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits (M, 64, N * side * side) of M blocks, labels of the keys, queries, and the slices (M, N)."""
+        Torch's fused attention never holds the weights of all places. The bias of each key is one more feature.
+        """
+        query, index, key_bias, _ = self._gathered(where, count)
+        keys, values = self.keys[index], self.values[index]
+        width = -(-max(keys.shape[2] + 1, values.shape[2]) // 8) * 8  # equal for all three, which the fast way asks for
+        rest = width - keys.shape[2] - 1
+        query = torch.cat([query, query.new_ones(*query.shape[:2], 1), query.new_zeros(*query.shape[:2], rest)], 2)
+        keys = torch.cat([keys, key_bias[..., None], keys.new_zeros(*keys.shape[:2], rest)], 2)
+        classes = values.shape[2]
+        values = F.pad(values, (0, width - classes))
+        bias = self.bias.repeat(1, count)[None, None].expand(len(query), 1, -1, -1)
+        soft = F.scaled_dot_product_attention(query[:, None], keys[:, None], values[:, None], attn_mask=bias, scale=1.0)
+        return soft[:, 0, :, :classes]
+
+    def scores(self, where: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (M, 64, N * side * side) of M blocks, labels of the keys, and the slices (M, N)."""
+        query, index, key_bias, slices = self._gathered(where, count)
+        logits = query @ self.keys[index].transpose(1, 2) + key_bias[:, None] + self.bias.repeat(1, count)[None]
+        return logits, self.values[index], slices
+
+    def _gathered(self, where: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries (M, 64, D), where their keys are and the bias of these (M, N * side * side), the slices (M, N)."""
         t, y, x = where.unbind(1)
-        query = self.queries[t, :, y, :, x, :].flatten(2).transpose(1, 2)  # (M, 64, D)
-        slices = self.memory.log_weights[t].topk(count, 1).indices  # (M, N)
+        query = self.queries[t, :, y, :, x, :].flatten(2).transpose(1, 2)
+        slices = self.memory.log_weights[t].topk(count, 1).indices
         start = slices * self.area + (y * self.width * BLOCK + x * BLOCK)[:, None]
-        index = (start[:, :, None] + self.offsets).flatten(1)  # (M, N * 576)
-        keys, values, key_bias = self.keys[index], self.values[index], self.key_bias[index]
+        index = (start[:, :, None] + self.offsets).flatten(1)
         weight = self.memory.log_weights[t[:, None], slices]
-        key_bias = (key_bias.view(len(t), count, -1) + weight[:, :, None]).flatten(1)
-        logits = torch.baddbmm(key_bias[:, None], query, keys.transpose(1, 2))
-        logits.view(len(t), BLOCK * BLOCK, count, -1).add_(self.bias[None, :, None])
-        return logits, values, query, slices
+        key_bias = (self.key_bias[index].view(len(t), count, -1) + weight[:, :, None]).flatten(1)
+        return query, index, key_bias, slices

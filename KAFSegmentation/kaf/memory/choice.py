@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor
 
-from kaf.memory.features import ScanFeatures, halved
-from kaf.memory.known import Known, in_drawn_classes, joined, memory_share
+from kaf.memory.features import ScanFeatures, pooled
+from kaf.memory.known import Known, Trust, in_drawn_classes, joined
 from kaf.memory.recall import FinishedSlices
 from kaf.memory.tuning import Trial, label_dice
 
@@ -53,30 +51,50 @@ class Choice:
                 "text": self.text}
 
 
-def choose(features: ScanFeatures, memory: FinishedSlices, known: Known, trials: Sequence[Trial], step_mm: float,
-           wanted: str = "auto") -> Choice:
+def trust_in(memory: FinishedSlices, known: Known, trials: Sequence[Trial]) -> Trust:
+    """From the finished slices that were left out; what was read across a gap twice as wide as it will be counts as
+    half as wrong."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for trial in trials:
+        rest = memory.without(trial.number)
+        score = label_dice(trial.soft, memory.labels[memory.numbers.index(trial.number)])
+        found[rest.is_between(trial.number)].append(1 - (1 - score) / 2)
+    usual = Trust(0.0)
+    mine = {inside: [value for value in values if not np.isnan(value)] for inside, values in found.items()}
+    model = [right for right, classes in zip(known.right, known.classes, strict=True) if classes]
+    return Trust(float(np.mean(model)) if model else 0.0, _shrunk(mine[True], usual.between),
+                 _shrunk(mine[False], usual.beyond))
+
+
+def _shrunk(values: Sequence[float], usual: float) -> float:
+    """The mean, with one value that is usual among them."""
+    return (sum(values) + usual) / (len(values) + 1)
+
+
+def choose(features: ScanFeatures, memory: FinishedSlices, known: Known, trials: Sequence[Trial], trust: Trust,
+           step_mm: float, wanted: str = "auto") -> Choice:
     """By the Dice of each on the finished slices left out; the combination unless another is clearly better.
 
     Args:
         step_mm: from one slice to the next.
         wanted: "auto", or the source to use.
     """
-    dice = _scores(features, memory, known, trials, step_mm)
-    if wanted != "auto":
-        source: Source = "model" if wanted == "model" else "memory" if wanted == "memory" else "combination"
-        return Choice(source if known.any else "memory", "asked" if known.any else "unknown", dice, len(trials))
+    dice = _scores(features, memory, known, trials, trust, step_mm)
     if not known.any:
         return Choice("memory", "unknown", dice, len(trials))
+    if wanted != "auto":
+        source: Source = "model" if wanted == "model" else "memory" if wanted == "memory" else "combination"
+        return Choice(source, "asked", dice, len(trials))
     if not trials:
         return Choice("combination", "few")
-    best = max(("combination", "model", "memory"), key=lambda name: dice[name])
-    if best == "combination" or dice[best] < dice["combination"] + _CLEARLY or not known.all:
-        return Choice("combination", "measured", dice, len(trials))
-    return Choice("model" if best == "model" else "memory", "measured", dice, len(trials))
+    for name in ("memory", "model"):
+        if dice.get(name, 0.0) > dice.get("combination", 0.0) + _CLEARLY and (known.all or name == "memory"):
+            return Choice("memory" if name == "memory" else "model", "measured", dice, len(trials))
+    return Choice("combination", "measured", dice, len(trials))
 
 
-def _scores(features: ScanFeatures, memory: FinishedSlices, known: Known, trials: Sequence[Trial], step_mm: float
-            ) -> dict[str, float]:
+def _scores(features: ScanFeatures, memory: FinishedSlices, known: Known, trials: Sequence[Trial], trust: Trust,
+            step_mm: float) -> dict[str, float]:
     found: dict[str, list[float]] = {"model": [], "memory": [], "combination": []}
     for trial in trials:
         truth = memory.labels[memory.numbers.index(trial.number)]
@@ -84,18 +102,11 @@ def _scores(features: ScanFeatures, memory: FinishedSlices, known: Known, trials
         found["memory"].append(label_dice(trial.soft, truth))
         if not known.any:
             continue
-        shares = halved(features.probabilities([trial.number]))
+        shares = pooled(features.probabilities([trial.number]), features.stride)
         model = in_drawn_classes(shares, known, trial.soft[None])
         distance = rest.distance(trial.number) / rest.step * step_mm
-        both = joined(trial.soft[None], model, memory_share([distance], [rest.is_between(trial.number)]))
+        both = joined(trial.soft[None], model, trust.share([distance], [rest.is_between(trial.number)]))
         found["model"].append(label_dice(model[0], truth))
         found["combination"].append(label_dice(both[0], truth))
     return {name: round(float(np.nanmean(values)), 4) for name, values in found.items()
             if values and not np.isnan(values).all()}
-
-
-def doubled(soft: Tensor, size: tuple[int, int]) -> Tensor:
-    """Soft labels (T, K, h, w) at half resolution as (T, K, H, W)."""
-    height, width = soft.shape[2:]
-    large = F.interpolate(soft, size=(2 * height, 2 * width), mode="bilinear", align_corners=False)
-    return large[:, :, :size[0], :size[1]]

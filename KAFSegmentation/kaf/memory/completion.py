@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kaf.imaging.grid import Grid
-from kaf.memory.choice import Choice, choose, doubled
-from kaf.memory.features import Region, ScanFeatures, halved, region_around
-from kaf.memory.known import Known, in_drawn_classes, joined, known_structures, memory_share
+from kaf.memory.choice import Choice, choose, trust_in
+from kaf.memory.features import COMPONENTS, MOST_BYTES, Region, ScanFeatures, enlarged, pooled, region_around
+from kaf.memory.known import Known, in_drawn_classes, joined, known_structures
 from kaf.memory.provenance import Origin, origins
 from kaf.memory.recall import FinishedSlices, recall_memory, recall_scan
 from kaf.memory.review import expected_dice
-from kaf.memory.tuning import Recipe, Trial, label_dice, tune
+from kaf.memory.tuning import RECIPES, Recipe, Trial, label_dice, tune
 from kaf.runtime.events import OnEvent, Ticker, ignore
 
+_FINE = 48_000  # pixels of a region that is read pixel by pixel
 _FLOATS = 24 << 20  # of soft labels at a time
 _AGREE, _DISAGREES = 0.5, 0.35  # Dice of the neighbours of a finished slice, and what an odd one lacks
 _SPAN = 12  # slices from one neighbour to the other; farther apart a structure may come and go
@@ -68,7 +69,8 @@ class ScanMemory:
         self.features, self.drawn = features, drawn
         grid = features.prepared.grid
         self.step_mm = grid.spacing[0]
-        place = 2 * (grid.spacing[1] * grid.spacing[2]) ** 0.5
+        self.stride = features.stride
+        place = self.stride * (grid.spacing[1] * grid.spacing[2]) ** 0.5
         rows, columns = features.region.rows, features.region.columns
         cut = drawn.labels[:, rows, columns]
         partly = {number: self._partly(labels[rows, columns], known[rows, columns])
@@ -80,38 +82,42 @@ class ScanMemory:
         self.known = self.known.padded(drawn.classes)
         self.recipe: Recipe
         self.trials: list[Trial]
-        self.recipe, self.trials = tune(features, self.finished)
-        self.choice: Choice = choose(features, self.finished, self.known, self.trials, self.step_mm, wanted)
+        self.recipe, self.trials = tune(features, self.finished, RECIPES[self.stride])
+        self.trust = trust_in(self.finished, self.known, self.trials)
+        self.choice: Choice = choose(features, self.finished, self.known, self.trials, self.trust, self.step_mm, wanted)
 
     def _soft(self, labels: np.ndarray) -> Tensor:
-        """(F, H, W) classes -> (F, K, h, w) shares at half resolution."""
+        """(F, H, W) classes -> (F, K, h, w) shares of each place."""
         classes = torch.arange(self.drawn.classes, dtype=torch.uint8)[None, :, None, None]
-        parts = [halved((torch.from_numpy(np.ascontiguousarray(part))[None, None] == classes).float())
+        parts = [pooled((torch.from_numpy(np.ascontiguousarray(part))[None, None] == classes).float(), self.stride)
                  for part in labels]
         return torch.cat(parts) if parts else torch.zeros(0, self.drawn.classes,
-                                                          *(-(-size // 2) for size in labels.shape[1:]))
+                                                          *(-(-size // self.stride) for size in labels.shape[1:]))
 
     def _partly(self, labels: np.ndarray, known: np.ndarray) -> tuple[Tensor, Tensor]:
         """Shares (K, h, w) among the known pixels of each place, and whether there is any."""
         classes = torch.arange(self.drawn.classes, dtype=torch.uint8)[:, None, None]
         sure = torch.from_numpy(np.ascontiguousarray(known))
         held = (torch.from_numpy(np.ascontiguousarray(labels)) == classes) & sure
-        weight = halved(sure[None, None].float())[0]
-        return halved(held[None].float())[0] / weight.clamp_min(1e-6), weight[0] > 0
+        weight = pooled(sure[None, None].float(), self.stride)[0]
+        return pooled(held[None].float(), self.stride)[0] / weight.clamp_min(1e-6), weight[0] > 0
 
     def read(self, targets: Sequence[int]) -> Tensor:
         """(T, K, H, W) probabilities in the region."""
         size = self.features.region.size
         if self.choice.source == "model" and self.known.all:
-            blank = torch.zeros(len(targets), self.drawn.classes, *size)
-            blank[:, 0] = 1
-            return in_drawn_classes(self.features.probabilities(targets), self.known, blank)
-        soft = doubled(recall_scan(self.features, self.finished, targets, self.recipe.window, self.recipe.shape), size)
+            soft = torch.zeros(len(targets), self.drawn.classes, *size)
+            soft[:, 0] = 1
+        else:
+            soft = enlarged(recall_scan(self.features, self.finished, targets, self.recipe.window, self.recipe.shape),
+                            self.stride, size)
         if self.choice.source == "memory" or not self.known.any:
             return soft
         model = in_drawn_classes(self.features.probabilities(targets), self.known, soft)
-        share = memory_share([self.distance_mm(target) for target in targets],
-                             [self.finished.is_between(target) for target in targets])
+        if self.choice.source == "model":
+            return model
+        share = self.trust.share([self.distance_mm(target) for target in targets],
+                                 [self.finished.is_between(target) for target in targets])
         return joined(soft, model, share)
 
     def outliers(self) -> dict[int, float]:
@@ -152,9 +158,10 @@ class ScanMemory:
         if not (0 <= row < region.size[0] and 0 <= column < region.size[1]) or self.choice.source == "model":
             return []
         memory, numbers = recall_memory(self.features, self.finished, [target])
-        found = origins(self.features([target])[0], memory, self.recipe.window, (row // 2, column // 2), most)
-        return [Origin(numbers[origin.slice], 2 * origin.row + region.rows.start,
-                       2 * origin.column + region.columns.start, origin.weight, origin.label) for origin in found]
+        place = (row // self.stride, column // self.stride)
+        found = origins(self.features([target])[0], memory, self.recipe.window, place, most)
+        return [replace(origin, slice=numbers[origin.slice], row=self.stride * origin.row + region.rows.start,
+                        column=self.stride * origin.column + region.columns.start) for origin in found]
 
 
 @dataclass(frozen=True)
@@ -181,15 +188,18 @@ def complete(memory: ScanMemory, on_event: OnEvent = ignore) -> Completion:
     for start in range(0, len(targets), step):
         part = targets[start:start + step]
         soft = memory.read(part)
-        for number, value in zip(part, expected_dice(soft), strict=True):
+        best = soft.max(1)  # many times faster than argmax on a CPU
+        for number, value in zip(part, expected_dice(soft, best.indices), strict=True):
             slices[number] = round(value, 4)
         whole = F.pad(soft, (region.columns.start, grid.size[1] - region.columns.stop,
                              region.rows.start, grid.size[0] - region.rows.stop))
         outside = torch.ones(grid.size, dtype=torch.bool)
         outside[region.rows, region.columns] = False
         whole[:, 0, outside] = 1
+        sure = torch.ones(len(part), *grid.size)
+        sure[:, region.rows, region.columns] = best.values
         labels[part] = grid.logits_to_input_slices(whole)
-        confidence[part] = _at_input(whole.amax(1), grid)
+        confidence[part] = _at_input(sure, grid)
         ticker.update(ticker.done + len(part))
     return Completion(labels, confidence, slices, {number: memory.source_of(number) for number in targets})
 
@@ -199,6 +209,12 @@ def _at_input(values: Tensor, grid: Grid) -> np.ndarray:
     if grid.pixels_resampled:
         values = F.interpolate(values[:, None], grid.native_size, mode="bilinear", align_corners=False)[:, 0]
     return (values * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def stride_of(slices: int, region: Region) -> int:
+    """Pixels along the side of a place: 1, unless the features of so many slices would not be kept then."""
+    rows, columns = region.size
+    return 1 if rows * columns <= _FINE and slices * rows * columns * 2 * COMPONENTS <= MOST_BYTES else 2
 
 
 def region_of(drawn: Drawn, before: Region | None) -> Region:

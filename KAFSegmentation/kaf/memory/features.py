@@ -18,13 +18,25 @@ COMPONENTS = 24
 WEIGHTS = (0.7, 1.0, 1.0, 2.0)  # of the parts: full, half and quarter resolution of the decoder, and the image
 _FIT = 12  # slices that the projection is found on
 _SAMPLES = 20_000
-_MOST_BYTES = 240 << 20  # of features and probabilities kept for a scan
+MOST_BYTES = 240 << 20  # of features and probabilities kept for a scan
 
 
-def halved(maps: Tensor) -> Tensor:
-    """(B, C, H, W) to half resolution by averaging; odd sides are repeated at the edge."""
+def pooled(maps: Tensor, stride: int) -> Tensor:
+    """(B, C, H, W) averaged over places of ``stride`` x ``stride`` pixels, 1 or 2; an odd side is repeated at its
+    edge."""
+    if stride == 1:
+        return maps
     height, width = maps.shape[2:]
     return F.avg_pool2d(F.pad(maps, (0, width % 2, 0, height % 2), mode="replicate"), 2)
+
+
+def enlarged(soft: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """Places (T, K, h, w) as pixels (T, K, H, W), bilinear."""
+    if stride == 1:
+        return soft[:, :, :size[0], :size[1]]
+    height, width = soft.shape[2:]
+    large = F.interpolate(soft, size=(2 * height, 2 * width), mode="bilinear", align_corners=False)
+    return large[:, :, :size[0], :size[1]]
 
 
 def _smooth(image: Tensor) -> Tensor:
@@ -38,19 +50,21 @@ def _smooth(image: Tensor) -> Tensor:
     return torch.cat([image, smooth, rows, columns], 1)
 
 
-def raw_parts(decoder: Sequence[Tensor], image: Tensor) -> list[Tensor]:
-    """Parts of the features at half resolution, each (B, C, h, w): the finest scales of the decoder, the image."""
+def raw_parts(decoder: Sequence[Tensor], image: Tensor, stride: int) -> list[Tensor]:
+    """Parts of the features, each (B, C, h, w) in places of ``stride`` pixels: the finest scales of the decoder, the
+    image."""
     height, width = image.shape[2:]
-    size = ((height + 1) // 2, (width + 1) // 2)
+    size = (-(-height // stride), -(-width // stride))
     parts = []
     for level, maps in enumerate(reversed(decoder[-SCALES:])):
         maps = maps.float()
-        if level == 0:
-            maps = halved(maps)
-        elif level > 1:
-            maps = F.interpolate(maps, scale_factor=2.0 ** (level - 1), mode="bilinear", align_corners=False)
+        factor = 2 ** level // stride
+        if factor == 0:
+            maps = pooled(maps, stride)
+        elif factor > 1:
+            maps = F.interpolate(maps, scale_factor=float(factor), mode="bilinear", align_corners=False)
         parts.append(maps[:, :, :size[0], :size[1]])
-    return [*parts, halved(_smooth(image))]
+    return [*parts, pooled(_smooth(image), stride)]
 
 
 @dataclass(frozen=True)
@@ -123,10 +137,11 @@ class ScanFeatures:
     Args:
         predictor: the network over slices.
         prepared: the scan as the network sees it.
+        stride: pixels along the side of a place, 1 or 2.
     """
 
-    def __init__(self, predictor: SlicePredictor, prepared: Prepared, region: Region):
-        self.prepared, self.region = prepared, region
+    def __init__(self, predictor: SlicePredictor, prepared: Prepared, region: Region, stride: int = 2):
+        self.prepared, self.region, self.stride = prepared, region, stride
         self._predictor = predictor
         self._stored: dict[int, tuple[Tensor, Tensor]] = {}
         count = len(prepared.image)
@@ -142,7 +157,7 @@ class ScanFeatures:
                     zip(known, self.projection(joined), strict=True)])
 
     def __call__(self, slices: Sequence[int]) -> Tensor:
-        """(n, D, h, w) float32 at half the resolution of the region."""
+        """(n, D, h, w) float32, places of the region."""
         self._make(slices)
         return torch.stack([self._stored[number][0] for number in slices]).float()
 
@@ -171,7 +186,7 @@ class ScanFeatures:
             self._keep(list(zip(part, maps, probabilities, strict=True)))
         if missing:
             for number in [number for number in self._stored if number not in set(slices)]:
-                if self.bytes <= _MOST_BYTES:
+                if self.bytes <= MOST_BYTES:
                     break
                 del self._stored[number]
 
@@ -182,10 +197,11 @@ class ScanFeatures:
     def _pass(self, slices: Sequence[int]) -> Iterator[tuple[list[int], list[Tensor], Tensor]]:
         """Slices, their parts, and the probabilities as whole 255ths, all in the region and on the CPU."""
         rows, columns = self.region.rows, self.region.columns
-        half = tuple(slice(part.start // 2, (part.stop + 1) // 2) for part in (rows, columns))
+        places = tuple(slice(part.start // self.stride, -(-part.stop // self.stride)) for part in (rows, columns))
         for part, features in self._predictor(self.prepared.image, self.prepared.keypoints, slices):
             image = torch.from_numpy(self.prepared.image[part])[:, None].to(features.logits.device)
             with torch.inference_mode():
-                parts = [maps[:, :, half[0], half[1]].cpu() for maps in raw_parts(features.decoder, image)]
+                parts = [maps[:, :, places[0], places[1]].cpu()
+                         for maps in raw_parts(features.decoder, image, self.stride)]
                 shares = (features.logits[:, :, rows, columns].softmax(1) * 255).round().to(torch.uint8).cpu()
             yield part, parts, shares

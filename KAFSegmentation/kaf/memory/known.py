@@ -13,9 +13,8 @@ from kaf.evaluation.dice import dice
 
 _KNOWN = 0.5  # Dice on the finished slices from which a model counts as one that knows a structure
 _CERTAIN = 1e-4
-# Share of the memory in the joint word, next to a finished slice and far from any; measured, see Docs/memory.md.
-_NEAR, _FAR = 0.7, 0.1
-_HALF_WAY = 10.0  # millimetres beyond the outermost finished slice at which the share is half of the nearest one
+_BETWEEN, _BEYOND = 0.92, 0.85  # Dice of the memory where nothing could be left out
+_FADES = 60.0  # millimetres beyond the outermost finished slice at which the memory is half as right
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,29 @@ def in_drawn_classes(shares: Tensor, known: Known, memory: Tensor) -> Tensor:
     return result
 
 
-def memory_share(distances: Sequence[float], between: Sequence[bool]) -> Tensor:
-    """(T,) weight of the memory against the model; distances to the nearest finished slice in mm."""
-    found = [_NEAR if inside else _FAR + (_NEAR - _FAR) * 0.5 ** (distance / _HALF_WAY)
-             for distance, inside in zip(distances, between, strict=True)]
-    return torch.tensor(found, dtype=torch.float32)
+@dataclass(frozen=True)
+class Trust:
+    """How right the model and the memory are here: Dice of the model on the finished slices, and of the memory on those
+    that were left out, between others and beyond them; 0..1."""
+
+    model: float
+    between: float = _BETWEEN
+    beyond: float = _BEYOND
+
+    def share(self, distances: Sequence[float], between: Sequence[bool]) -> Tensor:
+        """(T,) weight of the memory against the model, by the odds of either being right.
+
+        distances: to the nearest finished slice, in mm; beyond the outermost one the memory fades.
+        """
+        model = _odds(self.model)
+        memory = [_odds(self.between if inside else self.beyond * 0.5 ** (distance / _FADES))
+                  for distance, inside in zip(distances, between, strict=True)]
+        return torch.tensor([odds / (odds + model) for odds in memory], dtype=torch.float32)
+
+
+def _odds(right: float) -> float:
+    right = min(max(right, 0.05), 0.98)
+    return right / (1 - right)
 
 
 def joined(memory: Tensor, model: Tensor, share: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from kaf.memory.attention import BLOCK, Neighbours, Places, Window
 
 @dataclass(frozen=True)
 class Origin:
-    """A place that a label was taken from: the index of the slice in the memory, (row, column) at half resolution, the
+    """A place that a label was taken from: the index of the slice in the memory, (row, column), the
     share of the attention, 0..1, and the label there."""
 
     slice: int
@@ -32,7 +32,7 @@ def origins(query: Tensor, memory: Neighbours, window: Window, place: tuple[int,
         return []
     places = Places(query[None], memory, window, rows, columns)
     where = torch.tensor([[0, place[0] // BLOCK, place[1] // BLOCK]], device=query.device)
-    logits, values, _, slices = places.scores(where, count)
+    logits, values, slices = places.scores(where, count)
     weights = logits[0, place[0] % BLOCK * BLOCK + place[1] % BLOCK].softmax(0)
     side = BLOCK + 2 * window.reach
     found = []

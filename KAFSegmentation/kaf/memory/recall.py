@@ -1,4 +1,4 @@
-"""What finished slices say about the others: soft labels of unfinished slices at half resolution."""
+"""What finished slices say about the others: soft labels of unfinished slices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from kaf.memory.attention import Neighbours, Window, attend
 from kaf.memory.shape import interpolated, shrunk, signed_distances
 
-SHAPE = 1.0  # largest weight of the interpolated shape, where attention is of two minds
 _CERTAIN = 1e-4
 
 Features = Callable[[Sequence[int]], Tensor]
@@ -26,7 +25,7 @@ class FinishedSlices:
 
     numbers: slices, ascending; labels: (F, K, h, w) soft labels of them; partly: slice -> soft labels (K, h, w) and
     known places (h, w) bool of unfinished slices in which clicks or slices of another direction told some places;
-    step: places (of half resolution) from one slice to the next; foreign: features (M, D, h, w) and labels
+    step: places from one slice to the next; foreign: features (M, D, h, w) and labels
     (M, K, h, w) of other scans.
     """
 
@@ -72,14 +71,6 @@ class FinishedSlices:
         return self._distances[index]
 
 
-@dataclass(frozen=True)
-class Recalled:
-    """Soft labels (T, K, h, w) of targets, and how well each place is known to the memory (T, h, w), 0 at best."""
-
-    soft: Tensor
-    match: Tensor
-
-
 def recall_memory(features: Features, memory: FinishedSlices, targets: Sequence[int]
                   ) -> tuple[Neighbours, list[int]]:
     """What these targets look at, and the numbers of these slices."""
@@ -100,9 +91,9 @@ def recall_memory(features: Features, memory: FinishedSlices, targets: Sequence[
     return Neighbours(keys, labels, log_weights, hidden), [*numbers, *partly]
 
 
-def recall(features: Features, memory: FinishedSlices, targets: Sequence[int], window: Window, shape: float = SHAPE
-           ) -> Recalled:
-    """Read the targets from the finished slices next to them.
+def recall(features: Features, memory: FinishedSlices, targets: Sequence[int], window: Window, shape: float
+           ) -> Tensor:
+    """Soft labels (T, K, h, w) of the targets, read from the finished slices next to them.
 
     Between two finished slices the shape interpolated from both counts where attention is unsure.
 
@@ -111,14 +102,14 @@ def recall(features: Features, memory: FinishedSlices, targets: Sequence[int], w
         shape: weight of the interpolated shape, 0: none.
     """
     looked_at, _ = recall_memory(features, memory, targets)
-    soft, match = attend(features(targets), looked_at, window)
+    soft = attend(features(targets), looked_at, window)
     between = [row for row, target in enumerate(targets) if memory.is_between(target)]
     if shape and between:
         used = sorted({index for target in targets for index in memory.around(target)})
         distances = torch.stack([memory.signed(index) for index in used])
         guess = interpolated(distances, memory.weights(targets)[between][:, used])
         soft[between] = _joined(soft[between], guess, shape)
-    return Recalled(soft, match)
+    return soft
 
 
 def recall_scan(features: Features, memory: FinishedSlices, targets: Sequence[int], window: Window, shape: float
@@ -136,8 +127,8 @@ def recall_scan(features: Features, memory: FinishedSlices, targets: Sequence[in
             far = torch.tensor([abs(targets[row] - memory.numbers[end]) * memory.step for row in rows])
             areas = memory.labels[end].flatten(1).sum(1)
             guess = shrunk(memory.signed(end), areas, far)
-            read.soft[rows] = _joined(read.soft[rows], guess, max(shape, 0.5), certain=True)
-    return read.soft
+            read[rows] = _joined(read[rows], guess, max(shape, 0.5), certain=True)
+    return read
 
 
 def _joined(soft: Tensor, guess: Tensor, weight: float, certain: bool = False) -> Tensor:

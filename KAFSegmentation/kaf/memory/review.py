@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 
-def expected_dice(soft: Tensor) -> list[float]:
-    """For soft labels (T, K, H, W) the Dice that each slice's best labels expect of themselves, over structures.
+def expected_dice(soft: Tensor, best: Tensor) -> list[float]:
+    """The Dice that each slice's best labels expect of themselves, over structures: soft labels (T, K, H, W), best
+    classes (T, H, W).
 
     2 sum_{x in L} p(x) / (|L| + sum p), with L where the structure is the best label; a slice without any is as sure
     as its background.
     """
-    best = soft.argmax(1)
     classes = torch.arange(1, soft.shape[1])[:, None, None]
     scores = []
     for shares, labels in zip(soft[:, 1:], best, strict=True):

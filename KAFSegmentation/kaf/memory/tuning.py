@@ -12,6 +12,8 @@ from kaf.evaluation.dice import dice, overlap
 from kaf.memory.attention import Window
 from kaf.memory.recall import Features, FinishedSlices, recall
 
+_FARTHEST = 12  # places that a window reaches
+_CLEARLY = 0.005  # Dice by which a later recipe must be better than an earlier one
 _MOST = 5  # finished slices that are left out in turn
 
 
@@ -24,11 +26,15 @@ class Recipe:
 
 
 def _recipe(spread: float, temperature: float, shape: float) -> Recipe:
-    return Recipe(Window(8, spread, temperature), shape)
+    return Recipe(Window(min(_FARTHEST, round(3 * spread)), spread, temperature), shape)
 
 
 # From "the structure stays where it is" to "it may be anywhere near, if it looks the same".
-RECIPES = (_recipe(2.0, 1.0, 0.5), _recipe(1.0, 1.0, 1.0), _recipe(4.0, 1.0, 0.5), _recipe(4.0, 0.4, 0.0))
+RECIPES = {
+    1: (_recipe(2.0, 1.0, 0.5), _recipe(1.0, 0.5, 0.5), _recipe(6.0, 1.0, 0.5), _recipe(6.0, 0.4, 0.0)),
+    2: (_recipe(2.0, 1.0, 0.5), _recipe(1.0, 1.0, 1.0), _recipe(4.0, 1.0, 0.5), _recipe(4.0, 0.4, 0.0)),
+}
+"""By the pixels along the side of a place."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ def label_dice(soft: Tensor, truth: Tensor) -> float:
     return float(scores[held].mean()) if len(held) else 0.0
 
 
-def tune(features: Features, memory: FinishedSlices, recipes: Sequence[Recipe] = RECIPES
+def tune(features: Features, memory: FinishedSlices, recipes: Sequence[Recipe]
          ) -> tuple[Recipe, list[Trial]]:
     """The recipe with the best mean Dice over finished slices left out, and what it read there; the first recipe
     where there is nothing to leave out."""
@@ -61,11 +67,11 @@ def tune(features: Features, memory: FinishedSlices, recipes: Sequence[Recipe] =
         return recipes[0], []
     best, chosen, trials = -1.0, recipes[0], list[Trial]()
     for recipe in recipes:
-        found = [Trial(number, recall(features, memory.without(number), [number], recipe.window, recipe.shape).soft[0])
+        found = [Trial(number, recall(features, memory.without(number), [number], recipe.window, recipe.shape)[0])
                  for number in tried]
         scores = [label_dice(trial.soft, memory.labels[memory.numbers.index(trial.number)]) for trial in found]
         mean = float(np.nanmean(scores)) if not np.isnan(scores).all() else 0.0
-        if mean > best + 1e-3:
+        if mean > best + _CLEARLY:
             best, chosen, trials = mean, recipe, found
     return chosen, trials
 

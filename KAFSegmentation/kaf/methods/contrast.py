@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kaf.data.needs import Needs
 from kaf.methods.base import LossOutput, Method, MethodInput, bottleneck_width, unit
 from kaf.methods.contrast_settings import ContrastSettings
+from kaf.network import host_waits
 from kaf.network.batch_norm import BatchNorm1d
 from kaf.network.batch_norm import at_least_float as fp32
 from kaf.runtime import ranks
@@ -32,7 +33,10 @@ def supervised_contrast(embeddings: Tensor, positive: Tensor, temperature: float
     positive = positive & ~itself
     count = positive.sum(1)
     per_item = -(log_share * positive).sum(1) / count.clamp(min=1)
-    return per_item[count > 0].mean() if bool((count > 0).any()) else logits.sum() * 0
+    there = count > 0
+    if host_waits.has_static_shapes(per_item):
+        return (per_item * there).sum() / there.sum().clamp(min=1)
+    return per_item[there].mean() if bool(there.any()) else logits.sum() * 0
 
 
 def positives(position: Tensor, settings: ContrastSettings) -> Tensor:

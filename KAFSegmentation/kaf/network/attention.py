@@ -47,8 +47,9 @@ class PositionalEncoder(TokenMLP):
         super().__init__([2, width // 8, width // 4, width // 2, width, width], norm)
 
     def forward(self, sites: OccupiedCells) -> Tensor:  # type: ignore[override]
-        size = sites.positions.new_tensor([sites.height, sites.width])
-        return super().forward((sites.positions - size / 2) / (0.7 * float(size.max())), sites.counts)
+        rows, columns = sites.positions.unbind(-1)
+        centred = torch.stack([rows - sites.height / 2, columns - sites.width / 2], -1)
+        return super().forward(centred / (0.7 * max(sites.height, sites.width)), sites.counts)
 
 
 class AttentionBlock(nn.Module):
@@ -88,10 +89,8 @@ class AttentionBlock(nn.Module):
 def attention_bias(sites: OccupiedCells) -> Tensor:
     """(B, 1, 1, M) added to the logits: log(count), so that a site weighs as its keypoints do; -inf on padding."""
     bias = sites.counts.log()
-    empty = ~sites.mask.any(1)
-    if bool(empty.any()):  # a slice without any keypoint: keep the softmax finite, its tokens are never used
-        bias = torch.where(empty[:, None], 0.0, bias)
-    return bias[:, None, None, :]
+    empty = ~sites.mask.any(1)  # a slice without any keypoint: keep the softmax finite, its tokens are never used
+    return torch.where(empty[:, None], 0.0, bias)[:, None, None, :]
 
 
 def to_keypoint_attention(attention: Tensor, sites: OccupiedCells) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kaf.network import host_waits
 from kaf.runtime import ranks
 
 
@@ -17,13 +18,14 @@ def at_least_float(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def normalise_rows(norm: nn.BatchNorm1d | nn.BatchNorm2d, rows: Tensor, count: Tensor, weight: Tensor | None = None
-                   ) -> Tensor:
+def normalise_rows(norm: nn.BatchNorm1d | nn.BatchNorm2d, rows: Tensor, count: Tensor, weight: Tensor | None = None,
+                   enough: Tensor | None = None) -> Tensor:
     """Normalise (n, C) rows by mean and variance over all processes, and update the running statistics of ``norm``.
 
     Args:
         count: of rows, or the sum of their weights, over all processes; 2 at least.
         weight: (n, 1), how much each row counts; None for 1.  Rows of weight 0 are normalised like the others.
+        enough: bool scalar, False to leave the running statistics as they are; None for True.
     """
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -33,9 +35,12 @@ def normalise_rows(norm: nn.BatchNorm1d | nn.BatchNorm2d, rows: Tensor, count: T
     squares = centred.square()
     variance = ranks.all_sum((squares if weight is None else squares * weight).sum(0)) / count
     with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-        norm.running_mean.lerp_(mean, norm.momentum or 0.1)
-        norm.running_var.lerp_(variance * count / (count - 1), norm.momentum or 0.1)
+        share: float | Tensor = norm.momentum or 0.1
+        if enough is not None:
+            share = enough.to(mean.dtype) * share
+        norm.num_batches_tracked.add_(1 if enough is None else enough)
+        norm.running_mean.lerp_(mean, share)
+        norm.running_var.lerp_(variance * count / (count - 1), share)
     scale = torch.rsqrt(variance + norm.eps)
     return centred * (norm.weight * scale) + norm.bias if norm.affine else centred * scale
 
@@ -49,13 +54,24 @@ class BatchNorm1d(nn.BatchNorm1d):
     def forward(self, values: Tensor) -> Tensor:
         if not self.training:
             return super().forward(values)
+        if ranks.world() == 1:
+            return super().forward(values) if len(values) > 1 else self._by_running_statistics(values)
         wide = at_least_float(values)
         count = ranks.all_sum(wide.new_tensor(float(len(wide))))
+        if host_waits.has_static_shapes(values):
+            enough = count >= 2
+            normalised = normalise_rows(self, wide, count.clamp(min=2), enough=enough).to(values.dtype)
+            return torch.where(enough, normalised, self._by_running_statistics(values))
         if float(count) < 2:
-            return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        if ranks.world() == 1:
-            return super().forward(values)
+            return self._by_running_statistics(values)
         return normalise_rows(self, wide, count).to(values.dtype)
+
+    def _by_running_statistics(self, values: Tensor) -> Tensor:
+        # Copies: they are changed in place before the gradient is computed.
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        return F.batch_norm(values, self.running_mean.clone(), self.running_var.clone(), self.weight, self.bias,
+                            eps=self.eps)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -80,9 +96,22 @@ class TokenNorm(nn.BatchNorm1d):
     def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
         assert self.running_mean is not None
         assert self.running_var is not None
-        total = weights.sum() if not self.training else ranks.all_sum(weights.sum())
-        if not self.training or float(total) < 2:
-            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            return tokens * scale + (self.bias - self.running_mean * scale)
+        if not self.training:
+            return self._by_running_statistics(tokens)
+        total = ranks.all_sum(weights.sum())
         rows, weight = at_least_float(tokens).flatten(0, 1), at_least_float(weights).flatten()[:, None]
+        if host_waits.has_static_shapes(tokens):
+            enough, by_running = total >= 2, self._by_running_statistics(tokens)
+            normalised = normalise_rows(self, rows, total.clamp(min=2), weight, enough).view_as(tokens)
+            return torch.where(enough, normalised.to(by_running.dtype), by_running).to(tokens.dtype)
+        if float(total) < 2:
+            return self._by_running_statistics(tokens)
         return normalise_rows(self, rows, total, weight).view_as(tokens).to(tokens.dtype)
+
+    def _by_running_statistics(self, tokens: Tensor) -> Tensor:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        # A copy: training changes the mean in place before the gradient is computed.
+        mean = self.running_mean.clone() if self.training else self.running_mean
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        return tokens * scale + (self.bias - mean * scale)

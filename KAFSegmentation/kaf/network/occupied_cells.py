@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kaf.imaging.pixels import nearest_pixel
+from kaf.network import host_waits
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def find_occupied_cells(keypoints: Tensor, mask: Tensor, stride: int, height: in
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     first &= ordered < nowhere
-    count = max(1, int(first.sum(1).max()))
+    most = max(1, min(keypoints.shape[1], nowhere))
+    count = most if host_waits.has_static_shapes(cell) else max(1, int(first.sum(1).max()))
     # Padding goes to one slot too many, which is cut off.
     rank = torch.where(ordered < nowhere, first.cumsum(1) - 1, count)
     cells = cell.new_zeros(len(cell), count + 1).scatter_(1, rank, ordered)[:, :count]

@@ -11,7 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,18 @@ def _flags(values: Mapping[str, Any], prefix: str) -> list[str]:
 def command(verb: str, values: Mapping[str, Any]) -> str:
     """What to paste into a terminal (POSIX, or Windows there) for the same run."""
     return quoted(["kaf", verb, *arguments(verb, values)])
+
+
+def command_here(python: str | Path, words: Sequence[object]) -> str:
+    """``kaf`` with these words as a line for a terminal of this computer, by an interpreter that has the packages; it
+    runs as it stands, whether or not kaf is installed there."""
+    home, texts = Path(__file__).resolve().parents[2], [str(word) for word in words]
+    if home.name in ("site-packages", "dist-packages"):
+        return quoted([str(python), "-m", "kaf", *texts])
+    if sys.platform == "win32":  # neither of its shells can set a variable for one command
+        code = f"import runpy, sys; sys.path.insert(0, r'{home}'); runpy.run_module('kaf', run_name='__main__')"
+        return quoted([str(python), "-c", code, *texts])
+    return quoted(["env", f"PYTHONPATH={home}", str(python), "-m", "kaf", *texts])
 
 
 def quoted(words: list[str]) -> str:

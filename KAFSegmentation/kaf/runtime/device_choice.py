@@ -81,8 +81,16 @@ def choose_device(settings: DeviceSettings) -> DeviceChoice:
                             "Use --device auto or --device cpu, or install a torch build for this GPU.")
     device = torch.device(name)
     torch.set_num_threads(threads_for(settings.threads))  # with a GPU they prepare the scans
+    if device.type == "cuda":
+        _allow_fast_fp32(settings.precision != "fp32")
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and native_bf16(device))
     return DeviceChoice(device, bf16, f"{name} ({reason}{', bf16' if bf16 else ''})")
+
+
+def _allow_fast_fp32(allowed: bool) -> None:
+    """TensorFloat-32 in what is left in fp32 on a GPU; not where fp32 was asked for."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _own_gpu() -> str:

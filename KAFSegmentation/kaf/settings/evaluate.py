@@ -14,6 +14,7 @@ class EvaluateSettings(Settings):
     reference: str = Field(description="the reference segmentation, or a folder of them")
     output: str = Field(description="folder for the table (CSV), the numbers (JSON) and the report (HTML)")
     labels: LabelNames = Field({}, description="voxel value -> name; default: as named in the files")
+    cases: tuple[str, ...] = Field((), description="evaluate only these cases; default: all")
     images: str = Field("", description="scan, or folder of scans, for the pictures of the report")
     series: str = Field("", description="series to use where a DICOM folder of scans contains several: its UID, "
                                         "number or description")

@@ -80,6 +80,7 @@ class FinetuneSettings(TrainingSettings):
     validate_epochs: float | None = Field(None, gt=0, le=1e6, description="passes over the slices between validations, "
                                                                           "in place of validate_every")
     keep_best: bool = Field(False, description="also write the network of the best validation, as best.safetensors")
+    workers: training.Workers = None
     checkpoint_every: training.CheckpointEvery = 120.0
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights, the sampling and the "
                                                            "validation split")

@@ -69,6 +69,7 @@ class _PretrainSettings(TrainingSettings):
     labelled: str = Field("", description="folder of a few labelled cases, to monitor whether pretraining helps")
     probe_every: float = Field(5.0, gt=0, description="minutes between evaluations on the labelled cases, each with "
                                                       "pictures")
+    workers: training.Workers = None
     checkpoint_every: training.CheckpointEvery = 120.0
     seed: int = Field(0, ge=0, le=2 ** 31 - 1, description="random seed of the initial weights and the sampling")
     strict: bool = Field(False, description="treat a scan that cannot be used as an error; default: leave it out")

@@ -41,6 +41,9 @@ LastRate = Annotated[float, Field(ge=0, le=1, description="learning rate at the 
 FusionStart = Annotated[Literal["zero", "random"], Field(
     description="what the keypoint branch contributes at the beginning: nothing (zero), or the output of random "
     "weights, as published")]
+Workers = Annotated[int | None, Field(ge=0, le=256, description="processes that make the batches; default: with a GPU "
+                                                                "the cores that are left, otherwise 0, a thread "
+                                                                "(Linux; elsewhere always a thread)")]
 Steps = Annotated[int | None, Field(ge=1, description="optimiser steps; alternatively epochs or minutes")]
 Epochs = Annotated[float | None, Field(gt=0, le=1e6, description="passes over the slices (3-D: over the scans); "
                                                                  "alternatively steps or minutes")]

@@ -29,7 +29,7 @@ def validation_elsewhere(settings: FinetuneSettings, training: Dataset | None = 
     dataset = scan_labelled(settings.validation_data, settings.partial if settings.partial in _WORDS else "auto")
     if training is not None:
         check_same_names(training, dataset)
-    found = list(dataset.labelled)
+    found = [case for case in dataset.every if case.label is not None]  # test scans may be looked at
     if not found:
         raise InputError(settings.validation_data, "contains no labelled case",
                          "Put label maps beside the scans, or in a folder `labels`; `kaf data scan` explains.")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaf.data.batches import Batch
+from kaf.runtime import ranks
 from kaf.runtime.errors import SettingsError
 from kaf.settings.finetune import FinetuneSettings
 from kaf.training.task import SegmentationTask
@@ -20,8 +21,11 @@ class CrossEntropyTask(SegmentationTask):
         image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
         features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
                                 torch.from_numpy(batch.mask).to(device))
+        if batch.known is not None or batch.ignored is not None:
+            raise SettingsError("loss", "ce needs every structure to be drawn in every case", "Use loss dice_ce.")
         labels = torch.from_numpy(batch.labels).to(device, torch.long)
-        return F.cross_entropy(features.logits.float(), labels), {}
+        entropy = F.cross_entropy(features.logits.float(), labels)
+        return ranks.mean(entropy, torch.ones_like(entropy)) if ranks.world() > 1 else entropy, {}
 
 
 def check_loss(settings: FinetuneSettings) -> None:

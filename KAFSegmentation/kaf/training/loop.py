@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from kaf.data.prefetch import Prefetch
+from kaf.data.loader import batches, resolved_workers
 from kaf.runtime import ranks
 from kaf.runtime.defer_signals import or_not_at_all, whole
 from kaf.runtime.device_choice import DeviceChoice, empty_caches
@@ -89,6 +89,7 @@ class Loop:
         self.task, self.schedule, self.place = task, schedule, place
         self._checkpoints, self._send, self._on_saved, self._on_best = checkpoints, on_event, on_saved, on_best
         self.network = place.put(task.network)
+        torch.backends.cudnn.benchmark = place.device.type == "cuda"  # every batch has the same shapes
         self.ema = EMA(self.network, schedule.ema)
         self._optimiser = make_optimiser(self.network, schedule)
         self.state = State()
@@ -125,11 +126,12 @@ class Loop:
         state, last = self.state, time.monotonic()
         checked = saved = state.elapsed
         bad = 0
-        batches = Prefetch(self.task.batch, state.step)
+        made = batches(self.task.batch, state.step, resolved_workers(self.schedule.workers, self.place.device),
+                       self.place.device.type == "cuda")
         try:
             while self.progress() < 1:
                 begin = time.monotonic()
-                batch = next(batches)
+                batch = next(made)
                 state.waited += time.monotonic() - begin
                 terms = self._step(batch)
                 bad = 0 if terms else bad + 1
@@ -142,7 +144,7 @@ class Loop:
                 if terms and state.step % _REPORT_EVERY == 0:
                     self._report(terms)
                 if self._is_validation_due(state.elapsed - checked):
-                    if self._validate():
+                    if ranks.agree(float(self._validate())):
                         break
                     state.elapsed, last = ranks.agree(state.elapsed + time.monotonic() - last), time.monotonic()
                     checked = state.elapsed
@@ -150,7 +152,7 @@ class Loop:
                     self.save()
                     saved = state.elapsed
         finally:
-            batches.close()
+            made.close()
         if state.step and state.left_out == state.step:
             raise self._diverged(state.step)
         self.save()

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kaf.data.batches import Batch
+from kaf.runtime import ranks
 
 _SMOOTH = 1e-5
 _BALANCED = 0.8  # of a run, in which the class weights become equal
@@ -46,7 +47,8 @@ def batch_loss(logits: Tensor, batch: Batch, balance: float = 0.0) -> Tensor:
 
 def dice_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, known: Tensor | None = None,
                        balance: float = 0.0) -> Tensor:
-    """Dice over the whole batch, of the structures that it holds, plus cross-entropy; a scalar, in fp32.
+    """Dice over the whole batch, that of all processes, of the structures that it holds, plus cross-entropy; a scalar,
+    in fp32.
 
     MONAI's DiceCELoss (``include_background=False, batch=True``) where the batch holds every structure.  It also counts
     a structure that the batch does not hold, by 1 whatever is predicted unless that is nearly nothing: with many small
@@ -66,15 +68,15 @@ def dice_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = N
     over = (0, *range(2, logits.ndim))
     weight = torch.ones_like(chances[:, 0]) if weight is None else weight
     truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1) * weight[:, None]
-    counts = truth.sum(over)
+    counts = ranks.all_sum(truth.sum(over))
     entropy = F.nll_loss(chances, labels, _class_weights(counts, balance) if balance else None, reduction="none")
     where = weight[:, None] if known is None else weight[:, None] * _spread(known[:, 1:], logits.ndim)
     share = chances[:, 1:].exp() * where
-    both, held = (share * truth[:, 1:]).sum(over), counts[1:]
-    missing = 1 - (2 * both + _SMOOTH) / (share.sum(over) + held + _SMOOTH)
+    both, found, held = ranks.all_sum((share * truth[:, 1:]).sum(over)), ranks.all_sum(share.sum(over)), counts[1:]
+    missing = 1 - (2 * both + _SMOOTH) / (found + held + _SMOOTH)
     there = (held > 0).to(missing.dtype)
     dice = (missing * there).sum() / there.sum().clamp(min=1)
-    return (entropy * weight).sum() / weight.sum().clamp(min=1e-6) + dice
+    return ranks.all_sum((entropy * weight).sum()) / ranks.all_sum(weight.sum()).clamp(min=1e-6) + dice
 
 
 def _class_weights(counts: Tensor, power: float) -> Tensor:

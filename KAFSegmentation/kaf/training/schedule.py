@@ -21,7 +21,7 @@ class Schedule:
     which what is used up first counts; patience: validations without a gain until early stopping, 0 for never;
     validate_every, checkpoint_every: in seconds; freeze_norms: keep the running statistics of batch normalisation,
     which a few slices would spoil; warm_up, last_rate: see :func:`learning_rate_at`; validate_steps: steps between
-    validations, in place of ``validate_every``.
+    validations, in place of ``validate_every``; workers: see :func:`kaf.data.loader.resolved_workers`.
     """
 
     learning_rate: float
@@ -38,6 +38,7 @@ class Schedule:
     warm_up: float = 0.05
     last_rate: float = 0.01
     validate_steps: int | None = None
+    workers: int | None = None
 
 
 def finetune_schedule(settings: FinetuneSettings, slices: int) -> Schedule:
@@ -46,7 +47,8 @@ def finetune_schedule(settings: FinetuneSettings, slices: int) -> Schedule:
     each = settings.validate_epochs and max(1, round(settings.validate_epochs * slices / settings.batch))
     return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
                     steps, seconds, settings.patience, settings.validate_every, settings.checkpoint_every,
-                    warm_up=settings.warm_up, last_rate=settings.last_rate, validate_steps=each or None)
+                    warm_up=settings.warm_up, last_rate=settings.last_rate, validate_steps=each or None,
+                    workers=settings.workers)
 
 
 def pretrain_schedule(settings: PretrainSettings, slices: int) -> Schedule:
@@ -55,7 +57,7 @@ def pretrain_schedule(settings: PretrainSettings, slices: int) -> Schedule:
     return Schedule(settings.learning_rate, settings.weight_decay, settings.clip, settings.ema, settings.optimiser,
                     steps, seconds, validate_every=60 * settings.probe_every,
                     checkpoint_every=settings.checkpoint_every, warm_up=settings.warm_up,
-                    last_rate=settings.last_rate)
+                    last_rate=settings.last_rate, workers=settings.workers)
 
 
 def _budget(settings: FinetuneSettings | PretrainSettings, slices: int, default: float

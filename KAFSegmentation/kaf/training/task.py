@@ -12,6 +12,7 @@ from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.training.loss import balance_at, batch_loss
+from kaf.training.processes import own_part
 from kaf.training.validate import CaseScore, mean_scores, score_cases, slice_predictor
 
 
@@ -31,7 +32,7 @@ class SegmentationTask:
     scores: list[CaseScore] = field(default_factory=list, init=False)
 
     def batch(self, step: int) -> Batch:
-        return self.slices.batch(step, self.batch_size)
+        return own_part(self.slices.batch(step, self.batch_size))
 
     def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device

@@ -15,6 +15,7 @@ from kaf.inference.volumes import VolumePredictor
 from kaf.runtime.device_choice import DeviceChoice
 from kaf.settings.network import NetworkSettings
 from kaf.training.loss import balance_at, batch_loss
+from kaf.training.processes import own_part
 from kaf.training.validate import CaseScore, mean_scores, score_cases
 
 
@@ -34,7 +35,7 @@ class VolumeTask:
     scores: list[CaseScore] = field(default_factory=list, init=False)
 
     def batch(self, step: int) -> Batch:
-        return self.slices.batch(step, self.batch_size)
+        return own_part(self.slices.batch(step, self.batch_size))
 
     def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device

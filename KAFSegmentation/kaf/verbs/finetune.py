@@ -35,6 +35,7 @@ from kaf.network import build_network
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runs.run_folder import RunFolder
 from kaf.runs.trackers import tracked
+from kaf.runtime import ranks
 from kaf.runtime.device_choice import DeviceChoice, choose_device
 from kaf.runtime.errors import Cancelled, InputError, ModelError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, ignore
@@ -51,6 +52,7 @@ from kaf.training.held_out import write_held_out
 from kaf.training.loop import Loop
 from kaf.training.mixing import MixingTask
 from kaf.training.patients import check_same_patients, choose_cases, split_cases
+from kaf.training.processes import check_processes
 from kaf.training.schedule import finetune_schedule
 from kaf.training.task import SegmentationTask
 from kaf.training.task3d import VolumeTask
@@ -63,6 +65,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
 
     The run folder holds settings.json, plan.json, split.json, events.jsonl, checkpoints, model.safetensors,
     validation.json with pictures of the worst validation cases, and the page report.html.
+    Under torchrun every process calls this and works on its part of each batch; the first one validates and writes.
 
     Raises:
         InputError: nothing to train on, or a case that cannot be used.
@@ -70,8 +73,16 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         OutputError: the run folder is in use and neither resume nor overwrite was asked for.
         ResourceError: the device is not there, or the loss is not a number.
         Cancelled: stopped by the user; a checkpoint was kept.
+        SettingsError: settings that do not go together, or with several processes.
     """
-    place = choose_device(settings)
+    with ranks.meeting():
+        place = choose_device(settings)
+        ranks.start(place.device)
+        return _finetune(settings, place, on_event if ranks.rank() == 0 else ignore)
+
+
+def _finetune(settings: FinetuneSettings, place: DeviceChoice, on_event: OnEvent) -> Path:
+    leads = ranks.rank() == 0
     source = find_model(settings.init_from) if settings.init_from else None
     base = read_card(source) if source is not None else None
     if base is not None and base.network.get("members", 1) > 1:
@@ -79,6 +90,7 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
                          "Start from the model of one of its folds: fold-1/model.safetensors in its run folder.")
     settings = small_batches(_inherit(settings, base) if base is not None else settings)
     check_loss(settings)
+    check_processes(settings)
     dataset = scan_labelled(settings.data, settings.partial, on_event)
     labelled = choose_cases(dataset.labelled, settings)
     elsewhere = validation_elsewhere(settings, dataset)
@@ -86,15 +98,16 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
     if settings.resume:
         check_same_patients(Path(settings.output) / "split.json", split)
     output = Path(settings.output)
-    with (tracked(settings.log, output, settings.model_dump(mode="json"), on_event) as watch,
-          RunFolder(output, settings, settings.resume, settings.overwrite) as run):
+    with (tracked(settings.log if leads else "none", output, settings.model_dump(mode="json"), on_event) as watch,
+          RunFolder(output, settings, settings.resume, settings.overwrite, leads) as run):
         send = run.recording(watch)
         for warning in dataset.warnings():
             send(warning)
         send(Message(f"{len(split.train)} patients for training, {len(split.validation)} for validation, on "
-                     f"{place.reason}.", code=DATASET,
+                     f"{place.reason}{f', {ranks.world()} processes' if ranks.world() > 1 else ''}.", code=DATASET,
                      data={"patients": len(split.train), "validation": len(split.validation)}))
-        split.save(run.path / "split.json")
+        if leads:
+            split.save(run.path / "split.json")
         settings = settings.model_copy(update={"labels": {**dataset.label_names, **settings.labels}})
         members = set(split.train) | set(split.validation)
         used = [*(case for case in labelled if case.patient in members), *elsewhere]
@@ -108,14 +121,18 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         run.write_json("plan.json", {**plan.to_dict(), "batch": settings.batch})
         check_card(tidy_card(finetuned_card(settings, plan, split, (), base)))  # not after hours of training
         cache = open_cache(settings.cache)
+        if ranks.world() > 1:  # each prepares its part of them
+            cache_cases(ranks.mine(used), _slice_settings(settings, plan), cache, send)
+            ranks.wait()
         cases = cache_cases(used, _slice_settings(settings, plan), cache, send)
         training = [case for case in cases if case.patient in set(split.train)]
-        held_out = [case for case in cases if case.patient in set(split.validation)]
+        held_out = [case for case in cases if leads and case.patient in set(split.validation)]
         network = _start(settings, plan, source, run, send)
         real = tuple(training)
         training += _phantoms(settings, plan)
         more = _unlabelled(settings, plan, members, cache, send) if settings.unlabelled else []
-        prune_cache(cache, settings.cache_limit, [case.entry for case in (*cases, *more)], send)
+        if leads:
+            prune_cache(cache, settings.cache_limit, [case.entry for case in (*cases, *more)], send)
         task = _task(settings, plan, place, network, training, held_out, more)
         before = _dice_before(task, place, plan, base)
         schedule = finetune_schedule(settings, len(task.slices))
@@ -126,6 +143,9 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         except KeyboardInterrupt:
             loop.save()
             raise Cancelled(run.path, "training was stopped", "Continue it with --resume.") from None
+        path = run.path / "model.safetensors"
+        if not leads:
+            return path
         epochs = (loop.state.step - loop.state.left_out) * settings.batch / len(task.slices)
         card = finetuned_card(settings, plan, split, loop.state.validations, base)
         verdict = _verdict(epochs, card, split, real, held_out, loop.state.validations, before)
@@ -133,7 +153,6 @@ def finetune(settings: FinetuneSettings, on_event: OnEvent = ignore) -> Path:
         quality = calibrate_model(_predictor(task, trained, place, settings), plan.network.classes, card.label_names,
                                   real, held_out, send)
         card = replace(card, quality=quality)
-        path = run.path / "model.safetensors"
         card = save_model(path, trained.cpu(), card, overwrite=True)
         write_held_out(run.path, task.scores, card.labels)
         result = Result({"model": str(path), "digest": card.digest, "steps": loop.state.step,

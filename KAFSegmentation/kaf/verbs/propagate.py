@@ -15,7 +15,7 @@ from kaf.imaging.volume import Volume, read_labels, scan_of
 from kaf.inference.finished_slices import as_stored, keep_drawn
 from kaf.inference.loaded_model import LoadedModel, load_for_inference
 from kaf.memory.choice import Choice
-from kaf.memory.completion import Completion, ScanMemory, complete, region_of
+from kaf.memory.completion import Completion, ScanMemory, complete, region_of, stride_of
 from kaf.memory.features import ScanFeatures
 from kaf.memory.model_choice import fitting_model, has_slice_features
 from kaf.memory.review import review_order
@@ -129,8 +129,9 @@ def _features(volume: Volume, model: LoadedModel, task: Task, settings: Propagat
     region = region_of(task.drawn, before.region if before is not None else None)
     if before is not None and before.region == region:
         return before
+    stride = stride_of(task.scan.grid.n_slices, region)
     predictor = model.predictor(settings, source=volume.source)
-    made = ScanFeatures(predictor, task.scan, region)
+    made = ScanFeatures(predictor, task.scan, region, stride)
     if cache is not None:
         cache[key] = task.scan, made
     return made

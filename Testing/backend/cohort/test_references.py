@@ -162,3 +162,17 @@ def test_label_maps_for_testing_without_scans(tmp_path):
         prediction=str(predictions(tmp_path / "made", "d")), reference=str(tmp_path / "data" / "labelsTs"),
         output=str(tmp_path / "out")))
     assert [case.pair.name for case in result.cases] == ["d"]
+
+
+@pytest.mark.parametrize("make", [nnunet, total_segmentator])
+def test_only_the_cases_that_were_named(tmp_path, make):
+    make(tmp_path / "data")
+    settings = EvaluateSettings(prediction=str(predictions(tmp_path / "made", "a", "b", "c")),
+                                reference=str(tmp_path / "data"), output=str(tmp_path / "out"), cases=("a", "c"))
+    pairs, _ = evaluation_pairs(settings)
+    assert [pair.name for pair in pairs] == ["a", "c"]
+    plain = settings.model_copy(update={"reference": str(predictions(tmp_path / "drawn", "a", "b", "c"))})
+    pairs, alone = evaluation_pairs(plain)
+    assert ([pair.name for pair in pairs], alone) == (["a", "c"], [])
+    with pytest.raises(InputError, match="holds none of the cases zoe"):
+        evaluation_pairs(plain.model_copy(update={"cases": ("zoe",)}))

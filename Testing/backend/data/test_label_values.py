@@ -11,6 +11,7 @@ from made_folders import folder, save_volume
 
 from kaf.data.annotation import scan_labelled, settle
 from kaf.data.cache import SliceSettings, load_case
+from kaf.data.case import case_of
 from kaf.data.description import read_description
 from kaf.data.folder import scan_folder
 from kaf.data.inspect import inspect_dataset
@@ -221,3 +222,33 @@ def test_masks_that_a_case_lacks_were_not_drawn_there(tmp_path):
         for file in files:
             save_volume(tmp_path / name / "segmentations" / f"{file}.nii.gz", labels(1))
     assert [case.annotated for case in scan_labelled(tmp_path, "missing").cases] == [{1, 2}, {2}]
+
+
+def test_what_is_drawn_contrary_to_what_is_said(tmp_path):
+    root = data(tmp_path, *PARTIAL, words={"labels": {"wall": 1, "cyst": 2}})
+    (root / "labelled.csv").write_text("case,structures\na,wall\nb,wall\n")
+    found = inspect_dataset(scan_labelled(root))
+    assert [case.annotated for case in found.cases] == [(1,), (1,), None]
+    assert found.cases[0].problems == ("the label map holds 2, which is said not to be drawn in this case, and is not "
+                                       "used. Correct what is said of the case",)
+    assert found.cases[1].problems == ()
+    assert "Partial labels: 2 of 3 cases say what was drawn in them; other structures are neither learned nor scored " \
+           "there" in found.text().splitlines()
+
+
+@pytest.mark.parametrize("maps", [PARTIAL, (labels(205, 420, dtype=np.int16),), (labels(1, 3),)])
+def test_how_labels_are_read_travels_as_json(tmp_path, maps):
+    words = {"labels": {"wall": 1, "ignore": 3}} if maps[0].max() == 3 else None
+    dataset = scan_labelled(data(tmp_path, *maps, words=words))
+    for case in dataset.labelled:
+        drawing = json.loads(json.dumps(case.drawing()))
+        assert bool(drawing) == (maps is not PARTIAL)
+        again = case_of(case.name, str(case.image), str(case.label), drawing)
+        assert np.array_equal(read_case_labels(again).voxels, read_case_labels(case).voxels)
+
+
+def test_label_maps_for_testing_without_scans(tmp_path):
+    root = folder(tmp_path, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz", "labelsTs/b.nii.gz")
+    dataset = scan_folder(root)
+    assert dataset.problems == ("1 label map without a scan: labelsTs/b.nii.gz. Name each like its scan",)
+    assert dataset.test == ()

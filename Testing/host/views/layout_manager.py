@@ -10,17 +10,19 @@ from .slice_view import newSliceWidget
 from .three_d_view import newThreeDWidget
 
 SLICE_VIEWS = ("Red", "Green", "Yellow")
+LATER_VIEWS = {"SlicerLayoutTwoOverTwoView": ("Slice4",)}
+"""Slice views that a layout brings, and that stay when another one is chosen."""
 
 
 @standIn
 class qSlicerLayoutManager(QObject):
-    """Three slice views and a 3D view in Slicer's four-up arrangement."""
+    """Three slice views and a 3D view in Slicer's four-up arrangement; some layouts bring more slice views."""
 
     layoutChanged = Signal(int)
 
     def __init__(self, applicationLogic, size: tuple[int, int]):
         super().__init__()
-        self._applicationLogic = applicationLogic
+        self._applicationLogic, self._size = applicationLogic, size
         self._layoutLogic = slicer.vtkMRMLLayoutLogic()
         self._layoutLogic.SetMRMLApplicationLogic(applicationLogic)
         self._layoutLogic.SetMRMLScene(slicer.mrmlScene)
@@ -117,4 +119,24 @@ class qSlicerLayoutManager(QObject):
     def _onLayoutNode(self, *_) -> None:
         if self._announced != self._node.GetViewArrangement():
             self._announced = self._node.GetViewArrangement()
+            self._makeViews()
             self.layoutChanged.emit(self._announced)
+
+    def _makeViews(self) -> None:
+        for layout, names in LATER_VIEWS.items():
+            if self._announced == getattr(self._node, layout):
+                for name in names:
+                    if name not in self._slices:
+                        self._addNode(name)
+                        self._slices[name] = newSliceWidget(self._applicationLogic, name, *self._size)
+
+    def _addNode(self, name: str) -> None:
+        scene = slicer.mrmlScene
+        if scene.GetSingletonNode(name, "vtkMRMLSliceNode") is None:
+            node = scene.CreateNodeByClass("vtkMRMLSliceNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(name)
+            node.SetName(name)
+            node.SetLayoutName(name)
+            scene.AddNode(node)
+            node.SetOrientation("Axial")

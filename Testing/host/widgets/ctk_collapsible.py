@@ -130,13 +130,17 @@ class ctkCollapsibleButton(QAbstractButton):
         return 0 <= position.y() < self._headerHeight()
 
     def sizeHint(self):
-        contents = self.layout().sizeHint() if self.layout() and not self._collapsed else QSize(0, 0)
+        return self._sizeWith("sizeHint")
+
+    def minimumSizeHint(self):
+        return self._sizeWith("totalMinimumSize")
+
+    def _sizeWith(self, kind):
+        isOpen = self.layout() is not None and not self._collapsed
+        contents = getattr(self.layout(), kind)() if isOpen else QSize(0, 0)
         width = self.fontMetrics().horizontalAdvance(self.text) + 40
         height = self._headerHeight() + self._readCollapsedHeight() * self._collapsed
         return QSize(max(width, contents.width()), max(height, contents.height()))
-
-    def minimumSizeHint(self):
-        return self.sizeHint()
 
     def paintEvent(self, event):
         painter = QStylePainter(self)

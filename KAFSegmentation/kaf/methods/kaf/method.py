@@ -149,8 +149,8 @@ class Kaf(Method):
         tokens = self._joined(given) if tokens is None else tokens
         views = [given.batch.views[name] for name in self.views]
         size = views[0].image.shape[2:]
-        middle = tokens[0].new_tensor([size[0] / 2, size[1] / 2])
-        places = [(view.keypoints - middle) / (0.7 * max(size)) for view in views]
+        centred = [torch.stack([view.keypoints[..., axis] - size[axis] / 2 for axis in (0, 1)], -1) for view in views]
+        places = [points / (0.7 * max(size)) for points in centred]
         scores = self.matcher(tokens, places, [view.mask for view in views])
         return log_transport(scores, views[0].mask, views[1].mask, self.matcher.dustbin, self.settings.sinkhorn)
 

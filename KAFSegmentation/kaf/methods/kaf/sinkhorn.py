@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kaf.network import host_waits
 from kaf.runtime.device_choice import in_double
 
 _TOLERANCE = 1e-6
@@ -49,12 +50,19 @@ class _LogTransport(torch.autograd.Function):
         held = scores.masked_fill(~there, -torch.inf)
         log_a, log_b = a.log(), b.log()
         u, v = torch.zeros_like(a), torch.zeros_like(b)
+        static = host_waits.has_static_shapes(scores)
+        done = torch.zeros((), dtype=torch.bool, device=scores.device)
         for step in range(iterations):
-            before = u
+            before, last = u, v
             u = (log_a - (held + v[:, None, :]).logsumexp(2)).masked_fill(a == 0, 0)
             v = (log_b - (held + u[:, :, None]).logsumexp(1)).masked_fill(b == 0, 0)
-            if step % _CHECK_EVERY == _CHECK_EVERY - 1 and float((u - before).abs().max()) < _TOLERANCE:
-                break
+            if static:  # goes on without changing anything
+                u, v = torch.where(done, before, u), torch.where(done, last, v)
+            if step % _CHECK_EVERY == _CHECK_EVERY - 1:
+                converged = (u - before).abs().max() < _TOLERANCE
+                if not static and bool(converged):
+                    break
+                done = done | converged
         log_p = (scores + u[:, :, None] + v[:, None, :]).masked_fill(~there, 0)
         context.save_for_backward(log_p, there)
         return log_p
