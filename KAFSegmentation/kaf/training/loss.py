@@ -71,8 +71,9 @@ def dice_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = N
     counts = ranks.all_sum(truth.sum(over))
     entropy = F.nll_loss(chances, labels, _class_weights(counts, balance) if balance else None, reduction="none")
     where = weight[:, None] if known is None else weight[:, None] * _spread(known[:, 1:], logits.ndim)
-    share = chances[:, 1:].exp() * where
-    both, found, held = ranks.all_sum((share * truth[:, 1:]).sum(over)), ranks.all_sum(share.sum(over)), counts[1:]
+    share = chances[:, 1:].exp()
+    both, found = ranks.all_sum((share * truth[:, 1:]).sum(over)), ranks.all_sum((share * where).sum(over))
+    held = counts[1:]
     missing = 1 - (2 * both + _SMOOTH) / (found + held + _SMOOTH)
     there = (held > 0).to(missing.dtype)
     dice = (missing * there).sum() / there.sum().clamp(min=1)

@@ -100,7 +100,8 @@ def test_the_run_folder_holds_the_whole_story(trained):
     path, settings, reported = trained
     run = path.parent
     assert sorted(file.name for file in run.iterdir()) == [
-        "checkpoints", "events.jsonl", "model.safetensors", "plan.json", "run.json", "settings.json", "split.json"]
+        "checkpoints", "events.jsonl", "model.safetensors", "pictures", "plan.json", "report.html", "run.json",
+        "settings.json", "split.json", "validation.json"]
     assert FinetuneSettings(**read(run / "settings.json")) == settings
     split = read(run / "split.json")
     assert (len(split["train"]), len(split["validation"])) == (2, 1)
