@@ -16,11 +16,11 @@ from kaf.phantom.heart import (
     LV_CAVITY,
     MYOCARDIUM,
     RV_CAVITY,
-    _coils,
-    _draw_heart,
-    _Heart,
-    _paint_heart,
-    _scan,
+    Heart,
+    coil_map,
+    draw_heart,
+    paint_heart,
+    scan_slice,
 )
 from kaf.phantom.surroundings import Grid, Torso
 from kaf.runtime.errors import InputError
@@ -80,9 +80,9 @@ def beat(seed: int = 0, phases: int = 20, slices: int = 10, size: int = 176, spa
                          "strength from 0 to 0.7.")
     rng = np.random.default_rng(seed)
     grid = Grid(size, spacing)
-    heart = _draw_heart(rng, slices * slice_spacing, size * spacing)
+    heart = draw_heart(rng, slices * slice_spacing, size * spacing)
     torso = Torso(rng, heart)
-    coils, blood = _coils(rng, size), rng.uniform(80, 400)
+    coils, blood = coil_map(rng, size), rng.uniform(80, 400)
     shifts = breathing_mm * np.clip(rng.normal(0, (0.35, 0.5), (slices, 2)), -1, 1)
     strong = float(rng.uniform(0.12, 0.5)) if strength is None else strength
     weak = strong * float(rng.uniform(0.6, 1.0))
@@ -110,7 +110,7 @@ def beat(seed: int = 0, phases: int = 20, slices: int = 10, size: int = 176, spa
                 int(np.argmin(found[:, LV_CAVITY])))
 
 
-def contracted(heart: _Heart, left: float, right: float) -> _Heart:
+def contracted(heart: Heart, left: float, right: float) -> Heart:
     """The heart with its left radius smaller by the share ``left`` and its right ventricle by ``right``."""
     radius = heart.radius * (1 - left)
     outer = np.sqrt((heart.radius + heart.wall) ** 2 - heart.radius ** 2 + radius ** 2)  # the muscle's area stays
@@ -118,19 +118,19 @@ def contracted(heart: _Heart, left: float, right: float) -> _Heart:
                    rv_span=heart.rv_span * (1 - 0.35 * right), length=heart.length * (1 - _RISE * left / 0.5))
 
 
-def _labels(grid: Grid, heart: _Heart, z: float, thickness: float, shift: np.ndarray) -> np.ndarray:
+def _labels(grid: Grid, heart: Heart, z: float, thickness: float, shift: np.ndarray) -> np.ndarray:
     grid.clear()
     if 0 <= z / heart.length < 1:
-        _paint_heart(grid, heart, z / heart.length, thickness / heart.length, shift)
+        paint_heart(grid, heart, z / heart.length, thickness / heart.length, shift)
     return grid.majority()
 
 
-def _image(rng: np.random.Generator, grid: Grid, torso: Torso, heart: _Heart, z: float, thickness: float,
+def _image(rng: np.random.Generator, grid: Grid, torso: Torso, heart: Heart, z: float, thickness: float,
            shift: np.ndarray, coils: np.ndarray, blood: float, noise: float) -> np.ndarray:
     t = z / heart.length
     grid.clear()
     torso.paint(grid, z, float(np.clip(t, -0.2, 1.2)))
     if t < 1:
-        _paint_heart(grid, heart, t, thickness / heart.length, shift)
-    scanned = _scan(rng, grid.averaged(), coils, noise)
+        paint_heart(grid, heart, t, thickness / heart.length, shift)
+    scanned = scan_slice(rng, grid.averaged(), coils, noise)
     return np.rint(np.minimum(blood * scanned, 32767)).astype(np.int16)
