@@ -8,6 +8,7 @@ Of every 13th scan, without the patients of fold 0, which are for testing.
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def pairs_of(folder: Path, spacing: float, limit: int) -> list[tuple[Keypoints, 
     for case in [case for case in cases if case.patient not in test][::13]:
         points = prepare(read_volume(case.image), spacing, "largest-spacing", NormalisationSettings(),
                          KeypointSettings(limit=limit), describe=True).keypoints
-        found += [(a, b) for a, b in zip(points, points[1:], strict=False) if a.response.any() and b.response.any()]
+        found += [(a, b) for a, b in itertools.pairwise(points) if a.response.any() and b.response.any()]
     return found
 
 
