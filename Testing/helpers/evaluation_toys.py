@@ -46,7 +46,7 @@ def strict_json(path):
 class Outline(HTMLParser):
     """Checks that tags nest, and keeps attributes and words."""
 
-    VOID = frozenset({"meta", "img", "line", "rect"})
+    VOID = frozenset({"meta", "img", "line", "rect", "polyline"})
 
     def __init__(self, text):
         super().__init__()

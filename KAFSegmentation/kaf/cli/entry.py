@@ -32,6 +32,7 @@ COMMANDS = {
     "explain": "show which parts of a scan the network attended to",
     "adapt": "fine-tune a model on a few finished slices of a scan, and segment the rest",
     "propagate": "label the other slices of a scan from a few finished ones, at once",
+    "function": "measure cardiac function from a short-axis cine: volumes, EF, mass, wall thickness",
     "pretrain": "pretrain a network on unlabelled scans",
     "finetune": "train a model on labelled scans",
     "compare": "compare training methods in a few-shot experiment",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
 from kaf.imaging.file_names import result_name
 from kaf.modelfile.licences import notice
+from kaf.runtime.errors import SettingsError
 from kaf.runtime.file_set import file_set
 from kaf.settings.propagate import PropagateSettings
 
@@ -27,10 +29,12 @@ class PropagateCommand(Command, PropagateSettings):  # type: ignore[misc]
     """
 
     input: CliPositionalArg[str] = Field(description="scan: a file or a DICOM folder")
-    drawn: CliPositionalArg[str] = Field(description="label map on the grid of the scan, correct in the finished "
-                                                     "slices")
+    drawn: CliPositionalArg[str] = Field("", description="label map on the grid of the scan, correct in the finished "
+                                                         "slices; needed unless --memory is given")
     output: str = Field("", description="segmentation to write; default: the scan's name with -propagated.seg.nrrd, in "
                                         "the current folder")
+    save_memory: str = Field("", description="also keep the finished slices in this file (.safetensors), for --memory "
+                                             "with other scans; slices that are in the file stay in it")
     overwrite: bool = Field(False, description="replace existing results")
 
 
@@ -44,19 +48,36 @@ def main(arguments: Sequence[str], console: Console) -> None:
 
     name_of(command.input)
     check_suffix(output)
+    if not (command.drawn or settings.memory):
+        raise SettingsError("kaf propagate", "needs DRAWN, a label map with finished slices, or --memory",
+                            "See `kaf propagate --help`.")
     paths = _paths(output, settings.confidence)
-    check_paths([command.input, command.drawn], paths.values(), command.overwrite, settings.model)
-    volume, drawn = read_volume(command.input, command.frame, command.series or None), read_labels(command.drawn)
+    inputs = [file for file in (command.input, command.drawn, settings.memory) if file]
+    check_paths(inputs, paths.values(), command.overwrite, settings.model)
+    kept = Path(command.save_memory) if command.save_memory else None
+    if kept is not None:
+        check_paths(inputs[:2], [kept], True, "")
+    volume = read_volume(command.input, command.frame, command.series or None)
+    drawn = read_labels(command.drawn) if command.drawn else None
+    from kaf.memory.earlier import load_earlier, save_earlier
     from kaf.verbs.propagate import propagate as run
 
+    before = load_earlier(kept) if kept is not None and kept.exists() else None
     result = run(volume, drawn, settings, console)
+    slices = None
+    if kept is not None:
+        slices = result.remember(date.today().isoformat())
+        slices = slices if before is None else before.joined(slices)
     report: dict[str, Any] = {
-        "input": command.input, "drawn": command.drawn, "outputs": {name: str(path) for name, path in paths.items()},
+        "input": command.input, "drawn": command.drawn or None, "memory": command.save_memory or None,
+        "outputs": {name: str(path) for name, path in paths.items()},
         "settings": settings.model_dump(), **result.report()}
     with file_set(list(paths.values()), command.overwrite) as names:
         write_labels(names[paths["labels"]], result.labels, result.structures)
         if result.confidence is not None:
             write_map(names[paths["confidence"]], result.confidence)
+        if kept is not None and slices is not None:
+            save_earlier(kept, slices)
         names[paths["report"]].write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     notice(result.card, console)
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in report["volumes_ml"].items()]

@@ -20,7 +20,7 @@ from torch import Tensor
 from kaf.data.cache import CachedCase
 from kaf.data.geometry import Warp, sample_warp
 from kaf.data.intensity import change_intensity
-from kaf.imaging.keypoints import fallback_grid, match, pad_keypoints
+from kaf.imaging.keypoints import by_chance, fallback_grid, match, pad_keypoints
 from kaf.imaging.pixels import nearest_pixel
 from kaf.imaging.prepare import stack_context
 from kaf.settings.augmentation import AugmentationSettings
@@ -63,22 +63,25 @@ class View:
 @dataclass
 class ViewBatch:
     """Views by name; position: (B,) float32, (slice + 1) / slices of the anchor; matches: (B, N) int64, for each
-    anchor keypoint the neighbour's that it matches, or -1; seeds: (B,) int64, one per item for what a loss draws."""
+    anchor keypoint the neighbour's that it matches, or -1; seeds: (B,) int64, one per item for what a loss draws;
+    found: (B, 2) float32, matches of the two slices, and those when descriptors are shuffled, or None."""
 
     views: dict[str, View]
     position: Tensor
     matches: Tensor
     seeds: Tensor
+    found: Tensor | None = None
 
     def to(self, device: torch.device) -> ViewBatch:
         return ViewBatch({name: view.to(device) for name, view in self.views.items()},
                          self.position.to(device, non_blocking=True), self.matches.to(device, non_blocking=True),
-                         self.seeds)
+                         self.seeds, None if self.found is None else self.found.to(device, non_blocking=True))
 
     def pin_memory(self) -> ViewBatch:
         """In memory that a GPU copies from by itself; the name is the one that torch's DataLoader calls."""
         return ViewBatch({name: view.pin_memory() for name, view in self.views.items()}, self.position.pin_memory(),
-                         self.matches.pin_memory(), self.seeds)
+                         self.matches.pin_memory(), self.seeds,
+                         None if self.found is None else self.found.pin_memory())
 
     def split(self, parts: int) -> list[ViewBatch]:
         """The batch in ``parts`` of equal size, or nothing where it does not go into that many."""
@@ -87,7 +90,8 @@ class ViewBatch:
             return []
         cuts = [slice(i, i + count // parts) for i in range(0, count, count // parts)]
         return [ViewBatch({name: view.take(cut) for name, view in self.views.items()}, self.position[cut],
-                          self.matches[cut], self.seeds[cut]) for cut in cuts]
+                          self.matches[cut], self.seeds[cut], None if self.found is None else self.found[cut])
+                for cut in cuts]
 
 
 @dataclass
@@ -133,20 +137,23 @@ class UnlabelledSlices:
         names: the views that are wanted beside ``anchor``: ``neighbour``, ``again``.
         aligned: anchor and again are cut without elastic deformation, so that ``matrix`` is exact.
         radius: keypoints of anchor and neighbour match within this Manhattan distance; 0: no matching.
+        radius_mm: the same distance in mm, in place of ``radius`` where it is not 0.
+        ratio: see :func:`kaf.imaging.keypoints.match`.
         regions: what ``View.regions`` holds: "superpixels", "labels", or "" for nothing.
     """
 
     def __init__(self, cases: Sequence[CachedCase], size: tuple[int, int], context: int,
                  augmentation: AugmentationSettings, seed: int, names: Collection[str] = ("neighbour",),
                  aligned: bool = False, radius: float = 0.0, regions: str = "", neighbours: float = 0.18,
-                 most_neighbours: int = 2):
+                 most_neighbours: int = 2, radius_mm: float = 0.0, ratio: float = 1.0):
         self._cases, self._size, self._context, self._seed = list(cases), size, context, seed
-        self._names, self._radius, self._regions = set(names), radius, regions
+        self._names, self._regions = set(names), regions
+        self._radius, self._radius_mm, self._ratio = radius, radius_mm, ratio
         self._neighbours, self._most = neighbours, most_neighbours
         self._elastic = augmentation
         self._rigid = augmentation.model_copy(update={"elastic": 0.0}) if aligned else augmentation
         self._all = [(c, s) for c, case in enumerate(self._cases) for s in range(len(case.image))]
-        self._matched: dict[tuple[int, int, int], np.ndarray] = {}
+        self._matched: dict[tuple[int, int, int], tuple[np.ndarray, int]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -157,11 +164,12 @@ class UnlabelledSlices:
             len(self._all), count, replace=count > len(self._all))
         items = range(count)[part] if part is not None else range(count)
         pieces: dict[str, list[_Piece]] = {}
-        matches, positions = [], []
+        matches, positions, found = [], [], []
         for item in items:
             c, s = self._all[drawn[item]]
             rng = np.random.default_rng([self._seed, step, item])
-            made, pairs = self._item(rng, c, s)
+            made, pairs, counts = self._item(rng, c, s)
+            found.append(counts)
             for name, piece in made.items():
                 pieces.setdefault(name, []).append(piece)
             matches.append(pairs)
@@ -172,25 +180,29 @@ class UnlabelledSlices:
             table[row, :len(pairs)] = pairs
         seeds = [hash_of(self._seed, step, item) for item in items]
         return ViewBatch(views, torch.tensor(positions, dtype=torch.float32), torch.from_numpy(table),
-                         torch.tensor(seeds))
+                         torch.tensor(seeds), torch.tensor(found, dtype=torch.float32) if self._radius else None)
 
-    def _item(self, rng: np.random.Generator, c: int, s: int) -> tuple[dict[str, _Piece], np.ndarray]:
+    def _item(self, rng: np.random.Generator, c: int, s: int
+              ) -> tuple[dict[str, _Piece], np.ndarray, tuple[int, int]]:
+        """The views, the matches of their keypoints, and how many the two slices have, and by chance."""
         case = self._cases[c]
         shape = case.image.shape[1:]
         warp = sample_warp(rng, shape, self._size, self._rigid)
         made = {"anchor": self._cut(rng, c, s, warp)}
-        pairs = np.full(len(made["anchor"].points), -1, np.int64)
+        pairs, counts = np.full(len(made["anchor"].points), -1, np.int64), (0, 0)
         if "neighbour" in self._names:
             other = s + int(rng.choice(neighbour_offsets(s, len(case.image), self._neighbours, self._most)))
             made["neighbour"] = self._cut(rng, c, other, sample_warp(rng, shape, self._size, self._elastic))
             if self._radius:
-                pairs = _kept_pairs(self._pairs(c, s, other), made["anchor"], made["neighbour"])
+                matched, chance = self._pairs(c, s, other)
+                pairs = _kept_pairs(matched, made["anchor"], made["neighbour"])
+                counts = len(matched), chance
         if "again" in self._names:
             middle = (np.array(self._size) - 1) / 2
             centre = warp.matrix[:, :2] @ middle + warp.matrix[:, 2] + rng.uniform(-0.15, 0.15, 2) * self._size
             near = (float(centre[0]), float(centre[1]))
             made["again"] = self._cut(rng, c, s, sample_warp(rng, shape, self._size, self._rigid, near))
-        return made, pairs
+        return made, pairs, counts
 
     def _cut(self, rng: np.random.Generator, c: int, s: int, warp: Warp) -> _Piece:
         case = self._cases[c]
@@ -210,13 +222,19 @@ class UnlabelledSlices:
         assert maps is not None, f"the cases were prepared without {self._regions}"
         return warp.labels(np.ascontiguousarray(maps[s])).astype(np.int64) - 1
 
-    def _pairs(self, c: int, s: int, other: int) -> np.ndarray:
-        """(M, 2) matching keypoints of two slices, found once; a fallback grid looks like nothing and has none."""
+    def _pairs(self, c: int, s: int, other: int) -> tuple[np.ndarray, int]:
+        """(M, 2) matching keypoints of two slices and how many there would be by chance, found once; a fallback grid
+        looks like nothing and has none."""
         key = (c, s, other)
         if key not in self._matched:
-            a, b = self._cases[c].keypoints[s], self._cases[c].keypoints[other]
-            found = match(a, b, self._radius) if a.response.any() and b.response.any() else np.empty((0, 2))
-            self._matched[key] = found.astype(np.int32)
+            case = self._cases[c]
+            a, b = case.keypoints[s], case.keypoints[other]
+            radius = self._radius_mm / max(case.spacing[1:]) if self._radius_mm else self._radius
+            found, chance = np.empty((0, 2)), 0
+            if a.response.any() and b.response.any():
+                found = match(a, b, radius, self._ratio)
+                chance = by_chance(a, b, radius, self._ratio, np.random.default_rng([self._seed, *key]))
+            self._matched[key] = found.astype(np.int32), chance
         return self._matched[key]
 
 

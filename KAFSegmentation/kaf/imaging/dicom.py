@@ -88,6 +88,31 @@ def _stack(subject: Path, files: list[str], frame: int | None) -> tuple[np.ndarr
     return voxels, affine, warnings, modality
 
 
+def images_of(subject: Path, files: Sequence[str]) -> tuple[list[Frame], bool]:
+    """All images of these files, and whether they are scaled alike.
+
+    Raises:
+        InputError: a file is damaged or does not say where its images lie, or is in colour.
+    """
+    headers = [open_header(subject, file) for file in files]
+    for header in headers:
+        _check_pixels(subject, header)
+    if any(header.GetNumberOfComponents() > 1 for header in headers):
+        raise InputError(subject, "holds colour images", "KAF needs one grey value per voxel.")
+    scales = {(header_text(header, _SLOPE), header_text(header, _INTERCEPT)) for header in headers}
+    return [found for header in headers for found in _frames(subject, header)], len(scales) < 2
+
+
+def stack_of(subject: Path, frames: Sequence[Frame], as_floats: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (slice, row, column) and affine to RAS of images that form one stack.
+
+    Raises:
+        InputError: they do not: unevenly spaced, tilted, two at one place.
+    """
+    order, affine = _geometry(subject, frames)
+    return read_voxels(subject, [frames[index] for index in order], as_floats), affine
+
+
 def _check_pixels(subject: Path, header: Any) -> None:
     """GDCM takes 1 mm, or what lay in memory, for a size of pixels that makes no sense."""
     if not header.HasMetaDataKey(_PIXELS):

@@ -113,8 +113,11 @@ def pad_keypoints(positions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     return padded, mask
 
 
-def match(a: Keypoints, b: Keypoints, radius: float) -> np.ndarray:
+def match(a: Keypoints, b: Keypoints, radius: float, ratio: float = 1.0) -> np.ndarray:
     """(M, 2) index pairs of mutual nearest descriptors among pairs within a Manhattan ``radius`` in pixels.
+
+    ratio: below 1, the distance to the nearest descriptor must be at most this share of that to the second nearest
+    within the radius (Lowe, IJCV 2004), and there must be a second one; 1 for no such test.
 
     The correspondence criterion of Yang et al., NeurIPS 2023, in the coordinates of the slices before any augmentation.
     """
@@ -126,6 +129,9 @@ def match(a: Keypoints, b: Keypoints, radius: float) -> np.ndarray:
     forward, backward = _nearest(first, second, cost, len(a)), _nearest(second, first, cost, len(b))
     index = np.flatnonzero(forward >= 0)
     mutual = index[backward[forward[index]] == index]
+    if ratio < 1:
+        first_cost, second_cost = _two_least(first, cost, len(a))
+        mutual = mutual[first_cost[mutual] <= ratio ** 2 * second_cost[mutual]]
     return np.stack([mutual, forward[mutual]], 1)
 
 
@@ -141,6 +147,29 @@ def _near(a: np.ndarray, b: np.ndarray, radius: float) -> tuple[np.ndarray, np.n
     first, second = pairs["i"], pairs["j"]
     within = np.abs(a[first] - b[second]).sum(-1) <= radius
     return first[within], second[within]
+
+
+def _two_least(own: np.ndarray, cost: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count,), (count,): the least and the second least cost of each of ``own``; -inf for a second that is not there,
+    so that no first one passes the ratio test."""
+    order = np.lexsort((cost, own))
+    owner, least, second = own[order], np.full(count, np.inf), np.full(count, -np.inf)
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    least[owner[starts]] = cost[order][starts]
+    after = starts + 1
+    after = after[(after < len(owner))]
+    after = after[owner[after] == owner[after - 1]]
+    second[owner[after]] = cost[order][after]
+    return least, second
+
+
+def by_chance(a: Keypoints, b: Keypoints, radius: float, ratio: float, rng: np.random.Generator) -> int:
+    """How many matches there are when the descriptors of ``b`` are those of others of its keypoints: what is left when
+    descriptors say nothing."""
+    if b.descriptors is None:
+        raise ValueError("matching needs descriptors: detect with describe=True")
+    shuffled = Keypoints(b.positions, b.response, b.descriptors[rng.permutation(len(b))])
+    return len(match(a, shuffled, radius, ratio))
 
 
 def _nearest(own: np.ndarray, other: np.ndarray, cost: np.ndarray, count: int) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
-from kaf.memory.features import ScanFeatures, pooled
+from kaf.memory.features import pooled
 from kaf.memory.known import Known, Trust, in_drawn_classes, joined
 from kaf.memory.recall import FinishedSlices
 from kaf.memory.tuning import Trial, label_dice
@@ -22,7 +23,8 @@ class Choice:
     """Which of model, memory and their combination labels the unfinished slices, and why.
 
     dice: of each on the finished slices that were left out, 0..1; slices: how many these were; reason: "asked",
-    "unknown" (the model knows none of the structures), "few" (nothing to leave out) or "measured".
+    "unknown" (the model knows none of the structures), "nothing" (no slice is finished), "few" (nothing to leave out)
+    or "measured".  "model" stands for the slices of earlier patients where these know the structures better.
     """
 
     source: Source
@@ -39,6 +41,8 @@ class Choice:
             return f"Shown is the result of {name}, as asked."
         if self.reason == "unknown":
             return f"Shown is the result of {name}: the model knows none of the structures."
+        if self.reason == "nothing":
+            return "No slice is finished: shown is what the slices of earlier patients say."
         if self.reason == "few":
             return f"Shown is the result of {name}: with one finished slice the alternatives cannot be compared."
         scores = ", ".join(f"{word} {value:.2f}" for word, value in self.dice.items())
@@ -71,15 +75,17 @@ def _shrunk(values: Sequence[float], usual: float) -> float:
     return (sum(values) + usual) / (len(values) + 1)
 
 
-def choose(features: ScanFeatures, memory: FinishedSlices, known: Known, trials: Sequence[Trial], trust: Trust,
-           step_mm: float, wanted: str = "auto") -> Choice:
+def choose(probabilities: Callable[[Sequence[int]], Tensor], stride: int, memory: FinishedSlices, known: Known,
+           trials: Sequence[Trial], trust: Trust, step_mm: float, wanted: str = "auto") -> Choice:
     """By the Dice of each on the finished slices left out; the combination unless another is clearly better.
 
     Args:
+        probabilities: of the model, (n, classes of the model, H, W), for slices.
+        stride: pixels along the side of a place.
         step_mm: from one slice to the next.
         wanted: "auto", or the source to use.
     """
-    dice = _scores(features, memory, known, trials, trust, step_mm)
+    dice = _scores(probabilities, stride, memory, known, trials, trust, step_mm)
     if not known.any:
         return Choice("memory", "unknown", dice, len(trials))
     if wanted != "auto":
@@ -93,8 +99,8 @@ def choose(features: ScanFeatures, memory: FinishedSlices, known: Known, trials:
     return Choice("combination", "measured", dice, len(trials))
 
 
-def _scores(features: ScanFeatures, memory: FinishedSlices, known: Known, trials: Sequence[Trial], trust: Trust,
-            step_mm: float) -> dict[str, float]:
+def _scores(probabilities: Callable[[Sequence[int]], Tensor], stride: int, memory: FinishedSlices, known: Known,
+            trials: Sequence[Trial], trust: Trust, step_mm: float) -> dict[str, float]:
     found: dict[str, list[float]] = {"model": [], "memory": [], "combination": []}
     for trial in trials:
         truth = memory.labels[memory.numbers.index(trial.number)]
@@ -102,7 +108,7 @@ def _scores(features: ScanFeatures, memory: FinishedSlices, known: Known, trials
         found["memory"].append(label_dice(trial.soft, truth))
         if not known.any:
             continue
-        shares = pooled(features.probabilities([trial.number]), features.stride)
+        shares = pooled(probabilities([trial.number]), stride)
         model = in_drawn_classes(shares, known, trial.soft[None])
         distance = rest.distance(trial.number) / rest.step * step_mm
         both = joined(trial.soft[None], model, trust.share([distance], [rest.is_between(trial.number)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,11 +14,11 @@ from torch import Tensor
 from kaf.imaging.grid import Grid
 from kaf.memory.choice import Choice, choose, trust_in
 from kaf.memory.features import COMPONENTS, MOST_BYTES, Region, ScanFeatures, enlarged, pooled, region_around
-from kaf.memory.known import Known, in_drawn_classes, joined, known_structures
+from kaf.memory.known import in_drawn_classes, joined, known_structures
 from kaf.memory.provenance import Origin, origins
 from kaf.memory.recall import FinishedSlices, recall_memory, recall_scan
 from kaf.memory.review import expected_dice
-from kaf.memory.tuning import RECIPES, Recipe, Trial, label_dice, tune
+from kaf.memory.tuning import Recipe, Trial, label_dice, recipes_for, tune
 from kaf.runtime.events import OnEvent, Ticker, ignore
 
 _FINE = 48_000  # pixels of a region that is read pixel by pixel
@@ -62,29 +63,44 @@ class SliceSource:
     distance_mm: float
 
 
-class ScanMemory:
-    """The finished slices of one scan and what is needed to read them; lives as long as they stay as they are."""
+class Prior(Protocol):
+    """Something that knows structures without the finished slices: a model, or slices of earlier patients."""
 
-    def __init__(self, features: ScanFeatures, drawn: Drawn, same: Mapping[int, int], wanted: str = "auto"):
+    def probabilities(self, slices: Sequence[int]) -> Tensor:
+        """(n, its own classes, H, W) in the region."""
+
+
+class ScanMemory:
+    """The finished slices of one scan and what is needed to read them; lives as long as they stay as they are.
+
+    Args:
+        priors: who else may know the structures, each with drawn class -> own class of those that are the same by
+            definition; the one that is most right on the finished slices is asked.
+    """
+
+    def __init__(self, features: ScanFeatures, drawn: Drawn, priors: Sequence[tuple[Prior, Mapping[int, int]]],
+                 wanted: str = "auto"):
         self.features, self.drawn = features, drawn
         grid = features.prepared.grid
         self.step_mm = grid.spacing[0]
         self.stride = features.stride
-        place = self.stride * (grid.spacing[1] * grid.spacing[2]) ** 0.5
+        pixel = float(grid.spacing[1] * grid.spacing[2]) ** 0.5
         rows, columns = features.region.rows, features.region.columns
         cut = drawn.labels[:, rows, columns]
         partly = {number: self._partly(labels[rows, columns], known[rows, columns])
                   for number, (labels, known) in drawn.partly.items()}
-        self.finished = FinishedSlices(drawn.numbers, self._soft(cut), self.step_mm / place, partly)
-        numbers = list(drawn.numbers)
-        shares = features.probabilities(numbers) if numbers else torch.zeros(0, 1, *cut.shape[1:])
-        self.known = known_structures(shares, cut, same) if numbers else Known(((),), (0.0,))
-        self.known = self.known.padded(drawn.classes)
+        self.finished = FinishedSlices(drawn.numbers, self._soft(cut), self.step_mm / pixel / self.stride, partly)
+        found = [(known_structures(prior.probabilities(drawn.numbers), cut, same).padded(drawn.classes), prior)
+                 for prior, same in priors]
+        self.known, self.prior = max(found, key=lambda pair: sum(pair[0].right))
         self.recipe: Recipe
         self.trials: list[Trial]
-        self.recipe, self.trials = tune(features, self.finished, RECIPES[self.stride])
+        self.recipe, self.trials = tune(features, self.finished, recipes_for(self.stride, self.step_mm / pixel))
         self.trust = trust_in(self.finished, self.known, self.trials)
-        self.choice: Choice = choose(features, self.finished, self.known, self.trials, self.trust, self.step_mm, wanted)
+        self.choice: Choice = Choice("model", "nothing")
+        if drawn.numbers or drawn.partly:
+            self.choice = choose(self.prior.probabilities, self.stride, self.finished, self.known, self.trials,
+                                 self.trust, self.step_mm, wanted)
 
     def _soft(self, labels: np.ndarray) -> Tensor:
         """(F, H, W) classes -> (F, K, h, w) shares of each place."""
@@ -105,7 +121,7 @@ class ScanMemory:
     def read(self, targets: Sequence[int]) -> Tensor:
         """(T, K, H, W) probabilities in the region."""
         size = self.features.region.size
-        if self.choice.source == "model" and self.known.all:
+        if self.choice.source == "model" and (self.known.all or self.choice.reason == "nothing"):
             soft = torch.zeros(len(targets), self.drawn.classes, *size)
             soft[:, 0] = 1
         else:
@@ -113,7 +129,7 @@ class ScanMemory:
                             self.stride, size)
         if self.choice.source == "memory" or not self.known.any:
             return soft
-        model = in_drawn_classes(self.features.probabilities(targets), self.known, soft)
+        model = in_drawn_classes(self.prior.probabilities(targets), self.known, soft)
         if self.choice.source == "model":
             return model
         share = self.trust.share([self.distance_mm(target) for target in targets],

@@ -164,6 +164,8 @@ class ScanFeatures:
     def probabilities(self, slices: Sequence[int]) -> Tensor:
         """(n, classes of the model, H, W) float32 in the region, to a 255th."""
         self._make(slices)
+        if not len(slices):
+            return torch.zeros(0, 1, *self.region.size)
         return torch.stack([self._stored[number][1] for number in slices]).float() / 255
 
     @property

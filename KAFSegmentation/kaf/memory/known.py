@@ -47,9 +47,9 @@ def known_structures(shares: Tensor, drawn: np.ndarray, same: Mapping[int, int])
         drawn: (F, H, W) classes 0..K-1.
         same: drawn class -> class of the model that is the same structure by definition.
     """
-    count = int(max(int(drawn.max(initial=0)), *same, 0)) + 1
+    count = max([0, int(drawn.max(initial=0)), *same]) + 1
     guess = shares.argmax(1).numpy()
-    joint = np.zeros((shares.shape[1], count), int)
+    joint = np.zeros((max([shares.shape[1] - 1, *same.values()]) + 1, count), int)
     np.add.at(joint, (guess.ravel(), drawn.ravel()), 1)
     means = joint.argmax(1)
     classes: list[tuple[int, ...]] = [()]

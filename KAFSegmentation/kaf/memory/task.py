@@ -50,7 +50,8 @@ def task_of(volume: Volume, drawn: Volume, settings: PropagateSettings, model: L
     mine = (*settings.slices, *named.pop(plane))
     clicks = [Click((right, anterior, superior), value) for right, anterior, superior, value in settings.clicks]
     finished: tuple[int, ...] = ()
-    if mine or not (any(named.values()) or (clicks and not drawn.voxels.any())):
+    nothing = bool(settings.memory or clicks) and not drawn.voxels.any()
+    if mine or not (any(named.values()) or nothing):
         finished = finished_slices(grid, drawn.voxels, mine)
     marks = mark(grid, drawn.voxels, finished, named, clicks, settings.click_radius)
     table = np.zeros(256, np.uint8)
@@ -58,7 +59,7 @@ def task_of(volume: Volume, drawn: Volume, settings: PropagateSettings, model: L
     labels = table[grid.labels_to_canonical(drawn.voxels)[list(finished)]]
     partly = {} if marks is None else {number: (table[part], known)
                                        for number, (part, known) in in_canonical(grid, marks, finished).items()}
-    if not labels.any() and not any((part * known).any() for part, known in partly.values()):
+    if not settings.memory and not labels.any() and not any((part * known).any() for part, known in partly.values()):
         raise InputError(drawn.source or "labels", "hold no structure in the finished slices",
                          "Draw the structure in at least one of them.")
     return Task(scan, Drawn(finished, labels, len(values) + 1, partly), values, marks)

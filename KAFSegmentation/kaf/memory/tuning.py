@@ -35,6 +35,14 @@ RECIPES = {
     2: (_recipe(2.0, 1.0, 0.5), _recipe(1.0, 1.0, 1.0), _recipe(4.0, 1.0, 0.5), _recipe(4.0, 0.4, 0.0)),
 }
 """By the pixels along the side of a place."""
+_THICK = 3.0  # slices so many times as far apart as pixels differ more than those of a fine volume
+
+
+def recipes_for(stride: int, anisotropy: float) -> tuple[Recipe, ...]:
+    """The recipes to try, first the one that is taken where nothing can be tried: between slices far apart a structure
+    moves farther.  anisotropy: distance of the slices in pixels."""
+    recipes = RECIPES[stride]
+    return recipes if anisotropy < _THICK else (recipes[2], *recipes[:2], *recipes[3:])
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _PSF = 0.6  # sigma in pixels of the scanner's own interpolation; the noise pass
 
 
 @dataclass(frozen=True, eq=False)
-class _Heart:
+class Heart:
     """One heart, in mm and radians; its methods take ``t``, 0 at the base and 1 at the apex."""
 
     length: float
@@ -74,7 +74,7 @@ class _Heart:
         return float(np.sqrt(max(0.0, 1 - (max(t, 0.0) / self.rv_end) ** 1.6)))
 
 
-def _draw_heart(rng: np.random.Generator, extent: float, field_of_view: float) -> _Heart:
+def draw_heart(rng: np.random.Generator, extent: float, field_of_view: float) -> Heart:
     """A heart that fits a stack ``extent`` mm deep and lies near the middle of its field of view (mm)."""
     u = rng.uniform
     closed_at, radius, n = u(0.93, 1.06), u(21, 33), int(u(25, 60))
@@ -84,7 +84,7 @@ def _draw_heart(rng: np.random.Generator, extent: float, field_of_view: float) -
     trabeculae = np.concatenate([np.column_stack(papillary), np.column_stack(small)])
     trabeculae[:, 0] += pose + np.pi  # on the free wall, opposite the right ventricle
     room = float(np.clip((field_of_view - 120) / 140, 0, 1))
-    return _Heart(
+    return Heart(
         length=min(0.99 * extent, u(84, 100)), radius=radius, wall=u(7, 11) * (27 / radius) ** 0.5,
         closed_at=closed_at, oval=rng.normal(0, [0.03, 0.03, 0.015, 0.015]), outflow=u(0, 0.15),
         rv_width=u(23, 36), rv_span=u(38, 48), rv_end=closed_at * u(0.88, 0.99),
@@ -95,7 +95,7 @@ def _draw_heart(rng: np.random.Generator, extent: float, field_of_view: float) -
     )
 
 
-def _paint_heart(grid: Grid, heart: _Heart, t: float, thickness: float, shift: np.ndarray) -> None:
+def paint_heart(grid: Grid, heart: Heart, t: float, thickness: float, shift: np.ndarray) -> None:
     """The heart and its labels at level ``t``, moved by ``shift`` mm; ``thickness`` is the slice's, in t."""
     centre = heart.centre + heart.drift * t + shift
     grid.bend(heart.waves, t * heart.length, centre)
@@ -127,7 +127,7 @@ def _paint_heart(grid: Grid, heart: _Heart, t: float, thickness: float, shift: n
         _paint_cavity(grid, heart, t, centre, blur)
 
 
-def _paint_fat(grid: Grid, heart: _Heart, t: float, centre: np.ndarray, whole: np.ndarray) -> None:
+def _paint_fat(grid: Grid, heart: Heart, t: float, centre: np.ndarray, whole: np.ndarray) -> None:
     """Epicardial fat: lumpy, most of it over the right ventricle."""
     to_rv = heart.to_rv(t).astype(np.float32)
     dx, dy = grid.x - np.float32(centre[0]), grid.y - np.float32(centre[1])
@@ -136,7 +136,7 @@ def _paint_fat(grid: Grid, heart: _Heart, t: float, centre: np.ndarray, whole: n
     grid.paint(whole - heart.fat * (0.6 + 0.8 * facing + 0.8 * lumps), FAT * 0.75, 2)
 
 
-def _paint_cavity(grid: Grid, heart: _Heart, t: float, centre: np.ndarray, blur: float) -> None:
+def _paint_cavity(grid: Grid, heart: Heart, t: float, centre: np.ndarray, blur: float) -> None:
     cavity, middle = heart.cavity(t), centre
     if t < heart.outflow:  # the outflow tract: the cavity leans on the septum, the wall there is thin
         spare = heart.outer(t) - cavity - max(3.0, 2.2 * grid.step * SUPER)
@@ -151,7 +151,7 @@ def _paint_cavity(grid: Grid, heart: _Heart, t: float, centre: np.ndarray, blur:
     grid.labels[endocardium < 0] = LV_CAVITY
 
 
-def _paint_above(grid: Grid, heart: _Heart, centre: np.ndarray, rv_centre: np.ndarray) -> None:
+def _paint_above(grid: Grid, heart: Heart, centre: np.ndarray, rv_centre: np.ndarray) -> None:
     """Atria and aortic root above the base: blood without a label."""
     r = heart.radius
     left_atrium = (centre + np.array([0.2, 0.3]) * r, 0.9 * r, 0.95)
@@ -169,7 +169,7 @@ def _texture(rng: np.random.Generator, size: int, grain: float) -> np.ndarray:
     return field / field.std()
 
 
-def _coils(rng: np.random.Generator, size: int) -> np.ndarray:
+def coil_map(rng: np.random.Generator, size: int) -> np.ndarray:
     """Sensitivity of the surface coils: stronger towards the chest wall (upper left)."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     x, y = np.meshgrid(axis, axis)
@@ -177,7 +177,7 @@ def _coils(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.exp(a * x + b * y + c * (x * x + y * y - 0.3))
 
 
-def _scan(rng: np.random.Generator, signal: np.ndarray, coils: np.ndarray, noise: float) -> np.ndarray:
+def scan_slice(rng: np.random.Generator, signal: np.ndarray, coils: np.ndarray, noise: float) -> np.ndarray:
     """The magnitude image of a slice's signed signal: uneven tissue, coils, complex noise, interpolation."""
     size = len(signal)
     texture = 0.11 * _texture(rng, size, 1) + 0.1 * _texture(rng, size, 4)
@@ -225,9 +225,9 @@ def cardiac_phantom(
             raise InputError(f"phantom: {name}", f"{value} is out of range", "Give a larger, finite number.")
     rng = np.random.default_rng(seed)
     grid = Grid(size, spacing)
-    heart = _draw_heart(rng, slices * slice_spacing, size * spacing)
+    heart = draw_heart(rng, slices * slice_spacing, size * spacing)
     torso = Torso(rng, heart)
-    coils, blood = _coils(rng, size), rng.uniform(80, 400)
+    coils, blood = coil_map(rng, size), rng.uniform(80, 400)
     first = (heart.length - (slices - 1) * slice_spacing) / 2  # mm from the base
     image = np.empty((slices, size, size), np.int16)
     labels = np.empty((slices, size, size), np.uint8)
@@ -238,8 +238,8 @@ def cardiac_phantom(
         grid.clear()
         torso.paint(grid, z, float(np.clip(t, -0.2, 1.2)))
         if t < 1:
-            _paint_heart(grid, heart, t, slice_spacing / heart.length, shift)
+            paint_heart(grid, heart, t, slice_spacing / heart.length, shift)
         labels[k] = grid.majority()
-        image[k] = np.rint(np.minimum(blood * _scan(rng, grid.averaged(), coils, noise), 32767))
+        image[k] = np.rint(np.minimum(blood * scan_slice(rng, grid.averaged(), coils, noise), 32767))
     affine = np.diag([-spacing, -spacing, slice_spacing, 1.0])
     return Volume(image, affine, f"phantom {seed}"), Volume(labels, affine.copy(), f"phantom {seed}, labels")

@@ -31,6 +31,8 @@ class PropagateSettings(ScanSettings):
         (), max_length=10_000, description="places in unfinished slices whose label is known: R, A, S in mm and the "
                                            "label's value, 0 for none of the structures")
     click_radius: float = Field(3.0, gt=0, le=50, description="radius in mm of the disc that a click stands for")
+    memory: str = Field("", description="file of finished slices of earlier patients, which help where they know the "
+                                        "structures, and are enough where nothing is drawn yet")
     use: Literal["auto", "model", "memory", "combination"] = Field(
         "auto", description="what labels the unfinished slices: the model, the finished slices, or both; auto: "
                             "finished slices that are left out in turn decide")

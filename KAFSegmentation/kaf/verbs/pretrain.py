@@ -155,6 +155,7 @@ def _views_of(cases: Sequence[CachedCase], settings: PretrainSettings, plan: Pla
     return UnlabelledSlices(
         cases, (plan.patch, plan.patch), settings.slice_context, settings.augmentation, settings.seed,
         names=needs.views, aligned=needs.aligned, radius=needs.match_radius, regions=needs.regions,
+        radius_mm=needs.match_mm, ratio=needs.match_ratio,
         neighbours=settings.neighbours, most_neighbours=settings.most_neighbours)
 
 

@@ -15,7 +15,8 @@ from kaf.imaging.volume import Volume, read_labels, scan_of
 from kaf.inference.finished_slices import as_stored, keep_drawn
 from kaf.inference.loaded_model import LoadedModel, load_for_inference
 from kaf.memory.choice import Choice
-from kaf.memory.completion import Completion, ScanMemory, complete, region_of, stride_of
+from kaf.memory.completion import Completion, Prior, ScanMemory, complete, region_of, stride_of
+from kaf.memory.earlier import EarlierReader, EarlierSlices, load_earlier, remember
 from kaf.memory.features import ScanFeatures
 from kaf.memory.model_choice import fitting_model, has_slice_features
 from kaf.memory.review import review_order
@@ -59,6 +60,14 @@ class Propagation:
         assert self.memory is not None
         return voxel_origins(self.memory, [label.value for label in self.structures], voxel, most)
 
+    def remember(self, day: str = "") -> EarlierSlices:
+        """The finished slices as a memory for other scans: :func:`kaf.memory.earlier.save_earlier` writes it."""
+        assert self.memory is not None
+        stored = as_stored(self.memory.features.prepared.grid, self.memory.drawn.numbers)
+        scan = Path(self.labels.source).name
+        return remember(self.memory.features, self.memory.drawn, [label.name for label in self.structures], self.card,
+                        [{"scan": scan, "slice": number, "day": day} for number in stored])
+
     def report(self) -> dict[str, Any]:
         """JSON-ready: what was chosen, how sure each slice is, what to check next."""
         names = {label.value: label.name for label in self.structures}
@@ -73,13 +82,14 @@ class Propagation:
         }
 
 
-def propagate(volume: Volume | str | Path, drawn: Volume | str | Path, settings: PropagateSettings,
+def propagate(volume: Volume | str | Path, drawn: Volume | str | Path | None, settings: PropagateSettings,
               on_event: OnEvent = ignore, cache: dict[Any, Any] | None = None) -> Propagation:
     """Label the unfinished slices from the finished ones of ``drawn`` (labels on the grid of the volume).
 
     Nothing is trained.  Where the model knows a structure, its probabilities and the finished slices are joined.
 
     Args:
+        drawn: None where nothing is finished yet and ``settings.memory`` knows the structures.
         cache: keeps the model and the features of the scan between calls, so that another finished slice costs a
             fraction of a second.
 
@@ -89,15 +99,27 @@ def propagate(volume: Volume | str | Path, drawn: Volume | str | Path, settings:
     """
     begun = time.monotonic()
     volume = scan_of(volume, settings.frame, settings.series)
+    if drawn is None:
+        drawn = Volume(np.zeros(volume.shape, np.uint8), volume.affine)
     drawn = drawn if isinstance(drawn, Volume) else read_labels(drawn)
     _check_grid(volume, drawn)
+    earlier = load_earlier(Path(settings.memory)) if settings.memory else None
+    if earlier is not None:
+        settings = _with_memory(settings, earlier, bool(drawn.voxels.any()))
     model = load_for_inference(settings, settings.model or fitting_model(volume, settings.labels), cache)
-    _check_model(model)
+    _check_model(model, earlier)
     loaded = time.monotonic()
     task = task_of(volume, drawn, settings, model, cache)
     features = _features(volume, model, task, settings, cache)
     made = time.monotonic()
-    memory = ScanMemory(features, task.drawn, _same(task.values, model.card, settings), settings.use)
+    priors: list[tuple[Prior, dict[int, int]]] = [(features, _same(task.values, model.card.label_names, settings))]
+    if earlier is not None:
+        if earlier.plane != task.scan.grid.plane:
+            raise InputError(settings.memory, f"holds {earlier.plane} slices, and those of this scan are "
+                             f"{task.scan.grid.plane}", f"Choose --axis {earlier.plane}, or another memory.")
+        priors.insert(0, (EarlierReader(features, earlier), _same(task.values, earlier.names, settings)))
+        priors = priors if drawn.voxels.any() else priors[:1]
+    memory = ScanMemory(features, task.drawn, priors, settings.use)
     if cache is not None:
         cache["propagated"] = (memory, task.values)
     result = complete(memory, on_event)
@@ -113,10 +135,21 @@ def _check_grid(volume: Volume, drawn: Volume) -> None:
                          "Export the segmentation with the scan as reference geometry, after hardening any transform.")
 
 
-def _check_model(model: LoadedModel) -> None:
+def _check_model(model: LoadedModel, earlier: EarlierSlices | None) -> None:
     if not has_slice_features(model.card):
         raise InputError(f"model {model.card.name}", "gives no features of slices that could be compared",
                          "Choose a 2-D model of KAF's own network: see `kaf models list`.")
+    if earlier is not None and earlier.model[1] != model.card.digest:
+        raise InputError("memory", f"was made with the features of {earlier.model[0]}, and not with those of this "
+                         f"{model.card.name}", "Use the model that it was made with.")
+
+
+def _with_memory(settings: PropagateSettings, earlier: EarlierSlices, drawn: bool) -> PropagateSettings:
+    """The model, names and plane of the memory where the settings leave them open."""
+    open_plane = settings.axis == "auto" and not (drawn or settings.slices)
+    return settings.model_copy(update={
+        "model": settings.model or earlier.model[0], "labels": settings.labels or earlier.names,
+        "axis": earlier.plane if open_plane else settings.axis})
 
 
 def _features(volume: Volume, model: LoadedModel, task: Task, settings: PropagateSettings,
@@ -137,9 +170,9 @@ def _features(volume: Volume, model: LoadedModel, task: Task, settings: Propagat
     return made
 
 
-def _same(values: Sequence[int], card: Card, settings: PropagateSettings) -> dict[int, int]:
-    """Drawn class -> class of the model that is the same structure by its value, or by its name."""
-    names = card.label_names
+def _same(values: Sequence[int], names: Mapping[int, str], settings: PropagateSettings) -> dict[int, int]:
+    """Drawn class -> class of a model or a memory (value -> name) that is the same structure by its value, or by its
+    name."""
     by_name = {name.casefold(): value for value, name in names.items()}
     same = {}
     for index, value in enumerate(values, start=1):

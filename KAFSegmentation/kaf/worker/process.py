@@ -52,6 +52,7 @@ VERBS = {
     "segment": "kaf.worker.verbs:segment",
     "explain": "kaf.worker.verbs:explain",
     "adapt": "kaf.worker.verbs:adapt",
+    "function": "kaf.worker.verbs:function",
     "propagate": "kaf.worker.verbs:propagate",
     "provenance": "kaf.worker.verbs:provenance",
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kaf.imaging.cine import Cine, as_cine
 from kaf.imaging.volume import Volume
 from kaf.inference.segmentation import Segmentation
 from kaf.memory.voxel_origins import voxel_origins
@@ -15,10 +16,12 @@ from kaf.runtime.events import OnEvent
 from kaf.settings.adapt import AdaptSettings
 from kaf.settings.base import build
 from kaf.settings.explain import ExplainSettings
+from kaf.settings.function import FunctionSettings
 from kaf.settings.propagate import PropagateSettings
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.adapt import adapt as run_adapt
 from kaf.verbs.explain import explain as run_explain
+from kaf.verbs.function import function as run_function
 from kaf.verbs.propagate import propagate as run_propagate
 from kaf.verbs.segment import segment as run_segment
 from kaf.worker.requests import Request
@@ -81,6 +84,37 @@ def provenance(request: Request, on_event: OnEvent) -> dict[str, Any]:
         raise InputError(request.verb, "no scan was propagated yet", "Send the verb propagate first.")
     memory, values = request.cache["propagated"]
     return {"origins": voxel_origins(memory, values, (voxel[0], voxel[1], voxel[2]))}
+
+
+def function(request: Request, on_event: OnEvent) -> dict[str, Any]:
+    """Volumes ``frame0``, ``frame1`` ... in the order of time (option ``times_ms``), or option ``cine``: a path ->
+    array ``labels0`` ... of each phase, ``labels``: the structures, and ``report``: what
+    :meth:`kaf.function.result.CardiacFunction.to_dict` tells (figures, curves, wall thickness, what to check)."""
+    settings = build(FunctionSettings, request.settings)
+    result = run_function(_cine(request), settings, on_event, request.cache)
+    return {"arrays": {f"labels{index}": labels for index, labels in enumerate(result.labels)},
+            "labels": [asdict(label) for label in result.structures], "report": result.to_dict(),
+            "warnings": list(result.warnings)}
+
+
+def _cine(request: Request) -> Cine | str:
+    """The frames of a request, or the path that it names."""
+    count = sum(name.startswith("frame") for name in request.volumes)
+    if not count:
+        path = request.options.get("cine")
+        if not isinstance(path, str) or not path:
+            raise InputError(request.verb, "got no frames", "Hand them over as frame0, frame1 ..., or a path as the "
+                             "option `cine`.")
+        return path
+    missing = [name for index in range(count) if (name := f"frame{index}") not in request.volumes]
+    if missing:
+        raise InputError(request.verb, f"got {count} frames but no `{missing[0]}`", "Number them from 0.")
+    times = request.options.get("times_ms", ())
+    sound = isinstance(times, (list, tuple)) and len(times) in (0, count) and all(
+        isinstance(value, (int, float)) for value in times)
+    if not sound:
+        raise InputError(request.verb, "its times_ms are not one number per frame", "Leave them out, or give all.")
+    return as_cine([request.volumes[f"frame{index}"] for index in range(count)], times)
 
 
 def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:

@@ -65,3 +65,16 @@ def test_a_failure_leaves_no_file(files, capsys):
     assert main(["propagate", "scan.nrrd", "drawn.nii.gz", "--model", "tiny.safetensors", "--slices", "99", *HERE]) == 1
     assert "99 is not in the scan" in capsys.readouterr().err
     assert {path.name for path in Path().iterdir()} == {"scan.nrrd", "drawn.nii.gz", "tiny.safetensors"}
+
+
+def test_finished_slices_are_kept_for_other_scans(files, capsys):
+    given = ["--labels", "1=right,2=wall,3=left", "--save-memory", "hearts.safetensors", *HERE]
+    assert main(["propagate", "scan.nrrd", "drawn.nii.gz", "--model", "tiny.safetensors", *given]) == 0
+    mine = ["--model", "tiny.safetensors", *HERE]
+    write_map("other.nrrd", cardiac_phantom(4, slices=4, size=48, spacing=3.0)[0])
+    assert main(["propagate", "other.nrrd", "--memory", "hearts.safetensors", *mine]) == 0
+    report = json.loads(Path("other-propagated-report.json").read_text())
+    assert (report["finished"], report["choice"]["reason"], set(report["volumes_ml"])) == (
+        [], "nothing", {"right", "wall", "left"})
+    assert main(["propagate", "other.nrrd", "--model", "tiny.safetensors"]) == 2
+    assert "needs DRAWN" in capsys.readouterr().err

@@ -97,4 +97,4 @@ def test_pinning_reaches_the_tensors(monkeypatch):
     step, made = pinned((4, batch))
     assert step == 4
     assert made.views["anchor"].image.equal(batch.views["anchor"].image)
-    assert len(seen) == 2 + sum(values is not None for view in batch.views.values() for values in vars(view).values())
+    assert len(seen) == 3 + sum(values is not None for view in batch.views.values() for values in vars(view).values())

@@ -130,3 +130,24 @@ def test_keypoints_in_hidden_squares_are_hidden():
     assert 0.3 < found.mask.float().mean() < 0.7
     view.mask[:, 3] = False
     assert not hide_squares(view, 0.5, 8, torch.arange(6)).mask[:, 3].any(), "padding stays padding"
+
+
+def test_the_radius_may_be_in_mm_and_chance_is_counted():
+    rng = np.random.default_rng(1)
+    places = rng.uniform(5, 55, (20, 2))
+    first, other = points_at(places), points_at(places + np.array([4.0, 0.0]))
+    case = a_case(np.broadcast_to(np.arange(1, 3)[:, None, None], (2, *SLICE)).copy(), [first, other])
+    assert first.descriptors is not None
+    assert other.descriptors is not None
+    other.descriptors[:] = first.descriptors
+    pixel = max(case.spacing[1:])
+    found = {}
+    for name, more in {"near": {"radius_mm": 3.0 * pixel}, "right": {"radius_mm": 6.0 * pixel},
+                       "ratio": {"radius_mm": 60.0 * pixel, "ratio": 0.8}}.items():
+        views = slices_of([case], names=("neighbour",), radius=30.0, **more)
+        found[name] = views.batch(0, 2).found
+    assert found["near"][:, 0].max() < 20
+    assert (found["right"][:, 0] == 20).all()
+    assert found["right"][:, 1].max() < 20, "shuffled, most have their partner elsewhere"
+    assert (found["ratio"][:, 0] == 20).all()
+    assert slices_of([case], names=("neighbour",)).batch(0, 2).found is None

@@ -205,6 +205,7 @@ def test_settings_that_version_0_1_0_saved_still_open():
     assert (made.of("kaf").theta, made.of("kaf").radius, made.of("simclr").positives) == (0.2, 20, "view")
     again = made.model_dump(mode="json")
     assert again["augmentation"].pop("interpolation") == "linear"  # as it was then
+    assert (again["kaf"].pop("radius_mm"), again["kaf"].pop("ratio")) == (None, 1)
     assert {name: again[name] for name in saved} == saved
 
 

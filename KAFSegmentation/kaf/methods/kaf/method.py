@@ -94,7 +94,8 @@ class Kaf(Method):
     """w1 * contrast(image) + w2 * contrast(pooled keypoints) + w3 * matching (KAF equation 3); only the encoder learns.
 
     Terms: the three, before their weights; "matched keypoints", those per slice that have a match in the neighbour;
-    "inliers", the share of them whose match gets most of their mass in the transport plan.
+    "inliers", the share of them whose match gets most of their mass in the transport plan; "matches above chance", the
+    share of the matches that is not left when descriptors are shuffled: near 0, matching teaches nothing.
     """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "neighbour")
@@ -116,7 +117,8 @@ class Kaf(Method):
     @classmethod
     def needs(cls, settings: Settings) -> Needs:
         assert isinstance(settings, KafSettings)
-        return replace(needs_of_contrast(cls.views, settings), match_radius=settings.radius)
+        return replace(needs_of_contrast(cls.views, settings), match_radius=settings.radius,
+                       match_mm=settings.radius_mm or 0.0, match_ratio=settings.ratio)
 
     def forward(self, given: MethodInput, teacher: Method | None = None) -> LossOutput:
         batch, s = given.batch, self.settings
@@ -136,6 +138,9 @@ class Kaf(Method):
             terms["matching"] = ranks.mean(each.sum(), each.new_tensor(len(each)))
             loss = loss + s.local_weight * terms["matching"]
             terms |= _matching_figures(log_p, batch.matches, masks)
+            if batch.found is not None:
+                matched, chance = (ranks.all_sum(batch.found[:, index].sum()) for index in (0, 1))
+                terms["matches above chance"] = 1 - chance / matched.clamp(min=1)
         terms = {name: value.detach() for name, value in terms.items()}
         return LossOutput(loss, terms, torch.stack(images).detach())
 

@@ -1,0 +1,1 @@
+"""Cardiac function from label maps over time: volumes, ejection fraction, mass, wall thickness by AHA segment."""
