@@ -164,6 +164,10 @@ class SegmentationWidget(VTKObservationMixin):
         """Sets up what is missing; whether all is there then."""
         return self.setUp.makeReady()
 
+    def runsChanged(self) -> None:
+        """Esc stops what runs; else the segment editor wants that key."""
+        self._escape.enabled = self.logic.isRunning() or self.manyScans.isRunning or self.adaptation.isRunning
+
     def clearMessage(self) -> None:
         """What the message reports has been replaced."""
         self.message.clear()
@@ -221,7 +225,6 @@ class SegmentationWidget(VTKObservationMixin):
         self.sample.update(self.parameters.inputVolume)
         self.ui.framesCheckBox.enabled = self._isSequence()
         running = self.logic.isRunning()
-        self._escape.enabled = running or self.manyScans.isRunning  # the segment editor wants that key, too
         self.undo.update(self.parameters)
         self.results.show(self.parameters.outputSegmentation)
         card = self.models.card(self.parameters.modelName)
@@ -229,6 +232,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.attention.update(card)
         self.adaptation.update(card)
         self.manyScans.update(card)
+        self.runsChanged()
         problem = self.preRunChecks.update(self.parameters)
         if running:
             self.controls.allow(self.controls.running, _("Another run is in progress: wait, or press its Cancel"))
@@ -280,12 +284,10 @@ class SegmentationWidget(VTKObservationMixin):
         return keep
 
     def _onEscape(self):
-        if self.manyScans.isRunning:
-            self.manyScans.cancel()
-        elif self.controls.running:
+        if self.controls.running:
             self.onCancel()
-        elif self.adaptation.controls.running:
-            self.adaptation.cancel()
+        else:
+            (self.manyScans if self.manyScans.isRunning else self.adaptation).cancel()
 
     def _onSceneStartClose(self, caller, event):
         """Every node is about to go."""

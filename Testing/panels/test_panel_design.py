@@ -10,7 +10,7 @@ import numpy as np
 import qt
 import slicer
 from adapt_panel import unfold
-from segmentation_panel import add_scan, begin_held, run, wait_for_run
+from segmentation_panel import add_scan, begin_held, hold_worker, run, wait_for_run
 
 import host
 
@@ -134,3 +134,14 @@ def test_escape_stops_a_run(panel, scan):
     host.press_key(panel.panel, qt.Qt.Key_Escape)
     wait_for_run(panel)
     assert "stopped" in panel.ui.messageLabel.text
+
+
+def test_escape_stops_the_search_for_the_next_slice(adapting):
+    run(adapting)
+    hold_worker(adapting)
+    host.click(adapting.ui.nextSliceButton)
+    assert not adapting.ui.nextSliceButton.enabled
+    host.press_key(adapting.panel, qt.Qt.Key_Escape)
+    assert "stopped" in adapting.ui.adaptMessageLabel.text
+    assert adapting.ui.nextSliceButton.enabled
+    assert not adapting.logic.backend.isBusy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -12,6 +12,7 @@ from kaf.runtime.errors import Cancelled, KafError
 from kaf.runtime.events import Progress
 from kaf.runtime.message_codes import TRAINING
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
+from KAFSegmentationLib.adapt.AdaptHost import AdaptHost
 from KAFSegmentationLib.adapt.EmbeddedEditor import EmbeddedEditor
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
 from KAFSegmentationLib.adapt.NextSliceControls import NextSliceControls
@@ -26,22 +27,6 @@ from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
 from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
 from KAFSegmentationLib.widgets.Parameters import Parameters
 from KAFSegmentationLib.widgets.RunControls import RunControls
-
-
-class AdaptHost(Protocol):
-    """What the section needs of the panel that it is a part of."""
-
-    def makeReady(self) -> bool:
-        """Sets up what is missing; whether all is there then."""
-
-    def update(self) -> None:
-        """A run has started or ended."""
-
-    def clearMessage(self) -> None:
-        """The result that the panel reports has been replaced."""
-
-    def refreshModels(self) -> None:
-        """The library has a new model."""
 
 
 class AdaptPanel:
@@ -165,9 +150,17 @@ class AdaptPanel:
         self.message.show(text.format(count=len(taken), seconds=f"{parameters.adaptSeconds:.0f}"))
         self._panel.update()
 
+    @property
+    def isRunning(self) -> bool:
+        """Whether the model learns, or is asked for the next slice."""
+        return self.controls.running or self.review.isAsking()
+
     def cancel(self) -> None:
-        """Stops learning."""
-        self.logic.cancel(cancelled(_("Learning")))
+        """Stops learning, or the search for the next slice."""
+        if self.review.isAsking():
+            self.review.cancel()
+        else:
+            self.logic.cancel(cancelled(_("Learning")))
 
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
@@ -208,6 +201,7 @@ class AdaptPanel:
         ui.adaptForecastLabel.text = " ".join(text for text in texts if text)
         ui.adaptForecastLabel.visible = bool(ui.adaptForecastLabel.text)
         self.controls.allow(idle and not problem, problem or _("Learn from the examples (Ctrl+Shift+Return)"))
+        self._panel.runsChanged()
 
     def _problem(self):
         """What is missing, a sentence, or nothing."""

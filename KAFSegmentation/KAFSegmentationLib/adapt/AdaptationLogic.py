@@ -14,7 +14,7 @@ from KAFSegmentationLib.adapt.Adaptations import Adaptation, Adaptations
 from KAFSegmentationLib.adapt.AdaptedModel import AdaptedModel
 from KAFSegmentationLib.adapt.AdaptRun import AdaptResult, AdaptRun, reviewKey
 from KAFSegmentationLib.adapt.Review import Review
-from KAFSegmentationLib.backend.Backend import Backend, InterpreterChoice, OnEvent
+from KAFSegmentationLib.backend.Backend import Backend, InterpreterChoice, OnEvent, Ticket
 from KAFSegmentationLib.backend.Devices import knownDevice, workerThreads
 from KAFSegmentationLib.backend.Models import cardOf
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
@@ -109,9 +109,9 @@ class AdaptationLogic(SegmentationLogic):
         return self._adaptRun(volumeNode, segmentationNode, {"model": model}, newSegments, otherScan).examples
 
     def startReview(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, settings: Mapping[str, Any],
-                    onDone: Callable[[Review | None, KafError | None], None]) -> None:
+                    onDone: Callable[[Review | None, KafError | None], None]) -> Ticket:
         """Asks the model which slices it is least sure of; ``onDone(review, error)`` is called once, with a Review or
-        a KafError."""
+        a KafError. Returns what the backend can take the question back by."""
         geometry = VolumeGeometry(volumeNode)
         geometry.check()
         axis = ScanSlices(volumeNode, cardOf(settings["model"])).axis
@@ -125,7 +125,7 @@ class AdaptationLogic(SegmentationLogic):
         def take(answer, error):
             onDone(None if error else Review.of(answer["arrays"]["uncertainty"][0], key, axis), error)
 
-        self.backend.submit("segment", {**settings, "uncertainty": True}, volumes, lambda event: None, take)
+        return self.backend.submit("segment", {**settings, "uncertainty": True}, volumes, lambda event: None, take)
 
     def undo(self) -> None:
         """Puts the segmentation back; the model that was adapted in that run is forgotten with it."""

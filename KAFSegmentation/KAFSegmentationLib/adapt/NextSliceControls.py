@@ -14,6 +14,7 @@ from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.AdaptRun import reviewKey
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
 from KAFSegmentationLib.adapt.Review import Review
+from KAFSegmentationLib.backend.Backend import Ticket
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
 from KAFSegmentationLib.widgets.Parameters import Parameters
 
@@ -51,6 +52,7 @@ class NextSliceControls:
         """Another scan was chosen, or the scene is closing."""
         self._review: tuple[Review, str] | None = None
         self._asked: object | None = None
+        self._ticket: Ticket | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -60,6 +62,13 @@ class NextSliceControls:
     def isAsking(self) -> bool:
         """True while the model is asked."""
         return self._asked is not None
+
+    def cancel(self) -> None:
+        """Takes the question back."""
+        self._asked = None
+        self._logic.backend.cancel(self._ticket)
+        self._message.show(_("The search for the next slice was stopped."))
+        self._panel.updateControls()
 
     def goToNext(self) -> None:
         """Shows the slice that the model is least sure of, among those that are no examples and were not shown yet."""
@@ -115,5 +124,5 @@ class NextSliceControls:
             panel.updateControls()
 
         self._message.show(_("Finding the slice where the model is least certain…"))
-        self._logic.startReview(volume, settings, take)
+        self._ticket = self._logic.startReview(volume, settings, take)
         panel.updateControls()
