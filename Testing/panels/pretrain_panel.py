@@ -94,7 +94,7 @@ def scan_folder(module, folder):
     module.ui.tabs.setCurrentIndex(0)
     choose_folder(module, folder)
     host.click(module.ui.scanButton)
-    host.wait_until(lambda: not part.isScanning, "the scan of the folder")
+    host.wait_until(lambda: not part.isScanning, "the scan of the folder", progress=cpu_time)
     host.pump(20)
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
-from pretrain_panel import LAYOUTS, choose_folder, heart, scan_folder, settle, write_hearts, write_volume
+from pretrain_panel import LAYOUTS, choose_folder, cpu_time, heart, scan_folder, settle, write_hearts, write_volume
 from reworded import said
 from segmentation_panel import ReadySetup
 
@@ -85,7 +85,7 @@ def test_the_panel_answers_while_it_looks(pretrain, hearts, pictures):
     assert ui.scanButton.text == "Stop"
     pictures(pretrain, "pretrain-data-running")
     host.click(ui.scanButton)
-    host.wait_until(lambda: not part.isScanning)
+    host.wait_until(lambda: not part.isScanning, progress=cpu_time)
     assert ui.messageLabel.text == "Scanning was stopped."
     assert part.inspection is None
 
@@ -308,7 +308,7 @@ def test_an_example_is_generated_where_there_are_no_scans(pretrain, tmp_path):
     host.click(pretrain.ui.exampleButton)
     part = pretrain.widget.pretraining.data
     host.wait_until(lambda: part.inspection is not None or pretrain.ui.messageLabel.text)
-    host.wait_until(lambda: not part.isScanning)
+    host.wait_until(lambda: not part.isScanning, progress=cpu_time)
     assert "Scans: 16. Patients: 16." in pretrain.ui.understoodLabel.text
     assert "3 left ventricular cavity" in pretrain.ui.understoodLabel.text
 
@@ -344,7 +344,7 @@ def test_a_second_scan_of_a_folder_keeps_what_it_found(pretrain, makePretrain, h
     assert again.ui.dataPath.currentPath == str(hearts)
     host.click(again.ui.scanButton)
     part = again.widget.pretraining.data
-    host.wait_until(lambda: not part.isScanning, "the scan of the folder")
+    host.wait_until(lambda: not part.isScanning, "the scan of the folder", progress=cpu_time)
     host.pump(20)
     assert "Scans: 6. Patients: 6." in again.ui.understoodLabel.text
 
@@ -358,7 +358,7 @@ def test_scanning_another_folder_and_back_leaves_the_right_one_in_the_settings(p
     settle(pretrain)
     host.click(pretrain.ui.scanButton)
     part = pretrain.widget.pretraining.data
-    host.wait_until(lambda: not part.isScanning, "the scan of the folder")
+    host.wait_until(lambda: not part.isScanning, "the scan of the folder", progress=cpu_time)
     host.pump(20)
     assert "Scans: 6. Patients: 6." in pretrain.ui.understoodLabel.text
     assert part.folder == qt.QSettings().value("KAFPretrain/DataFolder") == str(hearts)

@@ -12,6 +12,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 import numpy as np
 from pretrain_panel import (
     NETWORK,
+    cpu_time,
     heart,
     scan_folder,
     settings_file,
@@ -141,6 +142,6 @@ def test_a_file_that_is_no_model_is_not_imported(makePretrain, tmp_path, library
     (tmp_path / "bad.safetensors").write_bytes(b"nothing of the kind")
     host.dialogs().answer(str(tmp_path / "bad.safetensors"))
     host.click(module.ui.importButton)
-    host.wait_until(lambda: not module.widget.pretraining.models.isImporting, "the import")
+    host.wait_until(lambda: not module.widget.pretraining.models.isImporting, "the import", progress=cpu_time)
     assert "is not a model file, or is damaged" in module.ui.messageLabel.text
     assert not (library / "bad.safetensors").exists()

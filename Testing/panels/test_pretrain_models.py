@@ -14,6 +14,7 @@ import qt
 import slicer
 from made_models import tiny_model
 from pretrain_panel import (
+    cpu_time,
     scan_folder,
     settings_file,
     settle,
@@ -107,7 +108,7 @@ def test_evaluation_compared_with_another_model_and_a_row_that_is_clicked(makePr
     host.click(ui.evaluateButton)
     assert ui.evaluateButton.text == "Stop"
     pictures(module, "pretrain-evaluate-running")
-    host.wait_until(lambda: not tab.isRunning, "the evaluation")
+    host.wait_until(lambda: not tab.isRunning, "the evaluation", progress=cpu_time)
     assert ui.evaluateTable.isVisible(), ui.messageLabel.text
     names = cells(ui.evaluateTable, "Case")
     assert len(names) == 2
@@ -178,7 +179,7 @@ def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):
     assert "together cover the others" in ui.selectionLabel.text
     ui.selectionCountSpinBox.value = 2
     host.click(ui.selectButton)
-    host.wait_until(lambda: not part.isRunning, "the choice")
+    host.wait_until(lambda: not part.isRunning, "the choice", progress=cpu_time)
     assert ui.selectionTable.isVisible(), ui.messageLabel.text
     assert set(cells(ui.selectionTable, "Scan")) == {"p04", "p05"}
     host.pump(50)
@@ -189,7 +190,7 @@ def test_which_scans_to_label_first(makePretrain, hearts, runs, pictures):
     assert slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[0].GetName() in {"p04", "p05"}
     host.choose(ui.selectionModelComboBox, "run tuned")  # a model that segments knows where it is unsure
     host.click(ui.selectButton)
-    host.wait_until(lambda: not part.isRunning, "the choice")
+    host.wait_until(lambda: not part.isRunning, "the choice", progress=cpu_time)
     assert {choice["case"] for choice in part._choices} == {"p04", "p05"}
     assert all(choice["score"] > 0 for choice in part._choices)
     assert cells(ui.selectionTable, "Reason") == [choice["reason"] for choice in part._choices]
@@ -229,11 +230,11 @@ def test_models_are_imported_exported_edited_and_deleted(makePretrain, runs, tmp
     assert not tab.isImporting
     host.dialogs().answer(str(poor), qt.QMessageBox.Ok)
     host.click(ui.importButton)
-    host.wait_until(lambda: not tab.isImporting, "the import")
+    host.wait_until(lambda: not tab.isImporting, "the import", progress=cpu_time)
     assert (library / "poor.safetensors").is_file()
     host.dialogs().answer(str(tmp_path / "out.safetensors"))
     host.click(ui.importButton)
     pictures(module, "pretrain-models-running")
-    host.wait_until(lambda: not tab.isImporting, "the import")
+    host.wait_until(lambda: not tab.isImporting, "the import", progress=cpu_time)
     assert (library / "tuned.safetensors").is_file()
     assert "was added to the library" in ui.messageLabel.text

@@ -10,7 +10,7 @@ pytest.importorskip("slicer", reason="needs slicer-core")
 pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
-from pretrain_panel import choose_folder, scan_folder, settings_file, settle, tiny_pretraining, wait_for_end
+from pretrain_panel import choose_folder, cpu_time, scan_folder, settings_file, settle, tiny_pretraining, wait_for_end
 from pseudo_translation import LEFT, PseudoTranslation, raw, visible_texts
 
 import host
@@ -133,7 +133,7 @@ def test_nothing_raw_is_seen_from_a_folder_to_an_evaluated_model(pseudo, hearts,
     panel.selection.model.choose(str(runs / "weights" / "model.safetensors"))
     host.click(ui.selectButton)
     seen.look("a suggestion under way")
-    host.wait_until(lambda: not panel.selection.isRunning, "the suggestion")
+    host.wait_until(lambda: not panel.selection.isRunning, "the suggestion", progress=cpu_time)
     seen.look("a suggestion")
     ui.presetComboBox.setCurrentIndex(ui.presetComboBox.count - 1)
     view = _start(module, panel.pretraining, "pretrain", "first", tiny_pretraining(tmp_path))
@@ -154,7 +154,7 @@ def test_nothing_raw_is_seen_from_a_folder_to_an_evaluated_model(pseudo, hearts,
     ui.tabs.setCurrentWidget(ui.evaluateTab)
     panel.evaluation.model.choose(str(runs / "tuned" / "model.safetensors"))
     host.click(ui.evaluateButton)
-    host.wait_until(lambda: not panel.evaluation.isRunning, "the evaluation")
+    host.wait_until(lambda: not panel.evaluation.isRunning, "the evaluation", progress=cpu_time)
     seen.look("an evaluation")
     seen.check()
 
