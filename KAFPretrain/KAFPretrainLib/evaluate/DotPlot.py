@@ -44,7 +44,8 @@ def picture(cases: Sequence[str], scores: Sequence[Scores], width: int) -> qt.QP
     """The plot, black and colours on white."""
     made = qt.QPixmap(width, _LEGEND + _ROW * len(cases) + _AXIS)
     made.fill(qt.QColor(255, 255, 255))
-    painter = qt.QPainter(made)
+    painter = qt.QPainter()
+    painter.begin(made)
     painter.setRenderHint(qt.QPainter.Antialiasing)
     metrics = painter.fontMetrics()
     names = [metrics.elidedText(case, qt.Qt.ElideMiddle, _NAME) for case in cases]
