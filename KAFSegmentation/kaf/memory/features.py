@@ -186,11 +186,13 @@ class ScanFeatures:
         for part, parts, probabilities in self._pass(missing) if missing else ():
             maps = self.projection(parts)
             self._keep(list(zip(part, maps, probabilities, strict=True)))
-        if missing:
-            for number in [number for number in self._stored if number not in set(slices)]:
-                if self.bytes <= MOST_BYTES:
-                    break
-                del self._stored[number]
+        self._forget_but(set(slices))
+
+    def _forget_but(self, needed: set[int]) -> None:
+        """Until all fits, or nothing but what is needed is left."""
+        spare = [number for number in self._stored if number not in needed]
+        while spare and self.bytes > MOST_BYTES:
+            del self._stored[spare.pop(0)]
 
     def _keep(self, slices: Sequence[tuple[int, Tensor, Tensor]]) -> None:
         for number, maps, probabilities in slices:

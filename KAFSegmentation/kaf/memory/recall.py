@@ -14,6 +14,11 @@ from kaf.memory.attention import Neighbours, Window, attend
 from kaf.memory.shape import interpolated, shrunk, signed_distances
 
 _CERTAIN = 1e-4
+# Radius of the ball that a structure ends as, in that of the outermost finished slice: the only one, or one of several,
+# which is mostly near the end.
+_LONE, _LAST = 1.4, 0.6
+_FINE, _COARSE = 1.5, 3.0  # how softly the ball ends, in places, where slices are close together and far apart
+_THICK = 3.0  # places from slice to slice that are far apart
 
 Features = Callable[[Sequence[int]], Tensor]
 """Slices -> their features (n, D, h, w), float32."""
@@ -126,7 +131,9 @@ def recall_scan(features: Features, memory: FinishedSlices, targets: Sequence[in
             end = memory.around(targets[rows[0]])[0]
             far = torch.tensor([abs(targets[row] - memory.numbers[end]) * memory.step for row in rows])
             areas = memory.labels[end].flatten(1).sum(1)
-            guess = shrunk(memory.signed(end), areas, far)
+            lone = len(memory.numbers) == 1
+            guess = shrunk(memory.signed(end), areas * (_LONE if lone else _LAST) ** 2, far,
+                           _FINE if memory.step < _THICK else _COARSE)
             read[rows] = _joined(read[rows], guess, max(shape, 0.5), certain=True)
     return read
 

@@ -38,7 +38,7 @@ def interpolated(distances: Tensor, weights: Tensor, softness: float = 3.0) -> T
     return (torch.einsum("tn,nkyx->tkyx", weights, distances) / softness).softmax(1)
 
 
-def shrunk(distances: Tensor, areas: Tensor, beyond: Tensor, softness: float = 3.0) -> Tensor:
+def shrunk(distances: Tensor, areas: Tensor, beyond: Tensor, softness: float) -> Tensor:
     """Probabilities (T, K, h, w) beyond a finished slice with signed distances (K, h, w): each structure ends as a ball
     of its area would.
 
