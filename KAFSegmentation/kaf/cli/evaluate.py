@@ -26,14 +26,16 @@ def main(arguments: Sequence[str], console: Console) -> None:
     command = parse(EvaluateCommand, arguments, "evaluate")
     settings = EvaluateSettings(**{name: getattr(command, name) for name in EvaluateSettings.model_fields})
     from kaf.cohort.scoring import score_cases
+    from kaf.evaluation.card_row import markdown_row
     from kaf.verbs.evaluate import evaluate as run
 
     with one_voice():
         if not leads():  # of the processes of torchrun the first one puts the table together
             score_cases(settings)
             return
-        overview = run(settings, without_result(console)).overview()
+        evaluation = run(settings, without_result(console))
+    overview = evaluation.overview()
     dice, pooled = ("undefined" if value is None else f"{value:.3f}" for value in
                     (overview["dice"], overview["pooled_dice"]))
     console.result(overview, f"mean Dice {dice} over {overview['cases']} cases (pooled {pooled})\n"
-                   f"report: {overview['report']}")
+                   f"report: {overview['report']}" + (f"\n{markdown_row(evaluation)}" if settings.card_row else ""))

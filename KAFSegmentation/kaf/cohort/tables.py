@@ -16,6 +16,7 @@ _PAGE = BEGINNING.encode()
 _BEGINNINGS = {
     "evaluation.csv": b"case,name,label,", "evaluation.json": b'{\n "kaf_version": ', "report.html": _PAGE,
     "selection.csv": b"rank,patient,case,", "selection.json": b'{\n "settings": {',
+    "card-row.json": b'{\n "out-of-domain": {',
     "segmentations.csv": b"case,structure,volume_ml,",
     "comparison.csv": b"arm,labelled patients,draw,", "comparison.json": b'{\n "facts": [', "comparison.html": _PAGE,
     "cells.json": b'{\n "kaf_version": ',

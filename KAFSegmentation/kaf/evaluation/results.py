@@ -16,6 +16,7 @@ from kaf.report.statistics import Statistic, statistic
 from kaf.settings.evaluate import EvaluateSettings
 
 TABLE, NUMBERS, REPORT = "evaluation.csv", "evaluation.json", "report.html"
+CARD_ROW = "card-row.json"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Evaluation:
             "report": str(output / REPORT), "table": str(output / TABLE), "numbers": str(output / NUMBERS),
             "cases": len(self.cases), "not_scored": len(self.not_scored), "dice": self.mean("dice"),
             "hd95_mm": self.mean("hd95"), "nsd": self.mean("nsd"), "pooled_dice": self.pooled_dice,
+            **({"card_row": str(output / CARD_ROW)} if self.settings.card_row else {}),
         })
 
     def mean(self, name: str) -> float:

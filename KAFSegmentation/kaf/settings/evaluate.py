@@ -24,5 +24,7 @@ class EvaluateSettings(Settings):
     partial: str = Field("auto", min_length=1, description="structures that were not drawn in every reference: missing "
                          "(those that a reference lacks were not drawn), a CSV file with the columns case and "
                          "structures, none (all were drawn), or auto (as dataset.json or labelled.csv says)")
+    card_row: str = Field("", max_length=200, description="also write the row of a model card for these cases, under "
+                                                          "this name, e.g. 'Leeds, 3 T, 40 patients': card-row.json")
     strict: bool = Field(False, description="treat a case without a counterpart as an error")
     overwrite: bool = Field(False, description="replace an earlier evaluation in the output folder")

@@ -14,6 +14,7 @@ import numpy as np
 from kaf.cohort.scoring import score_cases
 from kaf.cohort.tables import check_tables
 from kaf.cohort.work_queue import clear_work
+from kaf.evaluation.card_row import CARD_ROW, card_row
 from kaf.evaluation.cases import Scored
 from kaf.evaluation.dice import pooled_dice
 from kaf.evaluation.metrics import ABSENT, MISSED, NOT_CONTOURED, SCORED, SPURIOUS, LabelMetrics, absent, not_contoured
@@ -160,7 +161,8 @@ def _output_folder(settings: EvaluateSettings) -> Iterator[Path]:
         reason = f"this folder cannot be created ({error.strerror})"
         raise OutputError(output, reason, "Choose another folder.") from error
     try:
-        check_tables([output / name for name in (TABLE, NUMBERS, REPORT)], settings.overwrite)
+        row = [CARD_ROW] if settings.card_row else []
+        check_tables([output / name for name in (TABLE, NUMBERS, REPORT, *row)], settings.overwrite)
         yield output
     except KafError:
         if made:
@@ -170,9 +172,11 @@ def _output_folder(settings: EvaluateSettings) -> Iterator[Path]:
 
 
 def _write(evaluation: Evaluation, output: Path, on_event: OnEvent) -> None:
-    """All three together; the numbers, which others read, come last."""
+    """All together; the numbers, which others read, come last."""
     from kaf.evaluation.page import evaluation_page
 
-    write_set({output / TABLE: to_csv(evaluation), output / REPORT: evaluation_page(evaluation, on_event),
+    row = {output / CARD_ROW: json.dumps(card_row(evaluation), indent=1, allow_nan=False) + "\n"} \
+        if evaluation.settings.card_row else {}
+    write_set({output / TABLE: to_csv(evaluation), output / REPORT: evaluation_page(evaluation, on_event), **row,
                output / NUMBERS: json.dumps(to_json(evaluation), indent=1, allow_nan=False)},
               evaluation.settings.overwrite)
