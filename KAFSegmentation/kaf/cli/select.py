@@ -29,6 +29,8 @@ def main(arguments: Sequence[str], console: Console) -> None:
 
     selection = run(settings, without_result(console))
     lines = [f"{choice.rank:3}  {choice.case}: {choice.reason}" for choice in selection.choices]
+    for index, slices in enumerate(selection.slices):
+        lines[index] += f"; slices {', '.join(map(str, slices))}"
     table = f"{settings.output}/{TABLE}"
     console.result({**selection.to_dict(), "table": table},
                    "\n".join([f"of {selection.candidates} patients, to be labelled first (by {selection.by}):", *lines,

@@ -20,6 +20,8 @@ class SelectSettings(RunSettings):
                             "uncertainty: the scans that the model is least certain about; auto: uncertainty for a "
                             "model that segments, coverage for pretrained weights")
     count: int = Field(5, ge=0, description="number of patients to choose; 0: rank all")
+    slices: int = Field(0, ge=0, le=100, description="also name so many slices of each chosen scan to draw, for `kaf "
+                                                     "propagate`; 0: label whole scans")
     labelled: tuple[str, ...] = Field((), description="cases or patients that are already labelled, in addition to "
                                                       "those with a label map in the folder")
     ignore_labels: bool = Field(False, description="ignore the label maps in the folder and choose among all patients")

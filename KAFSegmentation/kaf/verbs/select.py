@@ -15,7 +15,9 @@ from kaf.data.cache import CachedCase, SliceSettings, load_case
 from kaf.data.cache_folder import open_cache, prune_cache
 from kaf.data.folder import Case, scan_folder
 from kaf.evaluation.results import plain_numbers
+from kaf.imaging.volume import read_volume
 from kaf.inference.loaded_model import LoadedModel, load_for_inference
+from kaf.memory.propose import proposed_slices
 from kaf.runtime.errors import InputError, OutputError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Result, Ticker, ignore
 from kaf.runtime.file_set import write_set
@@ -34,7 +36,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Selection:
-    """The choices, best first; by what; how many patients there were to choose from; scans that were left out."""
+    """The choices, best first; by what; how many patients there were to choose from; scans that were left out; and the
+    slices to draw in the scan of each choice, as it is stored, where these were asked for."""
 
     choices: tuple[Choice, ...]
     by: str
@@ -43,9 +46,11 @@ class Selection:
     left_out: tuple[str, ...]
     model: str
     digest: str
+    slices: tuple[tuple[int, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return dict(plain_numbers(asdict(self)))
+        values = dict(plain_numbers(asdict(self)))
+        return values if self.slices else {name: value for name, value in values.items() if name != "slices"}
 
 
 def select(settings: SelectSettings, on_event: OnEvent = ignore) -> Selection:
@@ -69,14 +74,17 @@ def select(settings: SelectSettings, on_event: OnEvent = ignore) -> Selection:
         predictor = ready.predictor(settings, on_event=on_event)
         doubts, left_out = _each(wanted, ready, settings, on_event, lambda case: doubt(ready, case, predictor))
         choices = by_uncertainty(doubts, ready.card.label_names, settings.count)
+    slices = tuple(proposed_slices(read_volume(choice.image), ready, settings, settings.slices)
+                   for choice in choices) if settings.slices else ()
     selection = Selection(tuple(choices), by, len({case.patient for case in free}),
                           tuple(sorted({case.patient for case in done})), tuple(left_out), ready.card.name,
-                          ready.card.digest)
+                          ready.card.digest, slices)
     if not choices:
         raise InputError(settings.data, f"none of its unlabelled scans can be used; {left_out[0]}",
                          "Fix or replace it.")
     words = {"settings": settings.model_dump(), **selection.to_dict()}
-    write_set({output / TABLE: _csv(choices), output / NUMBERS: json.dumps(words, indent=1) + "\n"}, settings.overwrite)
+    texts = {output / TABLE: _csv(choices, slices), output / NUMBERS: json.dumps(words, indent=1) + "\n"}
+    write_set(texts, settings.overwrite)
     on_event(Result({**selection.to_dict(), "table": str(output / TABLE)}))
     return selection
 
@@ -150,11 +158,13 @@ def _prepare_output(settings: SelectSettings) -> Path:
     return output
 
 
-def _csv(choices: Sequence[Choice]) -> str:
-    """One line per patient."""
-    rows: list[Sequence[object]] = [("rank", "patient", "case", "score", "reason", "other scans", "image")]
-    for choice in choices:
+def _csv(choices: Sequence[Choice], slices: Sequence[Sequence[int]]) -> str:
+    """One line per patient; with a column of slices where these were asked for."""
+    more = ("slices",) if slices else ()
+    rows: list[Sequence[object]] = [("rank", "patient", "case", "score", "reason", "other scans", "image", *more)]
+    for index, choice in enumerate(choices):
         score = "" if choice.score is None else f"{choice.score:.4f}"
+        drawn = (" ".join(map(str, slices[index])),) if slices else ()
         rows.append((choice.rank, choice.patient, choice.case, score, choice.reason, " ".join(choice.others),
-                     choice.image))
+                     choice.image, *drawn))
     return csv_table(rows)

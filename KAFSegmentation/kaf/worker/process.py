@@ -55,6 +55,7 @@ VERBS = {
     "function": "kaf.worker.verbs:function",
     "propagate": "kaf.worker.verbs:propagate",
     "provenance": "kaf.worker.verbs:provenance",
+    "propose": "kaf.worker.verbs:propose",
 }
 _AHEAD = ("torch",)  # imported as soon as the worker is ready, while the user still chooses
 _LONGEST = 16 << 20  # bytes of a request: voxels come by file

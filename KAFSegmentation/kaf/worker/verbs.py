@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from kaf.imaging.cine import Cine, as_cine
-from kaf.imaging.volume import Volume
+from kaf.imaging.volume import Volume, scan_of
+from kaf.inference.loaded_model import load_for_inference
 from kaf.inference.segmentation import Segmentation
+from kaf.memory.propose import proposed_slices
 from kaf.memory.voxel_origins import voxel_origins
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import OnEvent
@@ -115,6 +117,18 @@ def _cine(request: Request) -> Cine | str:
     if not sound:
         raise InputError(request.verb, "its times_ms are not one number per frame", "Leave them out, or give all.")
     return as_cine([request.volumes[f"frame{index}"] for index in range(count)], times)
+
+
+def propose(request: Request, on_event: OnEvent) -> dict[str, Any]:
+    """Volume ``image`` and the option ``count`` (3 unless given) -> ``slices``: those to draw first, as the scan is
+    stored, in the plane of the model."""
+    settings = build(SegmentSettings, request.settings)
+    count = request.options.get("count", 3)
+    if type(count) is not int or not 1 <= count <= 100:
+        raise InputError(request.verb, "got no count of slices", "Send the option count: a whole number, 1 to 100.")
+    model = load_for_inference(settings, settings.model, request.cache)
+    volume = scan_of(_given(request, "image"), settings.frame, settings.series)
+    return {"slices": list(proposed_slices(volume, model, settings, count))}
 
 
 def explain(request: Request, on_event: OnEvent) -> dict[str, Any]:

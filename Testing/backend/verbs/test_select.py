@@ -96,6 +96,18 @@ def test_the_first_three_come_from_the_three_kinds(settings, tmp_path):
     assert select(settings(tmp_path / "b", count=0)) == selection, "the same again"
 
 
+def test_slices_to_draw_are_named_where_they_are_asked_for(settings, tmp_path):
+    chosen = select(settings(tmp_path / "a", count=2, slices=2))
+    assert [len(slices) for slices in chosen.slices] == [2, 2]
+    assert all(0 <= number < 3 for slices in chosen.slices for number in slices)
+    rows = list(csv.DictReader((tmp_path / "a" / "selection.csv").open()))
+    assert [row["slices"] for row in rows] == [" ".join(map(str, slices)) for slices in chosen.slices]
+    assert json.loads((tmp_path / "a" / "selection.json").read_text())["slices"] == [list(s) for s in chosen.slices]
+    without = select(settings(tmp_path / "b", count=2))
+    assert "slices" not in without.to_dict()
+    assert "slices" not in (tmp_path / "b" / "selection.csv").read_text()
+
+
 def test_labelled_and_left_out_patients_are_not_chosen_and_what_they_cover_comes_last(settings, tmp_path):
     selection = select(settings(tmp_path / "a", labelled=("plain3",), leave_out=("inverted1",), count=2))
     assert sorted(kinds(selection)) == ["inverted", "striped"]

@@ -106,6 +106,18 @@ def test_propagate_keeps_the_scan_warm_and_says_where_a_label_came_from(client, 
         client.request("provenance", options={"voxel": [1, 2]})
 
 
+def test_the_first_slices_to_draw_are_proposed(client):
+    scan, truth = cardiac_phantom(3, slices=8, size=64, spacing=2.0)
+    model = {"model": "cardiac-mr-sax", **RUN}
+    found = client.request("propose", model, {"image": (scan.voxels, scan.affine)}, options={"count": 3})["slices"]
+    held = np.flatnonzero(truth.voxels.any(axis=(1, 2)))
+    assert found == sorted(found)
+    assert len(found) == 3
+    assert set(found) <= set(held.tolist())
+    with pytest.raises(InputError, match="got no count"):
+        client.request("propose", model, {"image": (scan.voxels, scan.affine)}, options={"count": "3"})
+
+
 @pytest.mark.parametrize(("verb", "more", "kind", "words"), [
     ("segment", {"modle": "x"}, SettingsError, "did you mean 'model'"),
     ("segment", {"model": "nobody"}, ModelError, "is not in the library"),
