@@ -174,14 +174,6 @@ def test_labels_that_do_not_match_and_files_that_are_damaged_are_reported_in_the
     pictures(pretrain, "pretrain-data-problems")
 
 
-def _two_channels(folder):
-    for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
-        write_volume(heart(len(name) + ord(name[0]) + int(name[-1]))[0], folder / "imagesTr" / f"{name}.nii.gz")
-    for name in "ab":
-        write_volume(heart(1)[1], folder / "labelsTr" / f"{name}.nii.gz")
-    return folder
-
-
 def _three_numbers_per_voxel(folder):
     import SimpleITK
 
@@ -230,7 +222,6 @@ def _two_modalities(folder):
 
 
 @pytest.mark.parametrize(("make", "problem", "way_out"), [
-    (_two_channels, "multi-channel is not supported yet, the first channel (0000) is used", "put its files into"),
     (_three_numbers_per_voxel, "colours: the scan cannot be used", "Fix them, then scan the folder again"),
     (_only_the_images, "a folder labels lies beside this one", "to use it"),
     (_no_partner, "1 label map without a scan: labels/q07.nii.gz", "Name each like its scan"),

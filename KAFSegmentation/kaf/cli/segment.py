@@ -15,7 +15,7 @@ from kaf.cohort.case_files import report_of, result_paths, write_results
 from kaf.cohort.work_queue import leads, one_voice
 from kaf.cohort.worst_first import OVERVIEW
 from kaf.imaging.file_names import result_name
-from kaf.modelfile.card import read_card
+from kaf.modelfile.card import Card, read_card
 from kaf.modelfile.library import find_model
 from kaf.modelfile.licences import notice
 from kaf.modelfile.suitability import doubts
@@ -30,6 +30,9 @@ _FIRST = 3  # cases that are named
 
 class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]
     """Segment a scan (a NIfTI, NRRD or MHA file, or a folder of DICOM files), or a folder of scans.
+
+    For a model that sees several channels give one scan for each, in the order of the model or by name: kaf segment
+    T2=t2.nii.gz ADC=adc.nii.gz --model prostate.
 
     The segmentation is written on the grid of the scan, with a .json file of settings, volumes and warnings beside
     it.  For a folder of scans, finished results are kept, and several processes (torchrun, or the same command run
@@ -46,35 +49,44 @@ class SegmentCommand(Command, SegmentSettings):  # type: ignore[misc]
 
 
 def main(arguments: Sequence[str], console: Console) -> int:
-    command = parse(SegmentCommand, arguments, "segment")
+    count = next((n for n, argument in enumerate(arguments) if argument.startswith("-")), len(arguments))
+    inputs, flags = list(arguments[:count]), arguments[count:]
+    command = parse(SegmentCommand, [*inputs[:1], *flags], "segment")
     settings: SegmentSettings = command.only(SegmentSettings)
-    if _is_folder_of_scans(command):
+    if len(inputs) > 1 or "=" in command.input:
+        inputs = in_order(inputs or [command.input], read_card(find_model(settings.model)))
+        command = command.model_copy(update={"input": inputs[0]})
+    if len(inputs) < 2 and _is_folder_of_scans(command):
         return _segment_folder(command, settings, console)
+    others = inputs[1:]
     labels = Path(command.output) if command.output else Path(f"{result_name(command.input)}-seg.seg.nrrd")
+    from kaf.imaging.channels import with_channels
     from kaf.imaging.itk import name_of
     from kaf.imaging.source import stamp_of
     from kaf.imaging.volume import read_volume
     from kaf.imaging.write import check_suffix, is_writable
 
-    name_of(command.input)
+    for path in (command.input, *others):
+        name_of(path)
     if not labels.suffix and not is_writable(labels):  # a folder's name, so that a folder of scans was meant
         check_regular(command.input)
         raise OutputError(labels, f"is no file name that KAF writes, and {command.input} is no folder of scans",
                           "Name a file, as heart.seg.nrrd, or give a folder of scans.")
     check_suffix(labels)
     outputs = result_paths(labels, settings, command.picture)
-    check_paths([command.input], outputs.values(), command.overwrite, settings.model)
+    check_paths([command.input, *others], outputs.values(), command.overwrite, settings.model)
     from kaf.cohort.standing import check_beside, leftovers
 
     check_beside(outputs)
-    stamp = stamp_of(command.input)
+    stamp, more = stamp_of(command.input), [stamp_of(path) for path in others]
     volume = read_volume(command.input, command.frame, command.series or None)
+    volume = with_channels([volume, *map(read_volume, others)]) if others else volume
     on_event = _told_before([*volume.warnings, *doubts(volume, read_card(find_model(settings.model)), settings.flips)],
                             console)
     from kaf.verbs.segment import segment as run  # torch: what is wrong or doubtful is reported before it loads
 
     result = run(volume, settings, on_event)
-    values = report_of(command.input, result, outputs, settings, stamp)
+    values = report_of(command.input, result, outputs, settings, stamp, more)
     values = write_results(volume, result, outputs, values, command.overwrite, console, leftovers(outputs))
     notice(result.card, console)
     lines = [f"{name}: {millilitres:.1f} mL" for name, millilitres in values["volumes_ml"].items()]
@@ -83,6 +95,30 @@ def main(arguments: Sequence[str], console: Console) -> int:
         lines += [quality.sentence]
     console.result(values, "\n".join([*lines, f"written: {labels}"]))
     return 0
+
+
+def in_order(inputs: Sequence[str], card: Card) -> list[str]:
+    """The scans in the order of the channels of a model; those of names (``T2=t2.nii.gz``) go to their places.
+
+    Raises:
+        SettingsError: some scans have names and others have none, a name is none of the model's, or twice.
+    """
+    numbers = {name.casefold(): number for number, name in enumerate(card.channel_names)}
+    named = {}
+    for text in inputs:
+        name, equals, path = text.partition("=")
+        if equals and not Path(text).exists():
+            named[name.strip().casefold()] = path
+    if not named:
+        return list(inputs)
+    known = ", ".join(card.channel_names) or "none: it sees a single channel"
+    if unknown := [name for name in named if name not in numbers]:
+        raise SettingsError(f"{unknown[0]}=", f"is no channel of {card.name} (its channels: {known})",
+                            "Name the scans after the channels of the model.")
+    if len(named) != len(inputs) or len(named) != len(numbers):
+        raise SettingsError("kaf segment", f"needs one scan for each channel of {card.name}: {known}",
+                            "Name each scan once, or none of them.")
+    return [named[name] for name in sorted(named, key=lambda name: numbers[name])]
 
 
 def _told_before(warnings: Sequence[str], console: Console) -> OnEvent:

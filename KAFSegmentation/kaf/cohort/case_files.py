@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +35,12 @@ def result_paths(labels: Path, settings: SegmentSettings, picture: bool = False)
 
 
 def report_of(source: str, result: Segmentation, paths: dict[str, Path], settings: SegmentSettings,
-              stamp: Mapping[str, Any]) -> dict[str, Any]:
-    """What the report says, JSON-ready; ``stamp``: which file the scan was (:mod:`kaf.imaging.source`)."""
+              stamp: Mapping[str, Any], more: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """What the report says, JSON-ready; ``stamp``: which file the scan was (:mod:`kaf.imaging.source`), ``more``: those
+    of its further channels."""
     return {
-        "input": source, "input_file": dict(stamp), "outputs": {name: str(path) for name, path in paths.items()},
+        "input": source, "input_file": dict(stamp), **({"more_files": [dict(each) for each in more]} if more else {}),
+        "outputs": {name: str(path) for name, path in paths.items()},
         "model": result.card.name, "model_digest": result.card.digest, "settings": settings.model_dump(),
         "volumes_ml": {result.card.label_names[value]: round(ml, 3) for value, ml in result.volumes_ml.items()},
         **(result.quality.to_dict() if result.quality is not None else {}),

@@ -78,7 +78,7 @@ class Wanted:
             kind, reason = OTHER, f"is a result of another model ({report.get('model')})"
         elif changed := sorted(_difference(what_decides(report.get("settings")), what_decides(self.settings))):
             kind, reason = OTHER, f"was made with other settings ({', '.join(changed)})"
-        elif not is_same(self.case.image, report.get("input_file")):
+        elif not self._is_scan_of(report):
             kind, reason = OTHER, ("was made from another scan of that name: the scan was replaced or changed since"
                                    if report.get("input_file") else
                                    "was made by a version of KAF that did not record the scan")
@@ -88,6 +88,14 @@ class Wanted:
             kind = UNFINISHED
         strange = self._damaged(report) if kind == DONE else self._strange(report)
         return strange or Standing(kind, self.paths["report"], reason)
+
+    def _is_scan_of(self, report: Mapping[str, Any]) -> bool:
+        """Whether a report is of the files of this case."""
+        files, stamps = (self.case.image, *self.case.more), report.get("more_files", [])
+        if not stamps:  # a model of one channel
+            return is_same(self.case.image, report.get("input_file"))
+        known = [report.get("input_file"), *stamps]
+        return len(known) == len(files) and all(any(is_same(path, stamp) for stamp in known) for path in files)
 
     def _without_report(self, there: list[Path]) -> Standing:
         known: Any = ()

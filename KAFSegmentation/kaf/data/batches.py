@@ -21,7 +21,8 @@ _OFF_CENTRE = 0.25  # of the patch: how far from its middle the place may be tha
 class Batch:
     """image (B, C, H, W) float32, labels (B, H, W) uint8, keypoints (B, N, 2) float32, mask (B, N) bool.
 
-    known: (B, 256) bool, the values (0 among them) that were drawn in the case of each patch; None: all in all.
+    known: (B, 256) bool, the values (0 among them) that were drawn in the case of each patch; None where all were in
+        all cases that batches are made of, so that all processes of a training see the same.
     ignored: (B, H, W) bool, pixels that nobody has labelled; None: there are none.
     """
 
@@ -47,10 +48,13 @@ def split_batch(batch: Batch, parts: int) -> list[Batch]:
     return made
 
 
-def known_values(cases: Sequence[CachedCase]) -> np.ndarray | None:
+def are_partial(cases: Sequence[CachedCase]) -> bool:
+    """Whether anything was not drawn in any of these cases."""
+    return any(case.annotated is not None or case.ignored is not None for case in cases)
+
+
+def known_values(cases: Sequence[CachedCase]) -> np.ndarray:
     """``known`` of a batch with a patch of each of these cases."""
-    if all(case.annotated is None for case in cases):
-        return None
     known = np.ones((len(cases), 256), bool)
     for row, case in zip(known, cases, strict=True):
         if case.annotated is not None:
@@ -88,6 +92,7 @@ class LabelledSlices:
                  slices: Sequence[tuple[int, int]] | None = None):
         self._cases, self._size, self._context = list(cases), size, context
         self._augmentation, self._seed, self._foreground = augmentation, seed, foreground
+        self._partial = are_partial(self._cases)
         self._all = list(slices) if slices is not None else [
             (c, s) for c, case in enumerate(self._cases) for s in range(len(case.image))]
         self._holding: dict[int, list[tuple[int, int]]] = {}
@@ -110,7 +115,8 @@ class LabelledSlices:
         rng = np.random.default_rng([self._seed, step])
         images, labels, points, cases, ignored = zip(*(self._patch(rng) for _ in range(count)), strict=True)
         keypoints, mask = pad_keypoints(points)
-        return Batch(np.stack(images), np.stack(labels), keypoints, mask, known_values(cases), together(ignored))
+        return Batch(np.stack(images), np.stack(labels), keypoints, mask,
+                     known_values(cases) if self._partial else None, together(ignored))
 
     def _draw(self, rng: np.random.Generator) -> tuple[int, int, tuple[float, float] | None]:
         """Case, slice, and the place in it that the middle of the patch looks at, or None for anywhere."""
@@ -133,6 +139,14 @@ class LabelledSlices:
         row, column = np.clip(place, *ends)
         return float(row), float(column)
 
+    def _changed(self, rng: np.random.Generator, image: np.ndarray, channels: int) -> np.ndarray:
+        """The patch with other intensities: the same change for neighbouring slices, another one for each channel."""
+        assert self._augmentation is not None
+        apart = image.reshape(-1, channels, *image.shape[1:])
+        strength = self._augmentation.intensity
+        changed = [change_intensity(rng, apart[:, channel], strength) for channel in range(channels)]
+        return np.stack(changed, 1).reshape(image.shape)
+
     def _patch(self, rng: np.random.Generator
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray, CachedCase, np.ndarray | None]:
         c, s, place = self._draw(rng)
@@ -140,13 +154,13 @@ class LabelledSlices:
         labels = np.ascontiguousarray(self._labels(c)[s])
         warp = sample_warp(rng, labels.shape, self._size, settings, place)
         stack = stack_context(case.image, s, self._context)
-        if settings is not None and rng.random() < 0.5:
-            stack = stack[::-1]  # stacks are stored from either end
+        if settings is not None and rng.random() < 0.5:  # stacks are stored from either end
+            stack = stack.reshape(2 * self._context + 1, -1, *labels.shape)[::-1].reshape(stack.shape)
         image = warp.image(stack)
         labels = warp.labels(labels)
         positions = warp.keypoints(case.keypoints[s].positions)
         dropout = settings.keypoint_dropout if settings else 0.0
         if settings is not None:
-            image = change_intensity(rng, image, settings.intensity)
+            image = self._changed(rng, image, 1 if case.image.ndim == 3 else case.image.shape[1])
         ignored = warp.labels(np.ascontiguousarray(case.ignored[s])) > 0 if case.ignored is not None else None
         return image, labels, patch_keypoints(positions, self._size, rng, dropout), case, ignored

@@ -21,11 +21,12 @@ import numpy as np
 from kaf.data.cache_folder import PARTS, new_entry, remove_entry
 from kaf.data.case import Case
 from kaf.data.labels import Drawn, read_drawn
+from kaf.data.scan import read_scan
 from kaf.data.superpixels import find_superpixels
 from kaf.imaging.keypoints import DESCRIPTOR_WIDTH, Keypoints
 from kaf.imaging.prepare import prepare
 from kaf.imaging.source import is_same, stamp_of
-from kaf.imaging.volume import Volume, read_volume
+from kaf.imaging.volume import Volume
 from kaf.runtime.errors import InputError, OutputError
 from kaf.runtime.events import OnEvent, Ticker, ignore
 from kaf.runtime.files import replace_folder
@@ -38,7 +39,8 @@ _MAPPED = ("image", "labels", "superpixels", "ignored")
 
 @dataclass(frozen=True)
 class SliceSettings:
-    """What decides the cached slices of a case; ``superpixels`` is Felzenszwalb's scale, sigma and smallest size."""
+    """What decides the cached slices of a case; ``superpixels`` is Felzenszwalb's scale, sigma and smallest
+    size, ``more`` the normalisation of each further channel."""
 
     spacing: float | None
     slicing_axis: str
@@ -46,17 +48,21 @@ class SliceSettings:
     keypoints: KeypointSettings
     describe: bool = False
     superpixels: tuple[float, float, int] | None = None
+    more: tuple[NormalisationSettings, ...] = ()
 
     def digest(self) -> str:
-        values = [_FORMAT, self.spacing, self.slicing_axis, self.normalisation.model_dump(),
-                  self.keypoints.model_dump(), self.describe, self.superpixels]
+        # What is said of channels counts where there are several: the entries of others stay what they were.
+        keypoints = self.keypoints.model_dump(exclude=None if self.more else {"channel"})
+        values = [_FORMAT, self.spacing, self.slicing_axis, self.normalisation.model_dump(), keypoints, self.describe,
+                  self.superpixels, *(each.model_dump() for each in self.more)]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class CachedCase:
-    """One preprocessed case, memory-mapped: image (S, H, W) float32, labels (S, H, W) uint8 or None, superpixels
-    (S, H, W) uint16, 0 for air, or None; ``entry``: its folder in the cache, None for a case that is in memory.
+    """One preprocessed case, memory-mapped: image (S, H, W) float32, or (S, C, H, W) of several channels, labels
+    (S, H, W) uint8 or None, superpixels (S, H, W) uint16, 0 for air, or None; ``entry``: its folder in the cache, None
+    for a case that is in memory.
 
     annotated: values of the structures that were drawn wherever they are; of others nobody knows.  None: all were.
     ignored: (S, H, W) uint8, 1 where nobody has labelled anything (``labels`` is 0 there), or None.
@@ -92,13 +98,13 @@ def load_case(case: Case, settings: SliceSettings, folder: Path) -> CachedCase:
         InputError: a file of the case cannot be read or used.
         OutputError: the cache cannot be written.
     """
-    scans = [case.image, *case.label_files]
+    scans = [case.image, *case.more, *case.label_files]
     stamps = [stamp_of(scan) for scan in scans]
     parts = [settings.digest(), *(stamp["sha256"] for stamp in stamps), case.meaning]
     entry = folder / hashlib.sha256("".join(parts).encode()).hexdigest()[:32]
     found = _open(entry, case.name, case.patient)
     if found is None:
-        volume = read_volume(case.image)
+        volume = read_scan(case)
         drawn = read_drawn(case, volume) if case.label else Drawn(None, None)
         content = prepare_case(volume, drawn.labels, settings, case.label or case.image, drawn.ignored)
         for scan, stamp in zip(scans, stamps, strict=True):
@@ -121,7 +127,7 @@ def prepare_case(volume: Volume, labels: Volume | None, settings: SliceSettings,
                          f"{volume.voxels.shape} or lies elsewhere in space",
                          "Resample the labels onto the image's grid, or leave this case out.")
     prepared = prepare(volume, settings.spacing, settings.slicing_axis, settings.normalisation,
-                       settings.keypoints, settings.describe)
+                       settings.keypoints, settings.describe, more=settings.more)
     points = prepared.keypoints
     arrays = {
         "image": prepared.image,

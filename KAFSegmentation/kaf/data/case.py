@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Case:
         ignore: the value, in the label map, of voxels that nobody has labelled.
         annotated: the values (those that KAF uses) of the structures that were drawn in this scan wherever they are;
             any other may be there without being drawn.  None: all were.
+        channels: names of the input channels, where there are several; the others lie in the files ``more``, or all of
+            them are the ``frames`` of the one file (a 4-D file; 0 for others).
     """
 
     name: str
@@ -42,6 +44,14 @@ class Case:
     values: tuple[tuple[int, int], ...] = ()
     ignore: int | None = None
     annotated: frozenset[int] | None = None
+    channels: tuple[str, ...] = ()
+    more: tuple[Path, ...] = ()
+    frames: int = 0
+
+    @property
+    def one_channel(self) -> Case:
+        """The case with its first channel only."""
+        return replace(self, channels=(), more=(), frames=min(self.frames, 1)) if self.channels else self
 
     @property
     def label_files(self) -> tuple[Path, ...]:
@@ -68,7 +78,7 @@ class Case:
     @property
     def unlabelled(self) -> Case:
         """The same scan without its labels."""
-        return Case(self.name, self.patient, self.image)
+        return Case(self.name, self.patient, self.image, channels=self.channels, more=self.more, frames=self.frames)
 
 
 def case_of(name: str, image: str | Path, label: str | Path, drawing: dict[str, Any]) -> Case:

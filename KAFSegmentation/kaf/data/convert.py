@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from kaf.data.case import Case
 from kaf.data.dataset import Dataset
 from kaf.data.description import FILE
 from kaf.data.labels import read_case_labels
+from kaf.data.scan import read_scan
 from kaf.imaging.file_names import split_extension
 from kaf.imaging.volume import Volume, guess_modality, read_volume, read_whole_numbers
 from kaf.imaging.write import write_scan
@@ -131,13 +132,24 @@ class _Conversion:
 
     def _write_scan(self, case: Case, folder: Path) -> Volume | None:
         """Copy a scan, or write it anew; the volume where it had to be read."""
-        target = folder / f"{case.name}{'_0000' if self._to == 'nnunet' else ''}.nii.gz"
+        numbered = self._to == "nnunet" or bool(case.channels)
+        target = folder / f"{case.name}{'_0000' if numbered else ''}.nii.gz"
         folder.mkdir(parents=True, exist_ok=True)
-        if not self._modality:
-            self._modality = guess_modality(read_volume(case.image))
+        volume = read_scan(case) if case.channels or not self._modality else None
+        if volume is not None and not self._modality:
+            self._modality = guess_modality(volume)
+        for number, path in enumerate(case.more, 1):
+            other = folder / f"{case.name}_{number:04d}.nii.gz"
+            if not _copied(path, other):
+                write_scan(other, read_volume(path))
+        if case.frames:
+            assert volume is not None
+            for number, voxels in enumerate((volume.voxels, *volume.more)):
+                write_scan(folder / f"{case.name}_{number:04d}.nii.gz", replace(volume, voxels=voxels, more=()))
+            return volume
         if _copied(case.image, target):
-            return None
-        volume = read_volume(case.image)
+            return volume
+        volume = volume or read_scan(case)
         write_scan(target, volume)
         return volume
 
@@ -173,7 +185,7 @@ class _Conversion:
 
     @staticmethod
     def _refuse_other_grid(case: Case, labels: Volume, scan: Volume | None) -> None:
-        scan = scan or read_volume(case.image)
+        scan = scan or read_scan(case)
         if labels.shape != scan.shape or not np.allclose(labels.affine, scan.affine, atol=_SAME_GRID):
             raise InputError(case.label, "does not lie on the voxels of its scan",
                              "Resample it onto the voxels of the scan, or take the case out.")
@@ -186,7 +198,9 @@ class _Conversion:
         words: dict[str, Any] = {"labels": labels}
         if self._to == "nnunet":
             channel = given.channels.get(0) or (self._modality if self._modality in ("CT", "MR") else "scan")
-            words = {"channel_names": {"0": channel}, **words, "numTraining": len(dataset.labelled),
+            several = next((case.channels for case in dataset.every if case.channels), (channel,))
+            words = {"channel_names": {str(n): name for n, name in enumerate(several)}, **words,
+                     "numTraining": len(dataset.labelled),
                      "file_ending": ".nii.gz"}
             raw = {number: value for case in dataset.every for value, number in case.values}
             before = {str(new): raw.get(old, given.original.get(old, old)) for old, new in values.items()}

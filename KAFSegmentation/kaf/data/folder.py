@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from kaf.data import names
 from kaf.data.case import Case, Mask
 from kaf.data.dataset import Dataset
-from kaf.data.description import read_description
+from kaf.data.description import Description, read_description
 from kaf.data.dicom_folders import DicomScan, are_dicom, dicom_scans, maybe_dicom_file
 from kaf.data.matching import Pairs, pair
 from kaf.data.numbering import number_structures
@@ -54,7 +55,7 @@ def scan_folder(folder: str | Path) -> Dataset:
     testing = {item.path for item in images if item.split == "test"}
     description = read_description(root)
     problems += description.problems
-    every, label_names = number_structures(every, description, problems)
+    every, label_names = number_structures(_with_channels(every, description), description, problems)
     cases, test = [case for case in every if case.image not in testing], [c for c in every if c.image in testing]
     problems += [*_missing_files(root, description.files), *_shared_patients(cases, test)]
     unlabelled, missing = [case.name for case in cases if case.label is None], ""
@@ -124,8 +125,21 @@ def _cases(
             item, home, per_case, len(times) < len(short))
         label, masks = pairs.maps.get(item.path), pairs.masks.get(item.path, {})
         place = label.path if label else _place(masks) if masks else None
-        cases.append(Case(name, patient, item.path, place, tuple(Mask(of, mask.path) for of, mask in masks.items())))
+        cases.append(Case(name, patient, item.path, place, tuple(Mask(of, mask.path) for of, mask in masks.items()),
+                          more=tuple(path for _, path in item.more)))
     return sorted(cases, key=lambda case: (case.name, case.image))
+
+
+def _with_channels(cases: Sequence[Case], description: Description) -> list[Case]:
+    """The cases with the names of their channels: those of files of their own, or the frames of 4-D files where
+    dataset.json names several."""
+    told = description.channels
+    if any(case.more for case in cases):
+        names = tuple(told.get(number, f"channel {number}") for number in range(1 + max(len(c.more) for c in cases)))
+        return [replace(case, channels=names[:1 + len(case.more)]) if case.more else case for case in cases]
+    if len(told) > 1 and all(case.image.is_file() for case in cases):
+        return [replace(case, channels=tuple(told.values()), frames=len(told)) for case in cases]
+    return list(cases)
 
 
 def _place(masks: dict[str, Item]) -> Path:

@@ -17,7 +17,8 @@ from kaf.data.dataset import Dataset
 from kaf.data.description import read_description
 from kaf.data.labels import read_case_labels
 from kaf.data.pairing import count, some
-from kaf.imaging.volume import Volume, guess_modality, read_volume
+from kaf.data.scan import read_scan
+from kaf.imaging.volume import Volume, guess_modality
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import OnEvent, Ticker, ignore
 from kaf.runtime.plain_text import one_line
@@ -72,6 +73,7 @@ class Inspection:
     label_names: dict[int, str] = field(default_factory=dict)
     test: tuple[CaseReport, ...] = ()
     test_folders: str = ""
+    channels: tuple[str, ...] = ()
 
     @property
     def all_problems(self) -> tuple[str, ...]:
@@ -106,6 +108,8 @@ class Inspection:
             drawn = [case for case in self.test if case.label]
             lines.append(f"Test: {count(self.test, 'scan')} in {self.test_folders}, never used for training; "
                          f"{len(drawn)} with a label map")
+        if self.channels:
+            lines.append(f"Channels: {', '.join(self.channels)}")
         readable = [case for case in self.cases if case.shape]
         if readable:
             kinds = Counter(case.modality for case in readable)
@@ -146,7 +150,7 @@ def inspect_dataset(dataset: Dataset, on_event: OnEvent = ignore) -> Inspection:
     problems = (*said, *_duplicates(every), *_modalities(every), *_spacings(reports),
                 *_rare_labels(reports), *_unnamed(reports, dataset), *_sometimes(reports, dataset))
     return Inspection(str(dataset.root), dataset.layout, tuple(reports), problems, dataset.label_names,
-                      tuple(test), dataset.test_folders)
+                      tuple(test), dataset.test_folders, dataset.every[0].channels if dataset.every else ())
 
 
 def label_names(root: str | Path) -> dict[int, str]:
@@ -162,7 +166,7 @@ def _report(case: Case) -> CaseReport:
     problems: list[str] = []
     scan = labels = None
     try:
-        scan = read_volume(case.image)
+        scan = read_scan(case)
     except InputError as error:
         problems.append(f"the scan cannot be used: {error.reason}. {error.remedy.rstrip('.')}")
     if scan is not None:

@@ -35,6 +35,7 @@ class Item:
     images_folder: str = ""
     full: str = ""
     key: str = ""
+    more: tuple[tuple[int, Path], ...] = ()  # number and file of every further channel
     split: str = ""  # "train", "validation" or "test", where its folders say so
 
     @property
@@ -127,7 +128,7 @@ def preference(item: Item) -> int:
 def first_channels(
     images: list[Item], labels: Sequence[Item], problems: list[str]
 ) -> tuple[list[Item], bool]:
-    """nnU-Net's ``case_0000``, ``case_0001``: the first channel stands for the case, the others are named.
+    """nnU-Net's ``case_0000``, ``case_0001``: the first channel stands for the case, the others go with it.
 
     Returns the scans that stay, and whether the names were of this kind: every scan ends in four digits, and
     either label maps bear the names without them or every case has a channel 0000.
@@ -143,15 +144,19 @@ def first_channels(
     all_have_first = len(groups) > 1 and all(any(i.key.endswith("_0000") for i in g) for g in groups.values())
     if label_keys & {item.key for item in images} or not (named_by_labels or all_have_first):
         return images, False
-    result = []
+    result, lacking = [], []
+    wanted = {item.key[-4:] for group in groups.values() for item in group}
     for (_, head), group in groups.items():
-        first = min(group, key=lambda item: item.key)
-        result.append(replace(first, key=head, full=head, stem=file_names.without_image_word(first.stem)[:-5]))
-    several = [head for (_, head), group in groups.items() if len(group) > 1]
-    if several:
-        problems.append(f"{count(several, 'case')} with several channels ({some(several)}): multi-channel is "
-                        "not supported yet, the first channel (0000) is used. To use another one, put its files "
-                        "into a folder of their own")
+        if {item.key[-4:] for item in group} != wanted:
+            lacking.append(head)
+            continue
+        first, *others = sorted(group, key=lambda item: item.key)
+        more = tuple((int(item.key[-4:]), item.path) for item in others)
+        result.append(replace(first, key=head, full=head, stem=file_names.without_image_word(first.stem)[:-5],
+                              more=more))
+    if lacking:
+        problems.append(f"{count(lacking, 'case')} left out for lack of channels that others have "
+                        f"({', '.join(sorted(wanted))}): {some(lacking)}. Add the missing files")
     return result, True
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kaf.data.batches import Batch, known_values, together
+from kaf.data.batches import Batch, are_partial, known_values, together
 from kaf.data.cache import CachedCase
 from kaf.data.geometry import sample_warp
 from kaf.data.geometry3d import VolumeWarp, place_box
@@ -22,6 +22,11 @@ def darkest(image: np.ndarray) -> float:
     return float(image[:, ::_LOOK_EVERY, ::_LOOK_EVERY].min())
 
 
+def channels_first(image: np.ndarray) -> np.ndarray:
+    """(C, S, H, W) of prepared slices, (S, H, W) or (S, C, H, W)."""
+    return image[None] if image.ndim == 3 else np.moveaxis(image, 1, 0)
+
+
 class LabelledVolumes:
     """Patches of labelled cases, drawn at random; ``foreground`` is the share of them that look at a structure.
 
@@ -32,7 +37,8 @@ class LabelledVolumes:
                  seed: int, foreground: float = 0.67):
         self._cases, self._size, self._seed = list(cases), size, seed
         self._augmentation, self._foreground = augmentation, foreground
-        self._border = [darkest(case.image) for case in self._cases]
+        self._border = [[darkest(channel) for channel in channels_first(case.image)] for case in self._cases]
+        self._partial = are_partial(self._cases)
         self._places = [_places(case, seed) for case in self._cases]
 
     def __len__(self) -> int:
@@ -40,23 +46,26 @@ class LabelledVolumes:
         return len(self._cases)
 
     def batch(self, step: int, count: int) -> Batch:
-        """Image (count, 1, D, H, W) and labels (count, D, H, W) of training step ``step``; there are no keypoints."""
+        """Image (count, C, D, H, W) and labels (count, D, H, W) of training step ``step``; there are no keypoints."""
         rng = np.random.default_rng([self._seed, step])
         images, labels, cases, ignored = zip(*(self._patch(rng) for _ in range(count)), strict=True)
-        return Batch(np.stack(images)[:, None], np.stack(labels), np.zeros((count, 0, 2), np.float32),
-                     np.zeros((count, 0), bool), known_values(cases), together(ignored))
+        return Batch(np.stack(images), np.stack(labels), np.zeros((count, 0, 2), np.float32),
+                     np.zeros((count, 0), bool), known_values(cases) if self._partial else None, together(ignored))
 
     def _patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, CachedCase, np.ndarray | None]:
         c = int(rng.integers(len(self._cases)))
         case, settings = self._cases[c], self._augmentation
         assert case.labels is not None
         wanted = self._look_at(rng, self._places[c])
-        middle = [place_box(rng, size, n, at) for size, n, at in zip(self._size, case.image.shape, wanted, strict=True)]
-        plane = sample_warp(rng, case.image.shape[1:], self._size[1:], settings, (middle[1], middle[2]))
+        shape = case.labels.shape
+        middle = [place_box(rng, size, n, at) for size, n, at in zip(self._size, shape, wanted, strict=True)]
+        plane = sample_warp(rng, shape[1:], self._size[1:], settings, (middle[1], middle[2]))
         step = -1.0 if all(settings.flips) and rng.random() < 0.5 else 1.0
         first = np.floor(middle[0] - step * (self._size[0] - 1) / 2 + 0.5)  # slices stay as sharp as they are
         warp = VolumeWarp(plane, self._size[0], step, float(first))
-        image = change_intensity(rng, warp.image(case.image, self._border[c]), settings.intensity)
+        channels = zip(channels_first(case.image), self._border[c], strict=True)
+        image = np.stack([change_intensity(rng, warp.image(channel, border), settings.intensity)
+                          for channel, border in channels])
         return image, warp.labels(case.labels), case, None if case.ignored is None else warp.labels(case.ignored) > 0
 
     def _look_at(self, rng: np.random.Generator, places: list[np.ndarray]) -> Sequence[float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -12,13 +12,14 @@ from kaf.data.acquisition import usual_plane
 from kaf.data.case import Case
 from kaf.data.labels import read_case_labels
 from kaf.data.plan3d import fit_network
+from kaf.data.scan import read_scan
 from kaf.data.structures import Structures, intensities, measure, window_of
 from kaf.imaging.grid import Grid, canonical_grid
-from kaf.imaging.volume import guess_modality, read_volume
-from kaf.runtime.errors import InputError, KafError
+from kaf.imaging.volume import guess_modality
+from kaf.runtime.errors import InputError, KafError, SettingsError
 from kaf.runtime.events import Message, OnEvent, Ticker, ignore
 from kaf.settings.network import COMPACT, NetworkSettings
-from kaf.settings.preparation import NormalisationSettings
+from kaf.settings.preparation import KeypointSettings, NormalisationSettings
 
 _LOOK_AT = 12
 _PATCH_LIMIT = 192
@@ -62,11 +63,26 @@ class PlanSettings(Protocol):
     @property
     def network(self) -> NetworkSettings | None: ...
 
+    @property
+    def keypoints(self) -> KeypointSettings: ...
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One of several input channels: its name, the kind of scan, and how its intensities are normalised."""
+
+    name: str
+    modality: str
+    normalisation: NormalisationSettings
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "modality": self.modality, "normalisation": self.normalisation.model_dump()}
+
 
 @dataclass(frozen=True)
 class Plan:
     """Resolved choices: mm, plane, pixels, label values present, normalisation, network, slices' distance, and the
-    median mm that slices cover along their rows and columns."""
+    median mm that slices cover along their rows and columns; ``channels`` where there are several."""
 
     spacing: float
     slicing_axis: str
@@ -77,12 +93,19 @@ class Plan:
     network: NetworkSettings
     slice_spacing: float
     field_of_view: tuple[float, float] = (0.0, 0.0)
+    channels: tuple[Channel, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         values = asdict(self)
         values["normalisation"] = self.normalisation.model_dump()
         values["network"] = self.network.model_dump()
+        values["channels"] = [channel.to_dict() for channel in self.channels]
         return values
+
+    @property
+    def more_normalisations(self) -> tuple[NormalisationSettings, ...]:
+        """Those of the channels after the first."""
+        return tuple(channel.normalisation for channel in self.channels[1:])
 
 
 def compact_network(classes: int, context: int) -> NetworkSettings:
@@ -107,7 +130,7 @@ def make_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent =
         grids.append((labels.voxels.shape, labels.affine))
         structures.append(measure(labels.voxels, labels.affine))
         if index in sample:
-            scan = read_volume(case.image)
+            scan = read_scan(case)
             modalities.append(guess_modality(scan))
             samples.append(intensities(scan.voxels, labels.voxels))
             for plane in _PLANES:
@@ -116,7 +139,40 @@ def make_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent =
     if not values:
         raise InputError(settings.data, "no label map holds any structure (all voxels are 0)",
                          "Check that these are label maps, with 1, 2, ... for the structures.")
-    return _resolve(settings, grids, modalities, together, tuple(sorted(values)), structures, samples)
+    plan = _resolve(settings, grids, modalities, together, tuple(sorted(values)), structures, samples)
+    return with_channels_of(cases, plan, settings)
+
+
+def with_channels_of(cases: Sequence[Case], plan: Plan, settings: PlanSettings) -> Plan:
+    """The plan for scans of several channels, each of which is looked at by itself; as it is for scans of one.
+
+    Raises:
+        InputError: the cases differ in their channels.
+    """
+    names = {tuple(name.casefold() for name in case.channels): case for case in cases}
+    if len(names) > 1:
+        one, other, *_ = names.values()
+        raise InputError(other.image, f"has the channels {', '.join(other.channels) or 'of a single file'}, where "
+                         f"{one.name} has {', '.join(one.channels) or 'a single one'}",
+                         "Give every case the same channels, or leave it out.")
+    if not cases[0].channels:
+        return plan
+    if settings.keypoints.channel >= len(cases[0].channels):
+        raise SettingsError("keypoints.channel", f"is {settings.keypoints.channel}, and there are the channels 0 to "
+                            f"{len(cases[0].channels) - 1}", "Choose one of these.")
+    sample = [read_scan(cases[index]) for index in sorted({round(i) for i in np.linspace(
+        0, len(cases) - 1, min(_LOOK_AT, len(cases)))})]
+    channels = []
+    for index, name in enumerate(cases[0].channels):
+        kinds = {guess_modality(replace(scan, voxels=(scan.voxels, *scan.more)[index])) for scan in sample}
+        kind = kinds.pop() if len(kinds) == 1 else "unknown"
+        kind = kind if kind in ("CT", "MR") else "any"
+        own = NormalisationSettings() if kind != "CT" else NormalisationSettings(
+            kind="window", low=_CT_WINDOW[0], high=_CT_WINDOW[1])
+        first = index == 0 or settings.normalisation is not None
+        channels.append(Channel(name, kind, plan.normalisation if first else own))
+    network = plan.network.model_copy(update={"in_channels": plan.network.in_channels * len(channels)})
+    return replace(plan, network=network, channels=tuple(channels))
 
 
 def make_image_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnEvent = ignore) -> Plan:
@@ -126,7 +182,7 @@ def make_image_plan(cases: Sequence[Case], settings: PlanSettings, on_event: OnE
     grids, modalities, problems = [], [], []
     for done, index in enumerate(sample):
         try:
-            volume = read_volume(cases[index].image)
+            volume = read_scan(cases[index].one_channel)
         except KafError as error:
             problems.append(error)
             continue

@@ -64,7 +64,7 @@ def prepared_cases(cases: Sequence[Case], settings: PretrainSettings, plan: Plan
         if labels and case.label is None:
             raise InputError(case.image, f"has no labels, which --method {settings.method} needs here",
                              "Leave it out with --cases, or set the method's regions to superpixels.")
-        made = load_case(case if labels else case.unlabelled, wanted, folder)
+        made = load_case(case.one_channel if labels else case.unlabelled.one_channel, wanted, folder)
         if looks_like_labels(made.image):
             raise InputError(case.image, "looks like a label map, which is no scan to learn from",
                              "End its name in _gt or _seg, or take it out of the folder.")

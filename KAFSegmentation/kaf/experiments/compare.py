@@ -18,6 +18,7 @@ import numpy as np
 from kaf.data.annotation import check_same_names, scan_labelled
 from kaf.data.folder import Case, scan_folder
 from kaf.data.labels import read_drawn
+from kaf.data.scan import read_scan
 from kaf.data.splits import Split
 from kaf.evaluation.dice import overlap
 from kaf.evaluation.metrics import case_metrics
@@ -288,7 +289,7 @@ class _Experiment:
         found = []
         for case in (*self._cases, *self._elsewhere):
             if case.patient in set(split.test) and case.label is not None:
-                result = segment(case.image, settings, cache=cache)
+                result = segment(read_scan(case) if case.channels else case.image, settings, cache=cache)
                 reference, ignored = read_drawn(case)
                 assert reference is not None
                 values = sorted(result.card.label_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,8 @@ def normalise(voxels: np.ndarray, settings: NormalisationSettings) -> tuple[floa
 
 @dataclass(frozen=True)
 class Prepared:
-    """Canonical slices of one volume: image (S, H, W) float32, keypoints per slice, and the way back."""
+    """Canonical slices of one volume: image (S, H, W) float32, or (S, C, H, W) of several channels, keypoints per
+    slice, and the way back."""
 
     image: np.ndarray
     keypoints: list[Keypoints]
@@ -50,26 +52,41 @@ class Prepared:
 
 
 def prepare(volume: Volume, spacing: float | None, slicing_axis: str, normalisation: NormalisationSettings,
-            keypoints: KeypointSettings | None, describe: bool = False, threads: int = 2) -> Prepared:
+            keypoints: KeypointSettings | None, describe: bool = False, threads: int = 2,
+            more: Sequence[NormalisationSettings] = ()) -> Prepared:
     """Resample in-plane, standardise intensities, detect keypoints (none where no network will look at them).
+
+    Args:
+        more: the normalisation of each further channel of the volume.
 
     Raises:
         InputError: at this spacing the slices would have far too many pixels, or hardly any.
     """
     grid = canonical_grid(volume.voxels.shape, volume.affine, spacing, slicing_axis)
     grid.refuse_size(volume.source or "scan")
-    low, high, offset, scale = normalise(grid.view(volume.voxels), normalisation)
-    image = grid.to_canonical(volume.voxels)
-    np.clip(image, low, high, out=image)
-    image -= np.float32(offset)
-    image /= np.float32(scale)
+    channels = [_standardised(voxels, grid, settings) for voxels, settings in
+                zip((volume.voxels, *volume.more), (normalisation, *more), strict=True)]
+    image = channels[0] if len(channels) == 1 else np.stack(channels, 1)
     if keypoints is None:
         none = Keypoints(np.empty((0, 2), np.float32), np.empty(0, np.float32))
         return Prepared(image, [none] * len(image), grid)
-    return Prepared(image, detect_slices(image, keypoints, describe, threads), grid)
+    looked_at = channels[min(keypoints.channel, len(channels) - 1)]
+    return Prepared(image, detect_slices(looked_at, keypoints, describe, threads), grid)
+
+
+def _standardised(voxels: np.ndarray, grid: Grid, normalisation: NormalisationSettings) -> np.ndarray:
+    low, high, offset, scale = normalise(grid.view(voxels), normalisation)
+    image = grid.to_canonical(voxels)
+    np.clip(image, low, high, out=image)
+    image -= np.float32(offset)
+    image /= np.float32(scale)
+    return image
 
 
 def stack_context(image: np.ndarray, index: int, context: int) -> np.ndarray:
-    """(2 * context + 1, H, W): slice ``index`` with its neighbours; the ends are repeated."""
+    """(2 * context + 1, H, W): slice ``index`` with its neighbours; the ends are repeated.
+
+    Of slices with C channels, (S, C, H, W), it is ((2 * context + 1) * C, H, W), the channels of a slice together.
+    """
     around = np.clip(np.arange(index - context, index + context + 1), 0, len(image) - 1)
-    return image[around]
+    return image[around].reshape(-1, *image.shape[-2:])

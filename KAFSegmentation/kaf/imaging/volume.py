@@ -34,6 +34,7 @@ class Volume:
         source: the file or folder it was read from.
         warnings: what was fixed or looks odd, one sentence each.
         modality: DICOM's word for the kind of scan ("CT", "MR", "PT" ...), empty where the file does not say.
+        more: voxels of further channels, each of the shape of ``voxels`` and on the same grid.
     """
 
     voxels: np.ndarray
@@ -41,6 +42,7 @@ class Volume:
     source: str = ""
     warnings: tuple[str, ...] = ()
     modality: str = ""
+    more: tuple[np.ndarray, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

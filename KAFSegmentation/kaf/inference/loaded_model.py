@@ -18,6 +18,7 @@ from kaf.modelfile.library import find_model
 from kaf.modelfile.model import load_model
 from kaf.quality.store import quality_of
 from kaf.runtime.device_choice import DeviceChoice, choose_device
+from kaf.runtime.errors import InputError, ModelError
 from kaf.runtime.events import OnEvent, ignore
 from kaf.settings.base import build
 from kaf.settings.preparation import KeypointSettings, NormalisationSettings
@@ -36,13 +37,15 @@ class LoadedModel:
     def prepare(self, volume: Volume, threads: int = 2, cache: dict[Any, Any] | None = None) -> Prepared:
         """The volume as the model sees it; ``cache`` keeps the last one."""
         card = self.card
+        check_channels(volume, card)
         key = ("prepared", fingerprint(volume), card.card_digest)
         if cache is not None and key in cache:
             return cache[key]
         prepared = prepare(volume, card.spacing, card.slicing_axis,
                            build(NormalisationSettings, card.normalisation, card.name),
                            None if self.in_3d else build(KeypointSettings, card.keypoints, card.name),
-                           threads=threads)
+                           threads=threads, more=[build(NormalisationSettings, channel["normalisation"], card.name)
+                                                  for channel in card.channels[1:]])
         if cache is not None:
             for old in [k for k in cache if isinstance(k, tuple) and k[0] == "prepared"]:
                 del cache[old]
@@ -76,11 +79,36 @@ class LoadedModel:
 def fingerprint(volume: Volume) -> tuple[Any, ...]:
     """Tells volumes apart by source, geometry and every voxel: 0.1 s for a large CT, far less than preparing it."""
     voxels = np.ascontiguousarray(volume.voxels)
-    return volume.source, voxels.shape, voxels.dtype.str, volume.affine.tobytes(), zlib.crc32(voxels.reshape(-1).data)
+    more = [zlib.crc32(np.ascontiguousarray(channel).reshape(-1).data) for channel in volume.more]
+    return (volume.source, voxels.shape, voxels.dtype.str, volume.affine.tobytes(),
+            zlib.crc32(voxels.reshape(-1).data), *more)
 
 
-def load_for_inference(settings: RunSettings, model: str, cache: dict[Any, Any] | None = None) -> LoadedModel:
-    """The model of this name or path, ready; taken from ``cache`` while its file is unchanged."""
+def check_channels(volume: Volume, card: Card) -> None:
+    """Whether a scan has the channels that a model sees.
+
+    Raises:
+        InputError: it has more or fewer.
+    """
+    wanted, given = max(1, len(card.channels)), 1 + len(volume.more)
+    if wanted == given:
+        return
+    names = f" ({', '.join(card.channel_names)})" if card.channels else ""
+    raise InputError(volume.source or "the scan", f"has {given} channel{'s' * (given > 1)}, and {card.name} sees "
+                     f"{wanted}{names}", "Give one scan for each channel of the model, on the same voxels."
+                     if card.channels else "Give one scan only.")
+
+
+def load_for_inference(settings: RunSettings, model: str, cache: dict[Any, Any] | None = None,
+                       channels: bool = False) -> LoadedModel:
+    """The model of this name or path, ready; taken from ``cache`` while its file is unchanged.
+
+    Args:
+        channels: whether the caller can give a model several channels.
+
+    Raises:
+        ModelError: the model sees several channels, and the caller has one.
+    """
     path = find_model(model)
     place = choose_device(settings)
     stamp = path.stat()
@@ -94,6 +122,10 @@ def load_for_inference(settings: RunSettings, model: str, cache: dict[Any, Any] 
             for old in [k for k in cache if isinstance(k, tuple) and k[0] == "model"]:
                 del cache[old]  # one warm model at a time
             cache[key] = network, card
+    if card.channels and not channels:
+        raise ModelError(f"model {card.name}", f"sees {len(card.channels)} channels at once "
+                         f"({', '.join(card.channel_names)}), which this command cannot give it",
+                         "Segment with it (`kaf segment`), or choose a model of one channel.")
     return LoadedModel(network, card, place, quality_of(path, card))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from kaf.imaging.channels import first_channel
 from kaf.imaging.grid import Grid
 from kaf.imaging.keypoints import Keypoints
 from kaf.imaging.volume import Volume
@@ -91,7 +92,7 @@ def segment_volume(volume: Volume, model: LoadedModel, settings: SegmentSettings
     keep_largest(labels, settings.largest_component)
     if not model.card.labels:
         labels[:] = 0  # there are clusters only
-    scan = scan_features(prepared.image, prepared.grid.spacing, collector.embedding.result())
+    scan = scan_features(first_channel(prepared.image), prepared.grid.spacing, collector.embedding.result())
     quality = _quality(collector, prepared.grid, model, scan) if model.card.labels else None
     if quality is not None and (text := quality.warning):
         warnings.append(text)
@@ -129,7 +130,7 @@ class _Collector:
 
     def __init__(self, grid: Grid, settings: SegmentSettings, network: nn.Module, image: np.ndarray, classes: int):
         self._grid, self._network = grid, network
-        self.expected, self.embedding = ExpectedSums(grid.n_slices, classes), MeanEmbedding(image)
+        self.expected, self.embedding = ExpectedSums(grid.n_slices, classes), MeanEmbedding(first_channel(image))
         self.labels = np.zeros((grid.n_slices, *grid.native_size), np.uint8)
         empty = grid.canonical_shape
         self.uncertainty = np.zeros(empty, np.float32) if settings.uncertainty else None

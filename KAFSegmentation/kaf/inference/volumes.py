@@ -35,16 +35,18 @@ class VolumePredictor(SlicePredictor):
 
     def __call__(self, image: np.ndarray, keypoints: Sequence[Keypoints] = (), slices: Sequence[int] | None = None,
                  capture: bool = False) -> Iterator[tuple[list[int], Features]]:
-        """Yields (slice indices, features with float32 logits (n, K, H, W)) over (S, H, W), in rising order."""
+        """Yields (slice indices, features with float32 logits (n, K, H, W)) over (S, H, W), or (S, C, H, W) of several
+        channels, in rising order."""
         wanted = set(range(len(image)) if slices is None else slices)
-        border, depth = float(image.min()), self.patch[0]
+        channels = image[None] if image.ndim == 3 else np.moveaxis(image, 1, 0)
+        border, depth = np.array([float(channel.min()) for channel in channels], np.float32), self.patch[0]
         starts = [start for start in layer_starts(len(image), depth, self.overlap)
                   if wanted & set(range(start, start + depth))]
         weight = gaussian(depth)
         totals: dict[int, Tensor] = {}
         weights: dict[int, float] = {}
         for start, after in zip(starts, [*starts[1:], len(image)], strict=True):
-            scores = self._layer(image, start, border)
+            scores = self._layer(channels, start, border)
             for index in wanted & set(range(max(start, 0), min(start + depth, len(image)))):
                 share = float(weight[index - start])
                 part = scores[:, index - start] * share
@@ -57,28 +59,28 @@ class VolumePredictor(SlicePredictor):
                 self._refuse_not_finite(logits, group)
                 yield group, Features(logits, [], logits.new_empty(0), [], [] if capture else None)
 
-    def _layer(self, image: np.ndarray, start: int, border: float) -> Tensor:
+    def _layer(self, image: np.ndarray, start: int, border: np.ndarray) -> Tensor:
         """(K, depth, H, W) float32 scores of the patches that begin at slice ``start``; less memory if it runs out."""
         from monai.inferers import sliding_window_inference
 
         depth = self.patch[0]
-        slab = np.full((depth, *image.shape[1:]), border, np.float32)
-        low, high = max(start, 0), min(start + depth, len(image))
-        slab[low - start:high - start] = image[low:high]
+        slab = np.broadcast_to(border[:, None, None, None], (len(image), depth, *image.shape[2:])).copy()
+        low, high = max(start, 0), min(start + depth, image.shape[1])
+        slab[:, low - start:high - start] = image[:, low:high]
         while True:
             try:
                 with torch.inference_mode(), self.place.autocast():
                     scores = sliding_window_inference(
-                        torch.from_numpy(slab)[None, None].to(self.place.device), self.patch,
+                        torch.from_numpy(slab)[None].to(self.place.device), self.patch,
                         max(1, self.batch // _SLICES_PER_PATCH), self._patches, self.overlap, mode="gaussian",
-                        sigma_scale=_SIGMA, cval=border)
+                        sigma_scale=_SIGMA, cval=float(border[0]))
                 assert isinstance(scores, Tensor)
                 return scores[0]
             except Exception as error:  # which kind of error it is depends on the library
                 self._make_room(error)
 
     def _patches(self, patches: Tensor) -> Tensor:
-        """(n, 1, D, H, W) -> (n, K, D, H, W) float32 logits, or the logarithm of averaged probabilities."""
+        """(n, C, D, H, W) -> (n, K, D, H, W) float32 logits, or the logarithm of averaged probabilities."""
         logits: Tensor = self.network(patches).logits.float()
         if not self.flips:
             return logits

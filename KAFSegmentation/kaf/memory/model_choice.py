@@ -28,7 +28,7 @@ def fitting_model(volume: Volume, names: Mapping[int, str]) -> str:
     Raises:
         ModelError: the library holds no model that sees slices.
     """
-    usable = [entry for entry in list_models() if has_slice_features(entry.card)]
+    usable = [entry for entry in list_models() if has_slice_features(entry.card) and not entry.card.channels]
     if not usable:
         raise ModelError("the library", "contains no 2-D model of KAF's own network, whose features could be compared",
                          "Reinstall KAF, whose own models are missing, or add a model: `kaf models add`.")

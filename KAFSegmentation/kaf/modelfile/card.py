@@ -34,6 +34,7 @@ class Card:
     distance between slices of the training scans (mm; no resampling, a warning when a scan is far from it).
     ``slicing_axis`` is "largest-spacing" or the anatomical plane "axial", "coronal" or "sagittal".
     ``slice_context`` is the number of neighbouring slices on each side that the network also sees.
+    ``channels``, of a model that sees several scans of a patient at once: name, modality and normalisation of each.
     ``network`` and ``normalisation`` are the settings objects as dicts.  ``quality`` is the calibration of predicted
     Dice (``kaf.modelfile.quality_check`` has its fields), empty where there is none.  ``digest`` is the SHA-256 of the
     tensor data, ``card_digest`` that of the card without the two digests.
@@ -54,6 +55,7 @@ class Card:
     training_data: str
     metrics: dict[str, Any] = field(default_factory=dict)
     keypoints: dict[str, Any] = field(default_factory=dict)
+    channels: tuple[dict[str, Any], ...] = ()
     trained_modules: tuple[str, ...] = ("encoder", "decoder", "head")
     seed: int = 0
     code_version: str = ""
@@ -67,6 +69,8 @@ class Card:
         values = asdict(self)
         if not self.quality:
             del values["quality"]
+        if not self.channels:
+            del values["channels"]
         return values
 
     def to_json(self) -> str:
@@ -83,6 +87,11 @@ class Card:
         """Whether mirrored scans were among those it has learned from; averaging over them is no use otherwise."""
         flips = self.recipe.get("augmentation", {}).get("flips", ())
         return len(flips) > 0 and all(flips)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Of a model that sees several channels; empty for one."""
+        return tuple(channel["name"] for channel in self.channels)
 
     @property
     def label_names(self) -> dict[int, str]:
@@ -108,7 +117,8 @@ def card_from_json(text: str, source: object = "model card", header: dict[str, A
             "Get the file again from who made it, or update KAF.") from error
     labels = tuple(Label(**{**label, "colour": tuple(label["colour"])}) for label in values["labels"])
     modules = tuple(values.get("trained_modules", ()))
-    return Card(**{**values, "labels": labels, "trained_modules": modules})
+    channels = tuple(values.get("channels", ()))
+    return Card(**{**values, "labels": labels, "trained_modules": modules, "channels": channels})
 
 
 def check_card(card: Card) -> None:

@@ -43,7 +43,10 @@ def check_card(card: Any) -> None:
     must(max(values, default=0) < network["classes"], "labels",
          f"has the value {max(values, default=0)}, but the network has {network['classes']} classes")
     flat = network.get("dimensions", 2) == 2
-    seen = 2 * card["slice_context"] + 1 if flat else 1
+    channels = card.get("channels", ())
+    must(len(channels) != 1, "channels", "has one entry, and is for models that see several")
+    must(len({channel["name"].casefold() for channel in channels}) == len(channels), "channels", "has a name twice")
+    seen = (2 * card["slice_context"] + 1 if flat else 1) * max(1, len(channels))
     must(network["in_channels"] == seen, "network.in_channels",
          f"is {network['in_channels']}, but with these slice_context and dimensions it must be {seen}")
     must(flat or card["slice_context"] == 0, "slice_context", "is for networks that see slices")
@@ -185,7 +188,8 @@ def _verdict(where: str, value: Any) -> None:
 
 
 def _keypoints(where: str, value: Any) -> None:
-    object_of({"limit": whole(1, 4096), "spacing": number(0, 64), "contrast": number(1e-9, 1)})(where, value)
+    object_of({"limit": whole(1, 4096), "spacing": number(0, 64), "contrast": number(1e-9, 1),
+               "channel": whole(0, 31)})(where, value)
 
 
 def _normalisation(where: str, value: Any) -> None:
@@ -239,6 +243,8 @@ _CARD = object_of({
     "metrics": _free({**_NAMED_FIGURES, "verdict": _verdict, "training_patients": _COUNT,
                       "pretraining_patients": _COUNT,
                       "training_field_of_view_mm": list_of(number(1e-3, 1e6), 2, 2)}),
+    "channels": list_of(object_of({"name": text(NAME), "modality": one_of(*MODALITIES), "normalisation":
+                                   _normalisation}, ("name", "modality", "normalisation")), 0, 32),
     "keypoints": _keypoints, "trained_modules": list_of(one_of(*MODULES), 0, len(MODULES)), "seed": whole(0, _WHOLE),
     "code_version": text(NAME),
     "recipe": _free({"augmentation": _free({"flips": list_of(_YES_NO, 0, 3)})}), "quality": check_quality,

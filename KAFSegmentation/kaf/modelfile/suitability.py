@@ -7,6 +7,7 @@ the warnings of the result.  No torch, no pydantic: Slicer's own process uses th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,20 @@ def doubts(volume: Volume, card: Card, flips: bool = False) -> tuple[str, ...]:
     grid = canonical_grid(volume.shape, volume.affine, card.spacing, card.slicing_axis)
     found = [_kind(volume, card), _slices(grid, card), _pixels(volume, grid, card), _extent(grid, card),
              _depth(grid, card)]
+    if card.channels and len(card.channels) == 1 + len(volume.more):
+        found[0] = " ".join(filter(None, (
+            _kind(Volume(voxels, volume.affine), replace(card, modality=channel["modality"]), channel["name"])
+            for voxels, channel in zip((volume.voxels, *volume.more), card.channels, strict=True))))
     if flips and not card.knows_mirrors:
         found.append(f"{card.name} has not learned from mirrored scans: averaging over mirrored copies makes its "
                      "result worse.")
     return tuple(text for text in found if text)
 
 
-def _kind(volume: Volume, card: Card) -> str:
+def _kind(volume: Volume, card: Card, channel: str = "") -> str:
     if card.modality not in ("CT", "MR"):
         return ""
-    end = f"but {card.name} was made for {card.modality}: do not trust the result."
+    end = f"but {card.name} was made for {card.modality}{f' as {channel}' * bool(channel)}: do not trust the result."
     stated = {"CT": "CT", "MR": "MR", **_OTHERS}.get(volume.modality)
     if stated is not None:
         return "" if stated == card.modality else f"This scan is {stated}, as its DICOM header says, {end}"

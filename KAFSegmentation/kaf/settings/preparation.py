@@ -14,6 +14,8 @@ class KeypointSettings(Settings):
 
     limit: int = Field(128, ge=1, le=4096, description="largest number of keypoints per slice; the strongest are kept")
     spacing: float = Field(3.0, ge=0, le=64, description="smallest distance between two keypoints (pixels)")
+    channel: int = Field(0, ge=0, le=31, description="scans of several channels: the one in which keypoints are "
+                                                     "detected, counted from 0")
     contrast: float = Field(0.02, gt=0, le=1, description="SIFT's contrast threshold; lower finds more")
 
 

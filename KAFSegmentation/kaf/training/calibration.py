@@ -9,6 +9,7 @@ import numpy as np
 
 from kaf.data.cache import CachedCase
 from kaf.evaluation.dice import dice
+from kaf.imaging.channels import first_channel
 from kaf.inference.slices import SlicePredictor, labels_of
 from kaf.quality.calibration import Outcome, calibrate
 from kaf.quality.expected import ExpectedSums
@@ -53,13 +54,13 @@ def calibrate_model(predictor: SlicePredictor, classes: int, labels: Mapping[int
 def _look(predictor: SlicePredictor, case: CachedCase, classes: int) -> tuple[Features, np.ndarray, np.ndarray]:
     """Features of the scan; (classes,) raw expected Dice and Dice, NaN where undefined."""
     predictor.source = case.name
-    sums, embedding = ExpectedSums(len(case.image), classes), MeanEmbedding(case.image)
-    prediction = np.empty(case.image.shape, np.uint8)
+    sums, embedding = ExpectedSums(len(case.image), classes), MeanEmbedding(first_channel(case.image))
+    prediction = np.empty(first_channel(case.image).shape, np.uint8)
     for part, features in predictor(case.image, case.keypoints):
         sums.add(part, features.logits)
         embedding.add(part, features.bottleneck)
         prediction[part] = labels_of(features.logits)
-    scan = scan_features(case.image, case.spacing, embedding.result())
+    scan = scan_features(first_channel(case.image), case.spacing, embedding.result())
     inside, sizes = drawn_overlap(case, prediction, classes)
     return scan, sums.result().by_class(), np.concatenate([[np.nan], dice(inside, sizes)])
 

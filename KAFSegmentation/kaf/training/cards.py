@@ -50,8 +50,9 @@ def finetuned_card(settings: FinetuneSettings, plan: Plan, split: Split, validat
         name=settings.name, version="1", description=settings.description, labels=labels, modality=plan.modality,
         spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
         slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
-        network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
-        trained_modules=_modules(plan.network),
+        network=plan.network.model_dump(), trained_modules=_modules(plan.network),
+        keypoints=settings.keypoints.model_dump(exclude=None if plan.channels else {"channel"}),
+        channels=tuple(channel.to_dict() for channel in plan.channels),
         weights_licence=licence, training_data=training_data, metrics=metrics,
         seed=settings.seed, code_version=__version__, recipe=json.loads(json.dumps(recipe)))
 
@@ -72,7 +73,7 @@ def pretrained_card(settings: PretrainSettings, plan: Plan, trained: Pretrainer,
         description=f"Weights pretrained by {settings.method} on unlabelled scans; fine-tune them before use.",
         spacing=round(plan.spacing, 4), slice_spacing=round(plan.slice_spacing, 4), slicing_axis=plan.slicing_axis,
         slice_context=settings.slice_context, normalisation=plan.normalisation.model_dump(),
-        network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(),
+        network=plan.network.model_dump(), keypoints=settings.keypoints.model_dump(exclude={"channel"}),
         trained_modules=trained.trained_modules, weights_licence=settings.weights_licence,
         training_data=settings.training_data, metrics=metrics, seed=settings.seed, code_version=__version__,
         recipe=json.loads(json.dumps(recipe)))

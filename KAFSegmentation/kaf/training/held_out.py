@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kaf.evaluation.pictures import compared_slice
+from kaf.imaging.channels import first_channel
 from kaf.imaging.labels import Label
 from kaf.runtime.files import atomic_write
 from kaf.training.validate import CaseScore
@@ -49,6 +50,6 @@ def _draw(folder: Path, number: int, score: CaseScore, labels: Sequence[Label]) 
     assert score.case.labels is not None
     name = f"pictures/validation-{number}.png"
     (folder / "pictures").mkdir(exist_ok=True)
-    image, reference = score.case.image[score.index], np.asarray(score.case.labels[score.index])
+    image, reference = first_channel(score.case.image)[score.index], np.asarray(score.case.labels[score.index])
     atomic_write(folder / name, compared_slice(np.asarray(image), score.found, reference, labels), overwrite=True)
     return name

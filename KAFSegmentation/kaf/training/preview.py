@@ -31,7 +31,7 @@ class Preview:
         self._pictures = Pictures(slices, place, folder / "pictures", send)
         self.cases: list[CachedCase] = []
         if settings.labelled:
-            labelled = [case for case in scan_labelled(settings.labelled, on_event=send).labelled
+            labelled = [case.one_channel for case in scan_labelled(settings.labelled, on_event=send).labelled
                         if not {case.name, case.patient} & set(settings.leave_out)]
             if not labelled:
                 raise InputError(settings.labelled, "has no labelled case that may be used",

@@ -115,6 +115,9 @@ def _finetune(settings: FinetuneSettings, place: DeviceChoice, on_event: OnEvent
             raise SettingsError("unlabelled", "cannot be combined with partial labels, nor with a label to ignore",
                                 "Leave --unlabelled out.")
         plan = make_plan(used, settings, send)
+        if plan.channels and (settings.unlabelled or settings.phantoms):
+            raise SettingsError("unlabelled" if settings.unlabelled else "phantoms", "cannot be combined with scans of "
+                                "several channels", "Leave it out.")
         _tell_unnamed(dataset, plan, send)
         settings = fitted_batch(settings, plan.patch)
         send(Message(plan_text(plan)))
@@ -239,7 +242,8 @@ def _inherit(settings: FinetuneSettings, card: Card) -> FinetuneSettings:
 
 
 def _slice_settings(settings: FinetuneSettings, plan: Plan) -> SliceSettings:
-    return SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints)
+    return SliceSettings(plan.spacing, plan.slicing_axis, plan.normalisation, settings.keypoints,
+                         more=plan.more_normalisations)
 
 
 def _phantoms(settings: FinetuneSettings, plan: Plan) -> list[CachedCase]:

@@ -27,7 +27,7 @@ def segment(volume: Volume | str | Path, settings: SegmentSettings, on_event: On
     start = time.monotonic()
     volume = scan_of(volume, settings.frame, settings.series)
     read = time.monotonic()
-    model = load_for_inference(settings, settings.model, cache)
+    model = load_for_inference(settings, settings.model, cache, channels=True)
     loaded = time.monotonic()
     result = segment_volume(volume, model, settings, on_event, cache)
     return replace(result, seconds={"read": read - start, "load": loaded - read, **result.seconds})

@@ -12,9 +12,9 @@ from kaf.cohort.standing import DONE, Wanted, leftovers, of_others
 from kaf.cohort.tables import check_tables
 from kaf.cohort.work_queue import CaseOutcome, clear_work, leads, share_work, try_alone, work_folder
 from kaf.cohort.worst_first import OVERVIEW, write_overview
-from kaf.data.folder import Case
+from kaf.data.case import Case
+from kaf.data.scan import read_scan
 from kaf.imaging.source import stamp_of
-from kaf.imaging.volume import read_volume
 from kaf.inference.loaded_model import LoadedModel, load_for_inference
 from kaf.inference.segmentation import segment_volume
 from kaf.runtime.errors import InputError, OutputError
@@ -41,7 +41,8 @@ def segment_folder(cases: Sequence[Case], settings: SegmentSettings, output: Pat
             set; a file is somebody's own; a result would replace a scan.
         ModelError, ResourceError: as :func:`kaf.verbs.segment.segment`.
     """
-    job = _Job(settings, output, suffix, picture, overwrite, load_for_inference(settings, settings.model), on_event)
+    model = load_for_inference(settings, settings.model, channels=True)
+    job = _Job(settings, output, suffix, picture, overwrite, model, on_event)
     job.check(cases)
     outcome = share_work(cases, lambda case: case.name, output, job.is_done, job.do, on_event, "segmenting scans")
     if leads():
@@ -114,10 +115,10 @@ class _Job:
         wanted.standing().refuse(self.overwrite)
         sweep(wanted.paths.values())
         try:
-            stamp = stamp_of(case.image)
+            stamp, more = stamp_of(case.image), [stamp_of(path) for path in self._seen(case).more]
             series = self.settings.series if case.image.is_dir() else ""
             start = time.monotonic()
-            volume = read_volume(case.image, self.settings.frame, series or None)
+            volume = read_scan(self._seen(case), series or None, self.settings.frame)
             read = time.monotonic() - start
             result = segment_volume(volume, self.ready, self.settings)
         except InputError as error:
@@ -126,10 +127,23 @@ class _Job:
         for warning in result.warnings:
             self.on_event(Message(f"{case.name}: {warning}", "warning"))
         result = replace(result, seconds={"read": read, "load": 0.0, **result.seconds})
-        report = report_of(str(case.image), result, wanted.paths, self.settings, stamp)
+        report = report_of(str(case.image), result, wanted.paths, self.settings, stamp, more)
         write_results(volume, result, wanted.paths, report, True, self.on_event, leftovers(wanted.paths),
                       wanted.begin)
         remove(wanted.mark)
+
+    def _seen(self, case: Case) -> Case:
+        """The case with the channels that the model sees, in its order: by name where both name them, else as they
+        come; for a model of one channel the first."""
+        wanted = self.ready.card.channel_names
+        if not wanted:
+            return case.one_channel
+        numbers = {name.casefold(): index for index, name in enumerate(case.channels)}
+        order = [numbers[name.casefold()] for name in wanted if name.casefold() in numbers]
+        if case.frames or len(order) != len(wanted) or len(case.channels) != len(wanted):
+            return case
+        files = [(case.image, *case.more)[index] for index in order]
+        return replace(case, channels=wanted, image=files[0], more=tuple(files[1:]))
 
     def overview(self, cases: Sequence[Case]) -> list[str]:
         """Write the table of all results; the names of the cases, the one to look at first on top."""

@@ -131,7 +131,7 @@ def _each(cases: Sequence[Case], ready: LoadedModel, settings: SelectSettings, s
     found, problems, used = list[tuple[Case, T]](), list[InputError](), list[Path | None]()
     for index, case in enumerate(cases):
         try:
-            prepared = load_case(case.unlabelled, wanted, folder)
+            prepared = load_case(case.unlabelled.one_channel, wanted, folder)
             used.append(prepared.entry)
             with torch.inference_mode():
                 found.append((case, look(prepared)))

@@ -1,6 +1,7 @@
 """The cache of prepared cases: found again by content, never half there."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def entry_of(folder):
 
 
 def forbid(monkeypatch):
-    for name in ("read_volume", "read_drawn", "prepare", "_store"):
+    for name in ("read_scan", "read_drawn", "prepare", "_store"):
         monkeypatch.delattr(cache, name)
 
 
@@ -136,8 +137,8 @@ def test_voxels_beside_their_header_belong_to_the_content(folder, tmp_path, name
 def test_a_scan_that_is_replaced_while_it_is_read_is_not_kept(case, folder, monkeypatch):
     """It would be found for ever under the digest of the scan that was there before."""
     other = np.random.default_rng(9).normal(500, 100, (3, 40, 36)).astype(np.float32)
-    read = cache.read_volume
-    monkeypatch.setattr(cache, "read_volume", lambda path: read(write(path, other)))
+    read = cache.read_scan
+    monkeypatch.setattr(cache, "read_scan", lambda case: read(replace(case, image=write(case.image, other))))
     with pytest.raises(InputError, match=r"heart\.nii\.gz: was changed while it was read"):
         load_case(case, SETTINGS, folder)
     assert entries(folder) == []

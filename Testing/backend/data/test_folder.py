@@ -100,14 +100,18 @@ def test_nnunet_single_channel(tmp_path):
     assert [(case.name, case.image.name) for case in dataset.test] == [("x_0003", "x_0003_0000.nii.gz")]
 
 
-def test_nnunet_channels_after_the_first_are_left_out_with_words(tmp_path):
+def test_nnunet_channels_go_together(tmp_path):
     root = folder(tmp_path, *(f"imagesTr/p_{n}_000{c}.nii.gz" for n in (1, 2) for c in (1, 0)),
-                  "labelsTr/p_1.nii.gz", "labelsTr/p_2.nii.gz")
+                  "imagesTr/p_3_0000.nii.gz", "labelsTr/p_1.nii.gz", "labelsTr/p_2.nii.gz", "labelsTr/p_3.nii.gz")
+    (root / "dataset.json").write_text('{"channel_names": {"0": "T2", "1": "ADC"}}')
     dataset = scan_folder(root)
-    assert [case.image.name for case in dataset.cases] == ["p_1_0000.nii.gz", "p_2_0000.nii.gz"]
-    assert len(dataset.problems) == 1
-    assert "multi-channel is not supported yet" in dataset.problems[0]
-    assert "p_1, p_2" in dataset.problems[0]
+    assert [(case.image.name, [path.name for path in case.more], case.channels) for case in dataset.cases] == [
+        (f"p_{n}_0000.nii.gz", [f"p_{n}_0001.nii.gz"], ("T2", "ADC")) for n in (1, 2)]
+    assert dataset.problems == (
+        "1 case left out for lack of channels that others have (0000, 0001): p_3. Add the missing files",
+        "1 label map without a scan: labelsTr/p_3.nii.gz. Name each like its scan")
+    (root / "dataset.json").unlink()
+    assert {case.channels for case in scan_folder(root).cases} == {("channel 0", "channel 1")}
 
 
 def test_four_digits_are_not_channels_where_they_count_cases(tmp_path):

@@ -23,7 +23,7 @@ def test_each_list_is_read_as_the_page_says(tmp_path, files, layout):
     names = files.split()
     root = folder(tmp_path, *names)
     if "dataset.json" in names:
-        (root / "dataset.json").write_text("{}")
+        (root / "dataset.json").write_text('{"channel_names": {"0": "T2"}}')
     dataset = scan_folder(root)
     assert dataset.layout == layout
     assert dataset.problems == ()

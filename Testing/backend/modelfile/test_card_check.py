@@ -287,7 +287,7 @@ def test_a_patch_or_a_blank_stays_within_the_ranges_of_the_settings():
             card_check._keypoints("keypoints", {name: value})
 
 
-KEYPOINTS = ("limit", "spacing", "contrast")
+KEYPOINTS = ("limit", "spacing", "contrast", "channel")
 NORMALISATION = ("kind", "low", "high")
 
 
@@ -373,4 +373,4 @@ def test_a_validation_without_a_figure_of_an_earlier_version_is_still_read(path)
 
 def test_the_json_of_a_card_is_the_card():
     assert json.loads(CARD.to_json()) == {key: value for key, value in json.loads(json.dumps(asdict(CARD))).items()
-                                          if key != "quality"}
+                                          if key not in ("quality", "channels")}

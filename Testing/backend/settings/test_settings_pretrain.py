@@ -206,6 +206,7 @@ def test_settings_that_version_0_1_0_saved_still_open():
     again = made.model_dump(mode="json")
     assert again["augmentation"].pop("interpolation") == "linear"  # as it was then
     assert (again["kaf"].pop("radius_mm"), again["kaf"].pop("ratio")) == (None, 1)
+    assert again["keypoints"].pop("channel") == 0
     assert {name: again[name] for name in saved} == saved
 
 
