@@ -9,6 +9,7 @@ from kaf.data import names
 from kaf.data.case import Case
 from kaf.data.description import Description
 from kaf.data.pairing import count, some
+from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message
 from kaf.runtime.message_codes import TEST_SCANS, UNLABELLED
 
@@ -47,6 +48,12 @@ class Dataset:
     def every(self) -> tuple[Case, ...]:
         """The cases to learn from and those for testing."""
         return (*self.cases, *self.test)
+
+    def refuse_test_only(self) -> None:
+        """:class:`InputError` where every scan with labels lies in a folder for testing."""
+        if not self.labelled and any(case.label is not None for case in self.test):
+            raise InputError(self.root, f"has label maps of test scans only (in {self.test_folders}), which are never "
+                             "learned from", "Add labelled scans outside that folder, or give that folder itself.")
 
     @property
     def test_folders(self) -> str:

@@ -92,6 +92,7 @@ def _finetune(settings: FinetuneSettings, place: DeviceChoice, on_event: OnEvent
     check_loss(settings)
     check_processes(settings)
     dataset = scan_labelled(settings.data, settings.partial, on_event)
+    dataset.refuse_test_only()
     labelled = choose_cases(dataset.labelled, settings)
     elsewhere = validation_elsewhere(settings, dataset)
     split = with_validation(split_cases(labelled, settings), elsewhere)

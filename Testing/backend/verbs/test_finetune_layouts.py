@@ -77,6 +77,15 @@ def test_values_that_dataset_json_does_not_name_are_reported(tmp_path):
     assert any(isinstance(event, Message) and "does not name: 2, 3" in event.text for event in events)
 
 
+def test_labels_of_test_scans_alone_train_nothing(tmp_path):
+    image, labels = heart(0)
+    save_volume(tmp_path / "data" / "imagesTr" / "a.nii.gz", image)
+    save_volume(tmp_path / "data" / "imagesTs" / "b.nii.gz", image)
+    save_volume(tmp_path / "data" / "labelsTs" / "b.nii.gz", labels)
+    with pytest.raises(InputError, match=r"has label maps of test scans only \(in imagesTs\)"):
+        finetune(small_run(tmp_path, tmp_path / "data"))
+
+
 # ---------------------------------------------------------------- files of splits
 
 CASES = {f"p{n}_{phase}": f"p{n}" for n in range(4) for phase in ("ED", "ES")}
