@@ -93,15 +93,16 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
     """The run folder of a command that can begin, as far as that can be known now and not hours later."""
     settings: Any
-    if verb == "pretrain":
+    if verb in ("pretrain", "finetune"):
+        from kaf.cli.finetune import FinetuneCommand
         from kaf.cli.pretrain import PretrainCommand
 
-        settings = parse(PretrainCommand, arguments, verb)
+        settings = parse(PretrainCommand if verb == "pretrain" else FinetuneCommand, arguments, verb)
         if settings.batch % world:
             raise SettingsError("batch", f"{settings.batch} slices cannot be divided among {world} processes",
                                 f"Choose a multiple of {world}.")
-    elif verb in ("finetune", "compare"):
-        settings = _one_process(verb, arguments, world)
+    elif verb == "compare":
+        settings = _comparison(arguments, world)
     else:
         raise SettingsError(f"kaf submit {verb}".strip(), "only pretrain, finetune and compare can be submitted",
                             "For example: kaf submit pretrain FOLDER --output RUN --gpus 1.")
@@ -115,11 +116,11 @@ def _checked(verb: str, arguments: Sequence[str], world: int) -> str:
     return str(settings.output)
 
 
-def _one_process(verb: str, arguments: Sequence[str], world: int) -> Any:
-    """The settings of a command that several processes cannot share."""
+def _comparison(arguments: Sequence[str], world: int) -> Any:
+    """The settings of a comparison, every part of which is one process."""
     from kaf.cli.compare import CompareCommand
-    from kaf.cli.finetune import FinetuneCommand
 
     if world > 1:
-        raise SettingsError(f"kaf submit {verb}", f"cannot use {world} processes", "Ask for one GPU and one process.")
-    return parse(FinetuneCommand if verb == "finetune" else CompareCommand, arguments, verb)
+        raise SettingsError("kaf submit compare", f"cannot use {world} processes", "Ask for one GPU and one process: "
+                            "every pretraining and every network is a task of its own.")
+    return parse(CompareCommand, arguments, "compare")

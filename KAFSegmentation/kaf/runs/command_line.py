@@ -115,7 +115,7 @@ def cluster_script(verb: str, values: Mapping[str, Any], asked: Mapping[str, Any
              **{name: value for name, value in asked.items() if value not in ("", None)}}
     each = int(given.get("processes", 0)) or max(1, int(given["gpus"]))
     world = each * int(given["nodes"])
-    if verb != "pretrain" and world > 1:
+    if verb == "compare" and world > 1:
         raise SettingsError(verb, f"is one process, not {world}", "Ask for one GPU and one node.")
     output = str(values.get("output", "run"))
     values = {name: value for name, value in values.items() if name not in ("resume", "overwrite")}

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -96,6 +97,14 @@ def _allow_fast_fp32(allowed: bool) -> None:
 def _own_gpu() -> str:
     """The GPU of this process among those that torchrun started on this machine."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
+
+
+def on_device(values: np.ndarray, device: torch.device, **how: Any) -> Tensor:
+    """An array as a tensor on the device; a GPU copies it from pinned memory by itself."""
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True, **how)
 
 
 def in_double(values: Tensor) -> Tensor:

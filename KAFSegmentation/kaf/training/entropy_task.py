@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kaf.data.batches import Batch
 from kaf.runtime import ranks
+from kaf.runtime.device_choice import on_device
 from kaf.runtime.errors import SettingsError
 from kaf.settings.finetune import FinetuneSettings
 from kaf.training.task import SegmentationTask
@@ -18,12 +19,11 @@ class CrossEntropyTask(SegmentationTask):
 
     def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
-        image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
-        features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
-                                torch.from_numpy(batch.mask).to(device))
+        image = on_device(batch.image, device, memory_format=torch.channels_last)
+        features = self.network(image, on_device(batch.keypoints, device), on_device(batch.mask, device))
         if batch.known is not None or batch.ignored is not None:
             raise SettingsError("loss", "ce needs every structure to be drawn in every case", "Use loss dice_ce.")
-        labels = torch.from_numpy(batch.labels).to(device, torch.long)
+        labels = on_device(batch.labels, device).long()
         entropy = F.cross_entropy(features.logits.float(), labels)
         return ranks.mean(entropy, torch.ones_like(entropy)) if ranks.world() > 1 else entropy, {}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kaf.data.batches import Batch, LabelledSlices, split_batch
 from kaf.data.cache import CachedCase
-from kaf.runtime.device_choice import DeviceChoice
+from kaf.runtime.device_choice import DeviceChoice, on_device
 from kaf.training.loss import balance_at, batch_loss
 from kaf.training.processes import own_part
 from kaf.training.validate import CaseScore, mean_scores, score_cases, slice_predictor
@@ -36,9 +36,8 @@ class SegmentationTask:
 
     def loss(self, batch: Batch, teacher: nn.Module, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         device = self.place.device
-        image = torch.from_numpy(batch.image).to(device, memory_format=torch.channels_last)
-        features = self.network(image, torch.from_numpy(batch.keypoints).to(device),
-                                torch.from_numpy(batch.mask).to(device))
+        image = on_device(batch.image, device, memory_format=torch.channels_last)
+        features = self.network(image, on_device(batch.keypoints, device), on_device(batch.mask, device))
         return batch_loss(features.logits, batch, balance_at(progress)), {}
 
     def split(self, batch: Batch, parts: int) -> list[Batch]:

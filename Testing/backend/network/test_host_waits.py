@@ -159,3 +159,21 @@ def test_a_single_row_keeps_the_running_statistics():
         norm(torch.randn(3, 4))
     assert not waits.found
     assert int(norm.num_batches_tracked) == 1
+
+
+class Logits(torch.nn.Module):
+    """What is exported: tensors in, a tensor out."""
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, keypoints: Tensor, mask: Tensor) -> Tensor:
+        return self.network(image, keypoints, mask).logits
+
+
+def test_the_network_can_be_exported():
+    """torch.export refuses a shape that depends on values; tracing takes some seconds."""
+    network, given = listening(build_network(SMALL)).eval(), some_slices()
+    exported = torch.export.export(Logits(network), given)
+    torch.testing.assert_close(exported.module()(*given), network(*given).logits)

@@ -125,8 +125,8 @@ def test_the_batch_script_of_a_single_process():
     script = cluster_script("finetune", {"data": "d", "output": "r"}, {})
     assert "\nsrun kaf finetune d --output r $resume\n" in script
     assert "gpus" not in script
-    with pytest.raises(SettingsError, match="finetune: is one process, not 4"):
-        cluster_script("finetune", {}, {"gpus": 2, "nodes": 2})
+    with pytest.raises(SettingsError, match="compare: is one process, not 4"):
+        cluster_script("compare", {}, {"gpus": 2, "nodes": 2})
     again = cluster_script("compare", {"data": "d", "output": "r"}, {})
     assert "--resume" not in again  # it goes on by itself
     assert "\nsrun kaf compare d --output r $resume\n" in again

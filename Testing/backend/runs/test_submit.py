@@ -85,7 +85,7 @@ def test_what_is_asked_of_slurm():
     (["train", "x"], "kaf submit train: only pretrain, finetune and compare can be submitted"),
     (["pretrain", "x", "--output", "y", "--bach", "3"], "did you mean --batch?"),
     (["pretrain", "x", "--output", "y", "--batch", "6", "--gpus", "4"], "6 slices cannot be divided among 4 processes"),
-    (["finetune", "x", "--output", "y", "--gpus=2"], "kaf submit finetune: cannot use 2 processes"),
+    (["finetune", "x", "--output", "y", "--gpus=2", "--batch", "3"], "3 slices cannot be divided among 2 processes"),
     (["compare", "x", "--output", "y", "--gpus=2"], "kaf submit compare: cannot use 2 processes"),
     (["compare", "x", "--output", "y", "--fold", "2"], "did you mean --folds?"),
     (["pretrain", "x", "--output", "y", "--hours", "0"], "hours"),
