@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kaf.data.batches import Batch
 from kaf.runtime import ranks
+from kaf.runtime.device_choice import on_device
 
 _SMOOTH = 1e-5
 _BALANCED = 0.8  # of a run, in which the class weights become equal
@@ -39,7 +40,7 @@ def batch_loss(logits: Tensor, batch: Batch, balance: float = 0.0) -> Tensor:
         balance: of the classes in the cross-entropy.
     """
     device = logits.device
-    labels = torch.from_numpy(batch.labels).to(device, torch.long)
+    labels = on_device(batch.labels, device).long()
     known = None if batch.known is None else torch.from_numpy(batch.known[:, :logits.shape[1]]).to(device)
     weight = None if batch.ignored is None else 1 - torch.from_numpy(batch.ignored).to(device, torch.float32)
     return dice_cross_entropy(logits, labels, weight, known, balance)

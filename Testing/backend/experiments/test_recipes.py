@@ -27,8 +27,8 @@ def test_a_preset_is_opened_before_arms_are_made():
     whole = build(PretrainSettings, {"data": "scans", "output": "out", "preset": "kaf-acdc"})
     assert (whole.network.width, whole.network.blocks) == (48, 12)
     kaf, scratch, plain = (arm_of(name, settings) for name in ("kaf", "scratch", "unet"))
-    assert build(NetworkSettings, kaf.pretrain["network"]) == whole.network
-    assert build(NetworkSettings, scratch.finetune["network"]) == whole.network
+    assert build(NetworkSettings, kaf.pretrain["network"]).model_dump() == whole.network.model_dump()
+    assert build(NetworkSettings, scratch.finetune["network"]).model_dump() == whole.network.model_dump()
     assert build(NetworkSettings, plain.finetune["network"]).width == 48
     pretrain, finetune = shared_recipes(settings)
     assert finetune["spacing"] == pretrain["spacing"] == 1.25, "scratch sees what pretrained networks see"
