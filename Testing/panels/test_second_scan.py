@@ -134,7 +134,9 @@ def test_an_error_of_another_scan_says_whose_it_is(panel, scan, second):
     os.kill(panel.logic.backend.client()._children[0].pid, signal.SIGKILL)
     wait_for_run(panel)
     assert panel.ui.messageLabel.text.startswith("'Heart' was not segmented. Segmentation: the worker was killed")
-    assert run(panel).GetName() == "Second segmentation"
+    result = run(panel)
+    assert result is not None, host.seen()  # which says why the next run failed
+    assert result.GetName() == "Second segmentation"
 
 
 def test_a_scan_that_is_removed_while_another_is_shown(panel, scan, second):
