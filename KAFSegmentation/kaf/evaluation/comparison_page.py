@@ -13,6 +13,9 @@ from kaf.report import parts as report
 from kaf.report.chart import Strip, strip_chart
 from kaf.report.parts import Column, amount, number, spread
 
+_READ = ("Mean ± standard deviation over networks. HD95 is the mean over structures that were found; those that were "
+         "missed, or found where there is none, are counted beside it.")
+
 
 def comparison_page(cells: Sequence[Cell], arms: Sequence[str], baseline: str, facts: Sequence[str],
                     missing: int) -> str:
@@ -34,27 +37,26 @@ def comparison_page(cells: Sequence[Cell], arms: Sequence[str], baseline: str, f
               report.Cell(spread(row.pooled.mean, row.pooled.sd), row.pooled.mean),
               report.Cell(spread(row.hd95.mean, row.hd95.sd, 1), row.hd95.mean),
               report.Cell(f"{row.without_hd95} of {row.structures}", float(row.without_hd95))] for row in own],
-            f"M = {few_shot}: mean ± standard deviation over networks. HD95 is the mean over structures that were "
-            "found; those that were missed, or found where there is none, are counted beside it", sortable=True)
-        parts.append(report.section(f"{few_shot} labelled patients", table,
-                                    _differences(cells, arms, baseline, few_shot), _chart(cells, arms, few_shot)))
+            f"M = {few_shot}: mean ± standard deviation over networks", sortable=True)
+        compared = [d for d in differences(cells, arms, baseline) if d.few_shot == few_shot]
+        parts.append(report.section(
+            f"{few_shot} labelled patients", table, _differences(compared, baseline),
+            noise_table(cells, arms, few_shot), _chart(cells, arms, few_shot), lead=f"{_READ}{resampled(compared)}"))
     return report.page("Learning from few labels", "Few-shot comparison", facts, parts,
                        f"Written by KAF {__version__}. The numbers are in comparison.csv and comparison.json.")
 
 
-def _differences(cells: Sequence[Cell], arms: Sequence[str], baseline: str, few_shot: int) -> Markup:
-    found = [d for d in differences(cells, arms, baseline) if d.few_shot == few_shot]
+def _differences(found: Sequence[Difference], baseline: str) -> Markup:
     if not found:
         return Markup()
-    table = report.table(
+    return report.table(
         [Column(f"compared with {baseline}", numeric=False), Column("Dice", "mean ± standard error"),
          Column("95 % interval"), Column("better"), Column("p", "corrected")],
         [[report.Cell(d.arm, d.arm), report.Cell(amount(d.mean, d.standard_error), d.mean,
                                                  alarming=d.mean < -d.standard_error),
           report.Cell(_range(d), d.lower), report.Cell(f"{d.wins} of {d.patients} patients", float(d.wins)),
           report.Cell(number(d.p), d.p)] for d in found],
-        f"Paired differences in Dice per volume. {resampled(found)}", sortable=True)
-    return table + noise_table(cells, arms, few_shot)
+        "Paired differences in Dice per volume on the same patients, seeds, draws and folds", sortable=True)
 
 
 def _range(difference: Difference) -> str:
@@ -63,12 +65,14 @@ def _range(difference: Difference) -> str:
 
 def resampled(found: Sequence[Difference]) -> str:
     """Over what the bootstrap went, and what is not in its intervals because there is only one of it."""
+    if not found:
+        return ""
     most = {name: max(getattr(d, name) for d in found) for name in ("folds", "seeds", "draws", "patients")}
     several = [f"{count} {name}" for name, count in most.items() if count > 1]
     single = [name for name, count in most.items() if count == 1]
-    words = "No interval: one network."
+    words = " No interval: one network."
     if several:
-        words = f"Standard error and interval: bootstrap over {', '.join(several)}."
+        words = f" Standard error and interval: bootstrap over {', '.join(several)}."
     if single:
         words += f" Only one of: {', '.join(single)}; what would differ with another is not in them."
     if "seeds" in single or "draws" in single:
@@ -85,7 +89,8 @@ def noise_table(cells: Sequence[Cell], arms: Sequence[str], few_shot: int) -> Ma
         return report.notice("Run-to-run noise was not measured", [
             "Every network was trained once, so a difference may be chance. Use --seeds 2 or more."])
     return report.table(
-        [Column("arm repeated", numeric=False), Column("standard deviation", "Dice between seeds"), Column("networks")],
+        [Column("run-to-run noise", numeric=False), Column("standard deviation", "of Dice, between seeds"),
+         Column("networks")],
         [[report.Cell(n.arm, n.arm), report.Cell(number(n.sd), n.sd), report.Cell(str(n.networks), float(n.networks))]
          for n in found], "Run-to-run noise: networks of one arm that differ by nothing but their seed", sortable=True)
 

@@ -71,14 +71,15 @@ def write_report(settings: CompareSettings, plans: Sequence[CellPlan], pool: Fac
 
 def _folds(settings: CompareSettings) -> str:
     run = ", ".join(map(str, settings.run_folds))
+    folds = "fold" if len(settings.run_folds) == 1 else "folds"
     if settings.tune:
         tune = ", ".join(map(str, settings.tune))
         return f"tuning on folds {tune}: test patients of fold {run} are neither trained on nor tested"
     if settings.splits:
-        return f"folds {run} of {Path(settings.splits).name}"
+        return f"{folds} {run} of {Path(settings.splits).name}"
     if settings.test:
         return f"test patients of {Path(settings.test).name}"
-    return f"folds {run} of {settings.folds}, by patient"
+    return f"{folds} {run} of {settings.folds}, by patient"
 
 
 def _cells(cells: Sequence[Cell], facts: Sequence[str]) -> str:

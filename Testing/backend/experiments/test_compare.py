@@ -251,7 +251,7 @@ def test_patients_of_a_file_and_of_another_folder(scans, tmp_path):
         tested = json.loads((cell / "result.json").read_text())["cases"]
         assert {case["patient"] for case in tested} == {"e", "f"}
         assert sorted(json.loads((cell / "run" / "split.json").read_text())["train"]) == ["a", "c"]
-    assert "folds 0 of splits.json" in table["facts"]
+    assert "fold 0 of splits.json" in table["facts"]
 
 
 def test_the_parts_of_an_experiment_one_by_one(scans, tmp_path):
