@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kaf.modelfile.card import Card
-from kaf.modelfile.library import SUFFIX
+from kaf.modelfile.library import SUFFIX, bundled_folder
 from kaf.modelfile.quality_check import check_quality
 from kaf.runtime import json_files, user_folders
 from kaf.runtime.errors import ModelError
@@ -41,7 +41,8 @@ def quality_of(model: Path, card: Card) -> dict[str, Any]:
         ModelError: the file that holds it is damaged.
     """
     if card.digest:
-        for path in (users_file(card), beside(model)):
+        # A copy of a model that came with KAF, as `kaf models export` makes it, has the same weights.
+        for path in (users_file(card), beside(model), *sorted(bundled_folder().glob(f"*{ENDING}"))):
             found = _read(path, card)
             if found is not None:
                 return found

@@ -15,8 +15,9 @@ from kaf.cli.entry import main
 from kaf.cohort.worst_first import OVERVIEW
 from kaf.imaging.volume import Volume
 from kaf.modelfile.card import read_card
+from kaf.modelfile.library import export_model, find_model
 from kaf.modelfile.model import load_model
-from kaf.quality.store import beside, users_file, write_quality
+from kaf.quality.store import beside, quality_of, users_file, write_quality
 from kaf.runtime.errors import ModelError
 from kaf.settings.segment import SegmentSettings
 from kaf.verbs.segment import segment
@@ -110,3 +111,13 @@ def test_a_folder_of_results_has_a_table_with_the_worst_on_top(tmp_path, capsys)
     (output / OVERVIEW).write_text("mine\n")
     assert main([*command, "--overwrite"]) == 1
     assert "was not written by KAF" in capsys.readouterr().err
+
+
+def test_the_models_that_come_with_kaf_are_calibrated_and_so_is_a_copy_of_one(tmp_path):
+    for name, structures in (("cardiac-mr-sax", {3}), ("hippocampus-mr", {1, 2})):
+        copy = export_model(name, tmp_path / f"copy-of-{name}.safetensors")
+        quality = quality_of(copy, read_card(copy))
+        assert quality == quality_of(find_model(name), read_card(copy))
+        assert {line["label"] for line in quality["lines"]} == structures
+        assert all(line["margin"] for line in quality["lines"])
+        assert quality["training"]["scans"] == 40
