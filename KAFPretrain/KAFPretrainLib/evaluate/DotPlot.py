@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from KAFPretrainLib.evaluate.Evaluation import Scores
 from KAFPretrainLib.runs.Curves import COLORS
+from KAFSegmentationLib.widgets.PlainText import plainLabel, tip
 
 MOST = 40  # cases that are drawn
 _ROW, _DOT, _EDGE, _LEGEND, _AXIS = 18, 8, 12, 24, 34  # pixels
@@ -23,16 +24,15 @@ class DotPlot:
     """
 
     def __init__(self, layout: qt.QLayout):
-        self.label = qt.QLabel()
-        self.label.setTextFormat(qt.Qt.PlainText)
+        self.label = plainLabel()
         self.label.setAlignment(qt.Qt.AlignLeft | qt.Qt.AlignTop)
         layout.addWidget(self.label)
 
     def show(self, cases: Sequence[str], scores: Sequence[Scores], width: int) -> None:
         """Draws the first cases, in their order, ``width`` pixels wide."""
         self.label.setPixmap(picture(cases[:MOST], scores, width))
-        self.label.toolTip = _("The first {count} of {total} cases").format(count=MOST, total=len(cases)) \
-            if len(cases) > MOST else ""
+        text = _("The first {count} of {total} cases").format(count=MOST, total=len(cases))
+        self.label.toolTip = tip(text) if len(cases) > MOST else ""
 
 
 def place(dice: float, left: int, right: int) -> int:
