@@ -11,6 +11,8 @@ from pydantic_settings import CliPositionalArg
 from kaf.cli.actions import run_action
 from kaf.cli.console import Console
 from kaf.cli.flags import Command, parse
+from kaf.data.folder import Dataset
+from kaf.runtime.errors import KafError
 
 
 class ScanCommand(Command):
@@ -48,8 +50,24 @@ def _scan(arguments: Sequence[str], console: Console) -> None:
     from kaf.data.annotation import scan_labelled
     from kaf.data.inspect import inspect_dataset
 
-    inspection = inspect_dataset(scan_labelled(folder, on_event=console), console)
-    console.result(inspection.to_dict(), inspection.text())
+    dataset = scan_labelled(folder, on_event=console)
+    inspection = inspect_dataset(dataset, console)
+    plan = _plan(folder, dataset, console)
+    console.result({**inspection.to_dict(), **({"plan": plan} if plan else {})},
+                   inspection.text() + (f"\n{plan} This is what kaf finetune does by default." if plan else ""))
+
+
+def _plan(folder: str, dataset: Dataset, console: Console) -> str:
+    """What fine-tuning on the labelled cases would do by default; nothing where it would refuse them."""
+    from kaf.data.plan import make_plan
+    from kaf.data.plan_text import plan_text
+    from kaf.settings.finetune import FinetuneSettings
+
+    try:
+        return plan_text(make_plan(dataset.labelled, FinetuneSettings(data=folder, output=folder), console)
+                         ) if dataset.labelled else ""
+    except KafError:
+        return ""
 
 
 def _convert(arguments: Sequence[str], console: Console) -> None:

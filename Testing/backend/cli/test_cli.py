@@ -235,6 +235,8 @@ def test_data_scan_says_what_it_understood(kaf):
     done = kaf("data", "scan", ".")
     assert done.code == 0, done.err
     assert "2 cases" in done.out
+    assert "patches of 32 x 32 pixels" in done.out
+    assert "KAF network of width 16, 3 structures" in done.out
     values = from_json(kaf("data", "scan", ".", "--events").out.splitlines()[-1]).values
     assert "heart1" in json.dumps(values)
     assert kaf("data", "scan", "nowhere").code == 1
