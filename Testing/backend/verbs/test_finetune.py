@@ -116,7 +116,7 @@ def test_the_run_folder_holds_the_whole_story(trained):
     assert reported[-1].values | {"seconds": 0, "validation": []} == {
         "verdict": read_card(path).metrics["verdict"],
         "model": str(path), "digest": read_card(path).digest, "steps": 6, "left_out": 0, "seconds": 0,
-        "validation": []}
+        "validation": [], "report": str(run / "report.html")}
     assert {"looking at the labelled cases", "reading and preparing cases"} <= {
         event.stage for event in reported if isinstance(event, Progress)}
 
