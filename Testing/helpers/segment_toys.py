@@ -27,7 +27,7 @@ def segment_in(data: str, output: str, model: str, overwrite: str) -> None:
         extra = Volume(filled.voxels.astype(np.float32), volume.affine) if settings.uncertainty else None
         return Segmentation(filled, card, {1: 1.0}, uncertainty=extra)
 
-    many.load_for_inference = lambda *_: SimpleNamespace(card=card)
+    many.load_for_inference = lambda *_, **__: SimpleNamespace(card=card)
     many.segment_volume = segment_volume
     settings = SegmentSettings(model=model, uncertainty=model == "1")
     many.segment_folder(scan_folder(data).cases, settings, Path(output), overwrite=overwrite == "overwrite")

@@ -125,7 +125,7 @@ def test_no_cell_of_an_evaluation_is_a_formula(kaf_command, tmp_path):
 def test_no_cell_of_a_selection_or_comparison_is_a_formula():
     choice = SimpleNamespace(rank=1, patient=FORMULA, case="@SUM(A1)", score=-0.25, reason="+1+1", others=("-1-1",),
                              image=Path("=1"))
-    (row,) = table(selection_csv([choice]))
+    (row,) = table(selection_csv([choice], ()))
     assert [row[name][:2] for name in ("patient", "case", "reason", "other scans", "image")] == [
         "'=", "'@", "'+", "'-", "'="]
     assert row["score"] == "-0.2500"

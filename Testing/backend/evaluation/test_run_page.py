@@ -42,7 +42,7 @@ def test_a_finished_run_leaves_its_page(run):
     folder, result = run
     assert isinstance(result, Result)
     assert result.values["report"] == str(folder / "report.html")
-    page = (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text(encoding="utf-8")
     assert "tiny &lt;heart&gt;" in page
     assert "tiny <heart>" not in page
     assert page.count("<polyline") >= 2, "loss, and validation Dice"
@@ -65,7 +65,7 @@ def test_the_validation_file_names_cases_and_structures(run):
 
 def test_pretraining_leaves_a_page_too(run, tmp_path):
     pretrain(small_pretraining(tmp_path, run[0].parent / "scans", "mae", method="mae", steps=2, epochs=None))
-    page = (tmp_path / "mae" / "report.html").read_text()
+    page = (tmp_path / "mae" / "report.html").read_text(encoding="utf-8")
     assert "Pretraining" in page
     assert "method: mae" in page
     assert TRAINING.strangers(tmp_path / "mae") == []
@@ -97,7 +97,7 @@ def test_a_damaged_file_costs_its_section_only(copy):
 
 def test_the_command_writes_the_page(copy, tmp_path, capsys):
     assert entry.main(["report", str(copy), "--output", str(tmp_path / "page.html")]) == 0
-    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     capsys.readouterr()
     assert entry.main(["report", str(copy), "--events"]) == 0
     assert from_json(capsys.readouterr().out.splitlines()[-1]).values == {"report": str(copy / "report.html")}

@@ -91,7 +91,7 @@ def test_what_is_there_is_not_made_again(done, scans, monkeypatch):
     monkeypatch.setattr("kaf.experiments.compare.finetune", never)
     monkeypatch.setattr("kaf.experiments.compare.pretrain", never)
     assert compare(settings) == table
-    report = (scans.parent / "out" / "comparison.html").read_text()
+    report = (scans.parent / "out" / "comparison.html").read_text(encoding="utf-8")
     assert "2 labelled patients" in report
     assert "compared with scratch" in report
     assert len((scans.parent / "out" / "comparison.csv").read_text().splitlines()) == 1 + 2 * 2
@@ -143,7 +143,7 @@ def test_a_scan_that_is_replaced_ends_the_experiment(tmp_path):
     (tmp_path / "out" / "comparison.html").write_text("<html>mine</html>")
     with pytest.raises(OutputError, match=r"comparison\.html: was not written by KAF"):
         compare(settings)
-    assert (tmp_path / "out" / "comparison.html").read_text() == "<html>mine</html>"
+    assert (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8") == "<html>mine</html>"
 
 
 def test_all_that_an_experiment_writes_is_known_by_name(done, scans):

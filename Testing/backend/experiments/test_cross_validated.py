@@ -74,7 +74,7 @@ def test_progress_is_that_of_all_folds_and_the_run_ends_once(run):
     assert shares == sorted(shares)
     assert len([event for event in heard if isinstance(event, Result)]) == 1
     assert heard[-1].values["folds"] == 3
-    assert "Validation cases" in (folder / "report.html").read_text()
+    assert "Validation cases" in (folder / "report.html").read_text(encoding="utf-8")
     assert RUN.strangers(folder) == []
 
 

@@ -43,11 +43,11 @@ def old_run(folder: Path) -> dict[str, str]:
     """The files of a finished run, and what they hold."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "checkpoints").mkdir(parents=True)
-    values = FinetuneSettings(data="scans", output=str(folder), name="old").model_dump_json()
+    values = FinetuneSettings(data="scans", output=str(folder), name="ancient").model_dump_json()
     for name, words in {"settings.json": values, "run.json": json.dumps({"format": 1, "verb": "finetune"}),
-                        "events.jsonl": "", "plan.json": "old", "model.safetensors": "old",
-                        "checkpoints/checkpoint-00000008.safetensors": "old 8",
-                        "checkpoints/checkpoint-00000009.safetensors": "old 9"}.items():
+                        "events.jsonl": "", "plan.json": "ancient", "model.safetensors": "ancient",
+                        "checkpoints/checkpoint-00000008.safetensors": "ancient 8",
+                        "checkpoints/checkpoint-00000009.safetensors": "ancient 9"}.items():
         (folder / name).write_text(words)
     return tree(folder)
 
@@ -89,7 +89,7 @@ def test_a_run_that_is_killed_at_any_moment_of_replacing_another_loses_neither(t
         if then == "overwrite" or (then == "resume" and code == 0):
             assert (run / "model.safetensors").read_text() == "new"
             assert not [path for path in run.iterdir() if path.name.startswith(EARLIER)]
-            assert "old" not in "".join(path.read_text() for path in run.rglob("*") if path.is_file())
+            assert "ancient" not in "".join(path.read_text() for path in run.rglob("*") if path.is_file())
     assert moments > 25
     assert kept > 12
     assert resumed > 15 or then != "resume"
