@@ -124,6 +124,13 @@ def stored(volume: Volume, order: tuple[int, int, int], flips: tuple[bool, bool,
     return Volume(moved(volume.voxels, order, flips), volume.affine @ back)
 
 
+def only(truth: Volume, slices: list[int], axis: int = 0) -> Volume:
+    """The reference in these slices, nothing elsewhere."""
+    drawn = np.zeros_like(truth.voxels)
+    np.moveaxis(drawn, axis, 0)[slices] = np.moveaxis(truth.voxels, axis, 0)[slices]
+    return Volume(drawn, truth.affine)
+
+
 def moved(voxels: np.ndarray, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
     axes = [axis for axis, flip in enumerate(flips) if flip]
     return np.ascontiguousarray(np.flip(voxels.transpose(order), axes))

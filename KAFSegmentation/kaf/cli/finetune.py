@@ -34,6 +34,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
     settings: FinetuneSettings = command.only(FinetuneSettings)
     if settings.init_from:  # before the hours of training
         notice(read_card(find_model(settings.init_from)), console)
+    from kaf.evaluation.run_page import NAME
     from kaf.runtime import ranks
 
     if command.folds:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
     assert verdict is not None
     state, accept = ("passed", "") if verdict.passed else ("not passed", " --accept")
     console.result({"model": str(path), "verdict": verdict.to_dict()},
-                   f"{_table(card)}written: {path}\nreport: {path.with_name('report.html')}\n"
+                   f"{_table(card)}written: {path}\nreport: {path.with_name(NAME)}\n"
                    f"quality check: {state} ({verdict.reason()})\n"
                    f"use it: kaf segment SCAN --model {path}\n"
                    f"keep it in your library: kaf models add {path}{accept}")

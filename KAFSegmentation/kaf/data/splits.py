@@ -56,12 +56,7 @@ class Split:
         Raises:
             InputError: the file is missing, is not a split, or has a patient in two parts.
         """
-        try:
-            values = json_files.read(path)
-        except OSError as error:
-            raise InputError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
-        except ValueError as error:
-            raise InputError(path, f"is not valid JSON ({error})", "Fix the file at that place.") from error
+        values = json_files.read_given(path, InputError)
         try:
             known = [item.name for item in fields(cls)]
             if not isinstance(values, dict) or "train" not in values:
@@ -111,12 +106,7 @@ def fold_of(path: str | Path, fold: int, cases: Mapping[str, str]) -> tuple[list
         InputError: the file cannot be read, has no such fold, names somebody who is not there, or has a patient on both
             sides.
     """
-    try:
-        content = json_files.read(path)
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
-    except ValueError as error:
-        raise InputError(path, f"is not valid JSON ({error})", "Fix the file at that place.") from error
+    content = json_files.read_given(path, InputError)
     folds = content if isinstance(content, list) else [content]
     if not folds or not all(isinstance(entry, dict) and isinstance(entry.get("train"), list) for entry in folds):
         raise InputError(path, "contains no splits", 'Write [{"train": [names], "val": [names]}, ...], a fold each.')

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from kaf._version import __version__
 from kaf.imaging.labels import PALETTE, Label, plain_label
 from kaf.modelfile.card import Card, read_card
-from kaf.modelfile.verdict import verdict_on
+from kaf.modelfile.verdict import LEAST_DICE, verdict_on
 from kaf.report import parts as report
 from kaf.report.line_chart import Line, line_chart
 from kaf.report.parts import Cell, Column, number
@@ -215,7 +215,7 @@ def _held_out(run: RunFiles) -> list[Markup]:
 
 def _dice(value: Any) -> Cell:
     known = float(value) if isinstance(value, (int, float)) else math.nan
-    return Cell(number(known), known, share=known if math.isfinite(known) else None, alarming=known < 0.1)
+    return Cell(number(known), known, share=known if math.isfinite(known) else None, alarming=known < LEAST_DICE)
 
 
 def _figure(run: RunFiles, row: Mapping[str, Any]) -> Markup:

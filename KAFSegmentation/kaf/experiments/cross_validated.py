@@ -144,7 +144,7 @@ def _card(first: Card, cards: Sequence[Card], cases: Sequence[dict[str, Any]], p
     if every:
         figures["Dice"] = round(float(np.mean(every)), 4)
     verdicts = [verdict for verdict in map(verdict_on, cards) if verdict is not None]
-    tested = {int(name.split()[1]) for name in figures if name != "Dice"}
+    tested = {label.value for label in first.labels if f"Dice {label.value}" in figures}
     verdict = judge(min(each.epochs for each in verdicts), patients, first.label_names, tested, figures,
                     float(np.nanmean([each.constant for each in verdicts])))
     validation = {"patients": patients, **figures,

@@ -120,12 +120,7 @@ def _check_draws(fold: Fold, settings: CompareSettings) -> None:
 
 def _from_file(path: Path, cases: Sequence[Case], patients: Sequence[str], apart: Sequence[str], seed: int
                ) -> list[Fold]:
-    try:
-        content = json_files.read(path)
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
-    except ValueError as error:
-        raise InputError(path, f"is not valid JSON ({error})", "Fix the file at that place.") from error
+    content = json_files.read_given(path, InputError)
     entries = content.get("folds", [content]) if isinstance(content, dict) else content
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(path, "contains no splits", _FORMS)

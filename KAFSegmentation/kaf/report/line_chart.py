@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from kaf.report.chart import axis_of, ticks_of
+from kaf.report.chart import axis_of
+from kaf.report.curves import Drawn, draw_lines
 from kaf.report.parts import number
-from kaf.report.templates import macro
 
-_WIDTH, _HEIGHT = 500.0, 250.0
-_LEFT, _RIGHT, _TOP, _FOOT = 46.0, 14.0, 10.0, 40.0
 _POINTS = 160  # of a line; more are averaged
 
 
@@ -42,21 +40,13 @@ def line_chart(lines: Sequence[Line], title: str, remark: str, along: str = "ste
     drawn = [(line, _averaged(line.points)) for line in lines]
     drawn = [(line, points) for line, points in drawn if len(points)]
     every = np.concatenate([points for _, points in drawn]) if drawn else np.zeros((1, 2))
-    left, right, across_step = axis_of((), (0.0, float(every[:, 0].max()) or 1.0))
-    low, high, up_step = axis_of(every[:, 1].tolist(), limits)
-
-    def x(value: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (value - left) / (right - left)
-
-    def y(value: float) -> float:
-        share = (min(max(value, low), high) - low) / (high - low)
-        return _HEIGHT - _FOOT - (_HEIGHT - _FOOT - _TOP) * share
-
-    rows = [{"name": line.name, "colour": line.colour, "last": number(float(points[-1, 1]), digits),
-             "path": " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points),
-             "end": (x(float(points[-1, 0])), y(float(points[-1, 1])))} for line, points in drawn]
-    return macro("line_chart.html", "line_chart", title, remark, along, _WIDTH, _HEIGHT, (_LEFT, _WIDTH - _RIGHT),
-                 ticks_of(left, right, across_step, x), ticks_of(low, high, up_step, y), rows)
+    across = axis_of((), (0.0, float(every[:, 0].max()) or 1.0))
+    shown = []
+    for line, found in drawn:
+        last = number(float(found[-1, 1]), digits)
+        dot = (float(found[-1, 0]), float(found[-1, 1]), f"{line.name}: {last}")
+        shown.append(Drawn(f"{line.name} {last}", line.colour, [(float(x), float(y)) for x, y in found], [dot]))
+    return draw_lines(shown, across, axis_of(every[:, 1].tolist(), limits), title, remark, along)
 
 
 def _averaged(points: Sequence[tuple[float, float]]) -> np.ndarray:

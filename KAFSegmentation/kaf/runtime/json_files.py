@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kaf.runtime.errors import KafError
 from kaf.runtime.files import open_regular
 
 
@@ -33,6 +34,16 @@ def read(path: str | Path) -> Any:
     """
     with open_regular(path) as file:
         return parse(file.read())
+
+
+def read_given(path: str | Path, error: type[KafError]) -> Any:
+    """What a file of the user's says; whatever is wrong with the file is an ``error``."""
+    try:
+        return read(path)
+    except OSError as problem:
+        raise error(path, f"cannot be read ({problem.strerror})", "Check the path.") from problem
+    except ValueError as problem:
+        raise error(path, f"is not valid JSON ({problem})", "Fix the file at that place.") from problem
 
 
 def holds_nul(value: Any) -> bool:

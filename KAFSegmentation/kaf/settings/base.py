@@ -75,12 +75,7 @@ def build(cls: type[S], values: dict[str, Any], source: object = "settings") -> 
 
 def load_values(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file; :class:`SettingsError` says what is wrong with it."""
-    try:
-        values = json_files.read(path)
-    except OSError as error:
-        raise SettingsError(path, f"cannot be read ({error.strerror})", "Check the path.") from error
-    except ValueError as error:
-        raise SettingsError(path, f"is not valid JSON ({error})", "Fix the file at that place.") from error
+    values = json_files.read_given(path, SettingsError)
     if not isinstance(values, dict):
         raise SettingsError(path, "is not a JSON object", 'Write {"name": value, ...}.')
     return values

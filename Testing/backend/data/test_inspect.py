@@ -7,22 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
+from made_folders import save_volume as save
 
 from kaf.data.folder import scan_folder
 from kaf.data.inspect import Inspection, inspect_dataset, label_names
 from kaf.runtime.events import Progress
 
 RNG = np.random.default_rng(0)
-
-
-def save(path: Path, voxels: np.ndarray, spacing=(1.5, 1.25, 8.0), origin=(0.0, 0.0, 0.0)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = SimpleITK.GetImageFromArray(voxels)
-    image.SetSpacing(spacing)
-    image.SetOrigin(origin)
-    SimpleITK.WriteImage(image, str(path))
-    return path
 
 
 def mr(shape=(4, 20, 24)) -> np.ndarray:

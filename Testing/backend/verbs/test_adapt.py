@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_models import RUN, STORAGES, stored, tiny_model
+from made_models import RUN, STORAGES, only, stored, tiny_model
 
 from kaf.imaging.grid import canonical_grid
 from kaf.imaging.volume import Volume
@@ -26,13 +26,6 @@ def heart() -> tuple[Volume, Volume]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors", spacing=3.2)
-
-
-def only(truth: Volume, slices: list[int], axis: int = 0) -> Volume:
-    """The reference in these slices, nothing elsewhere."""
-    drawn = np.zeros_like(truth.voxels)
-    np.moveaxis(drawn, axis, 0)[slices] = np.moveaxis(truth.voxels, axis, 0)[slices]
-    return Volume(drawn, truth.affine)
 
 
 def settings(model, **more) -> AdaptSettings:
