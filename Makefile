@@ -13,6 +13,8 @@ OUTPUT ?= demo-output
 JOBS ?= 2
 PANEL ?=
 SCREENSHOTS ?= screenshots
+# Most tests start a process or two: what Python compiled is kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test check format bench campaign setup clean screenshots
 
@@ -33,7 +35,7 @@ test:
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	PYTHONPATH=KAFSegmentation:KAFPretrain .venv/bin/lint-imports --no-cache
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist worksteal --instafail --session-timeout=4500 $(ARGS)
 
 check:
 	@Resources/scripts/setup.sh test

@@ -9,22 +9,27 @@ import pytest
 from kaf.runtime import locks
 
 
-def keep(path, ready, over):
+def keep(path, pipe):
     with locks.hold(path):
-        ready.set()
-        over.wait(60)
+        pipe.send("held")
+        pipe.poll(60)  # until the other end is closed
 
 
 @pytest.fixture
 def other(tmp_path):
-    """The path of a lock that another process holds, and the process."""
+    """The path of a lock that another process holds, the process, and a pipe; once that is closed, the process ends.
+
+    (A pipe, because an event of multiprocessing waits for ever for a listener that was killed.)
+    """
     context = multiprocessing.get_context("spawn")
-    ready, over = context.Event(), context.Event()
-    process = context.Process(target=keep, args=(tmp_path / "x.lock", ready, over))
+    ours, theirs = context.Pipe()
+    process = context.Process(target=keep, args=(tmp_path / "x.lock", theirs))
     process.start()
-    assert ready.wait(60)
-    yield tmp_path / "x.lock", process, over
-    over.set()
+    theirs.close()
+    assert ours.poll(60)
+    assert ours.recv() == "held"
+    yield tmp_path / "x.lock", process, ours
+    ours.close()
     process.join(60)
 
 
@@ -41,10 +46,10 @@ def test_what_another_process_holds_is_busy_until_it_ends(other):
 
 
 def test_one_may_wait_for_as_long_as_it_takes(other):
-    path, _, over = other
-    threading.Timer(0.5, over.set).start()
+    path, _, pipe = other
+    threading.Timer(0.5, pipe.close).start()
     with locks.hold(path, wait=float("inf")):
-        assert over.is_set()
+        assert pipe.closed
 
 
 def test_a_wait_ends(tmp_path):

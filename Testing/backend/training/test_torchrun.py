@@ -44,7 +44,8 @@ def two(program: list[str], settings: PretrainSettings | FinetuneSettings, folde
     file = folder / "settings.json"
     values = settings.model_dump(mode="json", exclude={"data", "output", "resume", "overwrite"})
     file.write_text(json.dumps(values))
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d",
+             "--rdzv-endpoint", "localhost:0", "--local-addr", "127.0.0.1"]  # --standalone asks for the name of the host
     return subprocess.run(
         [*start, *program, settings.verb(), settings.data, "--output", settings.output, "--settings", str(file),
          *flags],
