@@ -45,7 +45,7 @@ def two(program: list[str], settings: PretrainSettings | FinetuneSettings, folde
     values = settings.model_dump(mode="json", exclude={"data", "output", "resume", "overwrite"})
     file.write_text(json.dumps(values))
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d",
-             "--rdzv-endpoint", "localhost:0", "--local-addr", "127.0.0.1"]  # --standalone asks for the name of the host
+             "--rdzv-endpoint", "localhost:0", "--local-addr", "127.0.0.1"]  # --standalone asks for a host name
     return subprocess.run(
         [*start, *program, settings.verb(), settings.data, "--output", settings.output, "--settings", str(file),
          *flags],
