@@ -33,7 +33,7 @@ class KAFSegmentation(ScriptedLoadableModule):
             "scan and a model and press Apply; the card below the model says which scans it is intended for. Under "
             "Correct and adapt, correct a few slices or draw a new structure on a few: the model learns from them, "
             "segments the other slices and keeps yours as drawn. Other segments are never changed. Nothing leaves this "
-            "computer. For research, not for diagnosis."
+            "computer, unless you choose another one under Options, Device. For research, not for diagnosis."
         ) + f'<p><a href="{HELP_PAGE}">{_("Tutorial and documentation")}</a></p>'
         parent.acknowledgementText = _(
             "Keypoint-augmented fusion (KAF): Yang et al., Keypoint-Augmented Self-Supervised Learning for Medical "

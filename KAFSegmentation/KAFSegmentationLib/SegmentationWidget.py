@@ -13,9 +13,10 @@ from kaf.runtime.events import Message
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.AdaptPanel import AdaptPanel
 from KAFSegmentationLib.attention.AttentionPanel import AttentionPanel
-from KAFSegmentationLib.backend.DeviceSelector import DeviceSelector
+from KAFSegmentationLib.backend.DeviceControls import DeviceControls
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError
+from KAFSegmentationLib.backend.RemoteComputer import isRemoteChosen
 from KAFSegmentationLib.batch.ManyScansPanel import ManyScansPanel
 from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
 from KAFSegmentationLib.scene.ShownScan import shownScan, showScan
@@ -58,23 +59,22 @@ class SegmentationWidget(VTKObservationMixin):
         self.message = MessageLine(self.ui.messageFrame, self.ui.messageIcon, self.ui.messageLabel, self.log.add)
         self.models = ModelSelector(self.ui, self._keeper("modelName"))
         self.modelButtons = ModelButtons(self.ui, self.models, self.message, self.refreshModels)
-        self.devices = DeviceSelector(self.ui.deviceComboBox, self.ui.deviceReasonLabel, self._keeper("device"))
-        self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel,
-                                    _("Apply"))
+        self.devices = DeviceControls(self.ui, logic.backend, self._keeper("device"), self.update)
+        self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel, _("Apply"))
         self.undo = UndoButton(self.ui.undoButton, logic, self._onUndone)
         self.results = ResultView(self.ui, self._keeper("showSurface"))
         self.writeConfirmation, self._choice = WriteConfirmation(uiWidget), ResultChoice()
         self.setUp = SetupControls(self.ui, uiWidget, setup, self.message, self.log,
-                                   lambda: self.parameters is not None, self.update)
-        self.attention = AttentionPanel(self.ui, logic.backend, self.message)
+                                   lambda: self.parameters is not None, self.update, isRemoteChosen)
+        self.attention = AttentionPanel(self.ui, logic.backend, self.message, self.runsChanged)
         self.adaptation = AdaptPanel(self.ui, logic, self.log, self.writeConfirmation, self)
         self.manyScans = ManyScansPanel(self.ui, logic, setup.python, self.message, self.log, self)
-        self.sample = SampleButton(self.ui.sampleButton, setup, self.message, self.makeReady,
+        self.sample = SampleButton(self.ui.sampleButton, setup, self.message, self.setUp.makeReadyHere,
                                    self._keeper("inputVolume"))
+        self._stoppable = self.manyScans, self.adaptation, self.attention
         self.parameters: Parameters | None = None
         self.preRunChecks = PreRunChecks(self.ui, self.log, self.models, logic, self.writeConfirmation)
-        self._guiTag = None
-        self._shownProblem: str | None = None
+        self._guiTag = self._shownProblem = None
         self._hasWorker = False
         logic.backend.onLog = self.log.add
         logic.beforeWrite.append(saveSegmentEditorState)
@@ -103,6 +103,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.attention.close()
         self.adaptation.close()
         self.manyScans.close()
+        self.devices.close()
         self.setParameters(None)
         self.results.close()
         if saveSegmentEditorState in self.logic.beforeWrite:
@@ -166,7 +167,7 @@ class SegmentationWidget(VTKObservationMixin):
 
     def runsChanged(self) -> None:
         """Esc stops what runs; else the segment editor wants that key."""
-        self._escape.enabled = self.logic.isRunning() or self.manyScans.isRunning or self.adaptation.isRunning
+        self._escape.enabled = self.logic.isRunning() or any(part.isRunning for part in self._stoppable)
 
     def clearMessage(self) -> None:
         """What the message reports has been replaced."""
@@ -287,7 +288,7 @@ class SegmentationWidget(VTKObservationMixin):
         if self.controls.running:
             self.onCancel()
         else:
-            (self.manyScans if self.manyScans.isRunning else self.adaptation).cancel()
+            next((part for part in self._stoppable if part.isRunning), self.adaptation).cancel()
 
     def _onSceneStartClose(self, caller, event):
         """Every node is about to go."""

@@ -10,7 +10,7 @@ import numpy as np
 import qt
 import slicer
 from adapt_panel import unfold
-from segmentation_panel import add_scan, begin_held, hold_worker, run, wait_for_run
+from segmentation_panel import add_scan, begin_held, hold_worker, run, settle, wait_for_run
 
 import host
 
@@ -134,6 +134,23 @@ def test_escape_stops_a_run(panel, scan):
     host.press_key(panel.panel, qt.Qt.Key_Escape)
     wait_for_run(panel)
     assert "stopped" in panel.ui.messageLabel.text
+
+
+def test_escape_stops_an_attention_map_and_the_key_is_the_editor_s_again(panel, scan):
+    section = panel.widget.segmentation
+    panel.ui.attentionSection.collapsed = False
+    hold_worker(panel)
+    host.choose(panel.ui.viewComboBox, panel.ui.viewComboBox.itemText(1))
+    host.wait_until(lambda: section.attention.isRunning, "a question on its way")
+    assert section._escape.enabled
+    host.press_key(panel.panel, qt.Qt.Key_Escape)
+    assert "Stopped" in panel.ui.hintLabel.text
+    assert not panel.logic.backend.isBusy()
+    assert not section._escape.enabled
+    host.choose(panel.ui.viewComboBox, panel.ui.viewComboBox.itemText(2))
+    assert section.attention.isRunning, "another view is computed"
+    settle(panel)
+    assert not section._escape.enabled
 
 
 def test_escape_stops_the_search_for_the_next_slice(adapting):

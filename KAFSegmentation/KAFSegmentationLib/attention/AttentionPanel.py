@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,11 @@ class AttentionPanel:
         ui: the widgets of the .ui file.
         backend: a Backend.
         message: where errors are shown.
+        onRunning: called when a question is sent, answered or taken back.
     """
 
-    def __init__(self, ui: Any, backend: Backend, message: MessageLine):
-        self.ui, self.backend, self.message = ui, backend, message
+    def __init__(self, ui: Any, backend: Backend, message: MessageLine, onRunning: Callable[[], None]):
+        self.ui, self.backend, self.message, self._onRunning = ui, backend, message, onRunning
         self.overlay, self.keypoints = AttentionOverlay(), KeypointMarkups()
         self.clicks = SliceClicks(self.ask)
         self._choices = AttentionChoices(ui)
@@ -118,6 +119,20 @@ class AttentionPanel:
         self._point = tuple(round(float(part), 3) for part in local)
         self.update(self._card)
 
+    @property
+    def isRunning(self) -> bool:
+        """Whether an answer is on its way."""
+        return self._ticket is not None
+
+    def cancel(self) -> None:
+        """Stops what is being computed; it is asked again when the choices change, or on a click."""
+        if self.isRunning:
+            asked, self._asked = self._asked, self._sent  # a newer question waits for this answer: that one stops, too
+            self.backend.cancel(self._ticket)
+            self._asked = asked
+            self._takeOff()  # it answers what was asked before
+            self.ui.hintLabel.text = _("Stopped. Choose another view, or click in a slice, to compute again.")
+
     def keep(self) -> None:
         """Keeps the map and the keypoints in the scene."""
         kept = [node.GetName() for node in (self.overlay.keep(), self.keypoints.keep()) if node is not None]
@@ -174,10 +189,12 @@ class AttentionPanel:
         self._ticket = self.backend.submit(
             verb, settings, volumes, lambda event: None,
             lambda answer, error: self._onDone(question, volume, answer, error))
+        self._onRunning()
 
     def _onDone(self, question, volume, answer, error):
         if question is self._sent:
             self._ticket = self._sent = None
+            self._onRunning()
         if self.parameters is None or not slicer.mrmlScene.IsNodePresent(volume):
             return
         if question != self._asked:

@@ -18,7 +18,7 @@ from slicer.i18n import tr as _
 
 from kaf.runtime.environment import changes_to
 from kaf.runtime.errors import Cancelled, KafError
-from kaf.worker.client import Client, Job
+from kaf.worker.client import Client, Job, Remote
 
 Volumes = Callable[[], tuple[dict, dict]]
 OnEvent = Callable[[Any], None]
@@ -64,14 +64,19 @@ class Backend:
         onLog: called with every line for the log.
         silence: seconds without a message after which the worker counts as hung.
         client: makes the client (tests give their own).
+
+    Attributes:
+        remote: says which other computer the models run on, or None for this one; only a panel, where a person has
+            chosen it, sets this.
     """
 
     def __init__(self, setup: InterpreterChoice, onLog: Callable[[str], None] = lambda text: None,
                  silence: float = SILENCE_SECONDS, client: Callable[..., Client] = Client):
         self.setup, self.onLog, self.silence = setup, onLog, silence
         self._makeClient = client
+        self.remote: Callable[[], Remote | None] = lambda: None
         self._client: Client | None = None
-        self._python = ""
+        self._place: Remote | str = ""
         self._line: deque[Ticket] = deque()
         self._running: Ticket | None = None
         self._timer: qt.QTimer | None = None
@@ -85,7 +90,10 @@ class Backend:
         return ticket is not None and ticket is self._running
 
     def start(self) -> None:
-        """Starts the worker ahead of the first request, so that it loads while the user still chooses."""
+        """Starts the worker ahead of the first request, so that it loads while the user still chooses; one on another
+        computer only when it has something to do."""
+        if self.remote() is not None:
+            return
         try:
             self.client().start()
         except KafError as error:
@@ -116,7 +124,7 @@ class Backend:
             KafError: of the kind that the verb raised.
         """
         arrays, keys = volumes()
-        return self.client().request(verb, settings, arrays, onEvent, self.silence, keys, options)
+        return self.client().request(verb, self._settings(settings), arrays, onEvent, self.silence, keys, options)
 
     def cancel(self, ticket: Ticket | None) -> None:
         """Takes a request back; its ``onDone`` gets Cancelled. The worker of a running one is ended."""
@@ -138,15 +146,23 @@ class Backend:
             self._client = None
 
     def client(self) -> Client:
-        """The client of the interpreter that the set-up names now."""
-        python = os.fspath(self.setup.python())
-        if self._client is not None and python != self._python:
+        """The client of the interpreter that the set-up names now, or of another computer."""
+        remote = self.remote()
+        place: Remote | str = remote or os.fspath(self.setup.python())
+        if self._client is not None and place != self._place:
             self._client.close()
             self._client = None
         if self._client is None:
-            self._python = python
-            self._client = self._makeClient(python=python, env=environmentFor(python))
+            self._place = place
+            self._client = self._makeClient(python=place, env=environmentFor(place)) if isinstance(place, str) else \
+                self._makeClient(remote=place, env=environmentFor(place.program))
         return self._client
+
+    def _settings(self, settings):
+        """The settings of a request; device and threads are this computer's, and another one chooses its own."""
+        if self.remote() is None:
+            return settings
+        return {**{name: value for name, value in settings.items() if name != "threads"}, "device": "auto"}
 
     def _tick(self):
         if self._running is None and self._line:
@@ -162,7 +178,8 @@ class Backend:
             arrays, keys = ticket.volumes()
             self.onLog(f"{ticket.verb} {ticket.settings}")
             ticket.job = self.client().submit(
-                ticket.verb, ticket.settings, arrays, ticket.onEvent, self.silence, keys, ticket.options)
+                ticket.verb, self._settings(ticket.settings), arrays, ticket.onEvent, self.silence, keys,
+                ticket.options)
         except Exception as error:
             self._fail(error)
 
@@ -195,7 +212,7 @@ class Backend:
 
 
 def environmentFor(python: str) -> dict[str, str | None]:
-    """What to change in the environment for an interpreter that is not Slicer's own: all that Slicer has set."""
+    """What to change in the environment for a program that is not Slicer's own Python: all that Slicer has set."""
     if python == sys.executable or Path(python).stem.lower() == "pythonslicer" or python == slicerPython():
         return {}
     return {**changes_to(slicer.util.startupEnvironment()), "PYTHONHOME": None, "PYTHONPATH": None}

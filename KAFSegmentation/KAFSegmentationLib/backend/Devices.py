@@ -7,6 +7,8 @@ import os
 from kaf.runtime.threads import free_processors
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+REMOTE = "remote"
+"""The word for another computer; it is never a setting of a run, nor in a scene."""
 
 
 def knownDevice(name: str) -> str:

@@ -170,6 +170,8 @@ class ManyScansPanel:
     def _problem(self):
         if self._card is None or not self._card.labels:
             return _("Choose a model that can segment.")
+        if self.isFolder and self._logic.backend.remote() is not None:
+            return _("Folders are segmented on this computer: choose a device of this computer under Options.")
         if self.isFolder and not self._source:
             return _("Choose a folder of scans.")
         if not self._items:

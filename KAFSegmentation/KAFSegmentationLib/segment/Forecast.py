@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from kaf.imaging.grid import canonical_grid
 from kaf.modelfile.card import Card
 from kaf.runtime.memory import free_memory
-from KAFSegmentationLib.backend.Devices import workerThreads
+from KAFSegmentationLib.backend.Devices import REMOTE, workerThreads
 from KAFSegmentationLib.backend.DeviceSelector import likelyDevice
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.widgets.RoughTime import roughTime
@@ -21,7 +21,7 @@ from KAFSegmentationLib.widgets.RoughTime import roughTime
 _BATCH = 8  # slices at a time, the default of the settings
 # Measured on an AMD EPYC core with random networks of width 8, 16 and 32: pixels per second and per core times
 # the square of the width, and bytes per pixel of a batch and unit of width. A run that was watched replaces it.
-_SPEED = {"cpu": 3.6e7, "mps": 2e8, "cuda": 1.5e9}
+_SPEED = {"cpu": 3.6e7, "mps": 2e8, "cuda": 1.5e9, REMOTE: 1.5e9}
 _BYTES = 74
 _LIBRARIES = 400e6
 _COLD_START = 4.0
@@ -29,16 +29,18 @@ _COLD_START = 4.0
 
 _MEASURED = {"cpu": _("Will take {time} and {memory} GB of memory on the CPU."),
              "cuda": _("Will take {time} and {memory} GB of memory on the NVIDIA GPU."),
-             "mps": _("Will take {time} and {memory} GB of memory on the Apple GPU.")}
+             "mps": _("Will take {time} and {memory} GB of memory on the Apple GPU."),
+             REMOTE: _("Will take {time} on the other computer, and the time to send the scan.")}
 _ESTIMATED = {"cpu": _("Will take {time} (a rough estimate) and {memory} GB of memory on the CPU."),
               "cuda": _("Will take {time} (a rough estimate) and {memory} GB of memory on the NVIDIA GPU."),
-              "mps": _("Will take {time} (a rough estimate) and {memory} GB of memory on the Apple GPU.")}
+              "mps": _("Will take {time} (a rough estimate) and {memory} GB of memory on the Apple GPU."),
+              REMOTE: _("Will run on the other computer; the first run there shows how long it takes.")}
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """``pixels``: of all slices as the network sees them; ``seconds``; ``memory`` in bytes; ``device``: cpu, cuda
-    or mps; ``known``: whether the time comes from a run on this computer."""
+    """``pixels``: of all slices as the network sees them; ``seconds``; ``memory`` in bytes; ``device``: cpu, cuda,
+    mps or that of another computer; ``known``: whether the time comes from a run on this computer."""
 
     pixels: int
     seconds: float

@@ -9,6 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from kaf.runtime.errors import KafError
+from KAFSegmentationLib.backend.Devices import REMOTE
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
@@ -91,7 +92,10 @@ class PreRunChecks:
         problem = self._models.problem(name)
         if problem is not None:
             raise problem
-        return forecast(geometry, name, self._models.card(name), self._logic.settings(parameters), self.isWarm)
+        settings = self._logic.settings(parameters)
+        if self._logic.backend.remote() is not None:
+            settings["device"] = REMOTE
+        return forecast(geometry, name, self._models.card(name), settings, self.isWarm)
 
     def _text(self, parameters, problem):
         if parameters.inputVolume is None:

@@ -44,19 +44,21 @@ class SetupControls:
         message, log: where the outcome is shown.
         isOpen: whether the panel is open on a scene.
         onChanged: called when a model may be able to run now, or no longer.
+        isElsewhere: whether models run on another computer, which has packages of its own.
     """
 
     def __init__(self, ui: Any, parent: qt.QWidget, setup: PanelSetup, message: MessageLine, log: LogView,
-                 isOpen: Callable[[], bool], onChanged: Callable[[], None]):
+                 isOpen: Callable[[], bool], onChanged: Callable[[], None],
+                 isElsewhere: Callable[[], bool] = lambda: False):
         self.ui, self._parent, self._setup, self._message, self._log = ui, parent, setup, message, log
-        self._isOpen, self._onChanged = isOpen, onChanged
+        self._isOpen, self._onChanged, self._isElsewhere = isOpen, onChanged, isElsewhere
         ui.setUpButton.connect("clicked()", self.onSetUp)
         ui.otherPythonButton.connect("clicked()", self.onOtherPython)
         ui.diagnoseButton.connect("clicked()", self.onDiagnose)
 
     def update(self) -> bool:
         """Shows what is missing; returns whether all is there."""
-        isReady = self._setup.isReady()
+        isReady = self._isElsewhere() or self._setup.isReady()
         self.ui.setUpFrame.visible = not isReady
         if not isReady:
             self.ui.setUpLabel.text = self._setup.statusText()
@@ -64,6 +66,10 @@ class SetupControls:
 
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
+        return self._isElsewhere() or self.makeReadyHere()
+
+    def makeReadyHere(self) -> bool:
+        """As :meth:`makeReady`, for what this computer does whatever the models run on."""
         return self._setup.isReady() or self.onSetUp()
 
     def resume(self) -> None:

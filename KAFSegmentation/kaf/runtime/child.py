@@ -11,7 +11,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kaf.runtime.errors import WorkerError
@@ -95,6 +95,11 @@ class Child:
         """True once the process has ended."""
         return self._popen.poll() is not None
 
+    @property
+    def subject(self) -> str:
+        """What a message about this process is about."""
+        return self.command[0]
+
     def send(self, line: str) -> None:
         """Hands over one line of ASCII; returns at once, also when the worker does not listen."""
         self._outbox.put(line.encode("ascii") + b"\n")
@@ -144,12 +149,25 @@ class Child:
             remedy = "Check that this Python works and has the packages KAF needs."
         return WorkerError(subject, f"the worker {happened} ({name})", f"{remedy} The log is {self.log}.")
 
+    def _next(self) -> bytes | None:
+        """The next line to write, waited for; None for the end."""
+        return self._outbox.get()
+
+    def _parts(self, line: bytes) -> Iterable[bytes]:
+        """What is written for a line, on the writer's thread."""
+        return (line,)
+
+    def _taken(self, line: bytes) -> Iterable[bytes]:
+        """What a line of the worker is worth to the client, on the reader's thread."""
+        return (line,)
+
     def _read(self) -> None:
         assert self._popen.stdout is not None
         with self._popen.stdout as pipe:
             for line in pipe:
                 self.last_output = time.monotonic()
-                self.lines.put(line.rstrip(b"\r\n"))
+                for taken in self._taken(line.rstrip(b"\r\n")):
+                    self.lines.put(taken)
         self.lines.put(None)
 
     def _write(self) -> None:
@@ -157,8 +175,9 @@ class Child:
         pipe = self._popen.stdin
         # A broken pipe is no news here: the reader sees the death and tells it.
         with contextlib.suppress(OSError):
-            for line in iter(self._outbox.get, None):
-                pipe.write(line)
-                pipe.flush()
+            for line in iter(self._next, None):
+                for part in self._parts(line):
+                    pipe.write(part)
+                    pipe.flush()
         with contextlib.suppress(OSError):
             pipe.close()

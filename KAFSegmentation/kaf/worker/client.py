@@ -7,7 +7,8 @@ in another process. A panel polls from a timer::
     job = client.submit("segment", {"model": "cardiac-mr-sax"}, {"image": (voxels, affine)}, on_event=show)
     ...                      # every 100 ms: if job.poll(): result = job.result()
 
-and a script waits: ``result = client.request("segment", ...)``.
+and a script waits: ``result = client.request("segment", ...)``.  With ``Client(remote=Remote("me@gpu-server"))`` the
+worker is another computer's.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from typing import Any
 import numpy as np
 
 from kaf.runtime.child import Child
-from kaf.runtime.environment import child_environment
+from kaf.runtime.environment import changed, child_environment
 from kaf.runtime.errors import ResourceError, SettingsError, WorkerError
 from kaf.runtime.events import OnEvent, ignore
 from kaf.runtime.logs import default_log, open_log
 from kaf.runtime.temporary import Scratch
 from kaf.worker.array_transfer import check_affine, plain, remove, write_array
 from kaf.worker.client_job import Job
+from kaf.worker.remote_child import Remote, RemoteChild
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
             "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -55,12 +57,15 @@ class Client:
             Slicer but started from it wants ``{"PYTHONHOME": None, "PYTHONPATH": None}``; PythonSlicer must
             not have that.
         start_timeout: seconds within which the worker must say that it is ready.
+        remote: the computer that the worker runs on, reached by ssh; this one unless given. ``python`` and
+            ``threads`` are then of no use.
     """
 
     def __init__(self, python: str | os.PathLike | None = None, threads: int | None = None,
                  log: str | os.PathLike | None = None, verbs: str | None = None,
-                 env: Mapping[str, str | None] | None = None, start_timeout: float = 60.0):
-        self.start_timeout = start_timeout
+                 env: Mapping[str, str | None] | None = None, start_timeout: float = 60.0,
+                 remote: Remote | None = None):
+        self.start_timeout, self._remote = start_timeout, remote
         self._python, self._threads, self._verbs, self._env = python, threads, verbs, dict(env or {})
         self._log = Path(log) if log is not None else default_log()
         self._rotated = False
@@ -88,11 +93,13 @@ class Client:
             return
         _kill_all(self._children, os.getpid())
         folder = self._private_folder()
-        command = [os.fspath(self._python or sys.executable or "python"), "-m", "kaf.worker", "--own-group"]
-        if self._verbs:
-            command += ["--verbs", self._verbs]
+        more = ["--verbs", self._verbs] if self._verbs else []
         log = open_log(self._log, folder, rotate=not self._rotated)
         self._rotated = True
+        if self._remote is not None:
+            self._children.append(RemoteChild(self._remote, more, changed(self._env), log))
+            return
+        command = [os.fspath(self._python or sys.executable or "python"), "-m", "kaf.worker", "--own-group", *more]
         self._children.append(Child(command, self._environment(), log))
 
     def submit(self, verb: str, settings: Mapping[str, Any] | None = None,

@@ -128,7 +128,7 @@ class Job:
         version = data["versions"]["kaf"]
         if version != __version__:
             self._end(error=WorkerError(
-                self._child.command[0], f"the kaf it finds is version {version}, this one is {__version__}",
+                self._child.subject, f"the kaf it finds is version {version}, this one is {__version__}",
                 "Install the same version in both places, then restart this program."))
 
     def _finish(self, values: dict) -> None:

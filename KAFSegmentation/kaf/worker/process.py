@@ -13,12 +13,14 @@ Whatever a library prints goes to stderr. When stdin closes, the worker ends at 
 is gone.
 
 A verb is a function ``(request: Request, on_event) -> dict``; volumes and arrays under ``arrays`` of what it
-returns travel by file. ``--verbs module:TABLE`` adds those of a dictionary like :data:`VERBS`.
+returns travel by file. ``--verbs module:TABLE`` adds those of a dictionary like :data:`VERBS`. With ``--remote`` the
+files travel through the pipe, too (:mod:`kaf.worker.file_lines`), for a client on another computer.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import faulthandler
 import gc
@@ -64,8 +66,14 @@ Verb = Callable[[Request, OnEvent], "dict[str, Any] | None"]
 
 
 def ping(request: Request, on_event: OnEvent) -> dict[str, Any]:
-    """Answers with ``pid`` and ``versions``."""
-    return {"pid": os.getpid(), "versions": _versions()}
+    """Answers with ``pid`` and ``versions``; with the option ``devices``, also with those (``kaf devices``)."""
+    answer: dict[str, Any] = {"pid": os.getpid(), "versions": _versions()}
+    if request.options.get("devices"):
+        from kaf.runtime.device_list import find_devices
+        from kaf.settings.run import RunSettings
+
+        answer["devices"] = find_devices(RunSettings()).to_dict()
+    return answer
 
 
 class Worker:
@@ -90,7 +98,7 @@ class Worker:
         importing one library can meet it half-made.
         """
         threading.Thread(target=self._watch, name="kaf-watch", daemon=True).start()
-        self._send(0, Message("ready", code=READY, data={"pid": os.getpid(), "versions": _versions()}))
+        self._send(0, Message("ready", code=READY, data=self._greeting()))
         for name in ahead:
             try:
                 importlib.import_module(name)
@@ -99,6 +107,14 @@ class Worker:
         while True:
             self._answer(self._inbox.get())
 
+    def _greeting(self) -> dict[str, Any]:
+        """What a client must know before its first request."""
+        return {"pid": os.getpid(), "versions": _versions()}
+
+    def _take(self, line: bytes) -> None:
+        """One line from the client."""
+        self._inbox.put(line)
+
     def _watch(self) -> None:
         """Passes the requests on; their end is the end of the client and of this process."""
         try:
@@ -106,7 +122,7 @@ class Worker:
                 whole = line
                 while len(whole) == _LONGEST and not whole.endswith(b"\n"):  # the rest of a line that is no request
                     whole = self._requests.readline(_LONGEST)
-                self._inbox.put(line)
+                self._take(line)
         finally:
             self._leave()
 
@@ -118,7 +134,9 @@ class Worker:
 
     def _send(self, number: int, event: Event) -> None:
         """One line: the event, and which request it belongs to."""
-        line = json.dumps({"id": number, **to_dict(event)}, default=plain).encode("ascii") + b"\n"
+        self._write(json.dumps({"id": number, **to_dict(event)}, default=plain).encode("ascii") + b"\n")
+
+    def _write(self, line: bytes) -> None:
         with self._writing:
             try:
                 self._answers.write(line)
@@ -251,8 +269,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         help="table of further verbs, for tests and extensions; torch is then imported on first use")
     parser.add_argument("--own-group", action="store_true",
                         help="end the whole process group, which was made for this worker, when stdin closes")
+    parser.add_argument("--remote", action="store_true",
+                        help="the client is on another computer (ssh): its files come and go through the pipe")
     options = parser.parse_args(arguments)
     verbs = {**VERBS, **(table_of(options.verbs) if options.verbs else {})}
     requests, answers = _claim_pipes()
     faulthandler.enable()
-    Worker(requests, answers, verbs, options.own_group).serve(() if options.verbs else _AHEAD)
+    ahead = () if options.verbs else _AHEAD
+    if not options.remote:
+        Worker(requests, answers, verbs, options.own_group).serve(ahead)
+    from kaf.worker.remote_worker import RemoteWorker
+
+    RemoteWorker(requests, answers, verbs, _leads_a_group()).serve(ahead)
+
+
+def _leads_a_group() -> bool:
+    """Makes a process group of this process and what it will start; whether the system has them."""
+    if sys.platform == "win32":
+        return True
+    with contextlib.suppress(OSError):  # the first process of a session leads one already
+        os.setpgid(0, 0)
+    return os.getpgrp() == os.getpid()
