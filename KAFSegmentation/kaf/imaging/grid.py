@@ -19,7 +19,7 @@ and last pixel stay where they are), so nothing shifts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -129,16 +129,19 @@ class Grid:
             result[part] = _resize(_tensor(view[part]), self.size).numpy()
         return result
 
-    def labels_to_canonical(self, labels: np.ndarray) -> np.ndarray:
+    def labels_to_canonical(self, labels: np.ndarray, slices: Sequence[int] | None = None) -> np.ndarray:
         """Label map (k, j, i) as uint8 (slice, row, column): the label with the largest share of each pixel.
 
-        A tie goes to the lower value.  Labels of other integer types must lie in 0..255.
+        A tie goes to the lower value.  Labels of other integer types must lie in 0..255.  ``slices``: only these
+        canonical slices.
         """
         view = self.view(self._checked(labels, self.shape))
+        if slices is not None:
+            view = view[list(slices)]
         if not self.pixels_resampled:
             return np.array(view, np.uint8, order="C")
-        result = np.empty(self.canonical_shape, np.uint8)
-        for part in self._parts():
+        result = np.empty((len(view), *self.size), np.uint8)
+        for part in self._parts(len(view)):
             piece = np.ascontiguousarray(view[part])
             values = np.unique(piece)
             shares = (_resize(_tensor(piece == value), self.size) for value in values)
@@ -217,12 +220,13 @@ class Grid:
         """The array (k, j, i) seen in canonical order, without a copy."""
         return array.transpose(self.order)[tuple(slice(None, None, -1 if f else 1) for f in self.flipped)]
 
-    def _parts(self) -> Iterator[slice]:
-        """Runs of slices whose float32 pixels at both resolutions stay within the chunk size."""
+    def _parts(self, count: int | None = None) -> Iterator[slice]:
+        """Runs of slices, of so many or all, whose float32 pixels at both resolutions stay within the chunk size."""
         pixels = self.native_size[0] * self.native_size[1] + self.size[0] * self.size[1]
         step = max(1, _CHUNK_BYTES // (4 * pixels))
-        for start in range(0, self.n_slices, step):
-            yield slice(start, min(start + step, self.n_slices))
+        count = self.n_slices if count is None else count
+        for start in range(0, count, step):
+            yield slice(start, min(start + step, count))
 
     @staticmethod
     def _checked(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

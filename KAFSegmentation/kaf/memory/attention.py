@@ -96,18 +96,24 @@ class Places:
         height, width = rows * BLOCK, columns * BLOCK
         depth = queries.shape[1]
         scale = (2 / window.temperature) ** 0.5
+        self.classes = memory.labels.shape[1]
+        # Equal for queries, keys and values, and a multiple of 8: torch's fused attention asks for that.
+        channels = -(-max(depth + 1, self.classes) // 8) * 8
         pad = (0, width - queries.shape[3], 0, height - queries.shape[2])
-        self.queries = (F.pad(queries, pad) * scale).view(len(queries), depth, rows, BLOCK, columns, BLOCK)
+        wide = F.pad(queries * scale, (*pad, 0, channels - depth))
+        wide[:, depth] = 1
+        self.depth, self.queries = depth, wide.view(len(queries), channels, rows, BLOCK, columns, BLOCK)
         around = (reach, reach + pad[1], reach, reach + pad[3])
-        self.keys = (F.pad(memory.features, around) * scale).permute(0, 2, 3, 1).reshape(-1, depth)
-        labels = F.pad(memory.labels, around)
-        self.values = labels.permute(0, 2, 3, 1).reshape(-1, labels.shape[1])
-        inside = torch.zeros_like(memory.labels[:, 0])
+        # The bias of a key is one more feature: -|k|^2 / 2, and the edges of the picture; -|q|^2 / 2 is the same for
+        # all keys.
+        keys = F.pad(memory.features * scale, (*around, 0, channels - depth))
+        bias = -keys.square().sum(1) / 2
         if memory.hidden is not None:
-            inside = inside.masked_fill(memory.hidden, -_NEVER)
-        inside = F.pad(inside, around, value=-_NEVER).reshape(-1)
-        # -|k|^2 / 2 and the edges of the picture; -|q|^2 / 2 is the same for all keys, and joins at the end.
-        self.key_bias = inside - self.keys.square().sum(1) / 2
+            bias = bias.masked_fill(F.pad(memory.hidden, around), -_NEVER)
+        keys[:, depth] = bias + F.pad(torch.zeros_like(memory.labels[:, 0]), around, value=-_NEVER)
+        self.keys = keys.permute(0, 2, 3, 1).reshape(-1, channels)
+        labels = F.pad(memory.labels, (*around, 0, channels - self.classes))
+        self.values = labels.permute(0, 2, 3, 1).reshape(-1, channels)
         self.width, self.area = width + 2 * reach, (width + 2 * reach) * (height + 2 * reach)
         offsets = torch.arange(side, device=queries.device)
         self.offsets = (offsets[:, None] * self.width + offsets).reshape(-1)
@@ -124,33 +130,27 @@ class Places:
     def read(self, where: Tensor, count: int) -> Tensor:
         """Soft labels (M, 64, K) of the places of M blocks (target, row, column).
 
-        Torch's fused attention never holds the weights of all places. The bias of each key is one more feature.
+        Torch's fused attention never holds the weights of all places.
         """
-        query, index, key_bias, _ = self._gathered(where, count)
-        keys, values = self.keys[index], self.values[index]
-        width = -(-max(keys.shape[2] + 1, values.shape[2]) // 8) * 8  # equal for all three, which the fast way asks for
-        rest = width - keys.shape[2] - 1
-        query = torch.cat([query, query.new_ones(*query.shape[:2], 1), query.new_zeros(*query.shape[:2], rest)], 2)
-        keys = torch.cat([keys, key_bias[..., None], keys.new_zeros(*keys.shape[:2], rest)], 2)
-        classes = values.shape[2]
-        values = F.pad(values, (0, width - classes))
+        query, keys, values, _ = self._gathered(where, count)
         bias = self.bias.repeat(1, count)[None, None].expand(len(query), 1, -1, -1)
         soft = F.scaled_dot_product_attention(query[:, None], keys[:, None], values[:, None], attn_mask=bias, scale=1.0)
-        return soft[:, 0, :, :classes]
+        return soft[:, 0, :, :self.classes]
 
     def scores(self, where: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (M, 64, N * side * side) of M blocks, labels of the keys, and the slices (M, N)."""
-        query, index, key_bias, slices = self._gathered(where, count)
-        logits = query @ self.keys[index].transpose(1, 2) + key_bias[:, None] + self.bias.repeat(1, count)[None]
-        return logits, self.values[index], slices
+        query, keys, values, slices = self._gathered(where, count)
+        logits = query @ keys.transpose(1, 2) + self.bias.repeat(1, count)[None]
+        return logits, values[:, :, :self.classes], slices
 
     def _gathered(self, where: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Queries (M, 64, D), where their keys are and the bias of these (M, N * side * side), the slices (M, N)."""
+        """Queries (M, 64, D), keys and values (M, N * side * side, D), and the slices (M, N) that these are of."""
         t, y, x = where.unbind(1)
         query = self.queries[t, :, y, :, x, :].flatten(2).transpose(1, 2)
         slices = self.memory.log_weights[t].topk(count, 1).indices
         start = slices * self.area + (y * self.width * BLOCK + x * BLOCK)[:, None]
         index = (start[:, :, None] + self.offsets).flatten(1)
+        keys = self.keys[index]
         weight = self.memory.log_weights[t[:, None], slices]
-        key_bias = (self.key_bias[index].view(len(t), count, -1) + weight[:, :, None]).flatten(1)
-        return query, index, key_bias, slices
+        keys.view(len(t), count, -1, keys.shape[2])[..., self.depth] += weight[:, :, None]
+        return query, keys, self.values[index], slices

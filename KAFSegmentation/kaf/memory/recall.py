@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kaf.memory.attention import Neighbours, Window, attend
+from kaf.memory.attention import Neighbours, Window
 from kaf.memory.shape import interpolated, shrunk, signed_distances
+from kaf.memory.two_scales import Reading
 
 _CERTAIN = 1e-4
 # Radius of the ball that a structure ends as, in that of the outermost finished slice: the only one, or one of several,
@@ -44,8 +45,7 @@ class FinishedSlices:
         """The memory as it was before this slice was finished."""
         keep = [index for index, other in enumerate(self.numbers) if other != number]
         numbers = tuple(self.numbers[index] for index in keep)
-        known = {place: self._distances[index] for place, index in enumerate(keep) if index in self._distances}
-        return FinishedSlices(numbers, self.labels[keep], self.step, {}, known)
+        return FinishedSlices(numbers, self.labels[keep], self.step, {}, self._distances)
 
     def around(self, target: int) -> list[int]:
         """Places in ``numbers`` of the nearest finished slices on either side."""
@@ -70,10 +70,11 @@ class FinishedSlices:
 
     def signed(self, index: int) -> Tensor:
         """Signed distances (K, h, w) of the finished slice at this place, in places; found once."""
-        if index not in self._distances:
-            values = self.labels[index].argmax(0).numpy().astype(np.uint8)
-            self._distances[index] = signed_distances(values, self.labels.shape[1])
-        return self._distances[index]
+        number = self.numbers[index]
+        if number not in self._distances:
+            values = self.labels[index].max(0).indices.numpy().astype(np.uint8)
+            self._distances[number] = signed_distances(values, self.labels.shape[1])
+        return self._distances[number]
 
 
 def recall_memory(features: Features, memory: FinishedSlices, targets: Sequence[int]
@@ -106,8 +107,16 @@ def recall(features: Features, memory: FinishedSlices, targets: Sequence[int], w
         features: of any slice of the scan.
         shape: weight of the interpolated shape, 0: none.
     """
-    looked_at, _ = recall_memory(features, memory, targets)
-    soft = attend(features(targets), looked_at, window)
+    return with_shape(reading(features, memory, targets).read(window), memory, targets, shape)
+
+
+def reading(features: Features, memory: FinishedSlices, targets: Sequence[int]) -> Reading:
+    """The targets and their neighbours, for one or more windows."""
+    return Reading(features(targets), recall_memory(features, memory, targets)[0])
+
+
+def with_shape(soft: Tensor, memory: FinishedSlices, targets: Sequence[int], shape: float) -> Tensor:
+    """What attention read (T, K, h, w), joined with the interpolated shape of this weight where it is unsure."""
     between = [row for row, target in enumerate(targets) if memory.is_between(target)]
     if shape and between:
         used = sorted({index for target in targets for index in memory.around(target)})

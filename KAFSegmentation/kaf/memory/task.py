@@ -56,7 +56,7 @@ def task_of(volume: Volume, drawn: Volume, settings: PropagateSettings, model: L
     marks = mark(grid, drawn.voxels, finished, named, clicks, settings.click_radius)
     table = np.zeros(256, np.uint8)
     table[list(values)] = np.arange(1, len(values) + 1)
-    labels = table[grid.labels_to_canonical(drawn.voxels)[list(finished)]]
+    labels = table[grid.labels_to_canonical(drawn.voxels, finished)]
     partly = {} if marks is None else {number: (table[part], known)
                                        for number, (part, known) in in_canonical(grid, marks, finished).items()}
     if not settings.memory and not labels.any() and not any((part * known).any() for part, known in partly.values()):

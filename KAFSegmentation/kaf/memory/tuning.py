@@ -10,9 +10,9 @@ from torch import Tensor
 
 from kaf.evaluation.dice import dice, overlap
 from kaf.memory.attention import Window
-from kaf.memory.recall import Features, FinishedSlices, recall
+from kaf.memory.recall import Features, FinishedSlices, reading, with_shape
 
-_FARTHEST = 12  # places that a window reaches
+_FARTHEST = 8  # places that a window reaches
 _CLEARLY = 0.005  # Dice by which a later recipe must be better than an earlier one
 _MOST = 5  # finished slices that are left out in turn
 
@@ -56,7 +56,7 @@ class Trial:
 def label_dice(soft: Tensor, truth: Tensor) -> float:
     """Mean Dice over structures of the best labels; both (K, h, w).  NaN where neither holds a structure."""
     classes = len(truth)
-    guess, drawn = soft.argmax(0).numpy(), truth.argmax(0).numpy()
+    guess, drawn = (maps.max(0).indices.numpy() for maps in (soft, truth))  # many times faster than argmax on a CPU
     if classes < 2 or not (guess.any() or drawn.any()):
         return float("nan")
     scores = dice(*overlap(guess, drawn, classes))
@@ -74,8 +74,10 @@ def tune(features: Features, memory: FinishedSlices, recipes: Sequence[Recipe]
     if not tried:
         return recipes[0], []
     best, chosen, trials = -1.0, recipes[0], list[Trial]()
+    rest = {number: memory.without(number) for number in tried}
+    read = {number: reading(features, rest[number], [number]) for number in tried}
     for recipe in recipes:
-        found = [Trial(number, recall(features, memory.without(number), [number], recipe.window, recipe.shape)[0])
+        found = [Trial(number, with_shape(read[number].read(recipe.window), rest[number], [number], recipe.shape)[0])
                  for number in tried]
         scores = [label_dice(trial.soft, memory.labels[memory.numbers.index(trial.number)]) for trial in found]
         mean = float(np.nanmean(scores)) if not np.isnan(scores).all() else 0.0

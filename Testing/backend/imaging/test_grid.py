@@ -278,6 +278,7 @@ def test_chunks_of_slices_change_nothing(monkeypatch):
     monkeypatch.setattr(grid_module, "_CHUNK_BYTES", 4 * 3 * (20 * 22 + np.prod(grid.size)))
     np.testing.assert_array_equal(grid.to_canonical(voxels), whole[0])
     np.testing.assert_array_equal(grid.labels_to_canonical(labels), whole[1])
+    np.testing.assert_array_equal(grid.labels_to_canonical(labels, [2, 7, 8]), whole[1][[2, 7, 8]])
     np.testing.assert_array_equal(grid.map_to_input(whole[0]), back)
 
 

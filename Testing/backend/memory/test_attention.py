@@ -1,4 +1,5 @@
-"""Attention by blocks is attention: the same as a plain loop over all places within reach."""
+"""Attention by blocks is attention: the same as a plain loop over all places within reach, also where half the
+resolution is enough."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import torch
 
 from kaf.memory.attention import Neighbours, Window, active_blocks, attend
 from kaf.memory.provenance import origins
+from kaf.memory.two_scales import Reading
 
 
 def plain(query, memory, window, row, column, target=0):
@@ -82,3 +84,22 @@ def test_origins_are_the_places_with_the_largest_weights():
     best = weights.argsort(descending=True)[:3].tolist()
     assert [(item.slice, item.row, item.column) for item in found] == [places[index] for index in best]
     assert [item.weight for item in found] == pytest.approx([float(weights[index]) for index in best], abs=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_half_the_resolution_first_gives_the_same_labels(hidden):
+    """Two discs that move a little from slice to slice; what is clear is read at half the resolution only."""
+    rows, columns = torch.meshgrid(torch.arange(52.0), torch.arange(45.0), indexing="ij")
+    shapes = [((rows - 20 - move).square() + (columns - 20).square() < 81) for move in (0.0, 2.0, 4.0)]
+    small = [((rows - 38).square() + (columns - 30 - move).square() < 4) for move in (0.0, 1.0, 2.0)]
+    values = torch.stack([torch.where(dot, 2, disc.long()) for disc, dot in zip(shapes, small, strict=True)])
+    noise = torch.randn(3, 4, 52, 45, generator=torch.Generator().manual_seed(1)) * 0.1
+    features = noise + values[:, None].float()
+    labels = torch.nn.functional.one_hot(values, 3).permute(0, 3, 1, 2).float()
+    unknown = (rows > 46)[None].expand(2, -1, -1) if hidden else None
+    memory = Neighbours(features[[0, 2]], labels[[0, 2]], torch.tensor([[0.5, 0.5]]).log(), unknown)
+    soft = Reading(features[1:2], memory).read(Window(8, 4.0, 0.4))
+    exact = attend(features[1:2], memory, Window(8, 4.0, 0.4))
+    assert torch.allclose(soft.sum(1), torch.ones(1, 52, 45), atol=1e-5)
+    assert bool((soft.argmax(1) == exact.argmax(1)).all())
+    assert bool((soft.argmax(1)[0][small[1]] == 2).all()), "two places across are not lost"
