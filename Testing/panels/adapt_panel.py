@@ -12,6 +12,7 @@ NAMES = [label.name for label in LABELS]
 
 def unfold(panel):
     panel.ui.adaptSection.collapsed = False
+    panel.ui.trainGroupBox.collapsed = False
     panel.ui.adaptSecondsSlider.value = 1
     host.pump()
     return panel
@@ -57,7 +58,7 @@ def adapt(panel):
 
 
 def wait_for_adapt(panel):
-    host.wait_until(lambda: panel.ui.adaptButton.text == "Adapt", "the end of learning")
+    host.wait_until(lambda: panel.ui.adaptButton.text == "Train", "the end of learning")
 
 
 def red_offset(index, volume):
@@ -95,6 +96,6 @@ def begin(panel):
 def refused(panel):
     """Presses Adapt; nothing begins, and the reason is reported."""
     host.click(panel.ui.adaptButton)
-    assert panel.ui.adaptButton.text == "Adapt"
+    assert panel.ui.adaptButton.text == "Train"
     assert not panel.logic.isRunning()
     return text(panel)

@@ -102,7 +102,7 @@ def worker(library):
 def make_panel(library, worker):
     """Loads the module, as often as it is called, with a set-up of one's own.
 
-    With ``own`` it gets a worker of its own, which it also ends.
+    With ``own`` it gets a worker of its own, which it also ends; with ``client`` that stands in for the worker.
     """
     import qt
 
@@ -114,11 +114,11 @@ def make_panel(library, worker):
     kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "kaf"}
     loaded = []
 
-    def make(setup=None, own=False):
+    def make(setup=None, own=False, client=worker):
         module = host.load_module(MODULE / "KAFSegmentation.py")
         module.source.KAFSegmentationWidget.makeSetup = setup or ReadySetup
         if not own:
-            module.widget.logic.backend._makeClient = lambda **_: worker
+            module.widget.logic.backend._makeClient = lambda **_: client
             module.widget.logic.backend.silence = WORKER_PATIENCE
         loaded.append(module)
         module.widget.logic.getParameterNode().modelName = "tiny"  # models may ship with this copy, too

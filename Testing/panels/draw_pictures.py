@@ -113,7 +113,7 @@ def adapt(module, segmentation, truth) -> None:
     look(module, "Nothing")
     segmentation.GetDisplayNode().SetOpacity2DFill(0.35)
     ui.segmentSection.collapsed = ui.attentionSection.collapsed = True
-    ui.adaptSection.collapsed = False
+    ui.adaptSection.collapsed = ui.trainGroupBox.collapsed = False
     for value, segment in enumerate(segments(segmentation).values(), start=1):
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment, volume)
         for index in (1, 7):
@@ -123,7 +123,7 @@ def adapt(module, segmentation, truth) -> None:
     host.click(ui.findExamplesButton)
     ui.adaptSecondsSlider.value = 20
     host.click(ui.adaptButton)
-    host.wait_until(lambda: ui.adaptButton.text == "Adapt", "the end of learning")
+    host.wait_until(lambda: ui.adaptButton.text == "Train", "the end of learning")
     host.click(ui.nextSliceButton)
 
 

@@ -50,11 +50,11 @@ def segmentation(model, scan, reported):
     result = run(module)
     reported["segmented"] = ui.messageLabel.text
     draw(result, node)
-    ui.adaptSection.collapsed = False
+    ui.adaptSection.collapsed = ui.trainGroupBox.collapsed = False
     ui.adaptSecondsSlider.value = 1
     host.pump()
     host.click(ui.adaptButton)
-    host.wait_until(lambda: ui.adaptButton.text == "Adapt", "the end of learning")
+    host.wait_until(lambda: ui.adaptButton.text == "Train", "the end of learning")
     reported["adapted"] = ui.adaptMessageLabel.text
     assert ui.saveModelButton.enabled, reported
     host.type_text(ui.modelNameEdit, "mine")

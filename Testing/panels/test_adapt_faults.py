@@ -68,7 +68,7 @@ def test_something_is_removed_during_learning(adapting, scan, gone):
     else:
         slicer.mrmlScene.RemoveNode(scan if gone == "scan" else node)
     host.pump(100)
-    assert adapting.ui.adaptButton.text == "Adapt"
+    assert adapting.ui.adaptButton.text == "Train"
     assert "scene was closed" in text(adapting) if gone == "scene" else "was removed while" in text(adapting)
 
 
@@ -85,7 +85,7 @@ def test_no_scan_no_segmentation_no_choice(panel, heart):
     assert not ui.adaptButton.enabled
     host.click(ui.newStructureButton)
     ui.structureList.item(0).setCheckState(qt.Qt.Unchecked)
-    assert ui.adaptForecastLabel.text.startswith("Select what to learn")
+    assert ui.adaptForecastLabel.text.startswith("Select the structures")
     assert not ui.adaptButton.enabled
 
 
@@ -107,16 +107,16 @@ def test_a_segment_added_in_the_editor_can_be_learned(adapting, scan):
 
 def test_no_example_is_reported(adapting, scan):
     run(adapting)
-    assert refused(adapting) == ("Examples: no slice was added, and none was corrected since the last result. "
-                                 "Correct or draw some slices, then add them.")
+    assert refused(adapting) == ("Finished slices: no slice was accepted, and none was corrected since the last "
+                                 "result. Correct or draw some slices, then accept them.")
 
 
 def test_examples_without_anything_drawn(adapting, scan):
     host.click(adapting.ui.newStructureButton)
     look_at(1, scan)
     host.click(adapting.ui.addExampleButton)
-    assert refused(adapting) == ("Examples: none of them shows 'New structure'. Draw it in at least one of them, "
-                                 "or add a slice that shows it.")
+    assert refused(adapting) == ("Finished slices: none of them shows 'New structure'. Draw it in at least one "
+                                 "of them, or accept a slice that shows it.")
     node = adapting.ui.outputSelector.currentNode()
     drawn = draw(node, scan, "New structure", [2])
     look_at(2, scan)

@@ -45,10 +45,10 @@ def test_adapt_finds_the_corrected_slices_by_itself(adapting, scan):
     adapt(adapting)
     assert [words.split(",")[0] for words in marked(adapting)] == ["Slice 4 of 4"]
     host.click(adapting.ui.findExamplesButton)
-    assert "none was corrected since the last result" in text(adapting)
+    assert text(adapting) == "No slice was drawn or corrected since the last result."
     draw(node, scan, "myocardium", [0], seed=1)
     host.click(adapting.ui.findExamplesButton)
-    assert text(adapting) == "1 corrected slice was added to the examples."
+    assert text(adapting).startswith("1 corrected slice was accepted.")
     assert [words.split(",")[0] for words in marked(adapting)] == ["Slice 1 of 4", "Slice 4 of 4"]
 
 
@@ -88,7 +88,7 @@ def test_cancel_changes_nothing(adapting, scan, pictures):
     assert panel.widget.segmentation.adaptation.editor.widget.readOnly
     pictures(panel, "adapt-running")
     host.click(panel.ui.adaptButton)
-    assert panel.ui.adaptButton.text == "Adapt"
+    assert panel.ui.adaptButton.text == "Train"
     assert text(panel) == "Learning: stopped. Nothing was changed."
     assert not panel.widget.segmentation.adaptation.editor.widget.readOnly
     host.pump(100)
@@ -202,6 +202,7 @@ def test_a_structure_from_nothing(adapting, scan, library, pictures):
 
 def test_next_slice_is_the_most_uncertain_that_is_no_example(adapting, scan, heart, library):
     panel = adapting
+    run(panel)
     expected = segment(heart, SegmentSettings(model=str(library / "tiny.safetensors"), threads=1, uncertainty=True))
     doubt = expected.uncertainty.voxels
     order = np.argsort(-doubt.sum(axis=(1, 2)))
@@ -219,11 +220,10 @@ def test_next_slice_is_the_most_uncertain_that_is_no_example(adapting, scan, hea
     assert green.GetSliceOffset() == pytest.approx(place[1])
     assert text(panel).startswith(f"Slice {order[0] + 1} of 4, ")
     assert press() == pytest.approx(red_offset(order[1], scan))
-    look_at(order[2], scan)
-    host.click(panel.ui.addExampleButton)
-    assert press() == pytest.approx(red_offset(order[3], scan))  # the third is an example
+    panel.widget.segmentation.adaptation.examples.add([int(order[2])])
+    assert press() == pytest.approx(red_offset(order[3], scan))  # the third is finished
     press()
-    assert text(panel).startswith("Every slice has been shown or is an example.")
+    assert text(panel).startswith("Every slice has been shown or is finished.")
     assert press() == pytest.approx(red_offset(order[0], scan))
 
 
@@ -241,7 +241,7 @@ def test_after_learning_the_adapted_model_says_what_to_check(adapting, scan):
 
 def test_a_new_structure_has_no_uncertainty_before_it_is_learned(adapting, scan):
     host.click(adapting.ui.newStructureButton)
+    draw(adapting.ui.outputSelector.currentNode(), scan, "New structure", [1])
     host.click(adapting.ui.nextSliceButton)
-    assert text(adapting) == ("Model: it does not know the new structure yet. Draw it on about three slices and press "
-                              "Adapt.")
+    assert text(adapting) == "Model: it does not know the new structure yet. Draw it on a slice and accept that slice."
     assert not adapting.logic.backend.isBusy()

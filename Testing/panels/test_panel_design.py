@@ -77,13 +77,13 @@ def test_the_model_is_one_line_and_details_on_request(panel, pictures):
     assert not ui.modelCardLabel.isVisible()
 
 
-def test_apply_and_adapt_are_in_sight_on_a_small_screen(panel, scan, pictures):
+def test_apply_and_undo_are_in_sight_on_a_small_screen(panel, scan, pictures):
     unfold(panel)
     panel.ui.attentionSection.collapsed = panel.ui.logSection.collapsed = False
     panel.show(380, 800)
     run(panel)
     host.pump(50)
-    for button in (panel.ui.applyButton, panel.ui.adaptButton, panel.ui.undoButton):
+    for button in (panel.ui.applyButton, panel.ui.undoButton):
         corner = button.mapTo(panel.panel, qt.QPoint(button.width, button.height))
         assert 0 < corner.x() <= 380
         assert 0 < corner.y() <= 800

@@ -60,7 +60,7 @@ def test_nothing_raw_is_seen_from_the_first_look_to_an_adapted_model(pseudo, hea
     seen.look("a scan that cannot be segmented")
     add_scan(heart)
     host.choose(ui.inputSelector, "Heart")
-    for section in (ui.attentionSection, ui.adaptSection, ui.logSection):
+    for section in (ui.attentionSection, ui.adaptSection, ui.trainGroupBox, ui.logSection):
         section.collapsed = False
     ui.optionsGroupBox.checked = True
     host.pump()
@@ -83,7 +83,9 @@ def test_nothing_raw_is_seen_from_the_first_look_to_an_adapted_model(pseudo, hea
     ui.adaptSecondsSlider.value = 1
     for button in (ui.findExamplesButton, ui.addExampleButton, ui.addExampleButton):
         host.click(button)
-        seen.look("examples")
+        seen.look("finished slices")
+    host.wait_until(lambda: not module.logic.backend.isBusy(), "the update")
+    seen.look("updated slices")
     host.click(ui.adaptButton)
     seen.look("learning")
     host.wait_until(lambda: not module.logic.isRunning(), "the end of learning")

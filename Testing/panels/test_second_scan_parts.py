@@ -181,14 +181,15 @@ def test_adapt_asks_before_it_writes_among_what_is_another_scans(adapting, scan,
     editor = adapting.widget.segmentation.adaptation.editor
     assert not ui.editorFrame.isVisible()  # a brush would write, too
     assert not editor._isOpen
-    host.click(ui.findExamplesButton)
-    assert text(adapting).startswith("Result: 'Heart segmentation' belongs to the scan 'Heart', not to 'Second'.")
     look_at(1, second)
-    host.click(ui.addExampleButton)
-    host.dialogs().answer(press("Cancel"))
-    host.click(ui.adaptButton)
-    assert ui.adaptButton.text == "Adapt"
+    for button in (ui.findExamplesButton, ui.addExampleButton, ui.adaptButton):
+        host.dialogs().answer(press("Cancel"))
+        host.click(button)
+        assert "'Heart segmentation' belongs to the scan 'Heart', not to 'Second'." in host.dialogs().texts()[-1]
+        assert marked(adapting) == []
+    assert ui.adaptButton.text == "Train"
     same(masks(first, scan), drawn)
+    adapting.widget.segmentation.adaptation.examples.add([1])
     host.dialogs().answer(press("Write anyway"))
     adapt(adapting)
     assert text(adapting).startswith("Learned from 1 slice")
@@ -232,6 +233,8 @@ def test_ticks_are_of_the_segmentation_not_of_the_number_of_a_segment(adapting, 
 
 def test_each_scan_keeps_the_slices_that_were_marked_on_it(adapting, scan, second):
     def mark(index, volume):
+        if adapting.ui.outputSelector.currentNode() is None:
+            host.click(adapting.ui.newStructureButton)
         look_at(index, volume)
         host.click(adapting.ui.addExampleButton)
 

@@ -74,13 +74,14 @@ def test_they_show_their_regions_but_no_uncertainty(opened):
 def test_they_learn_a_structure_from_nothing(opened, scan):
     ui = opened.ui
     ui.adaptSection.collapsed = False
+    ui.trainGroupBox.collapsed = False
     ui.adaptSecondsSlider.value = 1
     host.pump()
     assert ui.adaptForecastLabel.text == \
         "Pretrained weights: press Add structure and draw it on about three slices."
     assert not ui.adaptButton.enabled
     host.click(ui.nextSliceButton)
-    assert "does not know the new structure yet" in ui.adaptMessageLabel.text
+    assert "draw the structure here if it is visible" in ui.adaptMessageLabel.text
     host.click(ui.newStructureButton)
     node = ui.outputSelector.currentNode()
     (key,) = segments(node).values()
@@ -89,7 +90,7 @@ def test_they_learn_a_structure_from_nothing(opened, scan):
     slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, key, scan)
     assert ui.adaptButton.enabled
     host.click(ui.adaptButton)
-    host.wait_until(lambda: ui.adaptButton.text == "Adapt", "the end of learning")
+    host.wait_until(lambda: ui.adaptButton.text == "Train", "the end of learning")
     assert ui.adaptMessageLabel.text.startswith("Learned from 2 slices"), ui.adaptMessageLabel.text
     found = segment_array(node, "New structure", scan)
     np.testing.assert_array_equal(found[1:3], drawn[1:3] > 0)

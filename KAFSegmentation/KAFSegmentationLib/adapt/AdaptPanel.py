@@ -1,4 +1,5 @@
-"""The section of the panel where a person corrects or draws slices and the model learns from them."""
+"""The section of the panel where a person corrects or draws slices and the others follow; a model can be trained on
+them as well."""
 
 from __future__ import annotations
 
@@ -13,13 +14,19 @@ from kaf.runtime.events import Progress
 from kaf.runtime.message_codes import TRAINING
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.AdaptHost import AdaptHost
+from KAFSegmentationLib.adapt.DirectionChoice import DirectionChoice
 from KAFSegmentationLib.adapt.EmbeddedEditor import EmbeddedEditor
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
 from KAFSegmentationLib.adapt.NextSliceControls import NextSliceControls
+from KAFSegmentationLib.adapt.PropagationPanel import PropagationPanel
+from KAFSegmentationLib.adapt.PropagationRun import PropagationRun
 from KAFSegmentationLib.adapt.SaveModelControls import SaveModelControls
 from KAFSegmentationLib.adapt.StructureChoice import StructureChoice
+from KAFSegmentationLib.adapt.TrainingForecast import trainingForecast, trainingProblem
+from KAFSegmentationLib.adapt.WhereFrom import WhereFrom
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
+from KAFSegmentationLib.scene.SegmentVolumes import segmentVolumes
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.SegmentationLogic import cancelled
 from KAFSegmentationLib.segment.SegmentationRun import volumesText
@@ -27,10 +34,11 @@ from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
 from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
 from KAFSegmentationLib.widgets.Parameters import Parameters
 from KAFSegmentationLib.widgets.RunControls import RunControls
+from KAFSegmentationLib.widgets.Shortcuts import SectionKeys
 
 
 class AdaptPanel:
-    """Examples, what to learn, Adapt, the next slice to check, and the adapted model.
+    """Structures, the editor, finished slices and the loop around them; Adapt, and the adapted model.
 
     Args:
         ui: the widgets of the .ui file.
@@ -45,16 +53,18 @@ class AdaptPanel:
         self.ui, self.logic, self._log, self._panel = ui, logic, log, panel
         self._writeConfirmation = writeConfirmation
         self.message = MessageLine(ui.adaptMessageFrame, ui.adaptMessageIcon, ui.adaptMessageLabel, log.add)
-        self.controls = RunControls(ui.adaptButton, ui.adaptProgressBar, self.adapt, self.cancel, _("Adapt"))
+        self.controls = RunControls(ui.adaptButton, ui.adaptProgressBar, self.adapt, self.cancel, _("Train"))
         self.editor = EmbeddedEditor(ui.editorFrame)
         self.structures = StructureChoice(ui, self._onNewStructure, self.updateControls, writeConfirmation)
-        self.examples = ExampleList(ui, self._showExample)
+        self.examples = ExampleList(ui, self._showExample, self._onRemoved)
+        self.direction = DirectionChoice(ui.directionComboBox, self._onDirection)
         self.saveModel = SaveModelControls(ui, logic, self.message, self._onSaved)
         self.review = NextSliceControls(ui.nextSliceButton, logic, self.message, self)
+        self.propagation = PropagationPanel(ui, logic, self.message, self)
+        self.whereFrom = WhereFrom(ui.whereFromButton, logic.backend, self.propagation, self.message, self.editor)
         self._parameters: Parameters | None = None
         self.card: Card | None = None
-        ui.addExampleButton.connect("clicked()", self.addShown)
-        ui.findExamplesButton.connect("clicked()", self.find)
+        self._keys = SectionKeys(ui.adaptSection, {"A": self.propagation.press, "N": self.review.press})
         ui.adaptSection.connect("contentsCollapsed(bool)", lambda collapsed: self._update())
         logic.beforeWrite.append(self.editor.saveState)
 
@@ -69,11 +79,16 @@ class AdaptPanel:
         self.structures.bind(parameters)
         if parameters is None:
             self.editor.close()
+            self.whereFrom.stop()
+            self._keys.enable(False)
 
     def close(self) -> None:
         """The panel is taken apart."""
         self.editor.close()
         self.structures.forget()
+        self.propagation.forget()
+        self.whereFrom.close()
+        self._keys.close()
         if self.editor.saveState in self.logic.beforeWrite:
             self.logic.beforeWrite.remove(self.editor.saveState)
 
@@ -91,6 +106,8 @@ class AdaptPanel:
         if not self.controls.running and not (isGone and self.message.level == "error"):
             self.message.clear()
         self.review.forget()
+        self.propagation.forget()
+        self.whereFrom.forget()
         self.saveModel.forgetScan()
 
     def update(self, card: Card | None) -> None:
@@ -102,48 +119,24 @@ class AdaptPanel:
         self.card = card
         self._update()
 
-    def addShown(self) -> None:
-        """Adds the slice that the view shows."""
-        scan = self.examples.scan
-        try:
-            index = scan.shown()
-        except KafError as error:
-            self.message.showError(error)
-            return
-        text = _("{slice} was added to the examples.") if self.examples.add([index]) else \
-            _("{slice} is already an example.")
-        self.message.show(text.format(slice=scan.text(index)))
-
-    def find(self) -> None:
-        """Adds the slices that were corrected since the last result."""
-        parameters = self.parameters
-        try:
-            found = self.logic.corrected(parameters.inputVolume, parameters.outputSegmentation, parameters.modelName,
-                                         self.structures.chosen(), self._isConfirmed())
-        except KafError as error:
-            self.message.showError(error)
-            return
-        count = len(self.examples.add(found))
-        text = _("1 corrected slice was added to the examples.") if count == 1 else \
-            _("{count} corrected slices were added to the examples.")
-        self.message.show(text.format(count=count) if count else _("All corrected slices are already examples."))
-
     def adapt(self) -> None:
         """Learns, and segments again."""
         if not self._panel.makeReady():
             return
         parameters = self.parameters
         scan, result = parameters.inputVolume, parameters.outputSegmentation
-        if not self._writeConfirmation.confirm(result, scan, _("Learn from the examples"), mayBeNew=False)[0]:
+        if not self._writeConfirmation.confirm(result, scan, _("Train on these slices"), mayBeNew=False)[0]:
             return
-        settings = {**self.logic.adaptSettings(parameters), "slices": self.examples.slices()}
+        self.propagation.forget()
+        own = ScanSlices(scan, self.card)  # the model takes slices of its own direction
+        settings = {**self.logic.adaptSettings(parameters), "slices": self.examples.along(own.axis)}
         try:
             taken = self.logic.startAdapt(scan, result, settings, self.structures.chosen(), self._onEvent,
-                                          lambda *done: self._onDone(scan, *done), self._isConfirmed())
+                                          lambda *done: self._onDone(scan, *done), self.isConfirmed())
         except KafError as error:
             self.message.showError(error)
             return
-        self.examples.add(taken)
+        self.examples.add(taken, own.axis)
         self.controls.start()
         text = _("Learning from 1 slice for {seconds} s.") if len(taken) == 1 else \
             _("Learning from {count} slices for {seconds} s.")
@@ -166,9 +159,33 @@ class AdaptPanel:
         """Sets up what is missing; whether all is there then."""
         return self._panel.makeReady()
 
+    def mayWrite(self) -> bool:
+        """Whether the segmentation may be written; asks if it may be another scan's."""
+        parameters = self.parameters
+        return self._writeConfirmation.confirm(parameters.outputSegmentation, parameters.inputVolume,
+                                               _("Update the other slices"), mayBeNew=False)[0]
+
+    def isConfirmed(self) -> bool:
+        """Whether a person has agreed that the segmentation may be another scan's."""
+        return self._writeConfirmation.isConfirmed(self.parameters.outputSegmentation, self.parameters.inputVolume)
+
+    def isEmpty(self) -> bool:
+        """Whether nothing is segmented or drawn yet."""
+        node = self.parameters.outputSegmentation
+        return node is None or not any(voxels for voxels, _volume in segmentVolumes(node).values())
+
+    def updated(self, run: PropagationRun | None) -> None:
+        """The other slices follow the finished ones now; None where that was taken back."""
+        self.review.restart(run)
+        self.whereFrom.forget()
+        if run is not None:
+            self._panel.clearMessage()
+        self._panel.update()
+
     def _update(self):
         if self.parameters is None:
             return
+        self.direction.show(self.parameters.drawPlane)
         scan = self._scan()
         self.examples.update(scan)
         self.structures.update()
@@ -179,6 +196,11 @@ class AdaptPanel:
         else:
             self.editor.open(volume, result, self.logic.isRunning())
         self.ui.editorFrame.visible = isOpen and result is not None
+        if self.logic.isRunning():
+            self.propagation.forget()  # the run replaces what would be shown
+        self._keys.enable(not self.ui.adaptSection.collapsed)
+        if self.ui.adaptSection.collapsed:
+            self.whereFrom.stop()
         self.updateControls()
 
     def updateControls(self) -> None:
@@ -188,57 +210,42 @@ class AdaptPanel:
         ui, scan, running = self.ui, self.examples.scan, self.logic.isRunning()
         idle = scan is not None and not running
         problem = self._problem()
-        for widget in (ui.learnComboBox, ui.structureList, ui.newStructureButton, ui.addExampleButton,
-                       ui.adaptSecondsSlider):
+        for widget in (ui.learnComboBox, ui.structureList, ui.newStructureButton, ui.adaptSecondsSlider,
+                       ui.directionComboBox):
             widget.enabled = idle
         self.examples.updateButtons(not running)
+        node = self.parameters.outputSegmentation
+        ui.addExampleButton.enabled = idle and node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
         ui.findExamplesButton.enabled = idle and not problem
+        self.whereFrom.update()
         ui.nextSliceButton.enabled = idle and not self.review.isAsking()
         self.saveModel.update(self.parameters.inputVolume, running)
         owner = self._writeConfirmation.ownerText(self.parameters.outputSegmentation, self.parameters.inputVolume)
-        texts = (problem or self._forecast(), owner, owner and _("Adapt will ask before writing to it."),
+        texts = (problem or self._forecast(), owner, owner and _("Train will ask before writing to it."),
                  self.saveModel.unsavedText(self.parameters.inputVolume))
         ui.adaptForecastLabel.text = " ".join(text for text in texts if text)
         ui.adaptForecastLabel.visible = bool(ui.adaptForecastLabel.text)
-        self.controls.allow(idle and not problem, problem or _("Learn from the examples (Ctrl+Shift+Return)"))
+        self.controls.allow(idle and not problem, problem or _("Train on the finished slices (Ctrl+Shift+Return)"))
         self._panel.runsChanged()
 
     def _problem(self):
-        """What is missing, a sentence, or nothing."""
-        parameters = self.parameters
+        """Why nothing can be trained now, a sentence, or nothing."""
         if self.logic.isRunning():
             return "" if self.controls.running else _("Wait until the scan is segmented.")
-        if self.examples.scan is None:
-            return _("Choose a scan and a model first.")
-        if not (parameters.learnNew or self.card.labels):
-            return _("Pretrained weights: press Add structure and draw it on about three slices.")
-        node = parameters.outputSegmentation
-        if node is None or node.GetSegmentation().GetNumberOfSegments() == 0:
-            return _("Press Apply and correct the result, or press Add structure and draw it.")
-        if parameters.learnNew and not self.structures.chosen():
-            return _("Select what to learn, or press Add structure and draw it.")
-        return ""
+        return trainingProblem(self.parameters, self.examples.scan and self.card, self.structures.chosen())
 
     def _forecast(self):
-        marked, scan = len(self.examples.slices()), self.examples.scan
-        if self.logic.isRunning() or scan is None:
+        if self.logic.isRunning() or self.examples.scan is None:
             return ""
-        if not marked:
-            return _("No examples yet: Adapt will use the slices that you drew.") if self.parameters.learnNew else \
-                _("No examples yet: Adapt will use the slices that you corrected since the last result.")
-        text = _("Will learn from 1 slice for {seconds} s, then segment the other {rest}.") if marked == 1 else \
-            _("Will learn from {count} slices for {seconds} s, then segment the other {rest}.")
-        return text.format(count=marked, seconds=f"{self.parameters.adaptSeconds:.0f}", rest=scan.count - marked)
-
-    def _isConfirmed(self):
-        return self._writeConfirmation.isConfirmed(self.parameters.outputSegmentation, self.parameters.inputVolume)
+        scan = ScanSlices(self.parameters.inputVolume, self.card)
+        return trainingForecast(self.parameters, len(self.examples.along(scan.axis)), scan.count)
 
     def _scan(self):
-        """The ScanSlices of the chosen scan and model, or None: the panel says why."""
+        """The ScanSlices of the chosen scan in the direction that is worked in, or None: the panel says why."""
         volume = self.parameters.inputVolume
         try:
             VolumeGeometry(volume).check()
-            return ScanSlices(volume, self.card) if self.card is not None else None
+            return ScanSlices(volume, self.card, self.parameters.drawPlane)
         except KafError:
             return None
 
@@ -273,14 +280,22 @@ class AdaptPanel:
         text = text.format(count=count, scan=scan.GetName(), segmentation=result.segmentationNode.GetName())
         self.message.show(" ".join([text, *result.warnings]), level)
 
-    def _showExample(self, index):
-        self.examples.scan.show(index)
+    def _showExample(self, axis, index):
+        self.examples.scan.along(axis).show(index)
+
+    def _onRemoved(self, before):
+        if self.propagation.shown is not None or self.propagation.loop.isRunning:
+            self.propagation.update(before)
+
+    def _onDirection(self, plane):
+        if self.parameters is not None:
+            self.parameters.drawPlane = plane
 
     def _onNewStructure(self, segmentId):
         self._update()
         self.editor.select(segmentId)
-        self.message.show(_("Draw the structure on about three slices, add each slice as an example, and press Adapt. "
-                            "Double-click the name of the segment to rename it."))
+        self.message.show(_("Draw the structure on a slice and accept that slice: the others follow. Double-click the "
+                            "name of the segment to rename it."))
 
     def _onSaved(self):
         self._panel.refreshModels()

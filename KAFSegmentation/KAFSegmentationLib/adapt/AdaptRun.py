@@ -89,11 +89,12 @@ class AdaptRun(SegmentationRun):
         if wrong:
             raise InputError(_("Slice {number}").format(number=wrong[0] + 1),
                              _("the scan has only {count} slices").format(count=self.slices.count),
-                             _("Remove it from the examples."))
+                             _("Remove it from the finished slices."))
         examples = given or self.structures.corrected(self._masks, memory, self.slices.axis)
         if not examples:
-            raise InputError(_("Examples"), _("no slice was added, and none was corrected since the last result"),
-                             _("Correct or draw some slices, then add them."))
+            raise InputError(_("Finished slices"),
+                             _("no slice was accepted, and none was corrected since the last result"),
+                             _("Correct or draw some slices, then accept them."))
         return examples
 
     def _write(self, answer):

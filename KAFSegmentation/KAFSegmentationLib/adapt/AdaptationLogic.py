@@ -13,13 +13,17 @@ from kaf.runtime.errors import Cancelled, InputError, KafError
 from KAFSegmentationLib.adapt.Adaptations import Adaptation, Adaptations
 from KAFSegmentationLib.adapt.AdaptedModel import AdaptedModel
 from KAFSegmentationLib.adapt.AdaptRun import AdaptResult, AdaptRun, reviewKey
+from KAFSegmentationLib.adapt.PropagationRun import PropagationResult, PropagationRun
 from KAFSegmentationLib.adapt.Review import Review
+from KAFSegmentationLib.adapt.Structures import Structures
 from KAFSegmentationLib.backend.Backend import Backend, InterpreterChoice, OnEvent, Ticket
 from KAFSegmentationLib.backend.Devices import knownDevice, workerThreads
 from KAFSegmentationLib.backend.Models import cardOf
+from KAFSegmentationLib.scene.ResultMemory import ResultMemory
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.SegmentationLogic import OnDone, SegmentationLogic
+from KAFSegmentationLib.segment.SegmentationRun import SegmentationRun
 from KAFSegmentationLib.widgets.Parameters import Parameters
 
 
@@ -73,6 +77,41 @@ class AdaptationLogic(SegmentationLogic):
         """
         return self._wait(self._adaptRun(volumeNode, segmentationNode, settings, newSegments, otherScan), onEvent)
 
+    def propagate(self, structures: Structures, finished: Mapping[int, Sequence[int]],
+                  settings: Mapping[str, Any] | None = None, onEvent: OnEvent = lambda event: None,
+                  otherScan: bool = False) -> PropagationResult:
+        """Labels the unfinished slices of a scan from the finished ones at once, without training, and waits for it;
+        returns a PropagationResult. What somebody has drawn in unfinished slices is kept.
+
+        Example, with slices 3 and 9 of a segment finished::
+
+            logic.propagate(Structures.drawn(volumeNode, segmentationNode, [segmentId]), {0: [3, 9]})
+
+        Args:
+            structures: the segments that are finished in these slices.
+            finished: axis of the array -> finished slices along it, counted as the scan is stored, from 0.
+            settings: those of the verb ``propagate``, but for the slices.
+            otherScan: as for :meth:`process`.
+
+        Raises:
+            KafError: its text says what is wrong and what to do.
+        """
+        run = PropagationRun(structures, finished, settings or {}, lambda: self.memoryOf(structures.node),
+                             otherScan=otherScan)
+        return self._wait(run, onEvent)
+
+    def memoryOf(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> ResultMemory | None:
+        """What was last written into a segmentation, as far as that is known."""
+        return self._memories.get(segmentationNode.GetID())
+
+    def write(self, run: SegmentationRun, answer: Mapping[str, Any]) -> None:
+        """Writes the answer to a run that was not begun here, and remembers how to undo it.
+
+        Raises:
+            KafError: it no longer fits the scene.
+        """
+        self._write(run, answer)
+
     def saveModel(self, name: str, adaptation: Adaptation | None = None) -> Entry:
         """Puts an adapted model into the user's library; returns its Entry.
 
@@ -84,7 +123,7 @@ class AdaptationLogic(SegmentationLogic):
         """
         adaptation = adaptation or self.adaptations.last
         if adaptation is None:
-            raise InputError(_("Model"), _("none has been adapted yet"), _("Press Adapt first."))
+            raise InputError(_("Model"), _("none has been adapted yet"), _("Press Train first."))
         entry = adaptation.model.save(name)
         adaptation.isSaved = True
         return entry
@@ -112,20 +151,35 @@ class AdaptationLogic(SegmentationLogic):
                     onDone: Callable[[Review | None, KafError | None], None]) -> Ticket:
         """Asks the model which slices it is least sure of; ``onDone(review, error)`` is called once, with a Review or
         a KafError. Returns what the backend can take the question back by."""
-        geometry = VolumeGeometry(volumeNode)
-        geometry.check()
+        volumes = self._scanOf(volumeNode, _("Uncertainty"))
         axis = ScanSlices(volumeNode, cardOf(settings["model"])).axis
-        key = reviewKey(geometry, axis)
-
-        def volumes():
-            if not slicer.mrmlScene.IsNodePresent(volumeNode):
-                raise Cancelled(_("Uncertainty"), _("it was not computed"), _("The scan is no longer in the scene."))
-            return {"image": (geometry.voxels(), geometry.affine())}, {"image": geometry.key()}
+        key = reviewKey(VolumeGeometry(volumeNode), axis)
 
         def take(answer, error):
             onDone(None if error else Review.of(answer["arrays"]["uncertainty"][0], key, axis), error)
 
         return self.backend.submit("segment", {**settings, "uncertainty": True}, volumes, lambda event: None, take)
+
+    def startProposal(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, settings: Mapping[str, Any],
+                      onDone: Callable[[list[int] | None, KafError | None], None]) -> Ticket:
+        """Asks which slices to draw first: the ends of what the model finds, and its middle, along the model's axis.
+
+        ``onDone(slices, error)`` is called once. Returns what the backend can take the question back by."""
+        return self.backend.submit("propose", settings, self._scanOf(volumeNode, _("Slices to draw first")),
+                                   lambda event: None,
+                                   lambda answer, error: onDone(None if error else answer["slices"], error))
+
+    def _scanOf(self, volumeNode, what):
+        """A function that gives the worker the scan of a question, if it is still there."""
+        geometry = VolumeGeometry(volumeNode)
+        geometry.check()
+
+        def volumes():
+            if not slicer.mrmlScene.IsNodePresent(volumeNode):
+                raise Cancelled(what, _("it was not computed"), _("The scan is no longer in the scene."))
+            return {"image": (geometry.voxels(), geometry.affine())}, {"image": geometry.key()}
+
+        return volumes
 
     def undo(self) -> None:
         """Puts the segmentation back; the model that was adapted in that run is forgotten with it."""

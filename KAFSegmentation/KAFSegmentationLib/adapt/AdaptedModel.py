@@ -32,7 +32,7 @@ class AdaptedModel:
                 shutil.copyfile(path, self.path)
         except OSError as error:
             raise OutputError(_("Adapted model"), _("it cannot be kept ({error})").format(error=error),
-                              _("Free space in the temporary folder and press Adapt again.")) from error
+                              _("Free space in the temporary folder and press Train again.")) from error
         with suppress(OSError):
             path.parent.rmdir()
 

@@ -60,7 +60,7 @@ class Structures:
         segmentation = segmentationNode.GetSegmentation()
         if not segmentIds:
             raise InputError(_("New structures"), _("none is selected"),
-                             _("Select a segment to learn, or press Add structure."))
+                             _("Select a segment, or press Add structure."))
         if len(segmentIds) > 255:
             raise InputError(_("New structures"), _("no more than 255 can be learned at once"),
                              _("Select fewer segments."))
@@ -103,7 +103,7 @@ class Structures:
                 segment = self.node.GetSegmentation().GetSegment(self.segmentIds[value])
                 if tag(segment, MODEL_TAG):
                     raise InputError(_("Last result"), _("it is no longer known, so corrected slices cannot be found"),
-                                     _("Add the slices that you corrected one by one."))
+                                     _("Accept the slices that you corrected one by one."))
                 before = False
             changed |= (now != before).any(axis=tuple(other for other in range(3) if other != axis))
         return np.flatnonzero(changed).tolist()
@@ -124,8 +124,8 @@ class Structures:
         empty = [index for index, filled in zip(slices, depth.any(axis=others), strict=True) if not filled]
         if len(empty) == len(slices):
             names = ", ".join(f"'{self.names[value]}'" for value in masks)
-            raise InputError(_("Examples"), _("none of them shows {structures}").format(structures=names),
-                             _("Draw it in at least one of them, or add a slice that shows it."))
+            raise InputError(_("Finished slices"), _("none of them shows {structures}").format(structures=names),
+                             _("Draw it in at least one of them, or accept a slice that shows it."))
         return empty
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import slicer
@@ -25,8 +25,21 @@ class ResultMemory:
         self._place = _place(volumeNode)
         self._node = vtk.vtkWeakReference()  # node ids come again in the next scene
         self._node.Set(segmentationNode)
-        self._packed = {segmentId: zlib.compress(np.packbits(mask(segmentationNode, segmentId, volumeNode)), 1)
-                        for segmentId in segmentIds}
+        self._packed = {segmentId: _packed(mask(segmentationNode, segmentId, volumeNode)) for segmentId in segmentIds}
+
+    @classmethod
+    def of(cls, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
+           masks: Mapping[str, np.ndarray], before: ResultMemory | None = None) -> ResultMemory:
+        """Of a result that is not written everywhere: masks (slice, row, column) by id of the segment.
+
+        Args:
+            before: what is known of the other segments.
+        """
+        memory = cls(volumeNode, segmentationNode, ())
+        if before is not None and before._place == memory._place and before._node.Get() is segmentationNode:
+            memory._packed.update(before._packed)
+        memory._packed.update({segmentId: _packed(voxels) for segmentId, voxels in masks.items()})
+        return memory
 
     def recall(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
                segmentId: str) -> np.ndarray | None:
@@ -44,6 +57,10 @@ def mask(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str,
          volumeNode: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """A segment on the grid of a volume: bool (slice, row, column)."""
     return slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode) > 0
+
+
+def _packed(voxels):
+    return zlib.compress(np.packbits(voxels), 1)
 
 
 def _place(volumeNode):

@@ -14,6 +14,7 @@ from kaf.runtime.errors import InputError
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 
 _PARALLEL = np.cos(np.radians(2.0))  # a view tilted more than this shows parts of several slices
+PLANES = ("axial", "coronal", "sagittal")
 _LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
@@ -22,14 +23,27 @@ class ScanSlices:
 
     Args:
         volumeNode: a scan that passed the checks of VolumeGeometry.
-        card: of the model, which says along which axis it takes the slices.
+        card: of the model, which says along which axis it takes the slices; without one, the axis with the largest
+            distance between slices.
+        plane: "axial", "coronal" or "sagittal" for slices of that plane, whatever the model takes.
     """
 
-    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, card: Card):
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, card: Card | None = None, plane: str = ""):
         self.geometry = VolumeGeometry(volumeNode)
-        grid = canonical_grid(self.geometry.shape(), self.geometry.affine(), card.spacing, card.slicing_axis)
-        self.axis, self.count = grid.order[0], grid.n_slices
-        """The axis of the array (slice, row, column) along which the slices are stacked, and how many there are."""
+        slicing = plane if plane in PLANES else card.slicing_axis if card is not None else "largest-spacing"
+        grid = canonical_grid(self.geometry.shape(), self.geometry.affine(), None, slicing)
+        self.axis, self.count, self.plane = grid.order[0], grid.n_slices, grid.plane
+        """The axis of the array (slice, row, column) along which the slices are stacked, how many there are, and the
+        anatomical plane that they are nearest to."""
+
+    def along(self, axis: int) -> ScanSlices:
+        """The slices of the same scan along another axis of the array."""
+        found = (ScanSlices(self.geometry.node, plane=plane) for plane in PLANES)
+        return next(slices for slices in found if slices.axis == axis)
+
+    def step(self) -> float:
+        """The distance from one slice to the next, mm."""
+        return float(np.linalg.norm(self.geometry.affine()[:3, 2 - self.axis]))
 
     def text(self, index: int) -> str:
         """A slice as text: "Slice 6 of 10, S 32.0 mm"."""
@@ -69,13 +83,13 @@ class ScanSlices:
         if not self._isSquare(node):
             self._turn(node)
             raise InputError(name, _("it was not parallel to the slices of the scan and has been aligned with them"),
-                             _("Check the slice and add it again."))
+                             _("Check the slice and accept it again."))
         inverse = np.linalg.inv(self.geometry.affine())
         voxel = (inverse @ [*self.geometry.toLocal(_column(node, 3)), 1.0])[:3][::-1]
         index = int(np.floor(voxel[self.axis] + 0.5))
         if not 0 <= index < self.count:
             raise InputError(name, _("it shows no slice of the scan"),
-                             _("Scroll to a slice of the scan and add it again."))
+                             _("Scroll to a slice of the scan and accept it again."))
         return index
 
     def show(self, index: int, voxel: Sequence[float] | None = None) -> None:

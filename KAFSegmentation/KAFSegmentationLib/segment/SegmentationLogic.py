@@ -21,7 +21,7 @@ from KAFSegmentationLib.backend.Models import addModel, cardOf, findCard
 from KAFSegmentationLib.scene.ResultMemory import ResultMemory
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.SegmentationRun import SegmentationResult, SegmentationRun
-from KAFSegmentationLib.segment.SegmentationUndo import SegmentationUndo
+from KAFSegmentationLib.segment.SegmentationUndo import Undo
 from KAFSegmentationLib.segment.SuitabilityCheck import SuitabilityCheck
 from KAFSegmentationLib.setup.PlainSetup import PlainSetup
 from KAFSegmentationLib.widgets.Parameters import Parameters
@@ -53,7 +53,7 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         self._run: SegmentationRun | None = None
         self._ticket: Ticket | None = None
         self._onDone: OnDone = lambda result, error: None
-        self._undo: SegmentationUndo | None = None
+        self._undo: Undo | None = None
         self._undone: tuple = ()  # the scan and the segmentation of the last run
         self._memories: dict[str, ResultMemory | None] = {}  # by the id of the segmentation
         self._before: ResultMemory | None = None
@@ -230,20 +230,19 @@ class SegmentationLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             if self._undo is not None:
                 self._undo.written()
         if run.finished:
-            self._memories[run.segmentationNode.GetID()] = run.written()
+            self._memories[run.segmentationNode.GetID()] = run.written(self._before)
 
     def _beforeWrite(self, run):
         """Remembers the state to undo to, here and wherever somebody asked to be notified."""
         node = run.segmentationNode
         if run.frame > 0:
             return
-        self._undo = None
+        self._undo = self._before = None
         if node is None or not slicer.mrmlScene.IsNodePresent(node):
             return
         for function in self.beforeWrite:
             function(node)
-        if run.sequence is None:  # what a sequence held at each time point is not kept
-            self._undo, self._undone = SegmentationUndo(node), (run.volumeNode, node)
+        self._undo, self._undone = run.undo(), (run.volumeNode, node)
         self._before = self._memories.get(node.GetID())
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

@@ -19,6 +19,7 @@ from KAFSegmentationLib.scene.SegmentationWriter import SegmentationWriter
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.scene.VolumeSequence import VolumeSequence
 from KAFSegmentationLib.segment.PredictedQuality import keepPredicted
+from KAFSegmentationLib.segment.SegmentationUndo import SegmentationUndo, Undo
 from KAFSegmentationLib.segment.SuitabilityCheck import modalityOf
 
 
@@ -136,8 +137,16 @@ class SegmentationRun:
         if self.finished and self.sequence:
             self.sequence.link(self.segmentationNode)
 
-    def written(self) -> ResultMemory | None:
+    def undo(self) -> Undo | None:
+        """What takes the run back, made before it writes; None for a sequence: what it held at each time point is not
+        kept."""
+        return None if self.sequence else SegmentationUndo(self.segmentationNode)
+
+    def written(self, before: ResultMemory | None) -> ResultMemory | None:
         """The segments as they are now, to compare with later; None for a sequence, whose segments change with time.
+
+        Args:
+            before: what was remembered before the run.
         """
         if self.sequence:
             return None

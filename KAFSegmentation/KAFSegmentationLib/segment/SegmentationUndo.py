@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Protocol
 
 import numpy as np
 import slicer
@@ -12,6 +13,24 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 LABELMAP = "Binary labelmap"
 _OTHERS = ("Closed surface", "Planar contour", "Ribbon model", "Fractional labelmap")
+
+
+class Undo(Protocol):
+    """Takes what a run wrote back."""
+
+    node: slicer.vtkMRMLSegmentationNode
+
+    def written(self) -> None:
+        """The run has written its segments."""
+
+    def isPossible(self) -> bool:
+        """Whether there is anything to go back from."""
+
+    def changedSince(self) -> list[str]:
+        """The names of segments with later changes that would be lost."""
+
+    def undo(self) -> None:
+        """Goes back."""
 
 
 class SegmentationUndo:

@@ -13,7 +13,9 @@ class Parameters:
     ``modelName`` is a name in the library, never a path. ``attentionScale`` and ``attentionHead`` are -1 for the
     mean over all. Choices that grow with versions are plain words, so that an older or newer scene still opens;
     a word that is not known counts as the default. ``newStructures`` are ids of segments; ``exampleSlices`` are counted
-    as ``exampleVolume`` is stored, from 0, along the axis ``exampleAxis`` of its array.
+    as ``exampleVolume`` is stored, from 0, along the axis ``exampleAxis`` of its array; each of ``acrossSlices`` is one
+    more finished slice along the axis of ``acrossAxes`` in the same place. ``drawPlane`` is the direction that a person
+    draws in: a plane, or "auto" for that of the model.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -37,4 +39,7 @@ class Parameters:
     exampleVolume: vtkMRMLScalarVolumeNode
     exampleAxis: int = 0
     exampleSlices: list[int]
+    acrossAxes: list[int]
+    acrossSlices: list[int]
+    drawPlane: str = "auto"
     adaptSeconds: Annotated[float, WithinRange(1, 120)] = 40

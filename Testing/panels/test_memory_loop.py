@@ -1,0 +1,286 @@
+"""Correct and adapt is one loop: draw, accept, and the other slices follow; nothing that was drawn is ever lost."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs slicer-core")
+pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
+
+import qt
+import slicer
+from adapt_panel import look_at, marked, red_offset, text, unfold
+from memory_client import MemoryClient
+from segmentation_panel import add_scan, segment_array, segments
+
+import host
+
+
+@pytest.fixture
+def client():
+    return MemoryClient()
+
+
+@pytest.fixture
+def loop(make_panel, heart, client):
+    """The panel with a scan and an empty structure to draw, and a worker that answers at once."""
+    panel = make_panel(client=client)
+    panel.scan = add_scan(heart)
+    host.choose(panel.ui.inputSelector, "Heart")
+    unfold(panel)
+    host.click(panel.ui.newStructureButton)
+    panel.node = panel.ui.outputSelector.currentNode()
+    return panel
+
+
+def paint(panel, index, rows, name="New structure", axis=0):
+    """Draws a block of rows into a slice of a structure, and nothing else into that slice."""
+    voxels = segment_array(panel.node, name, panel.scan)
+    sheet = np.moveaxis(voxels, axis, 0)[index]
+    sheet[:] = False
+    sheet[rows, 20:40] = True
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels.astype(np.uint8), panel.node,
+                                                     segments(panel.node)[name], panel.scan)
+    return sheet.copy()
+
+
+def drawn(panel, name="New structure"):
+    return segment_array(panel.node, name, panel.scan)
+
+
+def accept(panel, index):
+    look_at(index, panel.scan)
+    host.click(panel.ui.addExampleButton)
+    wait(panel)
+
+
+def wait(panel):
+    part = panel.widget.segmentation.adaptation.propagation
+    host.wait_until(lambda: not part.loop.isRunning and not panel.logic.backend.isBusy(), "the update")
+
+
+def test_an_accepted_slice_updates_the_others_and_stays_as_drawn(loop, client, pictures):
+    mine = paint(loop, 1, slice(10, 30))
+    accept(loop, 1)
+    assert (drawn(loop) == mine).all(axis=(1, 2)).tolist() == [True] * 4
+    assert [words.split(",")[0] for words in marked(loop)] == ["Slice 2 of 4"]
+    assert text(loop).startswith("Slice 2 of 4, ")
+    assert text(loop).endswith("was accepted. The other slices were updated.")
+    assert loop.ui.resultLabel.text == ("Shown: the finished slices alone: the model knows none of the structures; "
+                                        "expected Dice 0.90, from 1 finished slice left out.")
+    verb, settings, arrays, _options = client.requests[-1]
+    assert (verb, settings["slices"], settings["axis"], settings["labels"]) == \
+        ("propagate", [1], "axial", {1: "New structure"})
+    assert not arrays["drawn"][0][[0, 2, 3]].any()
+    pictures(loop, "memory-updated")
+
+
+def test_one_key_accepts_and_one_goes_on(loop, client):
+    paint(loop, 0, slice(10, 30))
+    look_at(0, loop.scan)
+    loop.panel.window().activateWindow()
+    loop.ui.addExampleButton.setFocus()
+    host.press_key(loop.ui.addExampleButton, qt.Qt.Key_A)
+    wait(loop)
+    host.press_key(loop.ui.addExampleButton, qt.Qt.Key_N)
+    assert text(loop).startswith("Slice 4 of 4, ")
+    assert "check this one next. Confidence 0.50, 8 mm beyond the outermost finished slice." in text(loop)
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    assert red.GetSliceOffset() == pytest.approx(red_offset(3, loop.scan))
+    loop.ui.adaptSection.collapsed = True
+    host.press_key(loop.panel, qt.Qt.Key_A)
+    assert len(marked(loop)) == 1
+
+
+def test_what_is_drawn_while_an_update_runs_is_kept_and_the_latest_update_wins(loop, client):
+    paint(loop, 0, slice(10, 30))
+    client.isHeld = True
+    look_at(0, loop.scan)
+    host.click(loop.ui.addExampleButton)
+    host.wait_until(lambda: len(client.requests) == 1, "the first update")
+    second = paint(loop, 3, slice(30, 50))
+    look_at(3, loop.scan)
+    host.click(loop.ui.addExampleButton)
+    third = paint(loop, 1, slice(5, 8))  # not accepted
+    client.isHeld = False
+    wait(loop)
+    assert [settings["slices"] for _verb, settings, *_rest in client.requests] == [[0], [0, 3]]
+    found = drawn(loop)
+    np.testing.assert_array_equal(found[3], second)
+    np.testing.assert_array_equal(found[2], second)
+    np.testing.assert_array_equal(found[1], third)
+    assert "Slice 2 was drawn on but not accepted, and stays as drawn." in text(loop)
+    accept(loop, 1)
+    np.testing.assert_array_equal(drawn(loop)[1], third)
+
+
+def test_undo_is_one_step_and_keeps_what_was_drawn_since(loop):
+    first = paint(loop, 0, slice(10, 30))
+    accept(loop, 0)
+    second = paint(loop, 2, slice(40, 50))
+    accept(loop, 2)
+    later = paint(loop, 3, slice(2, 4))
+    host.click(loop.ui.undoButton)
+    found = drawn(loop)
+    np.testing.assert_array_equal(found[0], first)
+    np.testing.assert_array_equal(found[1], first)
+    np.testing.assert_array_equal(found[2], second)  # drawn before the update
+    np.testing.assert_array_equal(found[3], later)
+    assert [words.split(",")[0] for words in marked(loop)] == ["Slice 1 of 4"]
+    assert host.dialogs().shown == []
+    assert not loop.ui.undoButton.enabled
+    assert not loop.ui.resultLabel.isVisible()
+    accept(loop, 2)
+    np.testing.assert_array_equal(drawn(loop)[3], later)
+
+
+def test_a_slice_that_is_taken_off_stays_as_drawn(loop):
+    paint(loop, 0, slice(10, 30))
+    accept(loop, 0)
+    second = paint(loop, 3, slice(40, 50))
+    accept(loop, 3)
+    loop.ui.exampleList.setCurrentRow(1)
+    host.click(loop.ui.removeExampleButton)
+    wait(loop)
+    np.testing.assert_array_equal(drawn(loop)[3], second)
+    assert (drawn(loop)[1] == drawn(loop)[0]).all()
+
+
+def test_an_empty_slice_waits_for_a_drawn_one(loop, client):
+    accept(loop, 0)
+    assert text(loop).endswith("was accepted. No structure is drawn in a finished slice yet. Draw it in at least one "
+                               "slice and accept that slice.")
+    assert client.requests == []
+    mine = paint(loop, 3, slice(10, 30))
+    accept(loop, 3)
+    assert not drawn(loop)[[0, 1]].any()
+    np.testing.assert_array_equal(drawn(loop)[2], mine)
+
+
+def test_a_worker_that_dies_is_asked_again_once(loop, client):
+    mine = paint(loop, 1, slice(10, 30))
+    client.deaths = 1
+    accept(loop, 1)
+    assert (drawn(loop) == mine).all()
+    assert len(client.requests) == 2
+    paint(loop, 3, slice(40, 50))
+    before = drawn(loop)
+    client.deaths = 2
+    accept(loop, 3)
+    assert "the worker was killed" in text(loop)
+    np.testing.assert_array_equal(drawn(loop), before)
+    assert len(marked(loop)) == 2  # it is finished all the same
+    accept(loop, 3)
+    assert text(loop).endswith("The other slices were updated.")
+
+
+def test_several_structures_and_every_direction(loop, client):
+    host.click(loop.ui.newStructureButton)
+    name = "New structure 2"
+    paint(loop, 1, slice(10, 30))
+    paint(loop, 1, slice(40, 50), name)
+    accept(loop, 1)
+    assert drawn(loop)[3, 20, 30]
+    assert drawn(loop, name)[3, 45, 30]
+    host.choose(loop.ui.directionComboBox, "Coronal slices")
+    sheet = paint(loop, 32, slice(1, 3), axis=1)
+    green = slicer.app.layoutManager().sliceWidget("Green").mrmlSliceNode()
+    point = loop.widget.segmentation.adaptation.examples.scan.centre(32)
+    green.JumpSliceByOffsetting(*point)
+    host.click(loop.ui.addExampleButton)
+    wait(loop)
+    settings = client.requests[-1][1]
+    assert settings["slices"] == [1]
+    assert settings["axis"] == "axial"
+    assert settings["coronal"] == [32]
+    np.testing.assert_array_equal(drawn(loop)[:, 32], sheet)
+    assert [words.split(",")[0] for words in marked(loop)] == ["Slice 33 of 64", "Slice 2 of 4"]
+
+
+def test_structures_that_overlap_are_refused(loop, client):
+    host.click(loop.ui.newStructureButton)
+    both = np.zeros((4, 64, 64), np.uint8)
+    both[2, 20:30, 20:30] = 1
+    for segmentId in segments(loop.node).values():
+        loop.node.GetSegmentation().SeparateSegmentLabelmap(segmentId)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(both, loop.node, segmentId, loop.scan)
+    accept(loop, 2)
+    assert "two structures overlap in it. Erase one of them" in text(loop)
+    assert client.requests == []
+
+
+def test_no_model_at_all(make_panel, heart, client):
+    panel = make_panel(client=client)
+    panel.scan = add_scan(heart)
+    host.choose(panel.ui.inputSelector, "Heart")
+    unfold(panel)
+    panel.logic.getParameterNode().modelName = ""
+    host.click(panel.ui.newStructureButton)
+    panel.node = panel.ui.outputSelector.currentNode()
+    mine = paint(panel, 2, slice(10, 30))
+    accept(panel, 2)
+    assert client.requests[-1][1]["model"] == ""
+    assert (drawn(panel) == mine).all()
+
+
+def test_where_a_label_came_from(loop, client, pictures):
+    paint(loop, 1, slice(10, 30))
+    assert not loop.ui.whereFromButton.enabled
+    accept(loop, 1)
+    look_at(2, loop.scan)
+    host.click(loop.ui.whereFromButton)
+    tool = loop.widget.segmentation.adaptation.whereFrom
+    widget = slicer.app.layoutManager().sliceWidget("Red")
+    scan = loop.widget.segmentation.adaptation.examples.scan
+    manager = slicer.app.layoutManager()
+    views = {name: manager.sliceWidget(name).mrmlSliceNode() for name in manager.sliceViewNames()}
+    before = {name: slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS()).copy() for name, node in views.items()}
+    host.click_view(widget, scan.point([2, 20, 30]))
+    host.wait_until(lambda: tool._ticket is None, "the answer")
+    assert client.requests[-1][0] == "provenance"
+    assert client.requests[-1][3] == {"voxel": [30, 20, 2]}
+    assert text(loop).startswith("Label 'New structure': 75 % of the places that count here have it. Taken from "
+                                 "slice 2 (100 %)")
+    changed = {name: matrix for name, node in views.items()
+               if abs((matrix := slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())) - before[name]).max() > 1e-6}
+    ((_name, shown),) = changed.items()
+    np.testing.assert_allclose(shown[:3, 3] @ shown[:3, 2], scan.centre(1) @ shown[:3, 2], atol=1e-3)
+    points = [node.GetNumberOfControlPoints() for node in tool._markers._nodes]
+    assert sum(points) == 3
+    pictures(loop, "memory-where-from")
+    host.click(loop.ui.whereFromButton)
+    for name, node in views.items():
+        np.testing.assert_allclose(slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS()), before[name], atol=1e-9)
+    assert sum(node.GetNumberOfControlPoints() for node in tool._markers._nodes) == 0
+
+
+def test_in_a_finished_slice_the_label_is_the_users_own(loop, client):
+    paint(loop, 1, slice(10, 30))
+    accept(loop, 1)
+    look_at(1, loop.scan)
+    host.click(loop.ui.whereFromButton)
+    count = len(client.requests)
+    scan = loop.widget.segmentation.adaptation.examples.scan
+    host.click_view(slicer.app.layoutManager().sliceWidget("Red"), scan.point([1, 20, 30]))
+    assert text(loop) == "This slice is finished: its labels are those that you drew."
+    assert len(client.requests) == count
+
+
+def test_where_nothing_is_drawn_the_first_slices_are_proposed(loop, client):
+    host.click(loop.ui.nextSliceButton)
+    assert text(loop).startswith("Slice 3 of 4, ")
+    assert "draw the structure here if it is visible" in text(loop)
+    loop.ui.learnComboBox.setCurrentIndex(0)  # those of the model, which can look for them
+    host.click(loop.ui.nextSliceButton)
+    host.wait_until(lambda: loop.ui.nextSliceButton.enabled, "the proposal")
+    assert client.requests[-1][0] == "propose"
+    assert "one of 2 slices to draw first" in text(loop)
+
+
+def test_corrected_slices_are_accepted_together(loop, client):
+    paint(loop, 0, slice(10, 30))
+    paint(loop, 3, slice(10, 30))
+    host.click(loop.ui.findExamplesButton)
+    wait(loop)
+    assert text(loop) == "2 corrected slices were accepted. The other slices were updated."
+    host.click(loop.ui.findExamplesButton)
+    assert text(loop) == "All corrected slices are finished already."
