@@ -108,7 +108,7 @@ def test_the_editor_fills_between_slices_and_grows_from_seeds(adapting):
 
 
 def test_clicks_count_in_views_that_a_later_layout_brings(panel, scan):
-    from KAFSegmentationLib.attention.SliceClicks import SliceClicks
+    from KAFSegmentationLib.scene.SliceClicks import SliceClicks
 
     points = []
     clicks = SliceClicks(points.append)

@@ -3,6 +3,7 @@ them as well."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -89,7 +90,7 @@ class AdaptPanel:
         self.propagation.forget()
         self.whereFrom.close()
         self._keys.close()
-        if self.editor.saveState in self.logic.beforeWrite:
+        with suppress(ValueError):
             self.logic.beforeWrite.remove(self.editor.saveState)
 
     def forget(self) -> None:
@@ -105,9 +106,8 @@ class AdaptPanel:
         isGone = self.parameters is not None and self.parameters.inputVolume is None
         if not self.controls.running and not (isGone and self.message.level == "error"):
             self.message.clear()
-        self.review.forget()
-        self.propagation.forget()
-        self.whereFrom.forget()
+        for part in (self.review, self.propagation, self.whereFrom):
+            part.forget()
         self.saveModel.forgetScan()
 
     def update(self, card: Card | None) -> None:
@@ -191,15 +191,16 @@ class AdaptPanel:
         self.structures.update()
         volume, result = self.parameters.inputVolume, self.parameters.outputSegmentation
         isOpen = scan is not None and self._writeConfirmation.isAllowed(result, volume)
-        if self.ui.adaptSection.collapsed or not isOpen:
+        isFolded = self.ui.adaptSection.collapsed
+        if isFolded or not isOpen:
             self.editor.close()
         else:
             self.editor.open(volume, result, self.logic.isRunning())
         self.ui.editorFrame.visible = isOpen and result is not None
         if self.logic.isRunning():
             self.propagation.forget()  # the run replaces what would be shown
-        self._keys.enable(not self.ui.adaptSection.collapsed)
-        if self.ui.adaptSection.collapsed:
+        self._keys.enable(not isFolded)
+        if isFolded:
             self.whereFrom.stop()
         self.updateControls()
 

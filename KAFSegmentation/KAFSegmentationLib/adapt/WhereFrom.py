@@ -14,9 +14,9 @@ from KAFSegmentationLib.adapt.EmbeddedEditor import EmbeddedEditor
 from KAFSegmentationLib.adapt.OriginView import OriginView
 from KAFSegmentationLib.adapt.PropagationRun import PropagationRun
 from KAFSegmentationLib.adapt.UpdateLoop import UpdateLoop
-from KAFSegmentationLib.attention.KeypointMarkups import KeypointMarkups
-from KAFSegmentationLib.attention.SliceClicks import SliceClicks
 from KAFSegmentationLib.backend.Backend import Backend, Ticket
+from KAFSegmentationLib.scene.KeypointMarkups import KeypointMarkups
+from KAFSegmentationLib.scene.SliceClicks import SliceClicks
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
 

@@ -15,11 +15,11 @@ from KAFSegmentationLib.attention.AttentionChoices import AttentionChoices
 from KAFSegmentationLib.attention.AttentionOverlay import AttentionOverlay
 from KAFSegmentationLib.attention.AttentionQuestion import Question, isInside, middle, scaleCount
 from KAFSegmentationLib.attention.AttentionViews import ATTENTION, TITLES
-from KAFSegmentationLib.attention.KeypointMarkups import KeypointMarkups
-from KAFSegmentationLib.attention.SliceClicks import SliceClicks
 from KAFSegmentationLib.backend.Backend import Backend
 from KAFSegmentationLib.backend.Devices import knownDevice
+from KAFSegmentationLib.scene.KeypointMarkups import KeypointMarkups
 from KAFSegmentationLib.scene.MapColors import REGIONS, SCALE
+from KAFSegmentationLib.scene.SliceClicks import SliceClicks
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
 from KAFSegmentationLib.widgets.Parameters import Parameters
