@@ -27,7 +27,6 @@ from KAFSegmentationLib.adapt.TrainingForecast import trainingForecast, training
 from KAFSegmentationLib.adapt.WhereFrom import WhereFrom
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
-from KAFSegmentationLib.scene.SegmentVolumes import segmentVolumes
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.SegmentationLogic import cancelled
 from KAFSegmentationLib.segment.SegmentationRun import volumesText
@@ -168,11 +167,6 @@ class AdaptPanel:
     def isConfirmed(self) -> bool:
         """Whether a person has agreed that the segmentation may be another scan's."""
         return self._writeConfirmation.isConfirmed(self.parameters.outputSegmentation, self.parameters.inputVolume)
-
-    def isEmpty(self) -> bool:
-        """Whether nothing is segmented or drawn yet."""
-        node = self.parameters.outputSegmentation
-        return node is None or not any(voxels for voxels, _volume in segmentVolumes(node).values())
 
     def updated(self, run: PropagationRun | None) -> None:
         """The other slices follow the finished ones now; None where that was taken back."""

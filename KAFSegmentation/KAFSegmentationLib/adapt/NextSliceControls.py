@@ -15,6 +15,7 @@ from KAFSegmentationLib.adapt.AdaptRun import reviewKey
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
 from KAFSegmentationLib.adapt.PropagationRun import PropagationRun
 from KAFSegmentationLib.adapt.Review import Review
+from KAFSegmentationLib.adapt.StructureChoice import StructureChoice
 from KAFSegmentationLib.backend.Backend import Ticket
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
@@ -29,15 +30,13 @@ class ReviewedPanel(Protocol):
     parameters: Parameters | None
     card: Card | None
     examples: ExampleList
+    structures: StructureChoice
 
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
 
     def updateControls(self) -> None:
         """Whether the model is being asked has changed."""
-
-    def isEmpty(self) -> bool:
-        """Whether nothing is drawn or segmented yet."""
 
 
 class NextSliceControls:
@@ -92,7 +91,7 @@ class NextSliceControls:
             self._showAfterUpdate(scan.along(self._update[0].axis))
         elif self._current() is not None:
             self._showUncertain(scan, self._current())
-        elif self._panel.isEmpty():
+        elif self._panel.structures.isEmpty():
             self._showProposed(scan)
         else:
             self._ask(scan)

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from KAFSegmentationLib.scene.SegmentationWriter import MODEL_TAG, SegmentationWriter, freeName, tag
+from KAFSegmentationLib.scene.SegmentVolumes import segmentVolumes
 from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
 from KAFSegmentationLib.widgets.Parameters import Parameters
 
@@ -54,6 +55,11 @@ class StructureChoice(VTKObservationMixin):
         if not self.parameters.learnNew:
             return []
         return [segmentId for segmentId in self._ids() if segmentId in self.parameters.newStructures]
+
+    def isEmpty(self) -> bool:
+        """Whether nothing is segmented or drawn yet."""
+        node = self.parameters.outputSegmentation
+        return node is None or not any(voxels for voxels, _volume in segmentVolumes(node).values())
 
     def update(self) -> None:
         """Shows what is chosen."""
