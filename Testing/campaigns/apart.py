@@ -56,7 +56,7 @@ def preload() -> None:
 
     import kaf as package
 
-    for name in ("torch._dynamo", "SimpleITK", "cv2", "skimage.segmentation", "scipy.ndimage", "monai.losses",
+    for name in ("SimpleITK", "cv2", "skimage.segmentation", "scipy.ndimage",
                  "tqdm", "PIL.ImageFont"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, "kaf."):

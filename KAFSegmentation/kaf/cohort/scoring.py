@@ -34,8 +34,6 @@ def score_cases(settings: EvaluateSettings, on_event: OnEvent = ignore
             f"not every case has a counterpart: {' '.join(alone[:_SAID]).rstrip('.')}{more}",
             "Add the missing files, or leave `strict` out.",
         )
-    import monai.metrics.utils  # noqa: F401 - seconds that would spoil the estimate of the time left
-
     kept = Kept(work_folder(output), settings)
     problems = list[InputError]()
 

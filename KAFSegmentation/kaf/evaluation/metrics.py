@@ -29,6 +29,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from kaf.runtime.errors import InputError
 
@@ -156,14 +157,10 @@ def surface_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances in mm from each boundary voxel of ``first`` to the boundary of ``second``, and back.
 
-    Both masks are boolean, of one shape and not empty.  MONAI's HD95, ASSD and NSD each start from these two
-    lists; taking them once, without its float copies, is eight times faster than calling the three (0.37 s
-    against 3.1 s for a structure of 1.5 million voxels on one core).
+    Both masks are boolean, of one shape and not empty.  As MONAI's HD95, ASSD and NSD have it, a boundary voxel is one
+    that erosion takes away, at the border of the image too; all three metrics start from these two lists.
     """
-    from monai.metrics.utils import get_mask_edges, get_surface_distance
-
-    edges_first, edges_second = get_mask_edges(first, second, crop=False)
+    edges = [mask ^ binary_erosion(mask) for mask in (first, second)]
     spacing = tuple(float(mm) for mm in spacing_kji)
-    there = get_surface_distance(edges_first, edges_second, spacing=spacing)
-    back = get_surface_distance(edges_second, edges_first, spacing=spacing)
-    return np.asarray(there, dtype=np.float64), np.asarray(back, dtype=np.float64)
+    to_first, to_second = (distance_transform_edt(~edge, sampling=spacing) for edge in edges)
+    return to_second[edges[0]], to_first[edges[1]]

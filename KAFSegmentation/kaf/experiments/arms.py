@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from kaf.data.plan import compact_network
 from kaf.network import build_network
 from kaf.network.build import count_parameters
 from kaf.runtime.errors import SettingsError
+from kaf.runtime.no_compiler import outline
 from kaf.settings.base import build, merged
 from kaf.settings.compare import PLAIN, PLAIN_LARGE, SCRATCH, ArmSettings, CompareSettings
 from kaf.settings.methods import method_names
@@ -85,7 +84,7 @@ def _network(settings: CompareSettings) -> NetworkSettings:
 
 def _of_equal_size(plain: NetworkSettings, parameters: int) -> NetworkSettings:
     """The width whose number of parameters is nearest."""
-    with torch.device("meta"):  # shapes without weights
+    with outline():
         sizes = {width: count_parameters(build_network(plain.model_copy(update={"width": width})))
                  for width in range(4, 129, 2)}
     return plain.model_copy(update={"width": min(sizes, key=lambda width: abs(sizes[width] - parameters))})

@@ -13,6 +13,7 @@ from kaf.modelfile.card import CARD_KEY, Card, card_from_json, check_card, read_
 from kaf.modelfile.weights_file import DIGEST_KEY, digest_of, load_weights, save_weights
 from kaf.network import build_network
 from kaf.runtime.errors import ModelError, SettingsError
+from kaf.runtime.no_compiler import outline
 from kaf.settings.base import build
 from kaf.settings.network import NetworkSettings
 
@@ -98,11 +99,11 @@ def _check_shapes(settings: NetworkSettings, tensors: dict[str, Tensor]) -> None
     """RuntimeError where the weights are not those of the network, before memory is taken for a network of any size."""
     if settings.kind == "swinunetr":  # MONAI's computes with numbers while it is built, which takes real ones
         return
-    with torch.device("meta"):
-        outline = build_network(settings)
-        counters = {name: value for name, value in outline.state_dict().items() if name.endswith("num_batches_tracked")}
+    with outline():
+        network = build_network(settings)
+        counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
         shapes = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
-        outline.load_state_dict({**counters, **shapes})
+        network.load_state_dict({**counters, **shapes})
 
 
 def _words(error: Exception) -> str:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
+from kaf.runtime.no_compiler import plain_optimiser
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
+
+_OPTIMISERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
+    "adamw": (torch.optim.AdamW, {}), "adam": (torch.optim.Adam, {}), "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+    "radam": (torch.optim.RAdam, {"decoupled_weight_decay": True})}
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,5 @@ def make_optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimi
     decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
     free = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    if schedule.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=0.9)
-    if schedule.optimiser == "adam":
-        return torch.optim.Adam(groups, lr=schedule.learning_rate)
-    if schedule.optimiser == "radam":
-        return torch.optim.RAdam(groups, lr=schedule.learning_rate, decoupled_weight_decay=True)
-    return torch.optim.AdamW(groups, lr=schedule.learning_rate)
+    kind, more = _OPTIMISERS[schedule.optimiser]
+    return plain_optimiser(kind, groups, lr=schedule.learning_rate, **more)

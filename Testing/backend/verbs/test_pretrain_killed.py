@@ -27,7 +27,7 @@ def start():
     """Starts a run in a process of its own; where the system can fork, the imports are made only once."""
     context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
     if sys.platform != "win32":
-        context.set_forkserver_preload(["kaf.verbs.pretrain", "torch._dynamo"])
+        context.set_forkserver_preload(["kaf.verbs.pretrain"])
     running = []
 
     def begin(settings):
