@@ -58,7 +58,8 @@ class SegmentationWidget(VTKObservationMixin):
         self.log = LogView(self.ui.logText, self.ui.copyLogButton)
         self.message = MessageLine(self.ui.messageFrame, self.ui.messageIcon, self.ui.messageLabel, self.log.add)
         self.models = ModelSelector(self.ui, self._keeper("modelName"))
-        self.modelButtons = ModelButtons(self.ui, self.models, self.message, self.refreshModels)
+        self.modelButtons = ModelButtons(self.ui, self.models, self.message, self.refreshModels,
+                                         lambda: self.sample.load(), uiWidget)
         self.devices = DeviceControls(self.ui, logic.backend, self._keeper("device"), self.update)
         self.controls = RunControls(self.ui.applyButton, self.ui.progressBar, self.onApply, self.onCancel, _("Apply"))
         self.undo = UndoButton(self.ui.undoButton, logic, self._onUndone)
@@ -72,9 +73,9 @@ class SegmentationWidget(VTKObservationMixin):
         self.sample = SampleButton(self.ui.sampleButton, setup, self.message, self.setUp.makeReadyHere,
                                    self._keeper("inputVolume"))
         self._stoppable = self.manyScans, self.adaptation, self.attention
-        self.parameters: Parameters | None = None
-        self.preRunChecks = PreRunChecks(self.ui, self.log, self.models, logic, self.writeConfirmation)
-        self._guiTag = self._shownProblem = None
+        self.preRunChecks = PreRunChecks(self.ui, self.log, self.models, logic, self.writeConfirmation,
+                                         self.refreshModels)
+        self.parameters = self._guiTag = self._shownProblem = None
         self._hasWorker = False
         logic.backend.onLog = self.log.add
         logic.beforeWrite.append(saveSegmentEditorState)
@@ -83,7 +84,6 @@ class SegmentationWidget(VTKObservationMixin):
                            shortcut(uiWidget, "Ctrl+Shift+Return", self.adaptation.controls.press)]
         self._escape = shortcut(uiWidget, "Esc", self._onEscape)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
-        self.ui.messageFrame.visible = False
 
     def enter(self) -> None:
         """The panel is opened, or the scene it was open on has changed."""
@@ -215,8 +215,7 @@ class SegmentationWidget(VTKObservationMixin):
 
     def update(self, caller: object = None, event: object = None) -> None:
         """Shows what can be done now, and what is in the way."""
-        scene = slicer.mrmlScene
-        if self.parameters is None or scene.IsImporting() or scene.IsClosing():
+        if self.parameters is None or slicer.mrmlScene.IsImporting() or slicer.mrmlScene.IsClosing():
             return  # the choices are incomplete; the module binds the panel anew afterwards
         if self._choice.follow(self.parameters):
             self._forgetScan()
@@ -229,7 +228,7 @@ class SegmentationWidget(VTKObservationMixin):
         self.undo.update(self.parameters)
         self.results.show(self.parameters.outputSegmentation)
         card = self.models.card(self.parameters.modelName)
-        self.modelButtons.update(self.parameters.modelName, running)
+        self.modelButtons.update(self.parameters.modelName, running, self.parameters.inputVolume)
         self.attention.update(card)
         self.adaptation.update(card)
         self.manyScans.update(card)

@@ -99,6 +99,12 @@ class SampleDataSources:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def sampleOf(model: str) -> str:
+    """The sample data that a model is for, or ""."""
+    return next((sample["name"] for sample in SampleDataSources().samples
+                 if sample["model"] == model and not sample["truth"]), "")
+
+
 def registerSampleData() -> None:
     """For ``slicer.app.connect("startupCompleted()", registerSampleData)``."""
     SampleDataSources().register()

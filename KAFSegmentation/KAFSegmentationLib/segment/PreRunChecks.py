@@ -3,6 +3,7 @@ the scan differs from those that the model was trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -11,9 +12,10 @@ from slicer.i18n import tr as _
 from kaf.runtime.errors import KafError
 from KAFSegmentationLib.backend.Devices import REMOTE
 from KAFSegmentationLib.backend.LogView import LogView
-from KAFSegmentationLib.backend.Models import PretrainedOnlyError
+from KAFSegmentationLib.backend.Models import PretrainedOnlyError, listModels
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
 from KAFSegmentationLib.segment.Forecast import Forecast, forecast
+from KAFSegmentationLib.segment.ModelFit import bestFirst, doubtsOf
 from KAFSegmentationLib.segment.ModelSelector import ModelSelector
 from KAFSegmentationLib.segment.SegmentationLogic import SegmentationLogic
 from KAFSegmentationLib.segment.SuitabilityCheck import SuitabilityCheck
@@ -32,13 +34,14 @@ class PreRunChecks:
         models: the model that is chosen.
         logic: what runs it.
         writeConfirmation: knows which scan a segmentation belongs to.
+        onModel: called with the model that a person prefers when asked.
     """
 
     def __init__(self, ui: Any, log: LogView, models: ModelSelector, logic: SegmentationLogic,
-                 writeConfirmation: WriteConfirmation):
+                 writeConfirmation: WriteConfirmation, onModel: Callable[[str], None]):
         self._label, self._models, self._logic = ui.forecastLabel, models, logic
         self._warningLine = MessageLine(ui.suitabilityFrame, ui.suitabilityIcon, ui.suitabilityLabel, log.add)
-        self._writeConfirmation = writeConfirmation
+        self._writeConfirmation, self._onModel = writeConfirmation, onModel
         self._suitability = SuitabilityCheck()
         self._accepted: set = set()
         self.warnings: tuple[str, ...] = ()
@@ -65,8 +68,18 @@ class PreRunChecks:
         about = parameters.inputVolume.GetID(), parameters.modelName, self.warnings
         if not self.warnings or about in self._accepted or not mayAsk():
             return True
-        text = "\n\n".join([*self.warnings, _("Segment the scan anyway?")])
-        if ask(parent, _("Segment the scan"), text, {"anyway": _("Segment anyway")}, CANCEL) == CANCEL:
+        better, answers = self._better(parameters), {"anyway": _("Segment anyway")}
+        advice = []
+        if better is not None:
+            structures = ", ".join(label.name for label in better.card.labels)
+            advice = [_("{model} was made for scans of this kind and resolution. It segments: {structures}.").format(
+                model=better.name, structures=structures)]
+            answers = {"better": _("Choose {model}").format(model=better.name), **answers}
+        text = "\n\n".join([*self.warnings, *advice, _("Segment the scan anyway?")])
+        answer = ask(parent, _("Segment the scan"), text, answers, CANCEL)
+        if answer == "better":
+            self._onModel(better.name)
+        if answer != "anyway":
             return False
         self._accepted.add(about)
         return True
@@ -75,6 +88,12 @@ class PreRunChecks:
         """The scene is closing."""
         self._accepted = set()
         self._suitability = SuitabilityCheck()
+
+    def _better(self, parameters):
+        """A model that nothing speaks against for this scan, or None."""
+        entries = listModels()
+        doubts = doubtsOf(parameters.inputVolume, entries)
+        return next((entry for entry in bestFirst(entries, doubts) if doubts.get(entry.name) == ()), None)
 
     def _showWarnings(self, parameters):
         card = self._models.card(parameters.modelName)
