@@ -50,6 +50,7 @@ format:
 screenshots:
 	@Resources/scripts/setup.sh test
 	.venv/bin/python Testing/panels/draw_pictures.py
+	.venv/bin/python Testing/panels/draw_any_structure.py
 	.venv/bin/python Testing/panels/draw_pretraining.py
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest Testing/panels --screenshots="$(SCREENSHOTS)" $(ARGS)
 

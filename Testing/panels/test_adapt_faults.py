@@ -11,7 +11,7 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import slicer
 from adapt_panel import adapt, begin, draw, look_at, marked, masks, refused, same, text, unfold, wait_for_adapt
-from segmentation_panel import add_scan, run, segment_array, segments
+from segmentation_panel import add_scan, hold_worker, run, segment_array, segments
 
 import host
 
@@ -188,3 +188,26 @@ def test_scripts_do_the_same_without_a_panel(panel, scan, library):
     finally:
         (library / "batch.safetensors").unlink(missing_ok=True)
     assert panel.widget.segmentation.adaptation.editor.widget is None
+
+
+def test_the_worker_is_killed_during_an_update(adapting, scan):
+    """The memory itself, in a real worker: the update is sent again, and the worker can be asked about it."""
+    host.click(adapting.ui.newStructureButton)
+    node = adapting.ui.outputSelector.currentNode()
+    drawn = draw(node, scan, "New structure", [1, 2])
+    part = adapting.widget.segmentation.adaptation
+    look_at(2, scan)
+    hold_worker(adapting)
+    host.click(adapting.ui.addExampleButton)
+    host.wait_until(lambda: adapting.logic.backend._running and adapting.logic.backend._running.job, "the voxels")
+    os.kill(adapting.logic.backend.client()._children[0].pid, signal.SIGKILL)
+    host.wait_until(lambda: not part.propagation.loop.isRunning, "the update")
+    assert text(adapting).startswith("Slice 3 of 4, "), text(adapting)
+    assert "Slice 2 was drawn on but not accepted, and stays as drawn." in text(adapting)
+    found = segment_array(node, "New structure", scan)
+    np.testing.assert_array_equal(found[1:3], drawn["New structure"][1:3])
+    assert adapting.ui.resultLabel.text.startswith("Shown: the finished slices alone, because the structures are new;")
+    host.click(adapting.ui.whereFromButton)
+    part.whereFrom.ask(part.examples.scan.point([3, 32, 32]))
+    host.wait_until(lambda: part.whereFrom._ticket is None, "the answer")
+    assert "taken from slice 3 (100 %)" in text(adapting)

@@ -65,13 +65,28 @@ def test_an_accepted_slice_updates_the_others_and_stays_as_drawn(loop, client, p
     assert [words.split(",")[0] for words in marked(loop)] == ["Slice 2 of 4"]
     assert text(loop).startswith("Slice 2 of 4, ")
     assert text(loop).endswith("was accepted. The other slices were updated.")
-    assert loop.ui.resultLabel.text == ("Shown: the finished slices alone: the model knows none of the structures; "
-                                        "expected Dice 0.90, from 1 finished slice left out.")
+    assert loop.ui.resultLabel.text == ("Shown: the finished slices alone, because the structures are new; the "
+                                        "Dice that it expects of the other slices is 0.50.")
     verb, settings, arrays, _options = client.requests[-1]
     assert (verb, settings["slices"], settings["axis"], settings["labels"]) == \
         ("propagate", [1], "axial", {1: "New structure"})
+    assert settings["use"] == "memory"  # the model is not asked about what it does not know
     assert not arrays["drawn"][0][[0, 2, 3]].any()
     pictures(loop, "memory-updated")
+
+
+@pytest.mark.parametrize(("choice", "words"), [
+    ({"source": "combination", "reason": "measured", "slices": 3, "dice": {"model": 0.88, "combination": 0.932}},
+     "Shown: the model and the finished slices together, the best on 3 finished slices left out in turn (Dice: the "
+     "model alone 0.88, the model and the finished slices together 0.93); the Dice that it expects of the other slices "
+     "is 0.90."),
+    ({"source": "model", "reason": "asked", "slices": 0, "dice": {}},
+     "Shown: the model alone, as you asked; the Dice that it expects of the other slices is 0.90."),
+    ({"source": "a later version's"}, "")])
+def test_the_sentence_about_the_result(panel, choice, words):
+    from KAFSegmentationLib.adapt.ResultSentence import resultSentence
+
+    assert resultSentence(choice, 0.9) == words
 
 
 def test_one_key_accepts_and_one_goes_on(loop, client):
@@ -238,8 +253,7 @@ def test_where_a_label_came_from(loop, client, pictures):
     host.wait_until(lambda: tool._ticket is None, "the answer")
     assert client.requests[-1][0] == "provenance"
     assert client.requests[-1][3] == {"voxel": [30, 20, 2]}
-    assert text(loop).startswith("Label 'New structure': 75 % of the places that count here have it. Taken from "
-                                 "slice 2 (100 %)")
+    assert text(loop).startswith("Label 'New structure', taken from slice 2 (100 %): 75 % of the marked places")
     changed = {name: matrix for name, node in views.items()
                if abs((matrix := slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())) - before[name]).max() > 1e-6}
     ((_name, shown),) = changed.items()

@@ -121,11 +121,6 @@ class PropagationPanel:
             return
         try:
             run = self._run(before)
-        except NothingDrawnError as error:
-            self.forget()
-            self._message.show(" ".join([text, _("No structure is drawn in a finished slice yet. {remedy}").format(
-                remedy=error.remedy)]).strip())
-            return
         except KafError as error:
             self.loop.drop()
             self._message.showError(error, text)
@@ -168,6 +163,8 @@ class PropagationPanel:
         if section.card is None or not has_slice_features(section.card) or section.card.channels:
             settings["model"] = ""  # the worker takes the one that suits the scan best
         structures = self.structuresShown()
+        if parameters.learnNew and not self._isKnown(structures):
+            settings["use"] = "memory"  # one drawn slice may look like something that a model knows
         examples, node = section.examples, structures.node
 
         def undone():
@@ -179,6 +176,12 @@ class PropagationPanel:
         return PropagationRun(structures, examples.finished(), settings, lambda: self._logic.memoryOf(node),
                               otherScan=section.isConfirmed(), onUndone=undone)
 
+    def _isKnown(self, structures):
+        """Whether the model has a structure of the same name."""
+        card = self._section.card
+        known = {name.casefold() for name in card.label_names.values()} if card is not None else set()
+        return any(structures.names[value].casefold() in known for value in structures.segmentIds)
+
     def _onWritten(self, run):
         self.shown = run
         texts = [self._accepted, _("The other slices were updated."), self._keptText(run), *run.result.warnings]
@@ -187,7 +190,12 @@ class PropagationPanel:
         self._section.updated(run)
 
     def _onFailed(self, error):
-        self._message.showError(error, self._accepted)
+        if isinstance(error, NothingDrawnError):
+            self.forget()
+            text = _("No structure is drawn in a finished slice yet. {remedy}").format(remedy=error.remedy)
+            self._message.show(f"{self._accepted} {text}".strip())
+        else:
+            self._message.showError(error, self._accepted)
 
     def _onChanged(self):
         self._showSentence()
@@ -208,6 +216,9 @@ class PropagationPanel:
         if self.loop.isRunning and self.shown is None:
             text = _("Updating the other slices…")
         elif self.shown is not None:
-            text = resultSentence(self.shown.result.report["choice"])
+            choice = self.shown.result.report["choice"]
+            if self.shown.settings.get("use") == "memory":
+                choice = {**choice, "reason": "new"}
+            text = resultSentence(choice, self.shown.result.expected)
         self.ui.resultLabel.text = text
         self.ui.resultLabel.visible = bool(text)

@@ -29,10 +29,12 @@ class NothingDrawnError(InputError):
 @dataclass
 class PropagationResult(SegmentationResult):
     """``report``: what was chosen, how sure each slice is, which to check next (kaf.verbs.propagate);
-    ``kept``: unfinished slices with something drawn, as (axis, index), which were left as they are."""
+    ``kept``: unfinished slices with something drawn, as (axis, index), which were left as they are; ``expected``: the
+    Dice, 0..1, that the result expects of the slices that it has labelled, on average; None without any."""
 
     report: dict[str, Any] = field(default_factory=dict)
     kept: list[tuple[int, int]] = field(default_factory=list)
+    expected: float | None = None
 
 
 class PropagationRun(SegmentationRun):
@@ -61,18 +63,28 @@ class PropagationRun(SegmentationRun):
         SegmentationWriter(self.volumeNode, "", []).place(structures.node)
         self.structures, self._memory, self._onUndone = structures, memory, onUndone
         self.accepted = {axis: sorted(slices) for axis, slices in finished.items() if slices}
-        self._checkFinished(bool(clicks))
+        self._checkCount()
         self.axis = max(self.accepted, key=lambda axis: len(self.accepted[axis]), default=0)
         self._describe(clicks)
         self.result = PropagationResult(structures.node)
         self._names = [{"value": value, "name": name, "colour": (0, 0, 0)}
                        for value, name in sorted(structures.names.items()) if value in structures.segmentIds]
+        self._hasClicks = bool(clicks)
+        self._now: dict[int, np.ndarray] = {}  # value -> mask, just before the answer is written
+        self._shown: np.ndarray | None = None
         self._machine: dict[str, np.ndarray] = {}
 
     def volumes(self) -> tuple[dict, dict]:
-        """The scan, and what is drawn on it when the request is sent."""
+        """The scan, and what is drawn on it when the request is sent.
+
+        Raises:
+            NothingDrawnError: the finished slices are empty.
+            InputError: two structures overlap in one.
+        """
         arrays, keys = super().volumes()
-        drawn = labels(self.structures.masks())
+        masks = self.structures.masks()
+        self._checkFinished(masks)
+        drawn = labels(masks)
         finished = np.zeros_like(drawn)
         keepSlices(finished, drawn, self._finishedSlices())
         arrays["drawn"] = finished, self.frames[0].affine()
@@ -80,7 +92,8 @@ class PropagationRun(SegmentationRun):
 
     def undo(self) -> PropagationUndo:
         """What takes the update back."""
-        return PropagationUndo(self.structures, self._names, self._onUndone)
+        self._now = self.structures.masks()
+        return PropagationUndo(self.structures, self._names, labels(self._now), lambda: self._shown, self._onUndone)
 
     def written(self, before: ResultMemory | None) -> ResultMemory:
         """What was written, or would have been where a person has drawn."""
@@ -98,7 +111,7 @@ class PropagationRun(SegmentationRun):
         if clicks:
             self.settings["clicks"] = [list(click) for click in clicks]
 
-    def _checkFinished(self, hasClicks):
+    def _checkCount(self):
         counts = self.frames[0].shape()
         for axis, slices in self.accepted.items():
             wrong = [index for index in slices if not 0 <= index < counts[axis]]
@@ -106,14 +119,16 @@ class PropagationRun(SegmentationRun):
                 raise InputError(_("Slice {number}").format(number=wrong[0] + 1),
                                  _("the scan has only {count} slices").format(count=counts[axis]),
                                  _("Remove it from the finished slices."))
-        masks, isEmpty = self.structures.masks(), True
+
+    def _checkFinished(self, masks):
+        isEmpty = not self._hasClicks
         for axis, index in self._finishedSlices():
             depth = sum(np.take(mask, index, axis).astype(np.uint8) for mask in masks.values())
             if (depth > 1).any():
                 raise InputError(_("Slice {number}").format(number=index + 1), _("two structures overlap in it"),
                                  _("Erase one of them where they overlap."))
             isEmpty = isEmpty and not depth.any()
-        if isEmpty and not hasClicks:
+        if isEmpty:
             names = ", ".join(f"'{name}'" for value, name in self.structures.names.items()
                               if value in self.structures.segmentIds)
             raise NothingDrawnError(_("Finished slices"), _("none of them shows {structures}").format(structures=names),
@@ -125,7 +140,7 @@ class PropagationRun(SegmentationRun):
     def _write(self, answer):
         """The labels, with all that a person has drawn left as it is."""
         voxels = np.array(answer["arrays"]["labels"][0])
-        masks = self.structures.masks()
+        masks = self._now
         now, machine = labels(masks), labels(self._lastWritten(masks))
         drawn = now != machine
         for axis, index in self._finishedSlices():
@@ -136,12 +151,16 @@ class PropagationRun(SegmentationRun):
         self._machine = {segmentId: voxels == value for value, segmentId in self.structures.segmentIds.items()}
         keepSlices(voxels, now, [*self._finishedSlices(), *self.result.kept])  # also what was drawn meanwhile
         writer = SegmentationWriter(self.volumeNode, "", self._names)
+        self._shown, self._now = voxels, {}
         writer.write(voxels, self.segmentationNode, self.structures.segmentIds)
         self._segmentIds = writer.segmentIds
         segmentation = self.segmentationNode.GetSegmentation()
         for segmentId in self._segmentIds:
             segmentation.GetSegment(segmentId).SetTag(PROPAGATED_TAG, "1")
         self.result.report = answer["report"]
+        held = np.moveaxis(voxels, self.axis, 0).any(axis=(1, 2))
+        scores = [found["confidence"] for index, found in answer["report"]["slices"].items() if held[int(index)]]
+        self.result.expected = float(np.mean(scores)) if scores else None
 
     def _lastWritten(self, masks):
         """Value -> mask of what no person has drawn, as far as that is known."""

@@ -20,17 +20,21 @@ class PropagationUndo:
     Args:
         structures: the segments that are about to be written.
         names: their labels, as the writer of segments takes them.
+        before: what is in them, as one label map.
+        after: what was written, called when it was; None if it was not.
         onUndone: called when the update was taken back.
     """
 
-    def __init__(self, structures: Structures, names: Sequence[Mapping[str, Any]], onUndone: Callable[[], None]):
+    def __init__(self, structures: Structures, names: Sequence[Mapping[str, Any]], before: np.ndarray,
+                 after: Callable[[], np.ndarray | None], onUndone: Callable[[], None]):
         self.node, self._structures, self._names, self._onUndone = structures.node, structures, list(names), onUndone
-        self._before = _packed(labels(structures.masks()))
+        self._before, self._give = _packed(before), after
         self._after: bytes | None = None
 
     def written(self) -> None:
         """The update has written its labels."""
-        self._after = _packed(labels(self._structures.masks()))
+        after = self._give()
+        self._after = None if after is None else _packed(after)
 
     def isPossible(self) -> bool:
         """Whether there is anything to go back from."""

@@ -1,4 +1,4 @@
-"""Which result is shown, why, and what it expects: one sentence."""
+"""Which result is shown, why, and what it expects of itself."""
 
 from __future__ import annotations
 
@@ -7,36 +7,33 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-_SHOWN = {"model": _("Shown: the model alone"), "memory": _("Shown: the finished slices alone"),
-          "combination": _("Shown: the model and the finished slices together")}
-_WHY = {"asked": _("as you asked"), "unknown": _("the model knows none of the structures"),
-        "nothing": _("no slice of this scan is finished, so the slices of earlier patients are used"),
-        "few": _("with one finished slice the alternatives cannot be compared")}
-_NAMES = {"model": _("the model alone {dice}"), "memory": _("the finished slices alone {dice}"),
-          "combination": _("both together {dice}")}
+_SHOWN = {"model": _("the model alone"), "memory": _("the finished slices alone"),
+          "combination": _("the model and the finished slices together")}
+_WHY = {"asked": _(", as you asked"), "new": _(", because the structures are new"),
+        "unknown": _(", because the model knows none of the structures"),
+        "nothing": _(", from earlier patients, because no slice of this scan is finished"),
+        "few": _(", because with one finished slice the alternatives cannot be compared")}
 
 
-def resultSentence(choice: Mapping[str, Any]) -> str:
-    """From the choice that the verb ``propagate`` reports: source, reason, Dice of each source on the finished slices
-    that were left out, and how many these were. Empty for a choice of another version."""
+def resultSentence(choice: Mapping[str, Any], expected: float | None) -> str:
+    """Empty for a choice of another version.
+
+    Args:
+        choice: as the verb ``propagate`` reports it: source, reason, Dice of each source on the finished slices that
+            were left out, and how many these were. The reason may also be "new": the model was not asked.
+        expected: the Dice that the result expects of the unfinished slices, 0..1, or None.
+    """
     source, dice = choice.get("source"), choice.get("dice", {})
     if source not in _SHOWN:
         return ""
-    expected = dice.get(source)
-    parts = [_SHOWN[source]]
-    if choice.get("reason") in _WHY:
-        parts.append(_(": {reason}").format(reason=_WHY[choice["reason"]]))
-    if expected is not None:
+    why = _WHY.get(choice.get("reason"), "")
+    compared = {name: value for name, value in dice.items() if name in _SHOWN}
+    if not why and compared:
         count = choice.get("slices", 0)
-        text = _("; expected Dice {dice}, from 1 finished slice left out") if count == 1 else \
-            _("; expected Dice {dice}, from {count} finished slices left out in turn")
-        parts.append(text.format(dice=_number(expected), count=count))
-        others = ", ".join(_NAMES[name].format(dice=_number(value)) for name, value in dice.items()
-                           if name != source and name in _NAMES)
-        if others:
-            parts.append(_(" ({others})").format(others=others))
-    return _("{parts}.").format(parts="".join(parts))
-
-
-def _number(dice):
-    return f"{dice:.2f}"
+        text = _(", the best on 1 finished slice that was left out (Dice: {scores})") if count == 1 else \
+            _(", the best on {count} finished slices left out in turn (Dice: {scores})")
+        scores = ", ".join(f"{_SHOWN[name]} {value:.2f}" for name, value in compared.items())
+        why = text.format(count=count, scores=scores)
+    text = _("Shown: {source}{why}.") if expected is None else \
+        _("Shown: {source}{why}; the Dice that it expects of the other slices is {expected}.")
+    return text.format(source=_SHOWN[source], why=why, expected=f"{expected or 0:.2f}")

@@ -126,8 +126,7 @@ class WhereFrom:
         names = _("none of the structures"), run.structures.names
         labels = _shares(origins, "label")
         label = next(iter(labels))
-        text = _("Label {name}: {share} % of the places that count here have it. Taken from {slices}; the brighter a "
-                 "marked place, the more it counts.")
+        text = _("Label {name}, taken from {slices}: {share} % of the marked places, by weight, have it.")
         self._message.show(text.format(
             name=f"'{names[1][label]}'" if label in names[1] else names[0], share=round(100 * labels[label]),
             slices=", ".join(_("slice {number} ({share} %)").format(number=number + 1, share=round(100 * share))
