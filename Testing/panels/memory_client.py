@@ -21,6 +21,9 @@ class MemoryClient:
     def close(self):
         pass
 
+    def request(self, verb, settings, arrays, onEvent, silence, keys, options):
+        return self.submit(verb, settings, arrays, onEvent, silence, keys, options).result()
+
     def submit(self, verb, settings, arrays, onEvent, silence, keys, options):
         copies = {name: (np.array(voxels), affine) for name, (voxels, affine) in arrays.items()}
         self.requests.append((verb, dict(settings), copies, dict(options or {})))

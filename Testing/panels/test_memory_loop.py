@@ -298,3 +298,14 @@ def test_corrected_slices_are_accepted_together(loop, client):
     assert text(loop) == "2 corrected slices were accepted. The other slices were updated."
     host.click(loop.ui.findExamplesButton)
     assert text(loop) == "All corrected slices are finished already."
+
+
+def test_scripts_do_the_same_without_a_panel(loop):
+    from KAFSegmentationLib.adapt.Structures import Structures
+
+    mine, other = paint(loop, 0, slice(10, 30)), paint(loop, 3, slice(40, 50))
+    structures = Structures.drawn(loop.scan, loop.node, list(loop.node.GetSegmentation().GetSegmentIDs()))
+    result = loop.logic.propagate(structures, {0: [0]})
+    assert result.kept == [(0, 3)]  # drawn, and not named as finished
+    assert result.report["review"][0] == 3
+    np.testing.assert_array_equal(drawn(loop), np.stack([mine, mine, mine, other]))
