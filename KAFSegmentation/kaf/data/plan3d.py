@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kaf.network.volumes import design, total_stride
 from kaf.settings.network import NetworkSettings
+from kaf.settings.stages import design, total_stride
 
 _VOXELS = 16 * 96 * 96  # of the published patch (Xie et al., 2020)
 

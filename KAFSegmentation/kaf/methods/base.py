@@ -15,10 +15,10 @@ from kaf.data.views import ViewBatch
 from kaf.methods.sheet import Sheet
 from kaf.network.batch_norm import at_least_float as fp32
 from kaf.network.kafunet import Depth, Features
-from kaf.network.volumes import widths
 from kaf.runtime.events import Message
 from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
+from kaf.settings.stages import widths
 
 
 @dataclass

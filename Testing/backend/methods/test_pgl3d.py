@@ -14,8 +14,8 @@ from kaf.methods.base import MethodInput
 from kaf.methods.pgl.method import Pgl
 from kaf.methods.pgl.settings import PglSettings
 from kaf.network import Features
-from kaf.network.volumes import total_stride, widths
 from kaf.settings.network import NetworkSettings
+from kaf.settings.stages import total_stride, widths
 from kaf.training.monitors import embedding_figures
 
 SIZE = (8, 24, 16)

@@ -10,12 +10,12 @@ from torch import nn
 from kaf.data.plan3d import fit_network, fit_patch
 from kaf.modelfile.model import load_model, save_model
 from kaf.network import build_network
-from kaf.network.volumes import design, total_stride, widths
 from kaf.runtime.errors import SettingsError
 from kaf.settings.dimensions import small_batches
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.network import NetworkSettings
 from kaf.settings.pretrain import PretrainSettings
+from kaf.settings.stages import design, total_stride, widths
 
 TINY = {"dimensions": 3, "width": 4, "classes": 3}
 

@@ -17,10 +17,10 @@ from kaf.methods.pgl.info import INFO
 from kaf.methods.pgl.settings import PglSettings
 from kaf.network.batch_norm import BatchNorm1d
 from kaf.network.kafunet import SIZE_MULTIPLE
-from kaf.network.volumes import total_stride
 from kaf.runtime import ranks
 from kaf.settings.base import Settings
 from kaf.settings.network import NetworkSettings
+from kaf.settings.stages import total_stride
 
 _LOOKED_AT = 256  # places, about, that the monitors get
 
