@@ -1,14 +1,15 @@
 """The panel of KAFSegmentation on the test host, with a real worker and a tiny model in a private library."""
 
-import os
 import shutil
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-TESTING = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+TESTING = HERE.parent
 for folder in (TESTING, TESTING / "helpers", TESTING.parent / "KAFSegmentation"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
@@ -57,27 +58,47 @@ def quietHost():
     host.remove_extension("PyTorch")
 
 
+class OwnLibrary:
+    """A user's data folder for the tests of this folder; those of other folders in the same process do not see it."""
+
+    def __init__(self):
+        self.home, self._changes = None, None
+
+    def __enter__(self):
+        self._changes = pytest.MonkeyPatch()
+        if self.home is not None:
+            self.use(self.home)
+
+    def __exit__(self, *error):
+        self._changes.undo()
+
+    def use(self, home):
+        self.home = home
+        self._changes.setenv("XDG_DATA_HOME", str(home))
+        # Whatever comes with KAF stays out of sight, so that the tests do not depend on it.
+        self._changes.setattr("kaf.modelfile.library.bundled_folder", lambda: home / "nothing bundled")
+
+
+OWN_LIBRARY = OwnLibrary()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    with OWN_LIBRARY if HERE in item.path.parents else nullcontext():
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
     """A user's data folder with the model ``tiny`` in its library, known to this process and to the worker."""
     from made_models import tiny_model
 
-    import kaf.modelfile.library
-
     home = tmp_path_factory.mktemp("home")
     (home / "kaf" / "models").mkdir(parents=True)
     tiny_model(home / "kaf" / "models" / "tiny.safetensors", description="Random weights, for tests.",
                metrics={"cross-validation": {"Dice": 0.8662, "cases": 32}})
-    before = os.environ.get("XDG_DATA_HOME")
-    os.environ["XDG_DATA_HOME"] = str(home)
-    # Whatever comes with KAF stays out of sight, so that the tests do not depend on it.
-    library = kaf.modelfile.library
-    bundled, library.bundled_folder = library.bundled_folder, lambda: home / "nothing bundled"
-    yield home / "kaf" / "models"
-    library.bundled_folder = bundled
-    os.environ.pop("XDG_DATA_HOME")
-    if before is not None:
-        os.environ["XDG_DATA_HOME"] = before
+    OWN_LIBRARY.use(home)
+    return home / "kaf" / "models"
 
 
 @pytest.fixture(scope="session")
