@@ -22,7 +22,7 @@ from kaf.data.splits import Split
 from kaf.runs import start as jobs
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Error, Message, Metric, Picture, Result, from_json
-from kaf.runtime.message_codes import COLLAPSE, UNLABELLED
+from kaf.runtime.message_codes import COLLAPSE, FORECAST, UNLABELLED
 from kaf.settings.finetune import FinetuneSettings
 from kaf.settings.pretrain import PretrainSettings
 from KAFPretrainLib import Curves, RunSummary
@@ -160,6 +160,28 @@ def test_what_a_run_of_an_older_version_reported_is_shown_and_nothing_is_read_in
     diverged = Error("training step 3", "went astray", "Try again.", "DivergedError")
     assert "0.01" in statusText(job, jobs.FAILED, summary(diverged))
     assert levels(summary(diverged))["Loss"] == BAD
+
+
+@pytest.mark.parametrize(("found", "level"), [(0.0, WARNING), (0.04, WARNING), (0.4, GOOD)])
+def test_matches_that_are_not_found_are_no_green_light(found, level):
+    figures = {"spread": 0.7, "kaf: inliers": found, "kaf: inliers by chance": 0.02}
+    early, late = (summary(*losses([1.0] * count, **figures)) for count in (1, 9))
+    assert levels(late)["Matching"] == level
+    assert levels(early)["Matching"] == (level if level == GOOD else NONE)
+    text = next(light.text for light in lights(late, "pretrain") if light.name == "Matching")
+    assert f"{100 * found:.0f} %" in text
+    assert "2 %" in text
+
+
+def test_the_forecast_stands_beside_what_the_run_took():
+    job = SimpleNamespace(note="", error="", error_kind="", can_resume=False, verb="pretrain", is_foreign=False,
+                          has_checkpoint=True, learning_rate=0.1, model=None)
+    first, second = (Message(text, code=FORECAST) for text in ("Forecast: 797 steps.", "Forecast: 260 steps."))
+    running = statusText(job, jobs.RUNNING, summary(first, second))
+    assert "260" in running
+    assert "797" not in running
+    assert "It took 250 steps of 0.48 s, 2.0 min in all." in statusText(
+        job, jobs.FINISHED, summary(first, second, Result({"steps": 250, "seconds": 120.0})))
 
 
 def test_slices_that_are_alike_are_no_alarm_at_the_very_start_and_missing_labels_are_none_in_pretraining():

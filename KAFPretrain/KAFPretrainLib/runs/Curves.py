@@ -19,22 +19,24 @@ COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159
           (148, 103, 189))
 _VALIDATION = "validation "
 _STEPS, _VALIDATIONS = "steps", "validations"  # kinds of tables
-GROUPS = ("loss", "terms", "dice", "probe", "spread", "rank", "rate", "norm")
+GROUPS = ("loss", "terms", "matching", "dice", "probe", "spread", "rank", "rate", "norm")
 _NAMES = {"spread": "spread", "alignment": "spread", "effective rank": "rank", "learning rate": "rate",
           "gradient norm": "norm", "loss": "loss", "cluster use": "spread", "cluster information": ""}
+_SHARES = ("inliers", "inliers by chance", "matches above chance")  # of keypoints; a method's name may stand before
+_COUNT = "matched keypoints"
 
 
 def groupTitle(group: str) -> str:
     """The title of the chart of a group."""
-    return {"loss": _("Loss"), "terms": _("Loss terms"), "dice": _("Validation Dice"),
-            "probe": _("Dice of the probe"), "spread": _("Spread of the embeddings"),
+    return {"loss": _("Loss"), "terms": _("Loss terms"), "matching": _("Matching of keypoints"),
+            "dice": _("Validation Dice"), "probe": _("Dice of the probe"), "spread": _("Spread of the embeddings"),
             "rank": _("Effective rank of the embeddings"), "rate": _("Learning rate"),
             "norm": _("Gradient norm")}[group]
 
 
 def _axisTitle(group):
-    return {"loss": _("loss"), "terms": _("loss"), "dice": _("Dice"), "probe": _("Dice"), "spread": _("spread"),
-            "rank": _("rank"), "rate": _("learning rate"), "norm": _("norm")}[group]
+    return {"loss": _("loss"), "terms": _("loss"), "matching": _("share"), "dice": _("Dice"), "probe": _("Dice"),
+            "spread": _("spread"), "rank": _("rank"), "rate": _("learning rate"), "norm": _("norm")}[group]
 
 
 def groupOf(name: str) -> str:
@@ -44,6 +46,9 @@ def groupOf(name: str) -> str:
         return "probe" if figure in ("probe Dice", "untrained Dice") else "dice" if "Dice" in figure else ""
     if name in _NAMES:
         return _NAMES[name]
+    figure = name.split(": ")[-1]
+    if figure in _SHARES or figure == _COUNT:
+        return "matching" if figure in _SHARES else ""
     return "terms" if ": " in name else ""
 
 

@@ -17,6 +17,7 @@ GOOD, WARNING, BAD, NONE = "good", "warning", "bad", "none"
 LEAST_SPREAD, LEAST_RANK, STEPS_BEFORE_ALARM = 0.1, 2.0, 50
 _LOW_SPREAD = 0.25
 _MUCH_WAITING = 0.3
+_MORE_THAN_CHANCE = 0.05  # share of matching keypoints
 _ENOUGH = 8  # reports before a trend is shown
 
 
@@ -32,7 +33,8 @@ class Light:
 def lights(summary: RunSummary, verb: str) -> list[Light]:
     """The lights of a run, the most important first."""
     found = [_loss(summary)]
-    found += [_embedding(summary), _probe(summary)] if verb == "pretrain" else [_dice(summary), _model(summary)]
+    found += [_embedding(summary), _matching(summary), _probe(summary)] if verb == "pretrain" else \
+        [_dice(summary), _model(summary)]
     found.append(_data(summary))
     # Pretraining needs no labels: scans without a label map are not worth a warning there.
     warnings = [message.text for message in summary.warnings if verb != "pretrain" or message.code != UNLABELLED]
@@ -87,6 +89,27 @@ def _embedding(summary):
         _("Spread: {spread} of that of random directions; effective rank: {rank}.")
     figures = figures.format(spread=f"{spread:.2f}", rank=f"{rank or 0:.1f}")
     return Light(name, level, f"{text.format(step=summary.alarmStep)} {figures}")
+
+
+def _matching(summary):
+    """Whether the network finds the matches of keypoints, for methods that look for them."""
+    found, chance = _ending(summary, "inliers"), _ending(summary, "inliers by chance")
+    if found is None or chance is None:
+        return None
+    if found > chance + _MORE_THAN_CHANCE:
+        level, text = GOOD, _("{found} % of the matching keypoints are found; by chance it would be {chance} %.")
+    else:
+        level = NONE if summary.step < STEPS_BEFORE_ALARM else WARNING
+        text = _("{found} % of the matching keypoints are found, hardly more than by chance ({chance} %). More "
+                 "training may help.")
+    return Light(_("Matching"), level, text.format(found=f"{100 * found:.0f}", chance=f"{100 * chance:.0f}"))
+
+
+def _ending(summary, figure):
+    """The mean of the last reports of a figure, with the name of a method before it or without."""
+    values = [value for _step, report in summary.recent[-_ENOUGH:] for name, value in report.items()
+              if name == figure or name.endswith(f": {figure}")]
+    return sum(values) / len(values) if values else None
 
 
 def _probe(summary):

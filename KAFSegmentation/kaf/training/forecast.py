@@ -1,4 +1,4 @@
-"""Estimated time and memory of a run, from three training steps without effect."""
+"""Estimated time and memory of a run: from three training steps without effect, then from the second minute of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from kaf.runtime.events import Message, OnEvent
 from kaf.runtime.memory import peak_memory
-from kaf.training.loop import Loop
+from kaf.runtime.message_codes import FORECAST
+from kaf.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from kaf.training.loop import Loop, State
 
 _STEPS = 3
+_FIRST, _SECOND = 60.0, 120.0  # seconds of a run: the first minute warms up, the second is measured
 _PROGRESS = 0.5  # of the run: by then all terms of the losses count
 _STATE = {"adamw": 2, "radam": 2, "sgd": 1}  # numbers that an optimiser keeps per weight
 
@@ -61,10 +68,45 @@ def forecast(loop: Loop) -> Forecast:
                 torch.cuda.synchronize(device)
             times.append(time.monotonic() - start)
     each = sum(times[1:]) / (_STEPS - 1)
-    limits = [count for count in (schedule.steps, schedule.seconds and schedule.seconds / max(each, 1e-9)) if count]
-    steps = max(1, round(min(limits)))
+    steps = _steps(schedule, each)
     learning = sum(p.numel() * p.element_size() for p in loop.network.parameters() if p.requires_grad)
     return Forecast(each, steps, steps * each, _peak(device) + _STATE[schedule.optimiser] * learning, loop.state.parts)
+
+
+class Pace:
+    """Forecasts once more, in the course of a run: from the real steps of its second minute.
+
+    Args:
+        state: of the loop; where it goes on from a checkpoint, its minutes begin there.
+    """
+
+    def __init__(self, schedule: Schedule, device: torch.device, state: State, send: OnEvent):
+        self._schedule, self._device, self._send = schedule, device, send
+        self._begun = state.elapsed
+        self._first: tuple[int, float] | None = None
+        self._told = False
+
+    def update(self, state: State) -> None:
+        """After every step."""
+        seconds = state.elapsed - self._begun
+        if self._told or seconds < _FIRST:
+            return
+        if self._first is None:
+            self._first = state.step, state.elapsed
+        elif seconds >= _SECOND and state.step > self._first[0]:
+            self._told = True
+            step, elapsed = self._first
+            each = (state.elapsed - elapsed) / (state.step - step)
+            steps = _steps(self._schedule, each, state.step, state.elapsed)
+            found = Forecast(each, steps, state.elapsed + (steps - state.step) * each, _peak(self._device),
+                             state.parts)
+            self._send(Message(found.text(), code=FORECAST, data=vars(found)))
+
+
+def _steps(schedule: Schedule, each: float, done: int = 0, elapsed: float = 0.0) -> int:
+    """How many steps of so many seconds each there will be, with those that are done in the seconds elapsed."""
+    left = schedule.seconds and done + max(0.0, schedule.seconds - elapsed) / max(each, 1e-9)
+    return max(1, round(min(count for count in (schedule.steps, left) if count)))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from kaf.runtime.message_codes import RESUMED, TRAINING
 from kaf.runtime.out_of_memory import is_out_of_memory
 from kaf.training.checkpoint import load_checkpoint, save_checkpoint
 from kaf.training.ema import EMA
+from kaf.training.forecast import Pace
 from kaf.training.schedule import Schedule, learning_rate_at, make_optimiser
 
 _MOST_NAN_STEPS = 3
@@ -126,6 +127,7 @@ class Loop:
         state, last = self.state, time.monotonic()
         checked = saved = state.elapsed
         bad = 0
+        pace = Pace(self.schedule, self.place.device, state, self._send)
         made = batches(self.task.batch, state.step, resolved_workers(self.schedule.workers, self.place.device),
                        self.place.device.type == "cuda")
         try:
@@ -141,6 +143,7 @@ class Loop:
                     self._warn_of_skipped_step()
                 now = time.monotonic()
                 state.elapsed, last = ranks.agree(state.elapsed + now - last), now
+                pace.update(state)
                 if terms and state.step % _REPORT_EVERY == 0:
                     self._report(terms)
                 if self._is_validation_due(state.elapsed - checked):

@@ -141,6 +141,8 @@ def test_the_loss_is_the_weighted_sum_of_its_plain_terms():
     assert float(outcome.loss.detach()) == pytest.approx(total, rel=1e-5)
     assert float(outcome.terms["matched keypoints"]) == pytest.approx(1.0)  # 3 matches in 3 slices
     assert float(outcome.terms["inliers"]) == pytest.approx(right / 3)
+    chances = [1 / (others + 1) for item, others in enumerate(OTHERS) for b in MATCHES[item] if b >= 0]
+    assert float(outcome.terms["inliers by chance"]) == pytest.approx(sum(chances) / 3)
 
     # Positions pair rows with the height and columns with the width (the released code swaps them).
     _, places, masks = seen["given"]

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from training_toys import CPU
 from kaf.modelfile.card import read_card
 from kaf.runtime.errors import DivergedError, OutputError, ResourceError
 from kaf.runtime.events import Message, Metric
+from kaf.runtime.message_codes import FORECAST
 from kaf.settings.methods import method_names
-from kaf.training.forecast import forecast
+from kaf.training.forecast import Pace, forecast
 from kaf.training.loop import Loop
 from kaf.training.pretraining import PretrainingTask
 from kaf.training.schedule import Schedule
@@ -69,6 +71,23 @@ def test_the_forecast_counts_by_steps_or_by_the_clock(cases):
     assert timed.seconds == pytest.approx(3600, rel=0.1)
     assert re.fullmatch(r"Forecast: \d+ steps of \S+ s, 60 minutes in all, \d+\.\d GB of memory\.",
                         replace(timed, seconds=3600.0).text())
+
+
+@pytest.mark.parametrize(("budget", "steps"), [({"steps": None, "seconds": 600.0}, 1180), ({"steps": 500}, 500)])
+def test_the_second_minute_of_a_run_corrects_the_forecast(budget, steps):
+    told, state = [], SimpleNamespace(step=40, elapsed=900.0, parts=1)  # it goes on from a checkpoint
+    if budget.get("seconds"):
+        budget = {**budget, "seconds": 900.0 + budget["seconds"]}
+    pace = Pace(replace(THREE, **budget), CPU.device, state, told.append)
+    for second in range(1, 301):
+        state.step += 1 if second <= 60 else 2  # the first minute is slower
+        state.elapsed = 900.0 + second
+        pace.update(state)
+    (message,) = told
+    assert message.code == FORECAST
+    assert message.data["seconds_per_step"] == pytest.approx(0.5)
+    assert message.data["steps"] == steps
+    assert message.data["seconds"] == pytest.approx(900 + 120 + (message.data["steps"] - 220) * 0.5, abs=1)
 
 
 class Tight(PretrainingTask):

@@ -94,8 +94,9 @@ class Kaf(Method):
     """w1 * contrast(image) + w2 * contrast(pooled keypoints) + w3 * matching (KAF equation 3); only the encoder learns.
 
     Terms: the three, before their weights; "matched keypoints", those per slice that have a match in the neighbour;
-    "inliers", the share of them whose match gets most of their mass in the transport plan; "matches above chance", the
-    share of the matches that is not left when descriptors are shuffled: near 0, matching teaches nothing.
+    "inliers", the share of them whose match gets most of their mass in the transport plan; "inliers by chance", that of
+    a random guess; "matches above chance", the share of the matches that is not left when descriptors are shuffled:
+    near 0, matching teaches nothing.
     """
 
     views: ClassVar[tuple[str, ...]] = ("anchor", "neighbour")
@@ -171,10 +172,13 @@ METHOD = Kaf
 
 @torch.no_grad()
 def _matching_figures(log_p: Tensor, matches: Tensor, masks: list[Tensor]) -> dict[str, Tensor]:
-    """How many keypoints have a match, and the share of those that the network finds."""
+    """How many keypoints have a match, the share of those that the network finds, and the share that a guess among the
+    keypoints of the other slice (and none of them) would find."""
     paired = masks[0] & (matches >= 0)
     guess = log_p[:, :-1].masked_fill(~torch.cat([masks[1], masks[1].new_ones(len(matches), 1)], 1)[:, None],
                                       -torch.inf).argmax(2)
     right = (guess == matches) & paired
     count = paired.sum().float()
-    return {"matched keypoints": count / len(matches), "inliers": right.sum() / count.clamp(min=1)}
+    guessed = (paired.sum(1) / (1.0 + masks[1].sum(1))).sum()
+    return {"matched keypoints": count / len(matches), "inliers": right.sum() / count.clamp(min=1),
+            "inliers by chance": guessed / count.clamp(min=1)}

@@ -31,13 +31,15 @@ def matched(method: Kaf, given: MethodInput) -> Sheet:
     size = tile_size(images[0], _WIDE)
     found = int(((guess == matches) & (matches >= 0)).sum())
     total, rows = int((matches >= 0).sum()), []
+    chance = ((matches >= 0).sum(1) / (1.0 + second.mask.cpu().numpy().sum(1))).sum() / max(1, total)
     for item in best_items((matches >= 0).sum(1), _PAIRS):
         points = [view.keypoints[item].cpu().numpy() for view in (first, second)]
         masks = [view.mask[item].cpu().numpy() for view in (first, second)]
         tiles = [grey(image[item], size, window(image[item])) for image in images]
         rows.append(("", [_joined(tiles, points, masks, matches[item], guess[item], images[0].shape[1:])]))
     legend: list[tuple[Colour | None, str, str]] = [
-        (FOUND, "found by the network", f"{found} of {total} in {len(matches)} pairs"), (MISSED, "missed", ""),
+        (FOUND, "found by the network", f"{found} of {total} in {len(matches)} pairs: "
+         f"{found / max(1, total):.0%}, and {chance:.1%} by chance"), (MISSED, "missed", ""),
         (ALONE, "keypoint without a match", "")]
     return Sheet("matches", "Matched keypoints of neighbouring slices", rows, legend)
 
