@@ -96,7 +96,7 @@ def draw(folder: Path, minutes: float) -> None:
     host.choose(ui.evaluateBaselineComboBox, "run from-scratch")
     host.click(ui.evaluateButton)
     host.wait_until(lambda: not panel.evaluation.isRunning, "the evaluation", 5 * host.PATIENCE)
-    panel.evaluation._onOpen(0, 0)
+    panel.evaluation._onOpen(next(iter(panel.evaluation._cases)))
     take(host.main_window(module, WIDTH, HEIGHT), "evaluated")
     ui.tabs.setCurrentWidget(ui.modelsTab)
     panel.models.refresh("from-pretrained")

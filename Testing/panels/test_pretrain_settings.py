@@ -177,11 +177,13 @@ def test_the_forecast_stands_beside_what_the_run_took():
     job = SimpleNamespace(note="", error="", error_kind="", can_resume=False, verb="pretrain", is_foreign=False,
                           has_checkpoint=True, learning_rate=0.1, model=None)
     first, second = (Message(text, code=FORECAST) for text in ("Forecast: 797 steps.", "Forecast: 260 steps."))
-    running = statusText(job, jobs.RUNNING, summary(first, second))
+    steps = Metric(250, {"loss": 1.0, "seconds per step": 0.48})
+    running = statusText(job, jobs.RUNNING, summary(first, second, steps))
     assert "260" in running
     assert "797" not in running
+    assert "It took" not in running
     assert "It took 250 steps of 0.48 s, 2.0 min in all." in statusText(
-        job, jobs.FINISHED, summary(first, second, Result({"steps": 250, "seconds": 120.0})))
+        job, jobs.FINISHED, summary(first, second, steps, Result({"model": "m.safetensors"})))
 
 
 def test_slices_that_are_alike_are_no_alarm_at_the_very_start_and_missing_labels_are_none_in_pretraining():

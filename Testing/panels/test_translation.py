@@ -24,6 +24,7 @@ NAMES = frozenset({
     # figures of a run, by the names that the backend gives them
     "validation ", "probe Dice", "untrained Dice", "effective rank", "validation probe Dice",
     "validation untrained Dice", "validation Dice", "share waiting for data", "seconds per step",
+    "inliers by chance", "matches above chance", "matched keypoints",
     "run ",  # what a run's weights are remembered by; what is shown is their title
 })
 ENGLISH = {

@@ -52,6 +52,7 @@ class FinetuneTab:
         ui.finetuneStartButton.connect("clicked()", self.onStart)
         ui.libraryButton.connect("clicked()", self.onKeep)
         ui.evaluateThisButton.connect("clicked()", lambda: evaluate(str(self.run.job.model)))
+        ui.finetuneReportButton.connect("clicked()", self.run.openReport)
         self._showRun()
 
     def setParameters(self, parameters: Parameters | None) -> None:
@@ -171,6 +172,7 @@ class FinetuneTab:
         self.ui.transferLabel.visible = bool(text)
         hasModel = job is not None and job.verb == "finetune" and job.model is not None
         self.ui.libraryButton.visible = self.ui.evaluateThisButton.visible = hasModel
+        self.ui.finetuneReportButton.visible = job is not None
         name = libraryName(job) if hasModel else ""
         self.ui.libraryButton.enabled = hasModel and not name
         self.ui.libraryButton.text = _("In the library as {name}").format(name=name) if name else _("Add to library")

@@ -12,10 +12,11 @@ from slicer.i18n import tr as _
 
 from kaf.runs import start as jobs
 from kaf.runs.layout import RUN
-from kaf.runtime.errors import OutputError
+from kaf.runtime.errors import KafError, OutputError
 from kaf.runtime.files import write_problem
 from KAFPretrainLib.runs.RunMessages import lowerRate
-from KAFPretrainLib.widgets.Interfaces import Log, RunCallbacks
+from KAFPretrainLib.runs.RunPages import TENSORBOARD, RunPages
+from KAFPretrainLib.widgets.Interfaces import RunCallbacks, Services
 from KAFSegmentationLib.widgets.PlainText import confirm, tellError
 
 if TYPE_CHECKING:
@@ -46,19 +47,21 @@ class RunMenu:
     Args:
         button: opens the menu.
         view: the run that is shown.
-        log: where the log of a run is shown.
         callbacks: for what the menu reports.
         drop: forgets a run that was deleted.
+        services: what every part may use.
     """
 
-    def __init__(self, button: qt.QToolButton, view: ShownRun, log: Log, callbacks: RunCallbacks,
-                 drop: Callable[[Path], None]):
-        self._view, self._log, self._callbacks, self._drop, self._button = view, log, callbacks, drop, button
+    def __init__(self, button: qt.QToolButton, view: ShownRun, callbacks: RunCallbacks, drop: Callable[[Path], None],
+                 services: Services):
+        self._view, self._callbacks, self._drop, self._button = view, callbacks, drop, button
+        self._log, self._message, self._pages = services.log, services.message, RunPages(services)
         self._menu = qt.QMenu(button)
         self._actions = {}
         for name, text, function in (
                 ("folder", _("Open folder"), self._openFolder), ("log", _("Show log"), self._showLog),
-                ("report", _("Open report"), self._openReport), ("again", _("Refresh list"), callbacks.refresh),
+                ("report", _("Open report"), self.openReport),
+                ("tracker", _("Open TensorBoard"), self._openTracker), ("again", _("Refresh list"), callbacks.refresh),
                 ("lower", _("Resume with a lower learning rate"), view.resumeLower),
                 ("kill", _("Kill"), self._kill), ("delete", _("Delete run…"), self._delete)):
             action = self._menu.addAction(text)
@@ -79,21 +82,30 @@ class RunMenu:
         self._actions["lower"].text = _("Resume with a lower learning rate") if lower is None else \
             _("Resume with learning rate {new} instead of {old}").format(new=f"{lower:g}", old=f"{job.learning_rate:g}")
         self._actions["kill"].enabled = alive and not job.is_foreign
-        self._actions["report"].enabled = job is not None and self._report() is not None
+        tracker = self._pages.tracker(job) if job is not None else ""
+        self._actions["tracker"].visible = bool(tracker)
+        self._actions["tracker"].text = _("Open {tracker}").format(tracker=tracker or TENSORBOARD)
 
     def action(self, name: str) -> qt.QAction:
         """An action by its name, for tests and shortcuts."""
         return self._actions[name]
 
-    def _report(self):
-        return next((path for path in (self._view.job.folder / name for name in
-                                       ("comparison.html", "report.html")) if path.is_file()), None)
+    def openReport(self) -> None:
+        """Opens the page of the run in the browser."""
+        self._pages.openReport(self._view.job)
+
+    def close(self) -> None:
+        """The panel is closed for good."""
+        self._pages.close()
 
     def _openFolder(self):
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._view.job.folder)))
 
-    def _openReport(self):
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._report())))
+    def _openTracker(self):
+        try:
+            self._pages.openTracker(self._view.job)
+        except KafError as error:
+            self._message.showError(error)
 
     def _showLog(self):
         try:

@@ -47,19 +47,18 @@ def statusText(job: Job, state: str, summary: RunSummary) -> str:
         codes.remove(STARTED_FROM)  # the Fine-tune tab shows more about it
     facts = [summary.message(code) for code in codes]
     texts = [message.text for message in facts if message is not None]
-    if texts and facts[-1] is not None and (actual := _actualText(summary)):
+    if texts and facts[-1] is not None and (actual := _actualText(state, summary)):
         texts[-1] = f"{texts[-1]} {actual}"
     return "<br>".join([*lines, *map(rich, texts)])
 
 
-def _actualText(summary):
+def _actualText(state, summary):
     """What a finished run took, to stand beside its forecast; empty where it did not report that."""
-    values = summary.result or {}
-    steps, seconds = values.get("steps"), values.get("seconds")
-    if not (isinstance(steps, int) and isinstance(seconds, (int, float)) and steps > 0):
+    steps, each = summary.step, summary.latest("seconds per step")
+    if state != jobs.FINISHED or not steps or not each:
         return ""
     return _("It took {steps} steps of {each} s, {minutes} min in all.").format(
-        steps=steps, each=f"{seconds / steps:.2g}", minutes=f"{seconds / 60:.1f}")
+        steps=steps, each=f"{each:.2g}", minutes=f"{steps * each / 60:.1f}")
 
 
 def progressText(job: Job, state: str, summary: RunSummary) -> tuple[float | None, str]:

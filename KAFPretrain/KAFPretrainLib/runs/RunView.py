@@ -55,7 +55,7 @@ class RunView:
         self._pictures = PictureView(*(getattr(ui, prefix + name) for name in (
             "PicturesFrame", "PictureComboBox", "PictureSlider", "PictureButton", "PictureLabel"))) \
             if hasPictures else None
-        self._menu = RunMenu(getattr(ui, f"{prefix}MoreButton"), self, services.log, callbacks, runs.drop)
+        self._menu = RunMenu(getattr(ui, f"{prefix}MoreButton"), self, callbacks, runs.drop, services)
         self.job: Job | None = None
         self.summary = self._curves = None
         self.onChange: Callable[[], None] = lambda: None
@@ -126,6 +126,10 @@ class RunView:
         self.summary.error = None
         self._do(go)
 
+    def openReport(self) -> None:
+        """Opens the page of the run in the browser."""
+        self._menu.openReport()
+
     def fitPictures(self) -> None:
         """The tab is shown: its width is known now."""
         if self._pictures is not None:
@@ -147,6 +151,7 @@ class RunView:
 
     def close(self) -> None:
         """The panel is closed for good; the run continues."""
+        self._menu.close()
         self._plot.close()
         self._dropCurves()
 
