@@ -68,7 +68,7 @@ def test_lines_join_matches_and_tell_by_colour_whether_they_are_found(given):
     log_p = torch.full((4, first.mask.shape[1] + 1, second.mask.shape[1] + 1), -9.0)
     log_p[0, 0, 0] = log_p[0, 1, -1] = 0.0  # the first is found, the second is thought to have no match
     sheet = matched(SimpleNamespace(transport=lambda _: log_p), given)
-    assert sheet.legend[0][2] == "1 of 2 in 4 pairs"
+    assert sheet.legend[0][2] == "1 of 2 in 4 pairs: 50%, and 33.3% by chance"
     tile = sheet.rows[0][1][0].astype(int)
     height, width = tile.shape[:2]
     middle = width // 2  # the gap between the slices, where only lines are drawn
