@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from kaf.memory.features import pooled
+from kaf.memory.finished import FinishedSlices
 from kaf.memory.known import Known, Trust, in_drawn_classes, joined
-from kaf.memory.recall import FinishedSlices
 from kaf.memory.tuning import Trial, label_dice
 
 Source = Literal["model", "memory", "combination"]
@@ -67,7 +67,7 @@ def trust_in(memory: FinishedSlices, known: Known, trials: Sequence[Trial]) -> T
     mine = {inside: [value for value in values if not np.isnan(value)] for inside, values in found.items()}
     model = [right for right, classes in zip(known.right, known.classes, strict=True) if classes]
     return Trust(float(np.mean(model)) if model else 0.0, _shrunk(mine[True], usual.between),
-                 _shrunk(mine[False], usual.beyond))
+                 _shrunk(mine[False], usual.beyond), len(memory.numbers) == 1)
 
 
 def _shrunk(values: Sequence[float], usual: float) -> float:

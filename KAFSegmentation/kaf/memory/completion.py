@@ -14,11 +14,12 @@ from torch import Tensor
 from kaf.imaging.grid import Grid
 from kaf.memory.choice import Choice, choose, trust_in
 from kaf.memory.features import COMPONENTS, MOST_BYTES, Region, ScanFeatures, enlarged, pooled, region_around
+from kaf.memory.finished import FinishedSlices
 from kaf.memory.known import in_drawn_classes, joined, known_structures
 from kaf.memory.provenance import Origin, origins
-from kaf.memory.recall import FinishedSlices, recall_memory, recall_scan
+from kaf.memory.recall import Recipe, recall_memory, recall_scan
 from kaf.memory.review import expected_dice
-from kaf.memory.tuning import Recipe, Trial, label_dice, recipes_for, tune
+from kaf.memory.tuning import Trial, label_dice, recipes_for, tune
 from kaf.runtime.events import OnEvent, Ticker, ignore
 
 _FINE = 48_000  # pixels of a region that is read pixel by pixel
@@ -125,7 +126,7 @@ class ScanMemory:
             soft = torch.zeros(len(targets), self.drawn.classes, *size)
             soft[:, 0] = 1
         else:
-            soft = enlarged(recall_scan(self.features, self.finished, targets, self.recipe.window, self.recipe.shape),
+            soft = enlarged(recall_scan(self.features, self.finished, targets, self.recipe),
                             self.stride, size)
         if self.choice.source == "memory" or not self.known.any:
             return soft

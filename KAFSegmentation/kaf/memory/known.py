@@ -14,6 +14,9 @@ from kaf.evaluation.dice import dice
 _KNOWN = 0.5  # Dice on the finished slices from which a model counts as one that knows a structure
 _CERTAIN = 1e-4
 _BETWEEN, _BEYOND = 0.92, 0.85  # Dice of the memory where nothing could be left out
+# The odds of the memory are worth more than the model's equal odds, which are those of all its slices alike: what the
+# memory gets wrong lies at boundaries, and it has seen this scan.  Least beyond the last of several finished slices.
+_WORTH, _WORTH_BEYOND = 4.0, 2.0
 _FADES = 60.0  # millimetres beyond the outermost finished slice at which the memory is half as right
 
 
@@ -91,11 +94,12 @@ def in_drawn_classes(shares: Tensor, known: Known, memory: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Trust:
     """How right the model and the memory are here: Dice of the model on the finished slices, and of the memory on those
-    that were left out, between others and beyond them; 0..1."""
+    that were left out, between others and beyond them; 0..1.  lone: a single slice is finished."""
 
     model: float
     between: float = _BETWEEN
     beyond: float = _BEYOND
+    lone: bool = False
 
     def share(self, distances: Sequence[float], between: Sequence[bool]) -> Tensor:
         """(T,) weight of the memory against the model, by the odds of either being right.
@@ -103,7 +107,8 @@ class Trust:
         distances: to the nearest finished slice, in mm; beyond the outermost one the memory fades.
         """
         model = _odds(self.model)
-        memory = [_odds(self.between if inside else self.beyond * 0.5 ** (distance / _FADES))
+        memory = [(_WORTH if inside or self.lone else _WORTH_BEYOND)
+                  * _odds(self.between if inside else self.beyond * 0.5 ** (distance / _FADES))
                   for distance, inside in zip(distances, between, strict=True)]
         return torch.tensor([odds / (odds + model) for odds in memory], dtype=torch.float32)
 

@@ -59,7 +59,8 @@ def task_of(volume: Volume, drawn: Volume, settings: PropagateSettings, model: L
     labels = table[grid.labels_to_canonical(drawn.voxels, finished)]
     partly = {} if marks is None else {number: (table[part], known)
                                        for number, (part, known) in in_canonical(grid, marks, finished).items()}
-    if not settings.memory and not labels.any() and not any((part * known).any() for part, known in partly.values()):
+    told = settings.memory or (clicks and settings.labels)  # a click of 0 corrects what the model finds
+    if not told and not labels.any() and not any((part * known).any() for part, known in partly.values()):
         raise InputError(drawn.source or "labels", "hold no structure in the finished slices",
                          "Draw the structure in at least one of them.")
     return Task(scan, Drawn(finished, labels, len(values) + 1, partly), values, marks)

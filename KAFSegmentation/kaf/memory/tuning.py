@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
 from kaf.evaluation.dice import dice, overlap
 from kaf.memory.attention import Window
-from kaf.memory.recall import Features, FinishedSlices, reading, with_shape
+from kaf.memory.finished import FinishedSlices
+from kaf.memory.guesses import ATTENTION, GUESSES, by_structure
+from kaf.memory.recall import Features, Recipe, reading, with_shape
 
 _FARTHEST = 8  # places that a window reaches
 _CLEARLY = 0.005  # Dice by which a later recipe must be better than an earlier one
+_SURELY = 0.05  # Dice by which labels alone must be better than attention to them
+_FEWEST = 2
 _MOST = 5  # finished slices that are left out in turn
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to read: the window of attention, and the weight of the interpolated shape."""
-
-    window: Window
-    shape: float
 
 
 def _recipe(spread: float, temperature: float, shape: float) -> Recipe:
@@ -83,7 +79,43 @@ def tune(features: Features, memory: FinishedSlices, recipes: Sequence[Recipe]
         mean = float(np.nanmean(scores)) if not np.isnan(scores).all() else 0.0
         if mean > best + _CLEARLY:
             best, chosen, trials = mean, recipe, found
-    return chosen, trials
+    sources = _sources(memory, trials)
+    return replace(chosen, sources=sources), [
+        Trial(trial.number, by_structure(trial.soft[None], memory.without(trial.number), [trial.number], sources)[0])
+        for trial in trials]
+
+
+def structure_dice(soft: Tensor, truth: Tensor) -> np.ndarray:
+    """(K - 1,) Dice of each structure's best labels; NaN where neither of the two, (K, h, w), holds it."""
+    guess, drawn = (maps.max(0).indices.numpy() for maps in (soft, truth))
+    return dice(*overlap(guess, drawn, len(truth)))
+
+
+def _sources(memory: FinishedSlices, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """What each class is taken from: attention, unless labels alone were clearly better on at least two of the
+    finished slices left out that lie between others."""
+    sources = [ATTENTION] * memory.labels.shape[1]
+    trials = [trial for trial in trials if memory.without(trial.number).is_between(trial.number)]
+    if len(trials) < _FEWEST:
+        return tuple(sources)
+    scores = {ATTENTION: np.stack([structure_dice(trial.soft, _truth(memory, trial)) for trial in trials])}
+    for name, guess in GUESSES.items():
+        scores[name] = np.stack([structure_dice(guess(memory.without(trial.number), [trial.number])[0],
+                                                _truth(memory, trial)) for trial in trials])
+    for index in range(len(sources) - 1):
+        mine = {name: np.nan_to_num(values[:, index]) for name, values in scores.items()}
+        counted = ~np.isnan(np.stack([values[:, index] for values in scores.values()])).all(0)
+        if counted.sum() < _FEWEST:
+            continue
+        means = {name: float(values[counted].mean()) for name, values in mine.items()}
+        best = max(means, key=lambda name: means[name])
+        if means[best] > means[ATTENTION] + _SURELY:
+            sources[index + 1] = best
+    return tuple(sources)
+
+
+def _truth(memory: FinishedSlices, trial: Trial) -> Tensor:
+    return memory.labels[memory.numbers.index(trial.number)]
 
 
 def _spread_out(numbers: Sequence[int]) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 from made_models import RUN, STORAGES, only, stored, tiny_model
 
 from kaf.imaging.volume import Volume
+from kaf.memory.features import ScanFeatures
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError
 from kaf.runtime.events import Message
@@ -185,6 +186,31 @@ def test_a_click_labels_its_place_and_its_surroundings(heart, model):
     assert np.array_equal(kept.labels.voxels[1], truth.voxels[1])
     assert [event.data for event in told if isinstance(event, Message) and event.code == CONTRADICTION] == [
         {"clicks": 1}]
+
+
+def test_a_click_on_the_background_needs_no_finished_slice(heart, model):
+    scan, _ = heart
+    ras = (scan.affine @ [30, 30, 4, 1])[:3]
+    result = propagate(scan, None, settings(model, labels={1: "right", 3: "left"}, clicks=[(*ras, 0)]))
+    assert result.finished == ()
+    assert result.labels.voxels[4, 30, 30] == 0
+    assert result.confidence.voxels[4, 30, 30] == 1
+
+
+def test_a_scan_of_very_many_slices_takes_no_more_memory_than_it_may(model, monkeypatch):
+    """Room for the features of 8 of 30 slices: what is needed at a time stays, and all slices are labelled."""
+    scan, truth = cardiac_phantom(3, slices=30, size=32, spacing=4.8)
+    middle = int(np.argmax(truth.voxels.astype(bool).sum((1, 2))))
+    finished, held, kept = (middle - 4, middle, middle + 4), [], ScanFeatures._keep
+    plenty = propagate(scan, only(truth, list(finished)), settings(model, slices=finished, use="memory"))
+    one = plenty.memory.features.bytes / 30
+    monkeypatch.setattr("kaf.memory.features.MOST_BYTES", int(8 * one))
+    monkeypatch.setattr("kaf.memory.completion.ScanMemory.batch", lambda self: 4)
+    monkeypatch.setattr(ScanFeatures, "_keep", lambda self, found: (kept(self, found), held.append(self.bytes)))
+    tight = propagate(scan, only(truth, list(finished)), settings(model, slices=finished, use="memory"))
+    assert max(held) <= (12 + 8) * one, "12 slices show what the features are like"
+    assert tight.memory.features.bytes <= 8 * one
+    assert (tight.labels.voxels == plenty.labels.voxels).mean() > 0.999
 
 
 def test_structures_get_the_names_that_are_given(heart, model):
