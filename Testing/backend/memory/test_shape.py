@@ -1,4 +1,4 @@
-"""What the labels of finished slices alone say: walls keep their cavities, and a structure of one neighbour ends halfway."""
+"""What the labels of finished slices alone say: walls keep cavities, and a structure of one neighbour ends halfway."""
 
 from __future__ import annotations
 
