@@ -125,6 +125,17 @@ def make_panel(library, worker):
 
     With ``own`` it gets a worker of its own, which it also ends; with ``client`` that stands in for the worker.
     """
+    yield from panels(worker)
+
+
+@pytest.fixture(scope="module")
+def make_shared_panel(library, worker):
+    """The same for one panel that all tests of a file use, each on a new scene."""
+    yield from panels(worker)
+
+
+def panels(worker):
+    """Yields the function that loads the module, and in the end puts everything away."""
     import qt
 
     host.close_scene()

@@ -15,21 +15,36 @@ from segmentation_panel import add_scan, segment_array, segments
 import host
 
 
-@pytest.fixture
-def client():
-    return MemoryClient()
-
-
-@pytest.fixture
-def loop(make_panel, heart, client):
-    """The panel with a scan and an empty structure to draw, and a worker that answers at once."""
-    panel = make_panel(client=client)
-    panel.scan = add_scan(heart)
-    host.choose(panel.ui.inputSelector, "Heart")
-    unfold(panel)
-    host.click(panel.ui.newStructureButton)
-    panel.node = panel.ui.outputSelector.currentNode()
+@pytest.fixture(scope="module")
+def shared(make_shared_panel):
+    panel = make_shared_panel(client=MemoryClient())
+    panel.client = panel.logic.backend.client()
     return panel
+
+
+@pytest.fixture
+def client(shared):
+    shared.client.__init__()
+    return shared.client
+
+
+@pytest.fixture
+def opened(shared, heart, client, quietHost):
+    """The panel with a scan, the section unfolded, and a worker that answers at once."""
+    host.close_scene()
+    shared.logic.getParameterNode().modelName = "tiny"
+    shared.scan = add_scan(heart)
+    host.choose(shared.ui.inputSelector, "Heart")
+    yield unfold(shared)
+    host.check_errors()
+
+
+@pytest.fixture
+def loop(opened):
+    """The same with an empty structure to draw."""
+    host.click(opened.ui.newStructureButton)
+    opened.node = opened.ui.outputSelector.currentNode()
+    return opened
 
 
 def paint(panel, index, rows, name="New structure", axis=0):
@@ -83,7 +98,7 @@ def test_an_accepted_slice_updates_the_others_and_stays_as_drawn(loop, client, p
     ({"source": "model", "reason": "asked", "slices": 0, "dice": {}},
      "Shown: the model alone, as you asked; the Dice that it expects of the other slices is 0.90."),
     ({"source": "a later version's"}, "")])
-def test_the_sentence_about_the_result(panel, choice, words):
+def test_the_sentence_about_the_result(shared, choice, words):
     from KAFSegmentationLib.adapt.ResultSentence import resultSentence
 
     assert resultSentence(choice, 0.9) == words
@@ -223,18 +238,12 @@ def test_structures_that_overlap_are_refused(loop, client):
     assert client.requests == []
 
 
-def test_no_model_at_all(make_panel, heart, client):
-    panel = make_panel(client=client)
-    panel.scan = add_scan(heart)
-    host.choose(panel.ui.inputSelector, "Heart")
-    unfold(panel)
-    panel.logic.getParameterNode().modelName = ""
-    host.click(panel.ui.newStructureButton)
-    panel.node = panel.ui.outputSelector.currentNode()
-    mine = paint(panel, 2, slice(10, 30))
-    accept(panel, 2)
+def test_no_model_at_all(loop, client):
+    loop.logic.getParameterNode().modelName = ""
+    mine = paint(loop, 2, slice(10, 30))
+    accept(loop, 2)
     assert client.requests[-1][1]["model"] == ""
-    assert (drawn(panel) == mine).all()
+    assert (drawn(loop) == mine).all()
 
 
 def test_where_a_label_came_from(loop, client, pictures):
