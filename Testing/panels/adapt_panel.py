@@ -13,6 +13,7 @@ NAMES = [label.name for label in LABELS]
 def unfold(panel):
     panel.ui.adaptSection.collapsed = False
     panel.ui.trainGroupBox.collapsed = False
+    panel.ui.onlyIfBetterCheckBox.checked = False  # most tests are about a result that is written
     panel.ui.adaptSecondsSlider.value = 1
     host.pump()
     return panel

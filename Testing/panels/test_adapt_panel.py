@@ -109,7 +109,7 @@ def test_progress_tells_the_time_left(adapting, scan):
     bar = adapting.ui.adaptProgressBar
     assert bar.isVisible()
     assert bar.maximum == 0  # nothing can be known yet
-    adapting.widget.segmentation.adaptation._onEvent(Progress("training", 0.25, 1.0, 30.2, TRAINING))
+    adapting.widget.segmentation.adaptation.training.onEvent(Progress("training", 0.25, 1.0, 30.2, TRAINING))
     assert bar.value == 250
     assert bar.format == "Learning: %p%, about 30 s left"
     assert not adapting.ui.progressBar.isVisible()

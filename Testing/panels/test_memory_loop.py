@@ -318,3 +318,36 @@ def test_scripts_do_the_same_without_a_panel(loop):
     assert result.kept == [(0, 3)]  # drawn, and not named as finished
     assert result.report["review"][0] == 3
     np.testing.assert_array_equal(drawn(loop), np.stack([mine, mine, mine, other]))
+
+
+@pytest.mark.parametrize("isBetter", [False, True])
+def test_training_never_replaces_a_better_result(loop, client, isBetter):
+    ui = loop.ui
+    for index, rows in ((0, slice(10, 30)), (1, slice(12, 30)), (3, slice(14, 30))):
+        paint(loop, index, rows)
+        accept(loop, index)
+    before, canUndo = drawn(loop), ui.undoButton.enabled
+    client.learned = np.copy if isBetter else np.zeros_like
+    ui.onlyIfBetterCheckBox.checked = True
+    host.click(ui.adaptButton)
+    host.wait_until(lambda: ui.adaptButton.text == "Train", "the end of learning")
+    assert [(verb, settings["slices"]) for verb, settings, *_rest in client.requests[-2:]] == \
+        [("propagate", [0, 3]), ("adapt", [0, 3])]
+    np.testing.assert_array_equal(drawn(loop)[[0, 1, 3]], before[[0, 1, 3]])
+    if isBetter:
+        assert "Shown: the adapted model, because on slice 2, which it has not seen, its Dice is 1.00" in text(loop)
+        assert ui.saveModelButton.enabled
+        assert not ui.resultLabel.isVisible()
+        return
+    assert text(loop) == ("Slice 2 was left out of training to compare: the trained model reaches a Dice of 0.00 "
+                          "there, and what is shown 0.95. It stays, and nothing was changed.")
+    np.testing.assert_array_equal(drawn(loop), before)
+    assert ui.resultLabel.isVisible()
+    assert canUndo
+    assert ui.undoButton.enabled
+    assert not ui.saveModelButton.enabled
+    tool = loop.widget.segmentation.adaptation.whereFrom
+    tool.ask(loop.widget.segmentation.adaptation.examples.scan.point([2, 20, 30]))
+    host.wait_until(lambda: tool._ticket is None, "the answer")
+    assert [verb for verb, *_rest in client.requests[-2:]] == ["propagate", "provenance"]
+    assert client.requests[-2][1]["slices"] == [0, 1, 3]  # what is shown, not what was compared

@@ -4,15 +4,12 @@ them as well."""
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from kaf.modelfile.card import Card
-from kaf.runtime.errors import Cancelled, KafError
-from kaf.runtime.events import Progress
-from kaf.runtime.message_codes import TRAINING
+from kaf.runtime.errors import KafError
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.AdaptHost import AdaptHost
 from KAFSegmentationLib.adapt.DirectionChoice import DirectionChoice
@@ -23,17 +20,14 @@ from KAFSegmentationLib.adapt.PropagationPanel import PropagationPanel
 from KAFSegmentationLib.adapt.PropagationRun import PropagationRun
 from KAFSegmentationLib.adapt.SaveModelControls import SaveModelControls
 from KAFSegmentationLib.adapt.StructureChoice import StructureChoice
-from KAFSegmentationLib.adapt.TrainingForecast import trainingForecast, trainingProblem
+from KAFSegmentationLib.adapt.TrainingPanel import TrainingPanel
 from KAFSegmentationLib.adapt.WhereFrom import WhereFrom
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.scene.VolumeGeometry import VolumeGeometry
-from KAFSegmentationLib.segment.SegmentationLogic import cancelled
-from KAFSegmentationLib.segment.SegmentationRun import volumesText
 from KAFSegmentationLib.segment.WriteConfirmation import WriteConfirmation
-from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
+from KAFSegmentationLib.widgets.MessageLine import MessageLine
 from KAFSegmentationLib.widgets.Parameters import Parameters
-from KAFSegmentationLib.widgets.RunControls import RunControls
 from KAFSegmentationLib.widgets.Shortcuts import SectionKeys
 
 
@@ -53,7 +47,6 @@ class AdaptPanel:
         self.ui, self.logic, self._log, self._panel = ui, logic, log, panel
         self._writeConfirmation = writeConfirmation
         self.message = MessageLine(ui.adaptMessageFrame, ui.adaptMessageIcon, ui.adaptMessageLabel, log.add)
-        self.controls = RunControls(ui.adaptButton, ui.adaptProgressBar, self.adapt, self.cancel, _("Train"))
         self.editor = EmbeddedEditor(ui.editorFrame)
         self.structures = StructureChoice(ui, self._onNewStructure, self.updateControls, writeConfirmation)
         self.examples = ExampleList(ui, self._showExample, self._onRemoved)
@@ -61,6 +54,8 @@ class AdaptPanel:
         self.saveModel = SaveModelControls(ui, logic, self.message, self._onSaved)
         self.review = NextSliceControls(ui.nextSliceButton, logic, self.message, self)
         self.propagation = PropagationPanel(ui, logic, self.message, self)
+        self.training = TrainingPanel(ui, logic, log, self.message, self)
+        self.controls = self.training.controls
         self.whereFrom = WhereFrom(ui.whereFromButton, logic.backend, self.propagation, self.message, self.editor)
         self._parameters: Parameters | None = None
         self.card: Card | None = None
@@ -118,30 +113,6 @@ class AdaptPanel:
         self.card = card
         self._update()
 
-    def adapt(self) -> None:
-        """Learns, and segments again."""
-        if not self._panel.makeReady():
-            return
-        parameters = self.parameters
-        scan, result = parameters.inputVolume, parameters.outputSegmentation
-        if not self._writeConfirmation.confirm(result, scan, _("Train on these slices"), mayBeNew=False)[0]:
-            return
-        self.propagation.forget()
-        own = ScanSlices(scan, self.card)  # the model takes slices of its own direction
-        settings = {**self.logic.adaptSettings(parameters), "slices": self.examples.along(own.axis)}
-        try:
-            taken = self.logic.startAdapt(scan, result, settings, self.structures.chosen(), self._onEvent,
-                                          lambda *done: self._onDone(scan, *done), self.isConfirmed())
-        except KafError as error:
-            self.message.showError(error)
-            return
-        self.examples.add(taken, own.axis)
-        self.controls.start()
-        text = _("Learning from 1 slice for {seconds} s.") if len(taken) == 1 else \
-            _("Learning from {count} slices for {seconds} s.")
-        self.message.show(text.format(count=len(taken), seconds=f"{parameters.adaptSeconds:.0f}"))
-        self._panel.update()
-
     @property
     def isRunning(self) -> bool:
         """Whether the model learns, or is asked for the next slice."""
@@ -152,17 +123,17 @@ class AdaptPanel:
         if self.review.isAsking():
             self.review.cancel()
         else:
-            self.logic.cancel(cancelled(_("Learning")))
+            self.training.cancel()
 
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
         return self._panel.makeReady()
 
-    def mayWrite(self) -> bool:
-        """Whether the segmentation may be written; asks if it may be another scan's."""
+    def mayWrite(self, title: str) -> bool:
+        """Whether the segmentation may be written; asks, under a title, if it may be another scan's."""
         parameters = self.parameters
-        return self._writeConfirmation.confirm(parameters.outputSegmentation, parameters.inputVolume,
-                                               _("Update the other slices"), mayBeNew=False)[0]
+        return self._writeConfirmation.confirm(parameters.outputSegmentation, parameters.inputVolume, title,
+                                               mayBeNew=False)[0]
 
     def isConfirmed(self) -> bool:
         """Whether a person has agreed that the segmentation may be another scan's."""
@@ -173,6 +144,19 @@ class AdaptPanel:
         self.review.restart(run)
         self.whereFrom.forget()
         if run is not None:
+            self._panel.clearMessage()
+        self._panel.update()
+
+    def started(self) -> None:
+        """Training has begun."""
+        self._panel.update()
+
+    def trained(self, isShown: bool) -> None:
+        """Training is over; ``isShown`` where its result is what the panel shows now."""
+        if isShown:
+            self.propagation.forget()
+            self.review.restart()
+            self.whereFrom.forget()
             self._panel.clearMessage()
         self._panel.update()
 
@@ -191,7 +175,9 @@ class AdaptPanel:
         else:
             self.editor.open(volume, result, self.logic.isRunning())
         self.ui.editorFrame.visible = isOpen and result is not None
-        if self.logic.isRunning():
+        if self.controls.running:
+            self.propagation.loop.drop()
+        elif self.logic.isRunning():
             self.propagation.forget()  # the run replaces what would be shown
         self._keys.enable(not isFolded)
         if isFolded:
@@ -204,7 +190,7 @@ class AdaptPanel:
             return
         ui, scan, running = self.ui, self.examples.scan, self.logic.isRunning()
         idle = scan is not None and not running
-        problem = self._problem()
+        problem = self.training.problem()
         for widget in (ui.learnComboBox, ui.structureList, ui.newStructureButton, ui.adaptSecondsSlider,
                        ui.directionComboBox):
             widget.enabled = idle
@@ -216,24 +202,12 @@ class AdaptPanel:
         ui.nextSliceButton.enabled = idle and not self.review.isAsking()
         self.saveModel.update(self.parameters.inputVolume, running)
         owner = self._writeConfirmation.ownerText(self.parameters.outputSegmentation, self.parameters.inputVolume)
-        texts = (problem or self._forecast(), owner, owner and _("Train will ask before writing to it."),
+        texts = (problem or self.training.forecast(), owner, owner and _("Train will ask before writing to it."),
                  self.saveModel.unsavedText(self.parameters.inputVolume))
         ui.adaptForecastLabel.text = " ".join(text for text in texts if text)
         ui.adaptForecastLabel.visible = bool(ui.adaptForecastLabel.text)
         self.controls.allow(idle and not problem, problem or _("Train on the finished slices (Ctrl+Shift+Return)"))
         self._panel.runsChanged()
-
-    def _problem(self):
-        """Why nothing can be trained now, a sentence, or nothing."""
-        if self.logic.isRunning():
-            return "" if self.controls.running else _("Wait until the scan is segmented.")
-        return trainingProblem(self.parameters, self.examples.scan and self.card, self.structures.chosen())
-
-    def _forecast(self):
-        if self.logic.isRunning() or self.examples.scan is None:
-            return ""
-        scan = ScanSlices(self.parameters.inputVolume, self.card)
-        return trainingForecast(self.parameters, len(self.examples.along(scan.axis)), scan.count)
 
     def _scan(self):
         """The ScanSlices of the chosen scan in the direction that is worked in, or None: the panel says why."""
@@ -243,37 +217,6 @@ class AdaptPanel:
             return ScanSlices(volume, self.card, self.parameters.drawPlane)
         except KafError:
             return None
-
-    def _onEvent(self, event):
-        if isinstance(event, Progress) and event.code == TRAINING:
-            event = replace(event, stage=_("learning"))
-        self.controls.showProgress(event)
-
-    def _onDone(self, scan, result, error):
-        """Learning is over, well or badly; meanwhile another scan may have been chosen."""
-        self.controls.stop()
-        isShown = self.parameters is None or self.parameters.inputVolume in (scan, None)
-        if isinstance(error, Cancelled):
-            self.message.show(sentence(error))
-        elif error is not None:
-            text = _("The model was not adapted to '{scan}'.").format(scan=scan.GetName())
-            self.message.showError(error, "" if isShown else text)
-        else:
-            self._showResult(scan, result, isShown)
-        self._panel.update()
-
-    def _showResult(self, scan, result, isShown):
-        count, level = len(result.examples), "warning" if result.warnings else "done"
-        if isShown:
-            self.review.restart()
-            self._panel.clearMessage()
-            text = _("Learned from 1 slice.") if count == 1 else _("Learned from {count} slices.")
-        else:
-            text = _("Learned from 1 slice of '{scan}' and updated '{segmentation}'.") if count == 1 else \
-                _("Learned from {count} slices of '{scan}' and updated '{segmentation}'.")
-        self._log.add(f"{scan.GetName()}: {volumesText(result.volumes)}.")
-        text = text.format(count=count, scan=scan.GetName(), segmentation=result.segmentationNode.GetName())
-        self.message.show(" ".join([text, *result.warnings]), level)
 
     def _showExample(self, axis, index):
         self.examples.scan.along(axis).show(index)

@@ -11,6 +11,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from kaf.runtime.errors import InputError
+from KAFSegmentationLib.adapt.DrawnSlices import keepSlices
+from KAFSegmentationLib.adapt.HeldOut import HeldOut
 from KAFSegmentationLib.adapt.Review import Review
 from KAFSegmentationLib.adapt.Structures import Structures, labels
 from KAFSegmentationLib.backend.Models import PretrainedOnlyError, cardOf
@@ -24,11 +26,15 @@ from KAFSegmentationLib.segment.SegmentationRun import SegmentationResult, Segme
 @dataclass
 class AdaptResult(SegmentationResult):
     """``examples``: the slices that were learned, counted as the scan is stored, from 0; ``review``: which slices to
-    check next; ``modelFile``: the adapted model, in the worker's folder."""
+    check next; ``modelFile``: the adapted model, in the worker's folder; ``heldOut``: the slice that it was judged on;
+    ``heldOutDice``: its Dice there, 0..1, or None; ``isBetter``: False where the result shown before stays."""
 
     examples: list[int] = field(default_factory=list)
     review: Review | None = None
     modelFile: str = ""
+    heldOut: HeldOut | None = None
+    heldOutDice: float | None = None
+    isBetter: bool = True
 
 
 class AdaptRun(SegmentationRun):
@@ -42,6 +48,8 @@ class AdaptRun(SegmentationRun):
         newSegments: ids of segments to learn from nothing; the model's own structures unless given.
         memory: the ResultMemory of the segmentation, or None.
         otherScan: whether a person has agreed that the segmentation may be another scan's.
+        keep: further slices, as (axis, index), that stay as drawn.
+        heldOut: a finished slice that is no example: unless the adapted model is better there, nothing is written.
 
     Raises:
         KafError: the scan, the model or the slices cannot be used; its text says what to do.
@@ -51,7 +59,8 @@ class AdaptRun(SegmentationRun):
 
     def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, settings: Mapping[str, Any],
                  segmentationNode: slicer.vtkMRMLSegmentationNode, newSegments: Sequence[str] = (),
-                 memory: ResultMemory | None = None, otherScan: bool = False):
+                 memory: ResultMemory | None = None, otherScan: bool = False,
+                 keep: Sequence[tuple[int, int]] = (), heldOut: HeldOut | None = None):
         super().__init__(volumeNode, settings, segmentationNode, otherScan=otherScan)
         card = cardOf(settings["model"])
         if segmentationNode is None or segmentationNode.GetSegmentation().GetNumberOfSegments() == 0:
@@ -70,7 +79,8 @@ class AdaptRun(SegmentationRun):
         self._masks = self.structures.masks()
         self.examples = self._examples(memory)
         self.settings["slices"] = self.examples
-        self.result = AdaptResult(segmentationNode, examples=self.examples)
+        self._keptSlices = list(keep)
+        self.result = AdaptResult(segmentationNode, examples=self.examples, heldOut=heldOut)
         empty = self.structures.checkExamples(self._masks, self.slices.axis, self.examples)
         if empty:
             text = _("Slice {slices} is empty: the model has learned it as background.") if len(empty) == 1 else \
@@ -82,6 +92,14 @@ class AdaptRun(SegmentationRun):
         arrays, keys = super().volumes()
         arrays["drawn"] = labels(self._masks), self.frames[0].affine()
         return arrays, keys
+
+    def judge(self, answer: Mapping[str, Any]) -> bool:
+        """Whether the adapted model is better than what is shown, on the slice that it has not seen."""
+        heldOut, result = self.result.heldOut, self.result
+        if heldOut is not None and heldOut.dice is not None:
+            result.heldOutDice = heldOut.score(answer["arrays"]["labels"][0], self.structures.masks())
+            result.isBetter = result.heldOutDice > heldOut.dice
+        return result.isBetter
 
     def _examples(self, memory):
         given = sorted(set(self.settings.get("slices", ())))
@@ -112,6 +130,7 @@ class AdaptRun(SegmentationRun):
                 if edited.size == 1 else \
                 _("Slices {slices} were edited while the model was learning and keep your edits.")
             self._warn([text.format(slices=_numbers(edited))])
+        keepSlices(voxels, labels(now), self._keptSlices)
         writer = SegmentationWriter(self.volumeNode, self.settings["model"], answer["labels"])
         if not self._isNew:
             for value, segmentId in self.structures.segmentIds.items():

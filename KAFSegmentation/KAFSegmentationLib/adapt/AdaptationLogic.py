@@ -13,6 +13,7 @@ from kaf.runtime.errors import Cancelled, InputError, KafError
 from KAFSegmentationLib.adapt.Adaptations import Adaptation, Adaptations
 from KAFSegmentationLib.adapt.AdaptedModel import AdaptedModel
 from KAFSegmentationLib.adapt.AdaptRun import AdaptResult, AdaptRun, reviewKey
+from KAFSegmentationLib.adapt.HeldOut import HeldOut
 from KAFSegmentationLib.adapt.PropagationRun import PropagationResult, PropagationRun
 from KAFSegmentationLib.adapt.Review import Review
 from KAFSegmentationLib.adapt.Structures import Structures
@@ -131,10 +132,16 @@ class AdaptationLogic(SegmentationLogic):
     def startAdapt(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
                    settings: Mapping[str, Any], newSegments: Sequence[str] = (),
                    onEvent: OnEvent = lambda event: None, onDone: OnDone = lambda result, error: None,
-                   otherScan: bool = False) -> list[int]:
-        """Adapts in the background, as :meth:`start` segments and :meth:`adapt` does; returns the example slices."""
+                   otherScan: bool = False, keep: Sequence[tuple[int, int]] = (),
+                   heldOut: HeldOut | None = None) -> list[int]:
+        """Adapts in the background, as :meth:`start` segments and :meth:`adapt` does; returns the example slices.
+
+        Args:
+            keep: further slices, as (axis, index), that stay as drawn.
+            heldOut: a finished slice that is no example: unless the adapted model is better there, nothing is written.
+        """
         self._checkIdle()
-        run = self._adaptRun(volumeNode, segmentationNode, settings, newSegments, otherScan)
+        run = self._adaptRun(volumeNode, segmentationNode, settings, newSegments, otherScan, keep, heldOut)
         self._begin(run, onEvent, onDone)
         return run.examples
 
@@ -188,13 +195,16 @@ class AdaptationLogic(SegmentationLogic):
         super().undo()
 
     def _write(self, run, answer):
+        if isinstance(run, AdaptRun) and not run.judge(answer):
+            run.frame += 1  # what is shown is better and stays, with its own undo
+            return
         self._adaptationBefore = self.adaptations.of(run.volumeNode)
         super()._write(run, answer)
         if isinstance(run, AdaptRun):
             model = AdaptedModel(run.result.modelFile, run.settings["model"])
             self.adaptations.keep(run.volumeNode, Adaptation(model, run.result.review))
 
-    def _adaptRun(self, volumeNode, segmentationNode, settings, newSegments, otherScan):
+    def _adaptRun(self, volumeNode, segmentationNode, settings, newSegments, otherScan, keep=(), heldOut=None):
         memory = self._memories.get(segmentationNode and segmentationNode.GetID())
-        return AdaptRun(volumeNode, settings, segmentationNode, newSegments, memory, otherScan)
+        return AdaptRun(volumeNode, settings, segmentationNode, newSegments, memory, otherScan, keep, heldOut)
 

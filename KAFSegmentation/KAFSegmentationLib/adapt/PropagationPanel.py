@@ -31,8 +31,8 @@ class LoopSection(Protocol):
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
 
-    def mayWrite(self) -> bool:
-        """Whether the segmentation may be written; asks if need be."""
+    def mayWrite(self, title: str) -> bool:
+        """Whether the segmentation may be written; asks, under a title, if need be."""
 
     def isConfirmed(self) -> bool:
         """Whether a person has agreed that the segmentation may be another scan's."""
@@ -77,7 +77,7 @@ class PropagationPanel:
     def accept(self) -> None:
         """The slice that the view shows is finished: the others follow."""
         scan = self._section.examples.scan
-        if not self._section.mayWrite():
+        if not self._section.mayWrite(_("Update the other slices")):
             return
         try:
             index = scan.shown()
@@ -89,7 +89,7 @@ class PropagationPanel:
     def find(self) -> None:
         """Accepts the slices that were corrected since the last result."""
         section = self._section
-        if not section.mayWrite():
+        if not section.mayWrite(_("Update the other slices")):
             return
         try:
             structures = self.structuresShown()
@@ -120,7 +120,7 @@ class PropagationPanel:
             self.forget()
             return
         try:
-            run = self._run(before)
+            run = self.run(before, section.examples.finished())
         except KafError as error:
             self.loop.drop()
             self._message.showError(error, text)
@@ -149,14 +149,12 @@ class PropagationPanel:
         except InputError:
             return Structures.drawn(volume, node, list(node.GetSegmentation().GetSegmentIDs()))
 
-    def _accept(self, slices, text):
-        examples = self._section.examples
-        before = examples.finished()
-        examples.add(slices)
-        self.update(before, text)
+    def run(self, before: Finished, finished: Finished) -> PropagationRun:
+        """The update for finished slices; Undo goes back to those of ``before``.
 
-    def _run(self, before):
-        """The update for the slices that are finished now."""
+        Raises:
+            KafError: the scan or the slices cannot be used.
+        """
         section, parameters = self._section, self._section.parameters
         settings = self._logic.adaptSettings(parameters)
         del settings["seconds"]
@@ -173,8 +171,14 @@ class PropagationPanel:
             self.forget()
             section.updated(None)
 
-        return PropagationRun(structures, examples.finished(), settings, lambda: self._logic.memoryOf(node),
+        return PropagationRun(structures, finished, settings, lambda: self._logic.memoryOf(node),
                               otherScan=section.isConfirmed(), onUndone=undone)
+
+    def _accept(self, slices, text):
+        examples = self._section.examples
+        before = examples.finished()
+        examples.add(slices)
+        self.update(before, text)
 
     def _isKnown(self, structures):
         """Whether the model has a structure of the same name."""

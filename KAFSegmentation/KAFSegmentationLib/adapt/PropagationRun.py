@@ -81,6 +81,7 @@ class PropagationRun(SegmentationRun):
             NothingDrawnError: the finished slices are empty.
             InputError: two structures overlap in one.
         """
+        self.frame = 0  # the worker may be asked again after it has answered
         arrays, keys = super().volumes()
         masks = self.structures.masks()
         self._checkFinished(masks)

@@ -87,14 +87,28 @@ class WhereFrom:
             self._view.restore()
             self._message.show(_("This slice is finished: its labels are those that you drew."))
             return
-        if self._updated.loop.answered is not run:
-            self._message.show(_("The worker was restarted since the last update. Accept a slice again, then ask."),
-                               "warning")
-            return
         self._withdraw()
+        if self._updated.loop.answered is run:
+            self._ask(run, voxel)
+        else:  # the worker was restarted, or compared something since: it has to see the update again
+            self._ticket = self._backend.submit(
+                run.verb, run.settings, run.volumes, lambda event: None,
+                lambda answer, error: self._takeUpdate(run, voxel, error), run.options())
+
+    def _ask(self, run, voxel):
         self._ticket = self._backend.submit(
             "provenance", {}, lambda: ({}, {}), lambda event: None,
             lambda answer, error: self._take(run, voxel, answer, error), {"voxel": voxel.tolist()})
+
+    def _takeUpdate(self, run, voxel, error):
+        if self._ticket is None or run is not self._updated.shown:
+            return
+        self._ticket = None
+        if error is None:
+            self._updated.loop.answered = run
+            self._ask(run, voxel)
+        elif not isinstance(error, Cancelled):
+            self._message.showError(error)
 
     def _take(self, run: PropagationRun, voxel: np.ndarray, answer: dict | None, error: KafError | None) -> None:
         if self._ticket is None or run is not self._updated.shown:

@@ -42,4 +42,5 @@ class Parameters:
     acrossAxes: list[int]
     acrossSlices: list[int]
     drawPlane: str = "auto"
+    trainOnlyIfBetter: bool = True
     adaptSeconds: Annotated[float, WithinRange(1, 120)] = 40
