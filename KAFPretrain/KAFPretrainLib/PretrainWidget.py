@@ -144,7 +144,7 @@ class PretrainWidget(VTKObservationMixin):
             view.refresh()
         if self.setup.isReady():
             self.registration.offer(self.jobs.ready)
-        self.models.refresh()
+        self.models.show(self.jobs.entries)
         self._offerWeights()
 
     def _offerWeights(self):

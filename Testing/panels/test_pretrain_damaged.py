@@ -48,7 +48,7 @@ def test_the_others_are_listed(tmp_path, monkeypatch, name):
     wrong = [json.dumps({**SOUND[name], key: value}) for key in SOUND[name] for value in VALUES]
     for content in [*CONTENTS, *map(json.dumps, VALUES), *wrong]:
         (tmp_path / "damaged" / name).write_text(content)
-        found, weights, lineage, _ready = findRuns(str(tmp_path))
+        found, weights, lineage, _ready, _entries = findRuns(str(tmp_path))
         assert "sound" in [job.folder.name for job in found], content[:200]
         assert "run sound" in [each.name for each in weights], content[:200]
         for each in weights:

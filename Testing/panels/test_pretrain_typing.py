@@ -49,6 +49,16 @@ def test_no_key_and_no_choice_touches_a_disk(makePretrain, hearts, runs):
     assert seen == []
 
 
+def test_the_library_is_read_beside_the_gui(makePretrain, library, runs):
+    panel = makePretrain(runs=runs).widget.pretraining
+    with disk_watch() as seen:
+        panel.refreshRuns()
+        host.wait_until(lambda: not panel.jobs.isSearching, "the runs and the models")
+        host.pump(20)
+    assert not [line for line in seen if str(library) in line]
+    assert [entry.name for entry in panel.jobs.entries] == ["tiny"]
+
+
 def test_a_path_that_is_typed_is_looked_at_once_beside_the_gui(makePretrain, tmp_path, monkeypatch):
     """And one level deep: typing /home/me/runs passes by / and /home."""
     pretrain = makePretrain()

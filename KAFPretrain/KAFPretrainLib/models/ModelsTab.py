@@ -56,8 +56,12 @@ class ModelsTab:
 
     def refresh(self, name: str = "") -> None:
         """Reads the library again and chooses ``name``, or what was chosen."""
+        self.show(listModels(), name)
+
+    def show(self, entries: list[Entry], name: str = "") -> None:
+        """Shows these models of the library and chooses ``name``, or what was chosen."""
         before = name or (self.chosen.name if self.chosen else "")
-        self._entries = listModels()
+        self._entries = entries
         names = [entry.name for entry in self._entries]
         self.ui.modelsList.clear()
         for entry in self._entries:

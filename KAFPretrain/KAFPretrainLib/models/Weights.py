@@ -13,9 +13,9 @@ from slicer.i18n import tr as _
 from kaf.modelfile.card import Card, read_card
 from kaf.runs.job_folder import read_json
 from kaf.runtime.errors import ModelError
-from KAFSegmentationLib.backend.Models import listModels
 
 if TYPE_CHECKING:
+    from kaf.modelfile.library import Entry
     from kaf.runs.job import Job
 
 
@@ -46,7 +46,7 @@ class Weights:
         return bool(self.card.labels)
 
 
-def findWeights(found: Iterable[Job]) -> list[Weights]:
+def findWeights(found: Iterable[Job], entries: Iterable[Entry]) -> list[Weights]:
     """Those of the runs that were found, the newest first, and those of the library."""
     weights = []
     for job in found:
@@ -59,7 +59,7 @@ def findWeights(found: Iterable[Job]) -> list[Weights]:
             weights.append(Weights(f"run {job.folder.name}", str(path), card, job.folder, recipe))
         except ModelError:
             continue  # being written, or damaged: the run reports it
-    return weights + [Weights(entry.name, str(entry.path), entry.card) for entry in listModels()]
+    return weights + [Weights(entry.name, str(entry.path), entry.card) for entry in entries]
 
 
 def _recipe(folder):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kaf.modelfile.library import Entry
 from kaf.runs import start as jobs
 from kaf.runs.job import Job
 from kaf.runtime.errors import InputError
@@ -16,6 +17,7 @@ from KAFPretrainLib.widgets.Folders import newFolder, runsFolder
 from KAFPretrainLib.widgets.Interfaces import Setup
 from KAFSegmentationLib.backend.Backend import environmentFor
 from KAFSegmentationLib.backend.DeviceSelector import likelyDevice
+from KAFSegmentationLib.backend.Models import listModels
 from KAFSegmentationLib.widgets.BackgroundTask import BackgroundTask
 
 
@@ -30,6 +32,8 @@ class JobList:
         self.weights: list[Weights] = []
         """Those of the runs and those of the library, as of the last search."""
         self.lineage = Lineage()
+        self.entries: list[Entry] = []
+        """The models of the library, as of the last search."""
         self.ready: list[Job] = []
         """The runs whose models may enter the library without a question."""
 
@@ -43,7 +47,7 @@ class JobList:
         folder = runsFolder()
 
         def take(found):
-            self._found, self.weights, self.lineage, self.ready = found
+            self._found, self.weights, self.lineage, self.ready, self.entries = found
             onFound()
 
         self._search.start(lambda: findRuns(folder), take)
@@ -91,11 +95,12 @@ def queueOf(device: str) -> str:
     return likelyDevice("auto") if device == "auto" else {"cuda": "cuda:0"}.get(device, device)
 
 
-def findRuns(folder: str | Path) -> tuple[list[Job], list[Weights], Lineage, list[Job]]:
-    """The runs right in a folder, all weights that there are, what these were trained on, and the runs whose models may
-    enter the library without a question."""
+def findRuns(folder: str | Path) -> tuple[list[Job], list[Weights], Lineage, list[Job], list[Entry]]:
+    """The runs right in a folder, all weights that there are, what these were trained on, the runs whose models may
+    enter the library without a question, and the models that are in it."""
     try:
         found = jobs.find(folder, depth=1)
     except InputError:  # no run was ever started there
         found = []
-    return found, findWeights(found), Lineage(found), [job for job in found if isReady(job)]
+    entries = listModels()
+    return found, findWeights(found, entries), Lineage(found), [job for job in found if isReady(job)], entries
