@@ -235,8 +235,8 @@ def makePretrain(library, tmp_path, monkeypatch):
     kept = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in shared}
     loaded = []
 
-    def make(setup=ReadySetup, runs=tmp_path / "runs"):
-        loaded.append(pretrain_panel.open_panel(runs, setup))
+    def make(setup=ReadySetup, runs=tmp_path / "runs", devices=False):
+        loaded.append(pretrain_panel.open_panel(runs, setup, devices))
         return loaded[-1]
 
     yield make

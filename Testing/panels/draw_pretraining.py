@@ -52,7 +52,7 @@ def draw(folder: Path, minutes: float) -> None:
     hearts = make_example(folder / "hearts")
     for verb, own in (("pretrain", {}), ("finetune", {"validate_every": 12})):
         (folder / f"{verb}.json").write_text(json.dumps({**SMALL, **own}))
-    module = open_panel(folder / "runs")
+    module = open_panel(folder / "runs", devices=True)
     panel, ui = module.widget.pretraining, module.ui
     scan_folder(module, hearts)
     take(module, "data")

@@ -62,11 +62,15 @@ def tiny_pretraining(folder, **values):
     return settings_file(folder, **{"network": NETWORK, "steps": 20, **heads, **values})
 
 
-def open_panel(runs, setup=ReadySetup):
-    """The module, open, with this folder of runs."""
+def open_panel(runs, setup=ReadySetup, devices=False):
+    """The module, open, with this folder of runs; with ``devices`` it asks a process for those of this computer."""
     qt.QSettings().setValue("KAFPretrain/RunsFolder", str(runs))
     module = host.load_module(MODULE / "KAFPretrain.py")
     module.source.KAFPretrainWidget.makeSetup = setup
+    if not devices:
+        from KAFPretrainLib.PretrainWidget import PretrainWidget
+
+        PretrainWidget._findDevices = lambda widget: None  # until the module is unloaded
     module.show(520, 1000)
     settle(module)
     host.pump(50)

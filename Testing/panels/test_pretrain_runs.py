@@ -59,6 +59,13 @@ def test_a_run_from_start_to_end(pretrain, makePretrain, hearts, tmp_path, pictu
     assert abs(again.ui.pretrainPictureLabel.pixmap.width() - wide) < 10  # a line of text decides on a scroll bar
 
 
+def test_the_devices_of_this_computer_are_offered(makePretrain):
+    ui = makePretrain(devices=True).ui
+    combos = (ui.pretrainDeviceComboBox, ui.finetuneDeviceComboBox, ui.evaluateDeviceComboBox)
+    host.wait_until(lambda: all(combo.count > 1 for combo in combos) and any(
+        combos[0].itemText(index).startswith("cpu: ") for index in range(combos[0].count)), "the list of devices")
+
+
 def test_show_in_the_views_changes_the_layout_and_nothing_else_does(pretrain, hearts, tmp_path):
     scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, tiny_pretraining(tmp_path))
