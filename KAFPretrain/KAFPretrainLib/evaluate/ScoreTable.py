@@ -12,10 +12,10 @@ from slicer.i18n import tr as _
 from KAFPretrainLib.evaluate.Evaluation import Scores
 from KAFSegmentationLib.widgets.PlainText import tip
 from KAFSegmentationLib.widgets.Tables import fitColumns, setUpTable
+from KAFSegmentationLib.widgets.Tones import tone
 
 _WORSE = -0.02  # from this difference in Dice on, a case is marked
 _WIDEST = 110
-_ERROR = "#c0392b"
 
 
 class ScoreTable:
@@ -95,7 +95,7 @@ class ScoreTable:
                 if column:
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 if self.titles[column] == _("Gain") and value is not None and value < _WORSE:
-                    item.setForeground(qt.QBrush(qt.QColor(_ERROR)))
+                    item.setForeground(qt.QBrush(qt.QColor(tone("error"))))
                 self._table.setItem(index, column, item)
         fitColumns(self._table, _WIDEST)
 

@@ -160,11 +160,10 @@ class ModelsTab:
 
 
 def _provenance(card):
-    """How the model was made, as rich text."""
+    """How the model was made, as rich text; its training data stand above."""
     patients = card.metrics.get("training_patients") or card.metrics.get("pretraining_patients")
     count = forCount(patients, _("Trained on one patient."), _("Trained on {count} patients.")) if patients else ""
-    data = _("Training data: {data}.").format(data=(card.training_data or _("unspecified")).rstrip("."))
     made = _("Made with KAF {version}, seed {seed}; SHA-256 of the weights: {digest}…") if card.code_version else \
         _("Seed {seed}; SHA-256 of the weights: {digest}…")
     made = made.format(version=card.code_version, seed=card.seed, digest=card.digest[:16])
-    return "<br>".join([rich(f"{count} {data}".strip()), rich(made)])
+    return "<br>".join(rich(line) for line in (count, made) if line)

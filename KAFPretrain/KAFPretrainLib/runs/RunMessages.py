@@ -15,8 +15,7 @@ from KAFPretrainLib.runs.RunSummary import RunSummary
 from KAFPretrainLib.widgets.Plurals import forCount
 from KAFSegmentationLib.widgets.PlainText import rich
 from KAFSegmentationLib.widgets.RoughTime import roughTime
-
-_RED = "#cf3b2e"
+from KAFSegmentationLib.widgets.Tones import tone
 
 
 def runEntry(job: Job, state: str | None = None) -> str:
@@ -141,4 +140,4 @@ def _finishedText(job, summary):
 
 
 def _alarm(text):
-    return f'<span style="color:{_RED}">{rich(text)}</span>'
+    return f'<span style="color:{tone("error")}">{rich(text)}</span>'

@@ -86,6 +86,7 @@ class StructureTable(VTKObservationMixin):
                     column, qt.QHeaderView.ResizeToContents if column else qt.QHeaderView.Stretch)
         fillTable(self._table, [self._cells(node, segmentId, volumes, predicted) for segmentId in self._ids])
         self._dress(node)
+        self._table.resizeRowsToContents()  # a long name takes two lines in a narrow panel
         rows = sum(self._table.rowHeight(row) for row in range(min(len(self._ids), _MOST)))
         self._table.setFixedHeight(rows + self._table.horizontalHeader().height + 4)
         self._filling = False

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import qt
 
 from KAFSegmentationLib.widgets.PlainText import tip
+from KAFSegmentationLib.widgets.Tones import tone
 
 _LEAST, _MOST = 3, 10  # rows that a table has room for
-_ERROR, _WARNING = "#c0392b", "#b9770e"
 
 Cell = str | tuple[str, str] | tuple[str, str, str]
 """A text; or text and tool tip; or text, tool tip and level, which is "warning" or "error"."""
@@ -34,7 +34,7 @@ def fillTable(table: qt.QTableWidget, rows: Sequence[Sequence[Cell]]) -> None:
             if toolTip:
                 item.setToolTip(tip(toolTip))
             if level:
-                item.setForeground(qt.QBrush(qt.QColor(_ERROR if level == "error" else _WARNING)))
+                item.setForeground(qt.QBrush(qt.QColor(tone(level))))
             table.setItem(row, column, item)
     table.setUpdatesEnabled(True)
     _fitHeight(table, len(rows))
