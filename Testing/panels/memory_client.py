@@ -80,7 +80,7 @@ class MemoryJob:
     def propagate(self):
         drawn = self._arrays["drawn"][0]
         axis = _axis(self._arrays["drawn"], self._settings)
-        finished = list(self._settings.get("slices", ()))
+        finished = list(self._settings.get("slices", ())) or [0]
         labels = np.moveaxis(drawn.copy(), axis, 0)
         others = [index for index in range(len(labels)) if index not in finished]
         for index in others:

@@ -211,3 +211,9 @@ def test_the_worker_is_killed_during_an_update(adapting, scan):
     part.whereFrom.ask(part.examples.scan.point([3, 32, 32]))
     host.wait_until(lambda: part.whereFrom._ticket is None, "the answer")
     assert "taken from slice 3 (100 %)" in text(adapting)
+    rows, columns = np.nonzero(segment_array(node, "New structure", scan)[3])
+    adapting.ui.removeClickButton.checked = True
+    part.clicks.click(part.examples.scan.point([3, rows[0], columns[0]]))
+    host.wait_until(lambda: not part.propagation.loop.isRunning, "the update")
+    assert text(adapting).startswith("1 click added. The other slices were updated."), text(adapting)
+    assert not segment_array(node, "New structure", scan)[3, rows[0], columns[0]]

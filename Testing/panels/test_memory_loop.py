@@ -351,3 +351,45 @@ def test_training_never_replaces_a_better_result(loop, client, isBetter):
     host.wait_until(lambda: tool._ticket is None, "the answer")
     assert [verb for verb, *_rest in client.requests[-2:]] == ["propagate", "provenance"]
     assert client.requests[-2][1]["slices"] == [0, 1, 3]  # what is shown, not what was compared
+
+
+def test_clicks_correct_an_unfinished_slice(loop, client, pictures):
+    paint(loop, 0, slice(10, 30))
+    accept(loop, 0)
+    look_at(2, loop.scan)
+    red = slicer.app.layoutManager().sliceWidget("Red")
+    scan = loop.widget.segmentation.adaptation.examples.scan
+    assert not loop.ui.undoClickButton.enabled
+    for button, row in ((loop.ui.addClickButton, 40), (loop.ui.removeClickButton, 12)):
+        host.click(button)
+        host.click_view(red, scan.point([2, row, 30]))
+        wait(loop)
+    assert not loop.ui.addClickButton.checked
+    clicks = client.requests[-1][1]["clicks"]
+    assert [click[3] for click in clicks] == [1, 0]
+    np.testing.assert_allclose([click[:3] for click in clicks], [scan.point([2, 40, 30]), scan.point([2, 12, 30])],
+                               atol=1.5)  # half a pixel of the scan
+    pictures(loop, "memory-clicks")
+    host.click(loop.ui.whereFromButton)
+    assert not loop.ui.removeClickButton.checked
+    host.click(loop.ui.undoClickButton)
+    wait(loop)
+    assert [click[3] for click in client.requests[-1][1]["clicks"]] == [1]
+    host.click(loop.ui.undoButton)  # of the last update, which was without the second click
+    assert len(loop.widget.segmentation.adaptation.clicks.placed) == 2
+    accept(loop, 2)
+    assert "clicks" not in client.requests[-1][1]  # they lie in a finished slice now
+
+
+def test_clicks_alone_start_a_structure(loop, client):
+    loop.ui.addExampleButton.setFocus()
+    loop.panel.window().activateWindow()
+    host.press_key(loop.ui.addExampleButton, qt.Qt.Key_P)
+    scan = loop.widget.segmentation.adaptation.examples.scan
+    look_at(1, loop.scan)
+    host.click_view(slicer.app.layoutManager().sliceWidget("Red"), scan.point([1, 20, 30]))
+    wait(loop)
+    settings = client.requests[-1][1]
+    assert ("slices" in settings, settings["axis"], len(settings["clicks"])) == (False, "axial", 1)
+    loop.widget.segmentation.adaptation.forgetScan()
+    assert loop.widget.segmentation.adaptation.clicks.placed == ()

@@ -13,7 +13,7 @@ NAMES = frozenset({
     "Binary labelmap", "Closed surface", "Planar contour", "Ribbon model", "Fractional labelmap", "Level tracing",
     "Grow from seeds", "Fill between slices",
     # nodes
-    "KAF attention", "KAF keypoints", "KAF attention colors", "KAF cluster colors", "KAF labels",
+    "KAF attention", "KAF keypoints", "KAF clicks", "KAF attention colors", "KAF cluster colors", "KAF labels",
     # structures, as the cards of models name them, in English
     "right ventricular cavity", "left ventricular myocardium", "left ventricular cavity",
     "-adapted", ", revision ", "Test passed", "KAF ",

@@ -12,6 +12,7 @@ from kaf.modelfile.card import Card
 from kaf.runtime.errors import KafError
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.AdaptHost import AdaptHost
+from KAFSegmentationLib.adapt.ClickTool import ClickTool
 from KAFSegmentationLib.adapt.DirectionChoice import DirectionChoice
 from KAFSegmentationLib.adapt.EmbeddedEditor import EmbeddedEditor
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
@@ -56,10 +57,14 @@ class AdaptPanel:
         self.propagation = PropagationPanel(ui, logic, self.message, self)
         self.training = TrainingPanel(ui, logic, log, self.message, self)
         self.controls = self.training.controls
-        self.whereFrom = WhereFrom(ui.whereFromButton, logic.backend, self.propagation, self.message, self.editor)
+        self.whereFrom = WhereFrom(ui.whereFromButton, logic.backend, self.propagation, self.message, self.editor,
+                                   lambda: self.clicks.stop())
         self._parameters: Parameters | None = None
         self.card: Card | None = None
-        self._keys = SectionKeys(ui.adaptSection, {"A": self.propagation.press, "N": self.review.press})
+        self.clicks = ClickTool(ui, self.message, self.editor, self, self._volume)
+        self._keys = SectionKeys(ui.adaptSection, {
+            "A": self.propagation.press, "N": self.review.press, "P": lambda: self.clicks.toggle(True),
+            "M": lambda: self.clicks.toggle(False), "U": self.clicks.takeBack})
         ui.adaptSection.connect("contentsCollapsed(bool)", lambda collapsed: self._update())
         logic.beforeWrite.append(self.editor.saveState)
 
@@ -75,6 +80,7 @@ class AdaptPanel:
         if parameters is None:
             self.editor.close()
             self.whereFrom.stop()
+            self.clicks.stop()
             self._keys.enable(False)
 
     def close(self) -> None:
@@ -83,6 +89,7 @@ class AdaptPanel:
         self.structures.forget()
         self.propagation.forget()
         self.whereFrom.close()
+        self.clicks.close()
         self._keys.close()
         with suppress(ValueError):
             self.logic.beforeWrite.remove(self.editor.saveState)
@@ -100,7 +107,7 @@ class AdaptPanel:
         isGone = self.parameters is not None and self.parameters.inputVolume is None
         if not self.controls.running and not (isGone and self.message.level == "error"):
             self.message.clear()
-        for part in (self.review, self.propagation, self.whereFrom):
+        for part in (self.review, self.propagation, self.whereFrom, self.clicks):
             part.forget()
         self.saveModel.forgetScan()
 
@@ -147,6 +154,11 @@ class AdaptPanel:
             self._panel.clearMessage()
         self._panel.update()
 
+    def clicked(self, text: str) -> None:
+        """A click came or went."""
+        if self.mayWrite(_("Update the other slices")):
+            self.propagation.update(self.examples.finished(), text)
+
     def started(self) -> None:
         """Training has begun."""
         self._panel.update()
@@ -182,6 +194,7 @@ class AdaptPanel:
         self._keys.enable(not isFolded)
         if isFolded:
             self.whereFrom.stop()
+            self.clicks.stop()
         self.updateControls()
 
     def updateControls(self) -> None:
@@ -199,6 +212,7 @@ class AdaptPanel:
         ui.addExampleButton.enabled = idle and node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
         ui.findExamplesButton.enabled = idle and not problem
         self.whereFrom.update()
+        self.clicks.update(ui.addExampleButton.enabled)
         ui.nextSliceButton.enabled = idle and not self.review.isAsking()
         self.saveModel.update(self.parameters.inputVolume, running)
         owner = self._writeConfirmation.ownerText(self.parameters.outputSegmentation, self.parameters.inputVolume)
@@ -217,6 +231,9 @@ class AdaptPanel:
             return ScanSlices(volume, self.card, self.parameters.drawPlane)
         except KafError:
             return None
+
+    def _volume(self):
+        return self.parameters and self.parameters.inputVolume
 
     def _showExample(self, axis, index):
         self.examples.scan.along(axis).show(index)

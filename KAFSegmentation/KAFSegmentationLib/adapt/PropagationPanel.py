@@ -10,6 +10,7 @@ from kaf.memory.model_choice import has_slice_features
 from kaf.modelfile.card import Card
 from kaf.runtime.errors import InputError, KafError
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
+from KAFSegmentationLib.adapt.ClickTool import Click, ClickTool
 from KAFSegmentationLib.adapt.ExampleList import ExampleList, Finished
 from KAFSegmentationLib.adapt.PropagationRun import NothingDrawnError, PropagationRun
 from KAFSegmentationLib.adapt.ResultSentence import resultSentence
@@ -27,6 +28,7 @@ class LoopSection(Protocol):
     card: Card | None
     examples: ExampleList
     structures: StructureChoice
+    clicks: ClickTool
 
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
@@ -60,6 +62,8 @@ class PropagationPanel:
         self.shown: PropagationRun | None = None
         """The update that the segmentation shows, or None."""
         self._accepted = ""
+        self._before: tuple[Finished, tuple[Click, ...]] = ({}, ())
+        self._clicksShown: tuple[Click, ...] = ()
         ui.addExampleButton.connect("clicked()", self.accept)
         ui.findExamplesButton.connect("clicked()", self.find)
 
@@ -116,11 +120,13 @@ class PropagationPanel:
             text: a sentence about what was done, which is shown with the result.
         """
         section, self._accepted = self._section, text
-        if not section.examples.finished():
+        if not self.loop.isRunning:
+            self._before = before, self._clicksShown
+        if not section.examples.finished() and not section.clicks.placed:
             self.forget()
             return
         try:
-            run = self.run(before, section.examples.finished())
+            run = self.run(section.examples.finished())
         except KafError as error:
             self.loop.drop()
             self._message.showError(error, text)
@@ -149,8 +155,8 @@ class PropagationPanel:
         except InputError:
             return Structures.drawn(volume, node, list(node.GetSegmentation().GetSegmentIDs()))
 
-    def run(self, before: Finished, finished: Finished) -> PropagationRun:
-        """The update for finished slices; Undo goes back to those of ``before``.
+    def run(self, finished: Finished) -> PropagationRun:
+        """The update for finished slices; Undo goes back to what was finished and clicked when one was shown last.
 
         Raises:
             KafError: the scan or the slices cannot be used.
@@ -163,16 +169,20 @@ class PropagationPanel:
         structures = self.structuresShown()
         if parameters.learnNew and not self._isKnown(structures):
             settings["use"] = "memory"  # one drawn slice may look like something that a model knows
-        examples, node = section.examples, structures.node
+        if not finished and section.examples.scan is not None:
+            settings["axis"] = section.examples.scan.plane
+        examples, clicks, node, (before, clicksBefore) = section.examples, section.clicks, structures.node, self._before
 
         def undone():
             if examples.scan is not None and examples.scan.geometry.node is structures.volumeNode:
                 examples.keep(before)
+                clicks.keep(clicksBefore)
+                self._clicksShown = clicksBefore
             self.forget()
             section.updated(None)
 
         return PropagationRun(structures, finished, settings, lambda: self._logic.memoryOf(node),
-                              otherScan=section.isConfirmed(), onUndone=undone)
+                              clicks.values(structures, finished), otherScan=section.isConfirmed(), onUndone=undone)
 
     def _accept(self, slices, text):
         examples = self._section.examples
@@ -187,7 +197,7 @@ class PropagationPanel:
         return any(structures.names[value].casefold() in known for value in structures.segmentIds)
 
     def _onWritten(self, run):
-        self.shown = run
+        self.shown, self._clicksShown = run, self._section.clicks.placed
         texts = [self._accepted, _("The other slices were updated."), self._keptText(run), *run.result.warnings]
         self._message.show(" ".join(text for text in texts if text), "warning" if run.result.warnings else "done")
         self._showSentence()

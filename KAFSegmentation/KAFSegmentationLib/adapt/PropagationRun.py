@@ -64,7 +64,8 @@ class PropagationRun(SegmentationRun):
         self.structures, self._memory, self._onUndone = structures, memory, onUndone
         self.accepted = {axis: sorted(slices) for axis, slices in finished.items() if slices}
         self._checkCount()
-        self.axis = max(self.accepted, key=lambda axis: len(self.accepted[axis]), default=0)
+        scan = ScanSlices(self.volumeNode, None, self.settings.get("axis", ""))
+        self.axis = max(self.accepted, key=lambda axis: len(self.accepted[axis]), default=scan.axis)
         self._describe(clicks)
         self.result = PropagationResult(structures.node)
         self._names = [{"value": value, "name": name, "colour": (0, 0, 0)}

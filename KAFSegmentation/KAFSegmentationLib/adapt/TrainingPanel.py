@@ -134,7 +134,7 @@ class TrainingPanel:
         heldOut, finished = HeldOut(axis, index), section.examples.finished()
         finished = {**finished, axis: [other for other in finished[axis] if other != index]}
         section.propagation.loop.answered = None  # the worker will know the comparison last
-        measure(section.propagation.run(finished, finished), heldOut, self._logic.backend, self._logic.cancel)
+        measure(section.propagation.run(finished), heldOut, self._logic.backend, self._logic.cancel)
         return heldOut
 
     def _onDone(self, scan: slicer.vtkMRMLScalarVolumeNode, result: AdaptResult | None, error: KafError | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -39,12 +39,13 @@ class WhereFrom:
         updated: the update that is shown.
         message: where the sentence is shown.
         editor: gives up its effect, which would draw where the tool is clicked.
+        onStarted: called when the tool is turned on: others that take clicks give up.
     """
 
     def __init__(self, button: qt.QPushButton, backend: Backend, updated: Updated, message: MessageLine,
-                 editor: EmbeddedEditor):
+                 editor: EmbeddedEditor, onStarted: Callable[[], None] = lambda: None):
         self._button, self._backend, self._updated = button, backend, updated
-        self._message, self._editor = message, editor
+        self._message, self._editor, self._onStarted = message, editor, onStarted
         self._clicks, self._markers, self._view = SliceClicks(self.ask), KeypointMarkups(), OriginView()
         self._ticket: Ticket | None = None
         button.connect("toggled(bool)", self._onToggled)
@@ -153,6 +154,7 @@ class WhereFrom:
 
     def _onToggled(self, isOn):
         if isOn:
+            self._onStarted()
             if self._editor.widget is not None:
                 self._editor.widget.setActiveEffect(None)
             self._clicks.start()

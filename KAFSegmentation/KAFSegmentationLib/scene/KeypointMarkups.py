@@ -107,7 +107,8 @@ class KeypointMarkups:
         if not self._nodes or not all(slicer.mrmlScene.IsNodePresent(node) for node in self._nodes):
             self.remove()
             colors = [rampColor((index + 0.5) / _STEPS) for index in range(_STEPS)]
-            self._nodes = [_newList(color, 2.2) for color in colors] + [_newList(_CHOSEN, 5.0)]
+            self._nodes = [hiddenPoints("KAF keypoints", color, 2.2) for color in colors]
+            self._nodes.append(hiddenPoints("KAF keypoints", _CHOSEN, 5.0))
         return self._nodes
 
     def _fill(self, node, positions, volumeNode):
@@ -137,10 +138,16 @@ def relative(weights: np.ndarray, slices: np.ndarray) -> np.ndarray:
     return share
 
 
-def _newList(color, scale):
+def hiddenPoints(name: str, color: tuple[float, float, float], scale: float) -> slicer.vtkMRMLMarkupsFiducialNode:
+    """A new point list that is neither listed nor saved, for points that are shown and not edited.
+
+    Args:
+        color: red, green and blue, each 0 to 1.
+        scale: of the points; from 3 on they are stars.
+    """
     node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLMarkupsFiducialNode")
     node.UnRegister(None)
-    node.SetName("KAF keypoints")
+    node.SetName(name)
     node.SetHideFromEditors(True)
     node.SetSaveWithScene(False)
     slicer.mrmlScene.AddNode(node)
