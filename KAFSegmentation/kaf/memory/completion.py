@@ -18,7 +18,7 @@ from kaf.memory.finished import FinishedSlices
 from kaf.memory.known import in_drawn_classes, joined, known_structures
 from kaf.memory.provenance import Origin, origins
 from kaf.memory.recall import Recipe, recall_memory, recall_scan
-from kaf.memory.review import expected_dice
+from kaf.memory.review import confidence, expected_dice
 from kaf.memory.tuning import Trial, label_dice, recipes_for, tune
 from kaf.runtime.events import OnEvent, Ticker, ignore
 
@@ -156,6 +156,14 @@ class ScanMemory:
     def distance_mm(self, target: int) -> float:
         return self.finished.distance(target) / self.finished.step * self.step_mm
 
+    def confidence_of(self, target: int, expected: float) -> float:
+        """The Dice to expect of an unfinished slice, from what its soft labels expect of themselves."""
+        if self.choice.source == "model" or not self.finished.around(target):
+            return confidence(expected, self.trust.model, 0.0)
+        if self.finished.is_between(target):
+            return confidence(expected, self.trust.between, 0.0)
+        return confidence(expected, self.trust.beyond, self.finished.distance(target))
+
     def source_of(self, target: int) -> SliceSource:
         around = tuple(self.finished.numbers[index] for index in self.finished.around(target))
         place = BETWEEN if len(around) == 2 else BEYOND
@@ -198,7 +206,7 @@ def complete(memory: ScanMemory, on_event: OnEvent = ignore) -> Completion:
     region = memory.features.region
     targets = [number for number in range(grid.n_slices) if number not in set(memory.drawn.numbers)]
     labels = np.zeros((grid.n_slices, *grid.native_size), np.uint8)
-    confidence = np.full(labels.shape, 255, np.uint8)
+    sureness = np.full(labels.shape, 255, np.uint8)
     slices: dict[int, float] = {}
     ticker = Ticker(on_event, "propagating", len(targets))
     step = memory.batch()
@@ -207,7 +215,7 @@ def complete(memory: ScanMemory, on_event: OnEvent = ignore) -> Completion:
         soft = memory.read(part)
         best = soft.max(1)  # many times faster than argmax on a CPU
         for number, value in zip(part, expected_dice(soft, best.indices), strict=True):
-            slices[number] = round(value, 4)
+            slices[number] = round(memory.confidence_of(number, value), 4)
         whole = F.pad(soft, (region.columns.start, grid.size[1] - region.columns.stop,
                              region.rows.start, grid.size[0] - region.rows.stop))
         outside = torch.ones(grid.size, dtype=torch.bool)
@@ -216,9 +224,9 @@ def complete(memory: ScanMemory, on_event: OnEvent = ignore) -> Completion:
         sure = torch.ones(len(part), *grid.size)
         sure[:, region.rows, region.columns] = best.values
         labels[part] = grid.logits_to_input_slices(whole)
-        confidence[part] = _at_input(sure, grid)
+        sureness[part] = _at_input(sure, grid)
         ticker.update(ticker.done + len(part))
-    return Completion(labels, confidence, slices, {number: memory.source_of(number) for number in targets})
+    return Completion(labels, sureness, slices, {number: memory.source_of(number) for number in targets})
 
 
 def _at_input(values: Tensor, grid: Grid) -> np.ndarray:
