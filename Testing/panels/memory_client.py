@@ -77,6 +77,13 @@ class MemoryJob:
                             {"slice": first, "voxel": [i, j + 1, k][:2 - axis] + voxel[2 - axis:], "weight": 0.2,
                              "label": 0}]}
 
+    def remembered(self):
+        if "remember" not in self._options:
+            return {}
+        memory = Path(tempfile.mkdtemp()) / "memory.safetensors"  # the panel takes it over
+        memory.write_bytes(b"finished slices")
+        return {"memory": str(memory)}
+
     def propagate(self):
         drawn = self._arrays["drawn"][0]
         axis = _axis(self._arrays["drawn"], self._settings)
@@ -93,9 +100,10 @@ class MemoryJob:
             "labels": [{"value": value, "name": self._settings["labels"][value]} for value in values],
             "volumes_ml": {str(value): float((drawn == value).sum()) for value in values},
             "warnings": list(self._client.warnings), "seconds": {"update": 0.1}, "place": "CPU",
+            **self.remembered(),
             "report": {
-                "review": far, "choice": {"source": "memory", "reason": "unknown", "dice": {"memory": 0.9},
-                                          "slices": len(finished)},
+                "plane": "axial", "review": far,
+                "choice": {"source": "memory", "reason": "unknown", "dice": {"memory": 0.9}, "slices": len(finished)},
                 "slices": {str(index): {"confidence": 0.5, "distance_mm": 8.0, "source": "memory",
                                         "finished": finished, "place":
                                         "between" if min(finished) < index < max(finished) else "beyond"}
@@ -106,4 +114,4 @@ class MemoryJob:
 
 def _axis(given, settings):
     voxels, affine = given
-    return canonical_grid(voxels.shape, affine, None, settings["axis"]).order[0]
+    return canonical_grid(voxels.shape, affine, None, settings.get("axis", "axial")).order[0]

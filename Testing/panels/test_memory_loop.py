@@ -1,5 +1,8 @@
 """Correct and adapt is one loop: draw, accept, and the other slices follow; nothing that was drawn is ever lost."""
 
+import json
+import struct
+
 import numpy as np
 import pytest
 
@@ -97,6 +100,9 @@ def test_an_accepted_slice_updates_the_others_and_stays_as_drawn(loop, client, p
      "is 0.90."),
     ({"source": "model", "reason": "asked", "slices": 0, "dice": {}},
      "Shown: the model alone, as you asked; the Dice that it expects of the other slices is 0.90."),
+    ({"source": "model", "reason": "nothing", "slices": 0, "dice": {}},
+     "Shown: the finished slices of earlier patients, because no slice of this scan is finished; the Dice that it "
+     "expects of the other slices is 0.90."),
     ({"source": "a later version's"}, "")])
 def test_the_sentence_about_the_result(shared, choice, words):
     from KAFSegmentationLib.adapt.ResultSentence import resultSentence
@@ -393,3 +399,35 @@ def test_clicks_alone_start_a_structure(loop, client):
     assert ("slices" in settings, settings["axis"], len(settings["clicks"])) == (False, "axial", 1)
     loop.widget.segmentation.adaptation.forgetScan()
     assert loop.widget.segmentation.adaptation.clicks.placed == ()
+
+
+def test_finished_slices_are_saved_for_other_patients_and_used_on_them(opened, client, tmp_path):
+    ui, path = opened.ui, tmp_path / "livers.safetensors"
+    words = {"__metadata__": {"kaf_memory": json.dumps({"format": 1, "names": {"1": "liver"}})}}
+    header = json.dumps(words).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    assert not ui.saveMemoryButton.enabled
+    (tmp_path / "text.safetensors").write_bytes(b"{}")
+    host.dialogs().answer(str(tmp_path / "text.safetensors"))
+    host.click(ui.useMemoryButton)
+    assert "is not a model file, or is damaged" in text(opened)
+    host.dialogs().answer(str(path))
+    host.click(ui.useMemoryButton)
+    wait(opened)
+    settings = client.requests[-1][1]
+    assert (settings["memory"], settings["model"], settings["labels"]) == (str(path), "", {1: "liver"})
+    assert "slices" not in settings
+    assert text(opened).startswith("Using the memory of liver in 'livers.safetensors'. The other slices were updated.")
+    opened.node = ui.outputSelector.currentNode()
+    paint(opened, 1, slice(10, 30), "liver")
+    accept(opened, 1)
+    host.dialogs().answer(str(tmp_path / "mine"))
+    host.click(ui.saveMemoryButton)
+    wait(opened)
+    assert client.requests[-1][3]["remember"] == "Heart"
+    assert (tmp_path / "mine.safetensors").read_bytes() == b"finished slices"
+    assert text(opened).startswith("The finished slices were saved in 'mine.safetensors'.")
+    assert ui.useMemoryButton.text == "Stop using memory"
+    host.click(ui.useMemoryButton)
+    wait(opened)
+    assert "memory" not in client.requests[-1][1]

@@ -16,6 +16,7 @@ from KAFSegmentationLib.adapt.ClickTool import ClickTool
 from KAFSegmentationLib.adapt.DirectionChoice import DirectionChoice
 from KAFSegmentationLib.adapt.EmbeddedEditor import EmbeddedEditor
 from KAFSegmentationLib.adapt.ExampleList import ExampleList
+from KAFSegmentationLib.adapt.MemoryFiles import MemoryFiles
 from KAFSegmentationLib.adapt.NextSliceControls import NextSliceControls
 from KAFSegmentationLib.adapt.PropagationPanel import PropagationPanel
 from KAFSegmentationLib.adapt.PropagationRun import PropagationRun
@@ -62,6 +63,7 @@ class AdaptPanel:
         self._parameters: Parameters | None = None
         self.card: Card | None = None
         self.clicks = ClickTool(ui, self.message, self.editor, self, self._volume)
+        self.memoryFiles = MemoryFiles(ui, logic.backend, self.message, self)
         self._keys = SectionKeys(ui.adaptSection, {
             "A": self.propagation.press, "N": self.review.press, "P": lambda: self.clicks.toggle(True),
             "M": lambda: self.clicks.toggle(False), "U": self.clicks.takeBack})
@@ -107,7 +109,7 @@ class AdaptPanel:
         isGone = self.parameters is not None and self.parameters.inputVolume is None
         if not self.controls.running and not (isGone and self.message.level == "error"):
             self.message.clear()
-        for part in (self.review, self.propagation, self.whereFrom, self.clicks):
+        for part in (self.review, self.propagation, self.whereFrom, self.clicks, self.memoryFiles):
             part.forget()
         self.saveModel.forgetScan()
 
@@ -153,6 +155,18 @@ class AdaptPanel:
         if run is not None:
             self._panel.clearMessage()
         self._panel.update()
+
+    @property
+    def shownUpdate(self) -> PropagationRun | None:
+        """The update that is shown, or None."""
+        return self.propagation.shown
+
+    def useMemory(self, names: list[str], text: str) -> None:
+        """A memory of these structures is used from now on; they become segments, where they are not yet."""
+        if self.mayWrite(_("Update the other slices")):
+            self.structures.makeNamed(names)
+            self.propagation.update(self.examples.finished(), text)
+        self.updateControls()
 
     def clicked(self, text: str) -> None:
         """A click came or went."""
@@ -212,6 +226,7 @@ class AdaptPanel:
         ui.addExampleButton.enabled = idle and node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
         ui.findExamplesButton.enabled = idle and not problem
         self.whereFrom.update()
+        self.memoryFiles.update(idle)
         self.clicks.update(ui.addExampleButton.enabled)
         ui.nextSliceButton.enabled = idle and not self.review.isAsking()
         self.saveModel.update(self.parameters.inputVolume, running)

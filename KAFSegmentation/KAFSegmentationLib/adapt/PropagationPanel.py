@@ -12,6 +12,7 @@ from kaf.runtime.errors import InputError, KafError
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.ClickTool import Click, ClickTool
 from KAFSegmentationLib.adapt.ExampleList import ExampleList, Finished
+from KAFSegmentationLib.adapt.MemoryFiles import MemoryFiles
 from KAFSegmentationLib.adapt.PropagationRun import NothingDrawnError, PropagationRun
 from KAFSegmentationLib.adapt.ResultSentence import resultSentence
 from KAFSegmentationLib.adapt.StructureChoice import StructureChoice
@@ -29,6 +30,7 @@ class LoopSection(Protocol):
     examples: ExampleList
     structures: StructureChoice
     clicks: ClickTool
+    memoryFiles: MemoryFiles
 
     def makeReady(self) -> bool:
         """Sets up what is missing; whether all is there then."""
@@ -122,7 +124,7 @@ class PropagationPanel:
         section, self._accepted = self._section, text
         if not self.loop.isRunning:
             self._before = before, self._clicksShown
-        if not section.examples.finished() and not section.clicks.placed:
+        if not (section.examples.finished() or section.clicks.placed or section.memoryFiles.path):
             self.forget()
             return
         try:
@@ -169,7 +171,10 @@ class PropagationPanel:
         structures = self.structuresShown()
         if parameters.learnNew and not self._isKnown(structures):
             settings["use"] = "memory"  # one drawn slice may look like something that a model knows
-        if not finished and section.examples.scan is not None:
+        if section.memoryFiles.path:
+            settings.update(memory=section.memoryFiles.path, model="")  # that of the memory
+            settings.pop("use", None)
+        elif not finished and section.examples.scan is not None:
             settings["axis"] = section.examples.scan.plane
         examples, clicks, node, (before, clicksBefore) = section.examples, section.clicks, structures.node, self._before
 

@@ -123,7 +123,7 @@ class PropagationRun(SegmentationRun):
                                  _("Remove it from the finished slices."))
 
     def _checkFinished(self, masks):
-        isEmpty = not self._hasClicks
+        isEmpty = not (self._hasClicks or self.settings.get("memory"))
         for axis, index in self._finishedSlices():
             depth = sum(np.take(mask, index, axis).astype(np.uint8) for mask in masks.values())
             if (depth > 1).any():
@@ -142,6 +142,8 @@ class PropagationRun(SegmentationRun):
     def _write(self, answer):
         """The labels, with all that a person has drawn left as it is."""
         voxels = np.array(answer["arrays"]["labels"][0])
+        if not self.accepted:
+            self.axis = ScanSlices(self.volumeNode, None, answer["report"]["plane"]).axis
         masks = self._now
         now, machine = labels(masks), labels(self._lastWritten(masks))
         drawn = now != machine

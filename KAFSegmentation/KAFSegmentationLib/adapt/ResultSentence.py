@@ -11,7 +11,7 @@ _SHOWN = {"model": _("the model alone"), "memory": _("the finished slices alone"
           "combination": _("the model and the finished slices together")}
 _WHY = {"asked": _(", as you asked"), "new": _(", because the structures are new"),
         "unknown": _(", because the model knows none of the structures"),
-        "nothing": _(", from earlier patients, because no slice of this scan is finished"),
+        "nothing": _(", because no slice of this scan is finished"),
         "few": _(", because with one finished slice the alternatives cannot be compared")}
 
 
@@ -27,6 +27,7 @@ def resultSentence(choice: Mapping[str, Any], expected: float | None) -> str:
     if source not in _SHOWN:
         return ""
     why = _WHY.get(choice.get("reason"), "")
+    shown = _("the finished slices of earlier patients") if choice.get("reason") == "nothing" else _SHOWN[source]
     compared = {name: value for name, value in dice.items() if name in _SHOWN}
     if not why and compared:
         count = choice.get("slices", 0)
@@ -36,4 +37,4 @@ def resultSentence(choice: Mapping[str, Any], expected: float | None) -> str:
         why = text.format(count=count, scores=scores)
     text = _("Shown: {source}{why}.") if expected is None else \
         _("Shown: {source}{why}; the Dice that it expects of the other slices is {expected}.")
-    return text.format(source=_SHOWN[source], why=why, expected=f"{expected or 0:.2f}")
+    return text.format(source=shown, why=why, expected=f"{expected or 0:.2f}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
@@ -89,6 +89,22 @@ class StructureChoice(VTKObservationMixin):
         parameters.newStructures = [*before, segmentId]
         parameters.learnNew = True
         self._onNew(segmentId)
+
+    def makeNamed(self, names: Sequence[str]) -> None:
+        """Adds empty segments with those of the names that no segment has, to be drawn."""
+        parameters = self.parameters
+        node = parameters.outputSegmentation
+        if names and node is None:
+            node = SegmentationWriter(parameters.inputVolume, "", []).newNode()
+            parameters.outputSegmentation = node
+        found = {}
+        for segmentId in node.GetSegmentation().GetSegmentIDs() if node is not None else ():
+            found[node.GetSegmentation().GetSegment(segmentId).GetName().casefold()] = segmentId
+        wanted = [found.get(name.casefold()) or node.GetSegmentation().AddEmptySegment("", name) for name in names]
+        if wanted:
+            before = parameters.newStructures if parameters.learnNew else []
+            parameters.newStructures = [*before, *(segmentId for segmentId in wanted if segmentId not in before)]
+            parameters.learnNew = True
 
     def forget(self) -> None:
         """The scene is closing."""

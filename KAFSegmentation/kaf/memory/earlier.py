@@ -15,13 +15,13 @@ from torch import Tensor
 
 from kaf.memory.completion import Drawn
 from kaf.memory.features import ScanFeatures, enlarged, pooled
+from kaf.memory.header import FORMAT, KEY
 from kaf.modelfile.card import Card
 from kaf.modelfile.weights_file import load_weights, save_weights
 from kaf.runtime import json_files
 from kaf.runtime.errors import InputError, ModelError
 from kaf.runtime.plain_text import one_line
 
-_KEY, _FORMAT = "kaf_memory", 1
 _INSIDE, _NEAR, _AWAY = 96, 128, 128  # places of a slice that are kept: in each structure, close by, anywhere else
 _CLOSE = 9  # places: how close is close by
 _TEMPERATURE = 0.4
@@ -163,10 +163,10 @@ def _with_places(features: Tensor, places: Tensor) -> Tensor:
 
 def save_earlier(path: Path, earlier: EarlierSlices, overwrite: bool = True) -> None:
     """One safetensors file; its JSON header tells of which scans and slices it is."""
-    words = {"format": _FORMAT, "names": {str(value): name for value, name in earlier.names.items()},
+    words = {"format": FORMAT, "names": {str(value): name for value, name in earlier.names.items()},
              "sources": list(earlier.sources), "model": list(earlier.model), "plane": earlier.plane}
     tensors = {name: getattr(earlier, name) for name in _SHAPES}
-    save_weights(path, tensors, {_KEY: json.dumps(words)}, overwrite=overwrite)
+    save_weights(path, tensors, {KEY: json.dumps(words)}, overwrite=overwrite)
 
 
 def load_earlier(path: Path) -> EarlierSlices:
@@ -180,8 +180,8 @@ def load_earlier(path: Path) -> EarlierSlices:
     except ModelError as error:
         raise InputError(path, error.reason, "Give a file that `kaf propagate --save-memory` wrote.") from error
     try:
-        words = json_files.parse(metadata[_KEY])
-        if words["format"] != _FORMAT:
+        words = json_files.parse(metadata[KEY])
+        if words["format"] != FORMAT:
             raise ValueError(f"format {words['format']}")
         names = {int(value): one_line(str(name)) for value, name in words["names"].items()}
         sources = tuple({"scan": str(item["scan"]), "slice": int(item["slice"]), "day": str(item.get("day", ""))}

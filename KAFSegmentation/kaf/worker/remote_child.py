@@ -151,7 +151,7 @@ class RemoteChild(Child):
             if values.get("options", {}).get(name):
                 raise InputError(values["options"][name], "is a file of this computer, and the model runs on another",
                                  "Open the scan and hand over its voxels, or choose a device of this computer.")
-        if isinstance(values.get("settings", {}).get("model"), str):
+        if isinstance(values.get("settings", {}).get("model"), str) and values["settings"]["model"]:
             values["settings"]["model"], more = self._model(values["settings"]["model"])
             files += more
         yield from self._files(number, files)

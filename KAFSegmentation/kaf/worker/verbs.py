@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from kaf.imaging.cine import Cine, as_cine
 from kaf.imaging.volume import Volume, scan_of
 from kaf.inference.loaded_model import load_for_inference
 from kaf.inference.segmentation import Segmentation
+from kaf.memory.earlier import load_earlier, save_earlier
 from kaf.memory.propose import proposed_slices
 from kaf.memory.voxel_origins import voxel_origins
 from kaf.runtime.errors import InputError
@@ -65,12 +68,21 @@ def propagate(request: Request, on_event: OnEvent) -> dict[str, Any]:
     scan is stored; slices: confidence and source of each; choice: model, memory or combination, with a sentence).
 
     The features of the scan stay warm in the worker: the next request for the same scan, with another finished slice or
-    click, costs the update alone.
+    click, costs the update alone.  With the option ``remember``, a name for the scan, ``memory`` is a file with the
+    finished slices, and those of the setting ``memory``, in the request's folder.
     """
     settings = build(PropagateSettings, request.settings)
     result = run_propagate(_given(request, "image"), _given(request, "drawn"), settings, on_event, request.cache)
     maps = {"labels": result.labels, "confidence": result.confidence}
-    return {"arrays": {name: volume for name, volume in maps.items() if volume is not None},
+    kept = {}
+    if isinstance(request.options.get("remember"), str):
+        named = replace(result, labels=replace(result.labels, source=request.options["remember"]))
+        slices = named.remember(date.today().isoformat())
+        if settings.memory:
+            slices = load_earlier(Path(settings.memory)).joined(slices)
+        kept["memory"] = str(request.folder / "memory.safetensors")
+        save_earlier(Path(kept["memory"]), slices)
+    return {**kept, "arrays": {name: volume for name, volume in maps.items() if volume is not None},
             "labels": [asdict(label) for label in result.structures], "report": result.report(),
             "volumes_ml": {str(value): millilitres for value, millilitres in result.volumes_ml.items()},
             "warnings": list(result.warnings), "seconds": result.seconds, "place": result.place}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from made_models import LABELS, RUN, STORAGES, stored, tiny_model, turned
 
 from kaf.imaging.volume import Volume
+from kaf.memory.earlier import load_earlier
+from kaf.memory.header import structures_of
 from kaf.phantom.heart import cardiac_phantom
 from kaf.runtime.errors import InputError, ModelError, SettingsError
 from kaf.runtime.events import Message, Progress
@@ -104,6 +108,14 @@ def test_propagate_keeps_the_scan_warm_and_says_where_a_label_came_from(client, 
     assert {item["slice"] for item in origins} <= {1, 3}
     with pytest.raises(InputError, match="three whole numbers"):
         client.request("provenance", options={"voxel": [1, 2]})
+    kept = client.request("propagate", {**settings, "slices": [1, 3]}, given, keys={"image": "heart"},
+                          options={"remember": "Heart"})["memory"]
+    names = structures_of(kept)
+    assert names == dict(enumerate(["RV cavity", "myocardium", "LV cavity"], start=1))
+    more = client.request("propagate", {**settings, "slices": [5], "memory": kept}, given, keys={"image": "heart"},
+                          options={"remember": "Another"})["memory"]
+    assert {(source["scan"], source["slice"]) for source in load_earlier(Path(more)).sources} == \
+        {("Heart", 1), ("Heart", 3), ("Another", 5)}
 
 
 def test_the_first_slices_to_draw_are_proposed(client):
