@@ -1,4 +1,4 @@
-"""The codes of the models' structures, told to Slicer so that it shows their names wherever it shows terminology."""
+"""The codes of the models' structures, given to Slicer so that it shows their names wherever it shows terminology."""
 
 import logging
 from pathlib import Path

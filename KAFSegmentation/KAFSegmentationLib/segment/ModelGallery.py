@@ -23,7 +23,7 @@ class ModelGallery:
     Args:
         parent: the widget that it belongs to.
         entries: the models.
-        doubts: model -> what speaks against it for the chosen scan; empty without a scan.
+        doubts: model -> why it may not suit the chosen scan; empty without a scan.
         samples: the models that there is sample data for.
         chosen: the model that is marked at first.
     """

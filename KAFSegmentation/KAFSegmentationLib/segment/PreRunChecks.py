@@ -90,7 +90,7 @@ class PreRunChecks:
         self._suitability = SuitabilityCheck()
 
     def _better(self, parameters):
-        """A model that nothing speaks against for this scan, or None."""
+        """A model that suits this scan without a doubt, or None."""
         entries = listModels()
         doubts = doubtsOf(parameters.inputVolume, entries)
         return next((entry for entry in bestFirst(entries, doubts) if doubts.get(entry.name) == ()), None)

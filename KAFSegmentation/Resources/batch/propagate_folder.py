@@ -6,7 +6,7 @@
 DRAWN holds, for each scan, a label map of the same name (``heart.nii.gz`` or ``heart.seg.nrrd`` for ``heart.nii.gz``)
 that is correct in some slices and empty in the others. RESULTS gets one ``<scan>.seg.nrrd`` for each scan, and
 ``propagated.csv``: the confidence of the result, the slice to check next, and what was used; scans to be checked first
-come first. Nothing is asked, and what cannot be done is told on the error output and in the table. Results that are
+come first. Nothing is asked, and what cannot be done is reported on the error output and in the table. Results that are
 there already stay, unless ``--overwrite`` is given. Exit codes: 0 all done, 1 some failed or none were found, 2 the
 arguments are wrong. ``--settings`` takes the same JSON file as ``kaf propagate --settings``.
 """

@@ -1,4 +1,4 @@
-"""In which plane scans were acquired, told from their spacings."""
+"""In which plane scans were acquired, judged by their spacings."""
 
 from __future__ import annotations
 

@@ -133,12 +133,12 @@ def _cases(
 def _with_channels(cases: Sequence[Case], description: Description) -> list[Case]:
     """The cases with the names of their channels: those of files of their own, or the frames of 4-D files where
     dataset.json names several."""
-    told = description.channels
+    named = description.channels
     if any(case.more for case in cases):
-        names = tuple(told.get(number, f"channel {number}") for number in range(1 + max(len(c.more) for c in cases)))
+        names = tuple(named.get(number, f"channel {number}") for number in range(1 + max(len(c.more) for c in cases)))
         return [replace(case, channels=names[:1 + len(case.more)]) if case.more else case for case in cases]
-    if len(told) > 1 and all(case.image.is_file() for case in cases):
-        return [replace(case, channels=tuple(told.values()), frames=len(told)) for case in cases]
+    if len(named) > 1 and all(case.image.is_file() for case in cases):
+        return [replace(case, channels=tuple(named.values()), frames=len(named)) for case in cases]
     return list(cases)
 
 

@@ -96,14 +96,14 @@ def sometimes(reports: Sequence[CaseReport], dataset: Dataset) -> list[str]:
     if len(labelled) < _FEW or any(case.annotated is not None for case in dataset.cases):
         return []
     held = Counter(value for case in labelled for value in case.values or ())
-    told = [f"{value}{f' ({dataset.label_names[value]})' if value in dataset.label_names else ''} in {number} of "
+    listed = [f"{value}{f' ({dataset.label_names[value]})' if value in dataset.label_names else ''} in {number} of "
             f"{len(labelled)} label maps" for value, number in sorted(held.items())
             if _RARE * len(labelled) <= number < _MOSTLY * len(labelled)]
-    if not told:
+    if not listed:
         return []
-    return [f"structures that many cases lack: {some(told)}. If one of them was not drawn although it is there, train "
-            "with --partial missing (or write kaf_partial: true into dataset.json): otherwise the network learns that "
-            "it is background"]
+    return [f"structures that many cases lack: {some(listed)}. If one of them was not drawn although it is there, "
+            "train with --partial missing (or write kaf_partial: true into dataset.json): otherwise the network learns "
+            "that it is background"]
 
 
 def times(numbers: Sequence[float] | np.ndarray) -> str:

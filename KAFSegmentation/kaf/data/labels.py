@@ -93,8 +93,8 @@ def _joined(case: Case, scan: Volume | None) -> Volume:
     warnings: tuple[str, ...] = ()
     if hidden:
         worst = sorted(hidden.items(), key=lambda item: -item[1])
-        told = some(f"{name} ({voxels} voxels)" for name, voxels in worst)
-        warnings = (f"structures overlap, and the smaller one was kept: {told}.",)
+        listed = some(f"{name} ({voxels} voxels)" for name, voxels in worst)
+        warnings = (f"structures overlap, and the smaller one was kept: {listed}.",)
     return Volume(labels, affine, str(case.label), warnings)
 
 

@@ -40,7 +40,7 @@ def is_split(name: str) -> bool:
 
 
 def split_of(name: str) -> str:
-    """"test" of ``imagesTs`` and of ``testing``: the part of a data set that a folder's name speaks of, or ""."""
+    """"test" of ``imagesTs`` and of ``testing``: the part of a data set that a folder's name refers to, or ""."""
     whole = name.casefold()
     return _SPLITS[whole] if len(whole) > 2 and whole in _SPLITS else folder_role(name)[1]  # "ts" alone is no word
 

@@ -1,4 +1,4 @@
-"""The plan of a training in words: what is told before the first step, and by ``kaf data scan``."""
+"""The plan of a training as text: what is shown before the first step, and by ``kaf data scan``."""
 
 from __future__ import annotations
 

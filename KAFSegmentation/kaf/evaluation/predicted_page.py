@@ -1,4 +1,4 @@
-"""The section of an evaluation's report that holds predicted quality against the truth."""
+"""The section of an evaluation's report that holds predicted quality against the reference."""
 
 from __future__ import annotations
 

@@ -59,5 +59,5 @@ class Recognised:
 
 
 def said(found: Mapping[str, str]) -> str:
-    """Which patients of a pool are which test patients, in words."""
+    """Which patients of a pool are which test patients, as a message."""
     return some([f"{there} (test patient {tested})" for there, tested in sorted(found.items())])

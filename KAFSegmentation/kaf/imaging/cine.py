@@ -20,7 +20,7 @@ _SAME = 0.01  # mm that two frames of one scan may lie apart
 @dataclass(frozen=True, eq=False)
 class Cine:
     """frames: volumes on one grid, in the order of time; times_ms: of each, empty where the files do not say;
-    warnings: what was left out or mended, one sentence each."""
+    warnings: what was left out or fixed, one sentence each."""
 
     frames: tuple[Volume, ...]
     times_ms: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""Whether a DICOM file holds what its elements promise, told before GDCM reads it.
+"""Whether a DICOM file holds what its elements promise, checked before GDCM reads it.
 
 GDCM makes room for whatever length an element states, and for compressed images of whatever size: one wrong byte in a
 file of 700 bytes took 4 to 19 GB.  The elements are therefore walked through here, without their values.

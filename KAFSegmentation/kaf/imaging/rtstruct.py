@@ -34,7 +34,7 @@ class StructureSet:
 
 
 def may_be_structure_set(path: Path) -> bool:
-    """Whether the start of a file speaks of a structure set; nothing else of it is read."""
+    """Whether the start of a file names a structure set; nothing else of it is read."""
     try:
         with path.open("rb") as file:
             return _CLASS in file.read(_START)

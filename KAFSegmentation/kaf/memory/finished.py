@@ -18,7 +18,7 @@ class FinishedSlices:
     """The memory of one scan.
 
     numbers: slices, ascending; labels: (F, K, h, w) soft labels of them; partly: slice -> soft labels (K, h, w) and
-    known places (h, w) bool of unfinished slices in which clicks or slices of another direction told some places;
+    known places (h, w) bool of unfinished slices in which clicks or slices of another direction labelled some places;
     step: places from one slice to the next.
     """
 

@@ -68,7 +68,7 @@ def beat(seed: int = 0, phases: int = 20, slices: int = 10, size: int = 176, spa
     Args:
         seed: chooses the person, as for a still phantom, and how strongly the heart contracts.
         strength: share by which the radius of the left cavity shrinks, 0..0.7; None: drawn, 0.12 to 0.5.
-        dense: slices for the truth, per slice of the scan.
+        dense: slices for the reference, per slice of the scan.
         with_images: without them ``images`` is empty, which takes a fraction of the time.
 
     Raises:

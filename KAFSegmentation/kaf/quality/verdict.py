@@ -30,7 +30,7 @@ _GROUPS = {"spacing": "spacing and field of view", "intensity": "intensities", "
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What is told of one result.
+    """What is reported of one result.
 
     structures: by name, in the order of the card; values: their voxel values; slices: (slice as the scan is stored,
     raw expected Dice by name of the structures in it), in that order; source: which cases the lines were fitted on,

@@ -34,7 +34,7 @@ def line_chart(lines: Sequence[Line], title: str, remark: str, along: str = "ste
         title: what is drawn.
         remark: how to read it.
         along: what the horizontal axis counts.
-        digits: decimals of numbers in words.
+        digits: decimals of numbers in texts.
         limits: lower and upper end of the vertical axis; None fits the data.
     """
     drawn = [(line, _averaged(line.points)) for line in lines]

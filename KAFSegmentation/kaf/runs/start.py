@@ -4,8 +4,8 @@ Only the standard library: Slicer's own process uses this file.  A panel polls f
 
     job = start(python, "pretrain", {"data": "scans", "minutes": 30}, "runs/first", queue="cuda:0")
     ...                      # every 500 ms; after a restart the same with each of find("runs"):
-    told, place = job.events(place)
-    show(told, job.state(), job.seconds_left)
+    events, place = job.events(place)
+    show(events, job.state(), job.seconds_left)
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from kaf.data.splits import Split, check_no_leak
 from kaf.runtime.errors import InputError, SettingsError
 from kaf.settings.finetune import FinetuneSettings
 
-_WORDS = ("auto", "none", "missing")  # a table speaks of the training folder
+_WORDS = ("auto", "none", "missing")  # a table is about the training folder
 
 def validation_elsewhere(settings: FinetuneSettings, training: Dataset | None = None) -> list[Case]:
     """All labelled cases of the other folder, whose values mean what those of ``training`` mean; none where none is

@@ -136,7 +136,7 @@ class RemoteWorker(Worker):
         super()._leave()
 
     def _listen_for_life(self) -> None:
-        """Ends the worker when the other computer is gone and no end of the pipe has told it."""
+        """Ends the worker when the other computer is gone and the pipe was not closed."""
         while time.monotonic() - self._heard < SILENCE:
             time.sleep(min(SILENCE, 5.0))
         self._leave()
