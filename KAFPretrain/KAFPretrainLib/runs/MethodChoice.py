@@ -36,6 +36,7 @@ class MethodChoice:
         self._boxes, self._weights = {}, {}
         for index, (name, method) in enumerate(registry().methods.items()):
             self._addMethod(ui.methodsFrame.layout(), index, name, method.info)
+        self._orderTabs(ui.presetComboBox)
         self._presets = readPresets()
         # Those for a CPU first: without the GPUs of the papers, their presets run for days.
         self._names = sorted(self._presets, key=lambda name: ("compact" not in name, name))
@@ -58,6 +59,13 @@ class MethodChoice:
         self._boxes[name], self._weights[name] = box, weight
         box.connect("toggled(bool)", self._onMethod)
         weight.connect("valueChanged(double)", self._onMethod)
+
+    def _orderTabs(self, before):
+        """Tab goes on from the presets to the methods, each with its weight."""
+        for name in self._boxes:
+            for widget in (self._boxes[name], self._weights[name]):
+                qt.QWidget.setTabOrder(before, widget)
+                before = widget
 
     @property
     def preset(self) -> str:

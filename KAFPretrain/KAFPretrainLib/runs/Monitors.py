@@ -100,7 +100,7 @@ def _matching(summary):
         level, text = GOOD, _("{found} % of the matching keypoints are found; by chance it would be {chance} %.")
     else:
         level = NONE if summary.step < STEPS_BEFORE_ALARM else WARNING
-        text = _("{found} % of the matching keypoints are found, hardly more than by chance ({chance} %). More "
+        text = _("{found} % of the matching keypoints are found, not clearly more than by chance ({chance} %). More "
                  "training may help.")
     return Light(_("Matching"), level, text.format(found=f"{100 * found:.0f}", chance=f"{100 * chance:.0f}"))
 
