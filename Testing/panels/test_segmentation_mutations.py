@@ -159,6 +159,9 @@ def walk(module, heart):
     assert "Python: " in ui.logText.plainText
     from KAFSegmentationLib.backend.ShortJob import ShortJob
 
+    host.dialogs().answer(lambda gallery: gallery.reject())
+    host.click(ui.modelGalleryButton)
+    host.check_errors()
     ShortJob(sys.executable, ["--help"], lambda event: None, lambda values, error: None).close()
     module.leave()
     module.widget.logic.getParameterNode().modelName = "elsewhere"  # a scene of another computer
