@@ -48,7 +48,7 @@ def main() -> None:
     node.GetSegmentation().GetSegment(key).SetName("liver")
     node.GetSegmentation().GetSegment(key).SetColor(0.87, 0.42, 0.31)
     held = np.flatnonzero((truth.voxels == 1).any(axis=(1, 2)))
-    first, last = int(held[0]), int(held[-1])
+    first, last = int(held[3]), int(held[-4])  # near the ends
     for number, index in enumerate((int(held[len(held) // 2]), first, last)):
         draw(module, node, key, volume, truth.voxels == 1, index)
         if number == 0:
