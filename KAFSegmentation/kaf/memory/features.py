@@ -159,6 +159,9 @@ class ScanFeatures:
     def __call__(self, slices: Sequence[int]) -> Tensor:
         """(n, D, h, w) float32, places of the region."""
         self._make(slices)
+        if not len(slices):
+            places = (-(-size // self.stride) for size in self.region.size)
+            return torch.zeros(0, self.projection.axes.shape[1], *places)
         return torch.stack([self._stored[number][0] for number in slices]).float()
 
     def probabilities(self, slices: Sequence[int]) -> Tensor:

@@ -25,7 +25,8 @@ class Reading:
     def __init__(self, queries: Tensor, memory: Neighbours):
         self._queries, self._memory = queries, memory
         self._size = (queries.shape[2], queries.shape[3])
-        self._halves = None if min(self._size) < _LEAST else (pooled(queries, 2), _halved(memory))
+        small = min(self._size) < _LEAST or not len(memory.features)
+        self._halves = None if small else (pooled(queries, 2), _halved(memory))
 
     def read(self, window: Window) -> Tensor:
         """:func:`kaf.memory.attention.attend`, a few times faster: blocks of places whose label is clear at half the
