@@ -30,7 +30,8 @@ def expected_dice(soft: Tensor, best: Tensor) -> list[float]:
     return scores
 
 
-# Of the log-odds of a slice's Dice, found by Testing/benchmarks/memory_confidence.py on volumes for tuning.
+# Of the log-odds of a slice's Dice, fitted as in Testing/benchmarks/memory_confidence.py on 32 volumes for tuning, on
+# the model's grid.
 _OFFSET, _EXPECTED, _TRUSTED, _FAR, _UNIT = -1.489, 0.805, 0.649, 1.082, 10.0
 _SHARPEST = 0.98
 
