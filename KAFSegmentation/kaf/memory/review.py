@@ -34,6 +34,7 @@ def expected_dice(soft: Tensor, best: Tensor) -> list[float]:
 # the model's grid.
 _OFFSET, _EXPECTED, _TRUSTED, _FAR, _UNIT = -1.489, 0.805, 0.649, 1.082, 10.0
 _SHARPEST = 0.98
+_LEAST_AT_STAKE = 0.2  # of the worth of checking the slice with the largest labelled area: one without any label
 
 
 def confidence(expected: float, trust: float, beyond: float) -> float:
@@ -54,18 +55,24 @@ def _logit(share: float) -> float:
     return math.log(share / (1 - share))
 
 
-def review_order(confidence: Mapping[int, float], finished: Sequence[int]) -> tuple[int, ...]:
-    """Unfinished slices, the one to check next first: doubt times the distance from what is finished or in the list
-    already, so that neighbours do not come one after the other.
+def review_order(confidence: Mapping[int, float], finished: Sequence[int], areas: Mapping[int, float]
+                 ) -> tuple[int, ...]:
+    """Unfinished slices, the one to check next first: doubt, times what may be wrong there, times the distance from
+    what is finished or in the list already, so that neighbours do not come one after the other.
 
-    confidence: slice -> 0..1.
+    Args:
+        confidence: slice -> 0..1.
+        areas: slice -> how much of it is labelled.  A slice beyond the end of a structure has little to correct.
     """
     left = dict(confidence)
+    largest = max([0.0, *areas.values()]) or 1.0
+    stakes = {number: _LEAST_AT_STAKE + (1 - _LEAST_AT_STAKE) * math.sqrt(areas[number] / largest) for number in left}
     done = list(finished)
     span = max([1, *(abs(a - b) for a in left for b in done)])
     order = []
     while left:
-        best = max(left, key=lambda number: ((1.02 - left[number]) * _away(number, done, span), -number))
+        best = max(left, key=lambda number: (
+            (1.02 - left[number]) * stakes[number] * _away(number, done, span), -number))
         order.append(best)
         done.append(best)
         del left[best]

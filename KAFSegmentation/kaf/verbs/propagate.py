@@ -220,7 +220,8 @@ def _result(volume: Volume, drawn: Volume, settings: PropagateSettings, model: L
         source = result.sources[number]
         slices[as_stored(grid, [number])[0]] = {
             **asdict(source), "finished": sorted(as_stored(grid, source.finished)), "confidence": score}
-    review = review_order(result.slices, memory.drawn.numbers)
+    areas = {number: float((result.labels[number] > 0).sum()) for number in result.slices}
+    review = review_order(result.slices, memory.drawn.numbers, areas)
     counts = np.bincount(labels.reshape(-1), minlength=256)
     voxel = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     return Propagation(
