@@ -35,7 +35,7 @@ test:
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	PYTHONPATH=KAFSegmentation:KAFPretrain .venv/bin/lint-imports --no-cache
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist worksteal --instafail --session-timeout=4500 $(ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) --dist worksteal --instafail --session-timeout=4800 $(ARGS)
 
 check:
 	@Resources/scripts/setup.sh test

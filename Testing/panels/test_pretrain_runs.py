@@ -12,7 +12,15 @@ pytest.importorskip("PySide6", reason="needs PySide6-Essentials")
 
 import qt
 import slicer
-from pretrain_panel import scan_folder, start_pretraining, steps_in, tiny_pretraining, wait_for_end, wait_for_steps
+from pretrain_panel import (
+    cpu_time,
+    scan_folder,
+    start_pretraining,
+    steps_in,
+    tiny_pretraining,
+    wait_for_end,
+    wait_for_steps,
+)
 
 import host
 from kaf.runs import start as jobs
@@ -63,7 +71,8 @@ def test_the_devices_of_this_computer_are_offered(makePretrain):
     ui = makePretrain(devices=True).ui
     combos = (ui.pretrainDeviceComboBox, ui.finetuneDeviceComboBox, ui.evaluateDeviceComboBox)
     host.wait_until(lambda: all(combo.count > 1 for combo in combos) and any(
-        combos[0].itemText(index).startswith("cpu: ") for index in range(combos[0].count)), "the list of devices")
+        combos[0].itemText(index).startswith("cpu: ") for index in range(combos[0].count)), "the list of devices",
+                    progress=cpu_time)
 
 
 def test_show_in_the_views_changes_the_layout_and_nothing_else_does(pretrain, hearts, tmp_path):
@@ -89,7 +98,7 @@ def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tm
     assert "Stopped. Resume continues from the last checkpoint" in pretrain.ui.pretrainStatusLabel.text
     last = max(steps_in(view))
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: max(steps_in(view)) > last, "steps after the resumed ones")
+    host.wait_until(lambda: max(steps_in(view)) > last, "steps after the resumed ones", progress=cpu_time)
     steps = steps_in(view)
     assert steps == sorted(set(steps))  # no step twice, and none lost
     assert steps == [10.0 * n for n in range(1, len(steps) + 1)]
@@ -99,7 +108,7 @@ def test_stop_keeps_a_checkpoint_and_resume_goes_on_from_it(pretrain, hearts, tm
 def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tmp_path):
     scan_folder(pretrain, hearts)
     view = start_pretraining(pretrain, endless(tmp_path))
-    host.wait_until(lambda: list(view.job.folder.glob("checkpoints/checkpoint-*")), "a checkpoint")
+    host.wait_until(lambda: list(view.job.folder.glob("checkpoints/checkpoint-*")), "a checkpoint", progress=cpu_time)
     wait_for_steps(view)
     child = json.loads((view.job.folder / "job" / "child.json").read_bytes().strip(b"\0 "))
     os.kill(child["pid"], signal.SIGKILL)
@@ -108,7 +117,7 @@ def test_a_killed_run_says_that_it_broke_off_and_is_resumed(pretrain, hearts, tm
     assert "starts from the beginning" not in pretrain.ui.pretrainStatusLabel.text
     assert pretrain.ui.messageLabel.text.startswith("The run first failed. The Pretrain tab shows why")
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: view.summary.message(RESUMED), "the run to go on")
+    host.wait_until(lambda: view.summary.message(RESUMED), "the run to go on", progress=cpu_time)
 
 
 def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_so(pretrain, hearts, tmp_path):
@@ -121,7 +130,7 @@ def test_a_run_that_broke_off_before_its_first_checkpoint_begins_again_and_says_
     assert "No checkpoint was saved yet: Resume starts from the beginning" in status
     assert "last checkpoint" not in status
     host.click(pretrain.ui.pretrainResumeButton)
-    host.wait_until(lambda: view.summary.message(RESUMED), "the run to begin again")
+    host.wait_until(lambda: view.summary.message(RESUMED), "the run to begin again", progress=cpu_time)
     assert view.summary.message(RESUMED).data["step"] == 0
     host.wait_until(lambda: view._curves.chart("loss") is not None, "the curves")
     assert steps_in(view)[:2] == [10, 20]
@@ -142,7 +151,7 @@ def test_slicer_is_closed_in_the_middle_and_finds_the_run_again(makePretrain, he
     found = again.widget.pretraining.pretraining.run
     assert found.job.folder == folder
     assert steps_in(found)[:len(seen)] == seen
-    host.wait_until(lambda: len(steps_in(found)) > len(seen), "steps of the run that was found")
+    host.wait_until(lambda: len(steps_in(found)) > len(seen), "steps of the run that was found", progress=cpu_time)
     pictures(again, "pretrain-found-again")
     host.click(again.ui.pretrainStopButton)
     assert wait_for_end(found) == jobs.STOPPED
@@ -168,11 +177,12 @@ def test_two_runs_on_one_device_wait_for_each_other(pretrain, hearts, tmp_path):
     more = endless(tmp_path)
     first = start_pretraining(pretrain, more).job
     view = start_pretraining(pretrain, more, "second")
-    host.wait_until(lambda: view.job.state() == jobs.QUEUED, "the second run to wait")
-    host.wait_until(lambda: "Waiting for another run on this device" in pretrain.ui.pretrainStatusLabel.text)
+    host.wait_until(lambda: view.job.state() == jobs.QUEUED, "the second run to wait", progress=cpu_time)
+    host.wait_until(lambda: "Waiting for another run on this device" in pretrain.ui.pretrainStatusLabel.text,
+                    "what it waits for", progress=cpu_time)
     assert pretrain.ui.pretrainRunComboBox.count == 2
     first.stop()
-    host.wait_until(lambda: view.job.state() == jobs.RUNNING, "the turn of the second run")
+    host.wait_until(lambda: view.job.state() == jobs.RUNNING, "the turn of the second run", progress=cpu_time)
 
 
 def test_two_runs_on_two_devices_run_side_by_side(pretrain, hearts, tmp_path, monkeypatch):
@@ -187,7 +197,7 @@ def test_two_runs_on_two_devices_run_side_by_side(pretrain, hearts, tmp_path, mo
     host.choose(pretrain.ui.pretrainDeviceComboBox, pretrain.ui.pretrainDeviceComboBox.itemText(1))
     view = start_pretraining(pretrain, more, "second")
     wait_for_steps(view)
-    host.wait_until(lambda: first.progress() is not None, "steps of the first run")
+    host.wait_until(lambda: first.progress() is not None, "steps of the first run", progress=cpu_time)
     assert (first.state(), view.job.state()) == (jobs.RUNNING, jobs.RUNNING)
     host.choose(pretrain.ui.pretrainRunComboBox, pretrain.ui.pretrainRunComboBox.itemText(1))
     assert view.job.folder == first.folder

@@ -108,9 +108,10 @@ def test_a_whole_fine_tuning(folder, tmp_path, gpu, values):
     path = finetune(small_run(tmp_path, folder / "scans", device="mps", epochs=None, steps=2,
                               validation_cases=("carl",), **values))
     assert all(torch.isfinite(value).all() for value in load_tensors(path)[1].values())
-    resumed = small_run(tmp_path, folder / "scans", device="mps", epochs=None, steps=2, validation_cases=("carl",),
-                        resume=True, **values)
-    assert finetune(resumed) == path
+    if values == {"network": SMALL}:
+        resumed = small_run(tmp_path, folder / "scans", device="mps", epochs=None, steps=2, validation_cases=("carl",),
+                            resume=True, **values)
+        assert finetune(resumed) == path
 
 
 def test_segmenting_and_explaining_give_what_the_cpu_gives(model, scan, gpu):
