@@ -18,8 +18,8 @@ host.start()
 import numpy as np  # noqa: E402
 import slicer  # noqa: E402
 from adapt_panel import look_at  # noqa: E402
+from kept_picture import keep_picture  # noqa: E402
 from made_abdomen import abdomen  # noqa: E402
-from PIL import Image, ImageOps  # noqa: E402
 from segmentation_panel import MODULE, ReadySetup, add_scan, segments  # noqa: E402
 
 FOLDER = TESTING.parent / "Docs" / "tutorial-any-structure"
@@ -106,12 +106,7 @@ def where_from(module, window, volume, found) -> None:
 
 
 def take(window, name: str) -> None:
-    host.pump(100)
-    path = host.screenshot(window, FOLDER / f"{name}.png")
-    with Image.open(path) as picture:
-        small = ImageOps.posterize(picture.convert("RGB"), 6)  # not seen, and a third smaller
-    small.save(path, optimize=True)
-    print(f"{path.name}: {path.stat().st_size // 1000} kB")
+    keep_picture(window, FOLDER / f"{name}.png")
 
 
 if __name__ == "__main__":

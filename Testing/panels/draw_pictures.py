@@ -16,7 +16,7 @@ import host  # noqa: E402
 host.start()
 
 import slicer  # noqa: E402
-from PIL import Image, ImageOps  # noqa: E402
+from kept_picture import keep_picture  # noqa: E402
 from segmentation_panel import MODULE, ReadySetup, add_scan, run, segments  # noqa: E402
 from setup_fakes import Bench  # noqa: E402
 
@@ -135,12 +135,7 @@ def settle(module) -> None:
 
 def take(shown, name: str, wanted) -> None:
     if name in wanted:
-        host.pump(100)
-        path = host.screenshot(shown, wanted[name])
-        with Image.open(path) as picture:
-            small = ImageOps.posterize(picture.convert("RGB"), 6)  # not seen, and a third smaller
-        small.save(path, optimize=True)
-        print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
+        keep_picture(shown, wanted[name])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import host  # noqa: E402
 
 host.start()
 
-from PIL import Image, ImageOps  # noqa: E402
+from kept_picture import keep_picture  # noqa: E402
 from pretrain_panel import open_panel, scan_folder, wait_for_end  # noqa: E402
 
 from kaf.runs import start as jobs  # noqa: E402
@@ -112,12 +112,7 @@ def ended(view, minutes: float) -> None:
 
 
 def take(shown, name: str) -> None:
-    host.pump(150)
-    path = host.screenshot(shown, PICTURES / f"{name}.png")
-    with Image.open(path) as picture:
-        small = ImageOps.posterize(picture.convert("RGB"), 6)  # not seen, and a third smaller
-    small.save(path, optimize=True)
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB", flush=True)
+    keep_picture(shown, PICTURES / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -7,39 +7,24 @@ from typing import Any, Protocol
 from slicer.i18n import tr as _
 
 from kaf.memory.model_choice import has_slice_features
-from kaf.modelfile.card import Card
 from kaf.runtime.errors import InputError, KafError
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.ClickTool import Click, ClickTool
-from KAFSegmentationLib.adapt.ExampleList import ExampleList, Finished
+from KAFSegmentationLib.adapt.ExampleList import Finished
 from KAFSegmentationLib.adapt.MemoryFiles import MemoryFiles
 from KAFSegmentationLib.adapt.PropagationRun import NothingDrawnError, PropagationRun
 from KAFSegmentationLib.adapt.ResultSentence import resultSentence
-from KAFSegmentationLib.adapt.StructureChoice import StructureChoice
+from KAFSegmentationLib.adapt.Section import Section
 from KAFSegmentationLib.adapt.Structures import Structures
 from KAFSegmentationLib.adapt.UpdateLoop import UpdateLoop
 from KAFSegmentationLib.widgets.MessageLine import MessageLine
-from KAFSegmentationLib.widgets.Parameters import Parameters
 
 
-class LoopSection(Protocol):
+class LoopSection(Section, Protocol):
     """What the loop needs of its section."""
 
-    parameters: Parameters | None
-    card: Card | None
-    examples: ExampleList
-    structures: StructureChoice
     clicks: ClickTool
     memoryFiles: MemoryFiles
-
-    def makeReady(self) -> bool:
-        """Sets up what is missing; whether all is there then."""
-
-    def mayWrite(self, title: str) -> bool:
-        """Whether the segmentation may be written; asks, under a title, if need be."""
-
-    def isConfirmed(self) -> bool:
-        """Whether a person has agreed that the segmentation may be another scan's."""
 
     def updated(self, run: PropagationRun | None) -> None:
         """An update was written; None where it was taken back."""

@@ -8,43 +8,27 @@ from typing import Any, Protocol
 import slicer
 from slicer.i18n import tr as _
 
-from kaf.modelfile.card import Card
 from kaf.runtime.errors import Cancelled, KafError
 from kaf.runtime.events import Progress
 from kaf.runtime.message_codes import TRAINING
 from KAFSegmentationLib.adapt.AdaptationLogic import AdaptationLogic
 from KAFSegmentationLib.adapt.AdaptRun import AdaptResult
-from KAFSegmentationLib.adapt.ExampleList import ExampleList
 from KAFSegmentationLib.adapt.HeldOut import HeldOut, measure, middleHeld
 from KAFSegmentationLib.adapt.PropagationPanel import PropagationPanel
-from KAFSegmentationLib.adapt.StructureChoice import StructureChoice
+from KAFSegmentationLib.adapt.Section import Section
 from KAFSegmentationLib.adapt.TrainingForecast import trainingForecast, trainingProblem
 from KAFSegmentationLib.backend.LogView import LogView
 from KAFSegmentationLib.scene.ScanSlices import ScanSlices
 from KAFSegmentationLib.segment.SegmentationLogic import cancelled
 from KAFSegmentationLib.segment.SegmentationRun import volumesText
 from KAFSegmentationLib.widgets.MessageLine import MessageLine, sentence
-from KAFSegmentationLib.widgets.Parameters import Parameters
 from KAFSegmentationLib.widgets.RunControls import RunControls
 
 
-class TrainingSection(Protocol):
+class TrainingSection(Section, Protocol):
     """What training needs of its section."""
 
-    parameters: Parameters | None
-    card: Card | None
-    examples: ExampleList
-    structures: StructureChoice
     propagation: PropagationPanel
-
-    def makeReady(self) -> bool:
-        """Sets up what is missing; whether all is there then."""
-
-    def mayWrite(self, title: str) -> bool:
-        """Whether the segmentation may be written; asks, under a title, if need be."""
-
-    def isConfirmed(self) -> bool:
-        """Whether a person has agreed that the segmentation may be another scan's."""
 
     def trained(self, isShown: bool) -> None:
         """Training is over; ``isShown`` where its result is what the panel shows now."""

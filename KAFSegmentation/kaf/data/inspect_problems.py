@@ -97,8 +97,8 @@ def sometimes(reports: Sequence[CaseReport], dataset: Dataset) -> list[str]:
         return []
     held = Counter(value for case in labelled for value in case.values or ())
     listed = [f"{value}{f' ({dataset.label_names[value]})' if value in dataset.label_names else ''} in {number} of "
-            f"{len(labelled)} label maps" for value, number in sorted(held.items())
-            if _RARE * len(labelled) <= number < _MOSTLY * len(labelled)]
+              f"{len(labelled)} label maps" for value, number in sorted(held.items())
+              if _RARE * len(labelled) <= number < _MOSTLY * len(labelled)]
     if not listed:
         return []
     return [f"structures that many cases lack: {some(listed)}. If one of them was not drawn although it is there, "

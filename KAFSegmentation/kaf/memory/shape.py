@@ -11,8 +11,8 @@ from torch import Tensor
 
 _FAR = 20.0  # places: the signed distance of a structure that a slice has not
 _MOST_PARTS = 12  # parts of a slice that shrink each towards its own centre; smaller ones towards a common one
-_FALL = 8.0
-_BLUNT_END = 2.0
+_FALL = 8.0  # places of signed distance that a structure loses per place beyond its end
+_BLUNT_END = 2.0  # how bluntly a structure ends beyond the outermost finished slice; 2: as a ball
 _BLUNT = 4.0  # how bluntly a structure that one of two neighbours holds ends halfway; 2: as a ball
 
 

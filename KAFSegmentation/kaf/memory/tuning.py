@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,11 +51,9 @@ class Trial:
 
 def label_dice(soft: Tensor, truth: Tensor) -> float:
     """Mean Dice over structures of the best labels; both (K, h, w).  NaN where neither holds a structure."""
-    classes = len(truth)
-    guess, drawn = (maps.max(0).indices.numpy() for maps in (soft, truth))  # many times faster than argmax on a CPU
-    if classes < 2 or not (guess.any() or drawn.any()):
+    scores, drawn = _scores(soft, truth)
+    if np.isnan(scores).all():
         return float("nan")
-    scores = dice(*overlap(guess, drawn, classes))
     held = np.unique(drawn)
     held = held[held > 0] - 1
     return float(scores[held].mean()) if len(held) else 0.0
@@ -75,33 +73,38 @@ def tune(features: Features, memory: FinishedSlices, recipes: Sequence[Recipe]
     for recipe in recipes:
         found = [Trial(number, with_shape(read[number].read(recipe.window), rest[number], [number], recipe.shape)[0])
                  for number in tried]
-        scores = [label_dice(trial.soft, memory.labels[memory.numbers.index(trial.number)]) for trial in found]
+        scores = [label_dice(trial.soft, _truth(memory, trial)) for trial in found]
         mean = float(np.nanmean(scores)) if not np.isnan(scores).all() else 0.0
         if mean > best + _CLEARLY:
             best, chosen, trials = mean, recipe, found
-    sources = _sources(memory, trials)
+    sources = _sources(memory, rest, trials)
     return replace(chosen, sources=sources), [
-        Trial(trial.number, by_structure(trial.soft[None], memory.without(trial.number), [trial.number], sources)[0])
+        Trial(trial.number, by_structure(trial.soft[None], rest[trial.number], [trial.number], sources)[0])
         for trial in trials]
 
 
 def structure_dice(soft: Tensor, truth: Tensor) -> np.ndarray:
     """(K - 1,) Dice of each structure's best labels; NaN where neither of the two, (K, h, w), holds it."""
-    guess, drawn = (maps.max(0).indices.numpy() for maps in (soft, truth))
-    return dice(*overlap(guess, drawn, len(truth)))
+    return _scores(soft, truth)[0]
 
 
-def _sources(memory: FinishedSlices, trials: Sequence[Trial]) -> tuple[str, ...]:
+def _scores(soft: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(K - 1,) Dice of the best labels, and (h, w) those of the reference."""
+    guess, drawn = (maps.max(0).indices.numpy() for maps in (soft, truth))  # many times faster than argmax on a CPU
+    return dice(*overlap(guess, drawn, len(truth))), drawn
+
+
+def _sources(memory: FinishedSlices, rest: Mapping[int, FinishedSlices], trials: Sequence[Trial]) -> tuple[str, ...]:
     """What each class is taken from: attention, unless labels alone were clearly better on at least two of the
-    finished slices left out that lie between others."""
+    finished slices left out that lie between others.  rest: slice that is left out -> the memory without it."""
     sources = [ATTENTION] * memory.labels.shape[1]
-    trials = [trial for trial in trials if memory.without(trial.number).is_between(trial.number)]
+    trials = [trial for trial in trials if rest[trial.number].is_between(trial.number)]
     if len(trials) < _FEWEST:
         return tuple(sources)
     scores = {ATTENTION: np.stack([structure_dice(trial.soft, _truth(memory, trial)) for trial in trials])}
     for name, guess in GUESSES.items():
-        scores[name] = np.stack([structure_dice(guess(memory.without(trial.number), [trial.number])[0],
-                                                _truth(memory, trial)) for trial in trials])
+        scores[name] = np.stack([structure_dice(guess(rest[trial.number], [trial.number])[0], _truth(memory, trial))
+                                 for trial in trials])
     for index in range(len(sources) - 1):
         mine = {name: np.nan_to_num(values[:, index]) for name, values in scores.items()}
         counted = ~np.isnan(np.stack([values[:, index] for values in scores.values()])).all(0)

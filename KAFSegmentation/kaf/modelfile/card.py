@@ -83,6 +83,11 @@ class Card:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
+    def key(self) -> str:
+        """What tells models apart on two computers: the digests of weights and card."""
+        return f"{self.digest}/{self.card_digest}"
+
+    @property
     def knows_mirrors(self) -> bool:
         """Whether mirrored scans were among those it has learned from; averaging over them is no use otherwise."""
         flips = self.recipe.get("augmentation", {}).get("flips", ())

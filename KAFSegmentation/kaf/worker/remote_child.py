@@ -172,9 +172,8 @@ class RemoteChild(Child):
         """What stands for a model in the request, and the files of one that is not over there."""
         path = find_model(name)
         card = read_card(path)
-        key, there = f"{card.digest}/{card.card_digest}", self._models or set()
-        what = {"model": key, "name": name, "sent": ""}
-        if key in there:
+        what = {"model": card.key, "name": name, "sent": ""}
+        if card.key in (self._models or set()):
             return what, []
         what["sent"] = f"model-{card.digest[:16]}-{card.card_digest[:16]}{SUFFIX}"
         if self._sent.get(what["sent"]):

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kaf.modelfile.card import Card
 from kaf.modelfile.library import list_models
 from kaf.runtime import json_files
 from kaf.runtime.errors import KafError, ResourceError
@@ -29,11 +28,6 @@ SILENCE = 300.0
 """Seconds without a line, be it an empty one, after which the other computer counts as gone."""
 
 
-def model_key(card: Card) -> str:
-    """What tells models apart on two computers: the digests of weights and card."""
-    return f"{card.digest}/{card.card_digest}"
-
-
 class RemoteWorker(Worker):
     """Serves a client on another computer; the arguments are those of :class:`Worker`."""
 
@@ -41,7 +35,7 @@ class RemoteWorker(Worker):
         super().__init__(requests, answers, verbs, own_group)
         self._scratch = Scratch()
         self._folder = self._scratch.path
-        self._models = {model_key(entry.card): (entry.path, entry.name) for entry in list_models()}
+        self._models = {entry.card.key: (entry.path, entry.name) for entry in list_models()}
         self._failed: dict[int, KafError] = {}
         self._called: dict[str, str] = {}  # path here -> what the other computer calls it
         self._heard = time.monotonic()
@@ -98,13 +92,14 @@ class RemoteWorker(Worker):
 
     def _answer(self, line: bytes) -> None:
         try:
-            failed = self._failed.pop(json_files.parse(line)["id"], None)
+            number = json_files.parse(line)["id"]
+            failed = self._failed.pop(number, None)
         except (KeyError, TypeError, ValueError):
             failed = None
         if failed is None:
             super()._answer(line)
         else:
-            self._send(json_files.parse(line)["id"], Error.of(failed))
+            self._send(number, Error.of(failed))
 
     def _send(self, number: int, event: Event) -> None:
         """The event, after the files of the request's folder that it names."""
